@@ -1,0 +1,1 @@
+"""Pretrain a Japanese GPT-2 from raw dumps, as Dagster assets."""

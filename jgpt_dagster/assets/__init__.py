@@ -1,0 +1,1 @@
+"""The Dagster assets: which stage reads what. No text or tensor work lives here."""

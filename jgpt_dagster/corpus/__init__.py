@@ -1,0 +1,1 @@
+"""Text: from a dump to segmented sentences. Imports neither Dagster nor torch."""

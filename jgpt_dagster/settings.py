@@ -1,0 +1,77 @@
+"""Every setting that comes from the environment (prefix `JGPT_`). What concerns one asset alone is its run config."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jgpt_dagster.errors import JgptError
+
+ModelName = Literal["tiny", "small", "medium", "large", "xl"]
+SegmenterName = Literal["mecab", "jumanpp"]
+TextProfile = Literal["seed", "clean"]
+
+
+class SettingsError(JgptError):
+    """A `JGPT_` variable holds a value that is out of range."""
+
+
+class Settings(BaseSettings):
+    """The settings of a deployment. Names, defaults and meanings are the table in the README."""
+
+    model_config = SettingsConfigDict(env_prefix="JGPT_", frozen=True, extra="ignore")
+
+    data: Path = Path("data")
+    scratch: Path | None = None
+    wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$")
+    dumps_url: str = "https://dumps.wikimedia.org"
+    cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
+    shards: int = Field(default=64, ge=1, le=99)
+    segmenter: SegmenterName = "mecab"
+    text: TextProfile = "clean"
+    model: ModelName = "xl"
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+
+    @field_validator("data", "scratch")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()
+
+    @field_validator("dumps_url", "cc100_url")
+    @classmethod
+    def _supported_scheme(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://", "file://")):
+            raise ValueError(f"{url!r} must start with http://, https:// or file://")
+        return url.rstrip("/")
+
+    @cached_property
+    def scratch_directory(self) -> Path:
+        """Local disk for what must be memory-mapped or renamed: checkpoints and token files in use."""
+        return self.scratch or self.data / ".scratch"
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The corpora in use, in the order in which their shards are read."""
+        return ("wikipedia", "cc100") if self.cc100_url else ("wikipedia",)
+
+    @property
+    def fixed(self) -> dict[str, str | int]:
+        """What one data root cannot mix; recorded in its `root.json`."""
+        return {"wiki": self.wiki, "text": self.text, "segmenter": self.segmenter, "shards": self.shards}
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises SettingsError, naming each variable, its value and what is allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"JGPT_{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}" for problem in error.errors()
+        ]
+        raise SettingsError("\n".join(problems)) from None

@@ -1,0 +1,120 @@
+"""The one way out for bytes: a file appears under its name whole and flushed to disk, or not at all.
+
+Temporary names are fixed (`.NAME.tmp` beside the target) rather than random: the lock on a partition keeps two writers
+apart, and what a killed writer left behind is overwritten by the next instead of piling up.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jgpt_dagster.errors import JgptError
+
+
+class DiskFullError(JgptError):
+    """The disk that holds the data has no room for a file."""
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing bytes; it gets its name only when the block ends without an error.
+
+    Raises DiskFullError, naming the file, where the disk or the quota is full. Whatever stood at `path` before stays
+    there until the new file is whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(path)
+    with _naming_full_disk(path):
+        try:
+            with open(temporary, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory to fill; it takes the place of `path` only when the block ends without an error.
+
+    A directory that stands at `path` is moved aside first and deleted afterwards. A kill between the two renames
+    leaves `path` missing, which a rerun mends; it never leaves a mixture of both.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, retired = temporary_path(path), path.with_name(f".{path.name}.old")
+    for leftover in (temporary, retired):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir()
+    with _naming_full_disk(path):
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    _sync_file(file)
+            if path.exists():
+                os.rename(path, retired)
+            os.rename(temporary, path)
+            _sync_directory(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON with sorted keys, atomically. NaN and infinities are refused (ValueError)."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
+    with atomic_file(path) as stream:
+        stream.write(text.encode() + b"\n")
+
+
+def temporary_path(path: Path) -> Path:
+    """Return the name that a file or directory has while it is being written."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def require_free_space(directory: Path, needed: int, purpose: str) -> None:
+    """Raise DiskFullError unless `needed` bytes are free on the disk of `directory`, which need not exist yet."""
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise DiskFullError(
+            f"{directory}: {purpose} needs {needed:,} bytes and {free:,} are free. "
+            "Free some space or point JGPT_DATA at another disk, then run the same command again."
+        )
+
+
+@contextmanager
+def _naming_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"{path}: the disk is full. Nothing whole was lost and the unfinished file is gone. "
+                "Free some space, then run the same command again."
+            ) from error
+        raise
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# A rename survives a power cut only once the directory itself has reached the disk.
+_sync_directory = _sync_file
