@@ -57,11 +57,6 @@ class Settings(BaseSettings):
         """The corpora in use, in the order in which their shards are read."""
         return ("wikipedia", "cc100") if self.cc100_url else ("wikipedia",)
 
-    @property
-    def fixed(self) -> dict[str, str | int]:
-        """What one data root cannot mix; recorded in its `root.json`."""
-        return {"wiki": self.wiki, "text": self.text, "segmenter": self.segmenter, "shards": self.shards}
-
 
 def load_settings() -> Settings:
     """Read the settings from the environment.

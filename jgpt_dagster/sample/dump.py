@@ -8,15 +8,14 @@ the XML header, one bz2 stream for every N pages, one with the closing tag; an i
 import bz2
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
 from xml.sax.saxutils import escape
+
+from jgpt_dagster.storage.writing import atomic_file
 
 NAMESPACES = {
     -2: "メディア",
@@ -84,7 +83,7 @@ def write_dump(
     folder = root / wiki / date
     articles = folder / f"{wiki}-{date}-pages-articles-multistream.xml.bz2"
     index = folder / f"{wiki}-{date}-pages-articles-multistream-index.txt.bz2"
-    with replacing(articles) as xml, replacing(index) as raw_index, bz2.open(raw_index, "wb") as lines:
+    with atomic_file(articles) as xml, atomic_file(index) as raw_index, bz2.open(raw_index, "wb") as lines:
         xml.write(bz2.compress(_header(wiki).encode()))
         for stream in _batched(pages, pages_per_stream):
             offset = xml.tell()
@@ -93,7 +92,7 @@ def write_dump(
         xml.write(bz2.compress(b"</mediawiki>\n"))
 
     sums = {file.name: _sums(file) for file in (articles, index)}
-    with replacing(folder / f"{wiki}-{date}-sha1sums.txt") as out:
+    with atomic_file(folder / f"{wiki}-{date}-sha1sums.txt") as out:
         out.write("".join(f"{entry['sha1']}  {name}\n" for name, entry in sums.items()).encode())
     job = {
         "status": status,
@@ -103,21 +102,8 @@ def write_dump(
             for name, entry in sums.items()
         },
     }
-    with replacing(folder / "dumpstatus.json") as out:
+    with atomic_file(folder / "dumpstatus.json") as out:
         out.write(json.dumps({"version": "0.8", "jobs": {"articlesmultistreamdump": job}}, indent=1).encode())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the name `path` when the block ends well, and leaves nothing when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            yield out
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _header(wiki: str) -> str:

@@ -1,4 +1,6 @@
-"""Packs the sample's plain files into a `file://` mirror of the download sites: `python -m jgpt_dagster.sample.pack DIR`.
+"""Packs the sample's plain files into a `file://` mirror of the download sites.
+
+From the command line: `python -m jgpt_dagster.sample.pack DIR`.
 
 Sources, for people to read and edit: `pages/<date>/<page id>-<name>.wiki`, a header of `key: value` lines, an empty
 line, then wikitext; `documents.txt`, a paragraph a line, an empty line after a document. The first date holds the
@@ -6,6 +8,7 @@ whole wiki; a later one only what differs from the date before it, with the ids 
 """
 
 import lzma
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,14 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.sample.dump import Page, replacing, write_dump
+from jgpt_dagster.sample.dump import Page, write_dump
+from jgpt_dagster.storage.writing import atomic_file
 
 __all__ = ["DATES", "WIKI", "Page", "SampleError", "read_pages", "write_dump", "write_mirror"]
 
 WIKI = "samplewiki"
 DATES = ("20260101", "20260120")
 _HERE = Path(__file__).parent
-_HEADER = ("title", "ns", "id", "revision", "timestamp")
+_PAGE_FILE = re.compile(
+    r"title: (?P<title>.+)\nns: (?P<ns>\d+)\nid: (?P<id>\d+)\nrevision: (?P<revision>\d+)\n"
+    r"timestamp: (?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n\n(?s:(?P<text>.*))"
+)
 
 
 class SampleError(JgptError):
@@ -36,7 +43,7 @@ def write_mirror(root: Path, *, pages_per_stream: int = 10) -> None:
         write_dump(root, WIKI, date, read_pages(date), pages_per_stream=pages_per_stream)
     with (
         (_HERE / "documents.txt").open("rb") as text,
-        replacing(root / "cc-100" / "ja.txt.xz") as packed,
+        atomic_file(root / "cc-100" / "ja.txt.xz") as packed,
         lzma.open(packed, "wb") as out,
     ):
         shutil.copyfileobj(text, out)
@@ -56,17 +63,19 @@ def read_pages(date: str) -> list[Page]:
 
 def _pages_of(folder: Path) -> Iterator[Page]:
     for file in sorted(folder.glob("*.wiki")):
-        head, _, text = file.read_text(encoding="utf-8").partition("\n\n")
-        fields = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
-        if tuple(fields) != _HEADER:
-            raise SampleError(f"{file}: its header holds {', '.join(fields)}; expected {', '.join(_HEADER)}")
+        fields = _PAGE_FILE.fullmatch(file.read_text(encoding="utf-8"))
+        if fields is None:
+            raise SampleError(
+                f"{file}: expected the lines title, ns, id, revision and timestamp (as in 2026-01-01T00:00:00Z),"
+                " then an empty line and the wikitext"
+            )
         yield Page(
             title=fields["title"],
             ns=int(fields["ns"]),
             id=int(fields["id"]),
             revision_id=int(fields["revision"]),
             timestamp=fields["timestamp"],
-            text=text.rstrip(),  # as MediaWiki does when a page is saved
+            text=fields["text"].rstrip(),  # as MediaWiki does when a page is saved
         )
 
 

@@ -106,6 +106,22 @@ class DirectoryArtifact(Artifact):
                 return damage
         return None
 
+    def verified_file(self, name: str, sha256: str | None = None) -> Path:
+        """Return the path of one file of this output after hashing that file alone.
+
+        `sha256` is the hash that a consumer knows it by. Raises ArtifactError where the file is not what it should be.
+        """
+        manifest = self.manifest()
+        entry = manifest.files.get(name) if manifest else None
+        damage = _mismatch(self.path / name, entry) if entry else f"{self.path / name} is missing or incomplete"
+        if entry and damage is None and sha256 not in (None, entry.sha256):
+            damage = (
+                f"{self.path / name} has been made again since: sha256 {entry.sha256[:16]}…, expected {sha256[:16]}…"
+            )
+        if damage:
+            raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
+        return self.path / name
+
     @property
     def run_path(self) -> Path:
         return self.path / RUN

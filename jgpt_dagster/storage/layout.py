@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.writing import write_json
-
-PARQUET_ASSETS = frozenset({"wikipedia_articles", "wikipedia_segmented", "cc100_documents", "cc100_segmented"})
 
 
 class RootMismatchError(JgptError):
@@ -52,9 +50,13 @@ class DataRoot:
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
         return DirectoryArtifact(asset, _partition(dump, shard), self._path(asset, dump, below))
 
-    def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
-        """Return one shard of an asset, of the kind that the asset writes."""
-        return (self.parquet if asset in PARQUET_ASSETS else self.directory)(asset, dump, shard)
+    def labelled_parquet(self, label: str) -> ParquetArtifact:
+        """Return the Parquet shard that has this label in manifests and messages."""
+        return self.parquet(*_address(label))
+
+    def labelled_directory(self, label: str) -> DirectoryArtifact:
+        """Return the directory shard that has this label in manifests and messages."""
+        return self.directory(*_address(label))
 
     def _path(self, asset: str, dump: str | None, below: str) -> Path:
         parts = [asset, *([f"dump={dump}"] if dump is not None else []), *([below] if below else [])]
@@ -64,6 +66,13 @@ class DataRoot:
 def shard_names(count: int) -> list[str]:
     """Return the shard keys `000`, `001`, … of a corpus of `count` shards."""
     return [f"{index:03d}" for index in range(count)]
+
+
+def _address(label: str) -> tuple[str, str | None, str]:
+    """Split the label of a shard into asset, dump and shard."""
+    asset, partition = label.split(" ")
+    dump, _, shard = partition.rpartition("|")
+    return asset, dump or None, shard
 
 
 def _partition(dump: str | None, shard: str | None) -> str:

@@ -1,0 +1,41 @@
+# One image for every role: webserver, daemon, code location, workers. A GPU host builds it on a CUDA image that holds
+# Debian 12 or a distribution with Python 3.11 or 3.12:  docker build --build-arg BASE=<cuda image> .
+ARG BASE=debian:12
+FROM ${BASE}
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates g++ git make pdsh python3 python3-dev python3-venv xz-utils \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home --uid 1000 jgpt \
+    && mkdir --parents /data /opt/jgpt-dagster \
+    && chown jgpt /data
+
+WORKDIR /opt/jgpt-dagster
+
+# Dependencies first: they change less often than the code, so their layer is kept.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+# Further arguments of pip, such as an index with CPU-only builds of torch.
+ARG PIP_ARGS=""
+RUN python3 -m venv /opt/venv \
+    && /opt/venv/bin/python -m pip install --no-cache-dir --constraint constraints.txt --upgrade pip setuptools wheel \
+    && mkdir jgpt_dagster && touch jgpt_dagster/__init__.py \
+    && /opt/venv/bin/python -m pip install --no-cache-dir ${PIP_ARGS} --constraint constraints.txt .
+
+COPY jgpt_dagster jgpt_dagster
+COPY workspace.yaml ./
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
+
+ENV PATH=/opt/venv/bin:$PATH \
+    JGPT_DATA=/data \
+    PYTHONUNBUFFERED=1
+
+USER jgpt
+VOLUME /data
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/server_info', timeout=5)"]
+
+# Inside a container the port is reachable only through what the host publishes.
+CMD ["jgpt", "ui", "--host", "0.0.0.0"]

@@ -1,0 +1,42 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# The demo's settings; `make ui` opens the same instance.
+DEMO ?= $(CURDIR)/demo
+DEMO_DUMP ?= 20260101
+export JGPT_DATA ?= $(DEMO)/data
+export DAGSTER_HOME ?= $(JGPT_DATA)/.dagster
+DEMO_ENV := JGPT_WIKI=samplewiki JGPT_DUMPS_URL=file://$(DEMO)/mirror \
+	JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz JGPT_SHARDS=2 JGPT_MODEL=tiny
+
+.PHONY: install demo ui test lint clean-demo
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m jgpt_dagster.sample.pack $(DEMO)/mirror
+	$(DEMO_ENV) $(BIN)/jgpt run --dump $(DEMO_DUMP) --config jgpt_dagster/sample/demo.yaml
+
+# Opens what `make demo` made, on 127.0.0.1:3000.
+ui: install
+	$(DEMO_ENV) $(BIN)/jgpt ui
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean-demo:
+	rm -rf $(DEMO)

@@ -1,0 +1,162 @@
+"""`cc100_dump` and `cc100_documents`: the verified archive, and its documents dealt to shards in one pass."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.assets.stage import (
+    StageConfig,
+    failures_in_plain_words,
+    finished,
+    holding,
+    materialize,
+    preview,
+    progress,
+    stage_metadata,
+)
+from jgpt_dagster.corpus.cc100 import DocumentRow, deal, read_documents, shard_of
+from jgpt_dagster.corpus.download import fetch
+from jgpt_dagster.corpus.schemas import DOCUMENTS
+from jgpt_dagster.partitions import shard_partitions
+from jgpt_dagster.resources import CorpusStore, Mirror
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.hashing import sha256_value
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import RowWriter, read_rows
+
+DUMP_CODE_VERSION = "1"
+DOCUMENTS_CODE_VERSION = "1"
+
+_ARCHIVE = "ja.txt.xz"
+
+
+class Cc100DumpConfig(StageConfig):
+    """Run config of the CC-100 archive."""
+
+    sha256: str = Field(
+        default="", pattern="^([0-9a-f]{64})?$", description="What the archive's sha256 must be, if known."
+    )
+
+
+@dg.asset(
+    group_name="cc100",
+    kinds={"xz"},
+    code_version=DUMP_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def cc100_dump(
+    context: dg.AssetExecutionContext, config: Cc100DumpConfig, store: CorpusStore, mirror: Mirror
+) -> dg.MaterializeResult:
+    """The archive `ja.txt.xz`. Its publisher gives no checksum: the sha256 is recorded here and required ever after."""
+    target = store.directory("cc100_dump")
+    recipe = Recipe(stage="cc100_dump", code_version=DUMP_CODE_VERSION, settings={"url": mirror.cc100_url})
+
+    def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+        incoming = store.root.path / ".incoming" / "cc100"
+        bar = progress(context, target, "B")
+        with target.writing(recipe) as out:
+            entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.at)
+            os.link(incoming / _ARCHIVE, out.path / _ARCHIVE, follow_symlinks=False)
+            out.known(_ARCHIVE, entry)
+            out.counts = {"bytes": entry.size, "sha256": entry.sha256}
+        shutil.rmtree(incoming)
+
+    return materialize(context, store, target, recipe, make, force=config.force)
+
+
+@dg.asset(
+    group_name="cc100",
+    kinds={"parquet", "python"},
+    partitions_def=shard_partitions,
+    # One pass over one stream: a single run writes all the shards that are asked for.
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=["cc100_dump"],
+    code_version=DOCUMENTS_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def cc100_documents(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
+    """One row a document. Document i of the archive goes to shard i modulo the number of shards."""
+    targets = {int(key): store.parquet("cc100_documents", shard=key) for key in sorted(context.partition_keys)}
+    with failures_in_plain_words(), ExitStack() as locks:
+        archive = store.directory("cc100_dump")
+        recipe = Recipe(
+            stage="cc100_documents",
+            code_version=DOCUMENTS_CODE_VERSION,
+            settings={"shards": store.shards},
+            inputs={archive.label: archive.verified().data_sha256},
+            libraries=library_versions("pyarrow"),
+        )
+        for target in targets.values():
+            locks.enter_context(holding(context, store, target))
+        stale = {number: target for number, target in targets.items() if config.force or not target.current(recipe)}
+        if stale:
+            started = time.monotonic()
+            _write_shards(context, store, archive, stale, recipe)
+            for target in stale.values():
+                finished(context, target, time.monotonic() - started)
+        for number, target in targets.items():
+            metadata = stage_metadata(target, target.verified(), number in stale) | dict(_describe(target))
+            context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
+    # One data version for all shards of the run: Dagster has no other way, and they change together.
+    return dg.MaterializeResult(data_version=dg.DataVersion(sha256_value([recipe.settings, recipe.inputs])))
+
+
+def _write_shards(
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    archive: DirectoryArtifact,
+    targets: Mapping[int, ParquetArtifact],
+    recipe: Recipe,
+) -> None:
+    """Read the archive once and write the given shards."""
+    rejected: list[dict[str, Any]] = []
+    totals = {number: {"lines": 0, "characters": 0} for number in targets}
+
+    def rejected_of(number: int) -> list[dict[str, Any]]:
+        return [row for row in rejected if shard_of(row["document_id"], store.shards) == number]
+
+    def counted(rows: Iterator[DocumentRow]) -> Iterator[DocumentRow]:
+        for row in rows:
+            if total := totals.get(shard_of(row[0], store.shards)):
+                total["lines"] += len(row[1])
+                total["characters"] += sum(map(len, row[1]))
+            yield row
+
+    with ExitStack() as files:
+
+        def opened(number: int, target: ParquetArtifact) -> RowWriter:
+            return files.enter_context(
+                RowWriter.opened(
+                    target.path,
+                    DOCUMENTS,
+                    recipe,
+                    lambda: totals[number] | {"rejected": len(rejected_of(number))},
+                    target.rejected_path,
+                    lambda: rejected_of(number),
+                )
+            )
+
+        writers = {number: opened(number, target) for number, target in targets.items()}
+        bar = progress(context, next(iter(targets.values())), "documents")
+        deal(bar.track(counted(read_documents(archive.path / _ARCHIVE, rejected))), store.shards, writers)
+
+
+def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
+    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path), 5)]
+    rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
+    return {
+        "preview": preview(rows),
+        **(
+            {"rejected_documents": preview([(str(row["document_id"]), row["reason"]) for row in rejected])}
+            if rejected
+            else {}
+        ),
+    }

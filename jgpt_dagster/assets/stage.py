@@ -1,0 +1,127 @@
+"""What all stages share: take the partition's lock, skip what is current, time the work, describe the output."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.progress import Progress
+from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.lock import partition_lock
+from jgpt_dagster.storage.manifest import Manifest, Recipe
+from jgpt_dagster.storage.writing import write_json
+
+ArtifactT = TypeVar("ArtifactT", bound=Artifact)
+
+# Markdown up to this many characters is shown inline on the asset's page; longer text hides behind a link.
+_INLINE_MARKDOWN = 950
+
+
+class StageConfig(dg.Config):
+    """Run config of a stage."""
+
+    force: bool = Field(default=False, description="Make the output again even where it is whole and current.")
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    artifact: ArtifactT,
+    recipe: Recipe,
+    make: Callable[[ArtifactT, Recipe], None],
+    *,
+    force: bool = False,
+    describe: Callable[[Manifest], Mapping[str, Any]] = lambda manifest: {},
+) -> dg.MaterializeResult:
+    """Bring `artifact` up to date with `recipe` and return its metadata.
+
+    `make` writes the artifact; `describe` adds metadata from the finished output. An output that is whole and current
+    is verified and left alone unless `force`. Raises dagster.Failure with the text of any JgptError.
+    """
+    with failures_in_plain_words(), holding(context, store, artifact):
+        manifest = None if force else artifact.current(recipe)
+        made = manifest is None
+        if manifest is None:
+            started = time.monotonic()
+            make(artifact, recipe)
+            manifest = finished(context, artifact, time.monotonic() - started)
+        return dg.MaterializeResult(
+            metadata=stage_metadata(artifact, manifest, made) | dict(describe(manifest)),
+            data_version=dg.DataVersion(manifest.data_sha256),
+        )
+
+
+@contextmanager
+def holding(context: dg.AssetExecutionContext, store: CorpusStore, artifact: Artifact) -> Iterator[None]:
+    """Hold the lock of an output; while another run has it, the log says which."""
+    with partition_lock(store.root.path, artifact.label, f"run {context.run_id}", context.log.info):
+        yield
+
+
+def finished(context: dg.AssetExecutionContext, artifact: Artifact, seconds: float) -> Manifest:
+    """Record the run that has just written an output, and return the output's manifest."""
+    manifest = artifact.manifest()
+    if manifest is None:
+        raise JgptError(f"{artifact.label}: {artifact.path} is not whole although it was just written")
+    record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run_id}
+    write_json(artifact.run_path, record)
+    return manifest
+
+
+def stage_metadata(artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
+    """Return the metadata that every stage shows: its counts, where it lies, and how long it took to make."""
+    seconds = artifact.run_record().get("seconds")
+    status = "made" if made else "verified: whole and current, nothing redone"
+    return {
+        **flat_counts(manifest.counts),
+        "status": status,
+        "path": dg.MetadataValue.path(str(artifact.path)),
+        **({"seconds": float(seconds)} if seconds is not None else {}),
+    }
+
+
+def flat_counts(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts as metadata values; a nested mapping becomes a JSON value."""
+    return {
+        name: dg.MetadataValue.json(dict(value)) if isinstance(value, Mapping) else value
+        for name, value in counts.items()
+        if value is not None
+    }
+
+
+def preview(rows: list[tuple[str, str]]) -> dg.MarkdownMetadataValue:
+    """Return a two-column markdown table of real rows, short enough to be shown inline."""
+    head = "| | |\n|-|-|\n"
+    if not rows:
+        return dg.MetadataValue.md("*no rows*")
+    room = (_INLINE_MARKDOWN - len(head)) // len(rows) - 8
+    lines = []
+    for key, text in rows:
+        key = _cell(key, 40)
+        lines.append(f"| {key} | {_cell(text, room - len(key))} |\n")
+    return dg.MetadataValue.md(head + "".join(lines))
+
+
+def progress(context: dg.AssetExecutionContext, artifact: Artifact, unit: str, total: int | None = None) -> Progress:
+    """Return a progress counter whose lines go to the run's log."""
+    return Progress(artifact.label, unit, total, context.log.info)
+
+
+@contextmanager
+def failures_in_plain_words() -> Iterator[None]:
+    """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it."""
+    try:
+        yield
+    except JgptError as error:
+        raise dg.Failure(description=str(error)) from error
+
+
+def _cell(text: str, room: int) -> str:
+    clean = text.replace("|", "｜").replace("\n", " ")
+    return clean if len(clean) <= room else clean[: max(room - 1, 0)] + "…"

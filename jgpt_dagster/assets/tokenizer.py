@@ -1,0 +1,136 @@
+"""`tokenizer`: trained once from the segmented corpora, then frozen."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
+from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.partitions import known_dumps, require_dump_key
+from jgpt_dagster.resources import CorpusStore, SegmenterResource
+from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.parquet import read_rows
+
+CODE_VERSION = "1"
+
+
+class TokenizerConfig(dg.Config):
+    """Run config of the tokenizer; the figures are the published recipe's."""
+
+    dump: str = Field(default="", description="Dump to train on; by default the newest whose articles are segmented.")
+    vocab_size: int = Field(default=32_000, ge=300, le=65_535, description="Tokens at most, special ones included.")
+    min_frequency: int = Field(default=1, ge=1, description="How often a pair must occur to be merged.")
+    limit_alphabet: int = Field(default=5_000, ge=1, description="Characters at most that get a token of their own.")
+    retrain: bool = Field(
+        default=False, description="Replace the present tokenizer. Every token file and model made with it turns stale."
+    )
+
+
+@dg.asset(
+    group_name="tokenizer",
+    kinds={"huggingface", "python"},
+    code_version=CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def tokenizer(
+    context: dg.AssetExecutionContext, config: TokenizerConfig, store: CorpusStore, segmenter: SegmenterResource
+) -> dg.MaterializeResult:
+    """The BPE tokenizer, in a directory that `AutoTokenizer.from_pretrained` opens.
+
+    Trained on the segmented shards of one dump and of CC-100 where there is none yet; afterwards every run and refresh
+    reuses it. Materializing it again verifies it. It has no edge to the corpora on purpose: a new dump must not turn it
+    stale. Its manifest records what it was trained on.
+    """
+    target = store.directory("tokenizer")
+    with failures_in_plain_words():
+        frozen = target.manifest() is not None and not config.retrain
+        recipe = target.verified().recipe if frozen else _recipe(store, segmenter, config, context.instance)
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            bar = progress(context, target, "characters")
+            shards = [store.root.labelled_parquet(label) for label in recipe.inputs]
+            trained = train_tokenizer(
+                lambda: _documents(shards),
+                store.profile,
+                TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
+                bar.say,
+            )
+            with target.writing(recipe) as out:
+                save_tokenizer(
+                    trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"]
+                )
+                out.counts = trained.counts
+
+        return materialize(
+            context, store, target, recipe, make, force=config.retrain, describe=lambda _: _describe(target)
+        )
+
+
+def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
+    """Return the frozen tokenizer and its manifest. Raises ArtifactError where it is missing or damaged."""
+    artifact = store.directory("tokenizer")
+    manifest = artifact.verified()
+    return load_tokenizer(artifact.path), manifest
+
+
+def _recipe(
+    store: CorpusStore, engine: SegmenterResource, config: TokenizerConfig, instance: dg.DagsterInstance
+) -> Recipe:
+    dump = config.dump or _newest_segmented_dump(store, instance)
+    require_dump_key(dump)
+    shards = [store.parquet("wikipedia_segmented", dump, shard) for shard in store.shard_keys]
+    if "cc100" in store.corpora:
+        shards += [store.parquet("cc100_segmented", shard=shard) for shard in store.shard_keys]
+    manifests = {shard.label: shard.verified() for shard in shards}
+    fingerprints = {manifest.recipe.libraries["segmenter"] for manifest in manifests.values()}
+    with engine.open() as segmenter:
+        if fingerprints != {segmenter.fingerprint}:
+            raise JgptError(
+                f"The shards were segmented by {' and '.join(sorted(fingerprints))}, the engine is now "
+                f"{segmenter.fingerprint}. Segment all shards with one engine before a tokenizer is trained on them."
+            )
+    return Recipe(
+        stage="tokenizer",
+        code_version=CODE_VERSION,
+        settings={
+            "text": store.profile,
+            "vocab_size": config.vocab_size,
+            "min_frequency": config.min_frequency,
+            "limit_alphabet": config.limit_alphabet,
+        },
+        inputs={label: manifest.data_sha256 for label, manifest in manifests.items()},
+        libraries={**library_versions("tokenizers"), "segmenter": fingerprints.pop()},
+    )
+
+
+def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> str:
+    for dump in reversed(known_dumps(instance)):
+        shards = (store.parquet("wikipedia_segmented", dump, shard) for shard in store.shard_keys)
+        if all(shard.manifest() is not None for shard in shards):
+            return dump
+    raise ArtifactError(
+        "No dump has all its shards of wikipedia_segmented yet, so there is nothing to train a tokenizer on. "
+        "Segment one first, for example with:\n  jgpt run --dump YYYYMMDD --to wikipedia_segmented"
+    )
+
+
+def _documents(shards: list[ParquetArtifact]) -> Iterator[SegmentedDocument]:
+    for shard in shards:
+        for (lines,) in read_rows(shard.path, ["lines"]):
+            yield lines
+
+
+def _describe(target: DirectoryArtifact) -> dict[str, Any]:
+    tokenizer = load_tokenizer(target.path)
+    ids = range(0, tokenizer.vocab_size, max(1, tokenizer.vocab_size // 12))
+    return {
+        "preview": preview([(str(index), f"`{tokenizer.token(index)}`") for index in ids]),
+        "identity": tokenizer.sha256,
+        "profile": tokenizer.profile,
+        "segmenter": tokenizer.segmenter_fingerprint,
+    }

@@ -1,0 +1,179 @@
+"""`wikipedia_tokens`, `cc100_tokens` and `training_set`: token files, and which of their documents are trained on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.lm.tokenizer import TextTokenizer
+from jgpt_dagster.lm.tokens import TOKENS, TokenFile, write_tokens
+from jgpt_dagster.lm.training_set import TokenShard, build_training_set
+from jgpt_dagster.partitions import (
+    ONE_RUN_A_PARTITION,
+    dump_and_shard,
+    dump_partitions,
+    dump_shard_partitions,
+    shard_partitions,
+)
+from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.settings import load_settings
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.parquet import read_rows
+
+TOKENS_CODE_VERSION = "1"
+TRAINING_SET_CODE_VERSION = "1"
+
+
+@dg.asset(
+    group_name="training_set",
+    kinds={"huggingface", "numpy"},
+    partitions_def=dump_shard_partitions,
+    backfill_policy=ONE_RUN_A_PARTITION,
+    deps=["wikipedia_segmented", "tokenizer"],
+    code_version=TOKENS_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def wikipedia_tokens(
+    context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore
+) -> dg.MaterializeResult:
+    """Token ids of a shard's articles, each ending in `</s>`, as one flat uint16 file, with where each one lies."""
+    dump, shard = dump_and_shard(context.partition_key)
+    source = store.parquet("wikipedia_segmented", dump, shard)
+    return _tokens(context, config, store, source, store.directory("wikipedia_tokens", dump, shard), "page_id")
+
+
+@dg.asset(
+    group_name="training_set",
+    kinds={"huggingface", "numpy"},
+    partitions_def=shard_partitions,
+    backfill_policy=ONE_RUN_A_PARTITION,
+    deps=["cc100_segmented", "tokenizer"],
+    code_version=TOKENS_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def cc100_tokens(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
+    """Token ids of a shard's documents, each ending in `</s>`, as one flat uint16 file, with where each one lies."""
+    shard = context.partition_key
+    source = store.parquet("cc100_segmented", shard=shard)
+    return _tokens(context, config, store, source, store.directory("cc100_tokens", shard=shard), "document_id")
+
+
+class TrainingSetConfig(StageConfig):
+    """Run config of the training set."""
+
+    weights: dict[str, float] = Field(
+        default={"wikipedia": 1.0, "cc100": 1.0},
+        description="How often each corpus is seen in an epoch; 1.5 repeats every other document.",
+    )
+    validation_share: float = Field(
+        default=0.005, gt=0, lt=1, description="Share of documents held out, the same ones in every dump."
+    )
+
+
+# A plain edge to a static shard dimension must be told that a dump's training set is made from all of it.
+_CC100_EDGE = [dg.AssetDep("cc100_tokens", partition_mapping=dg.AllPartitionMapping())]
+
+
+@dg.asset(
+    group_name="training_set",
+    kinds={"json", "parquet"},
+    partitions_def=dump_partitions,
+    deps=["wikipedia_tokens", *(_CC100_EDGE if "cc100" in load_settings().corpora else [])],
+    code_version=TRAINING_SET_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def training_set(
+    context: dg.AssetExecutionContext, config: TrainingSetConfig, store: CorpusStore
+) -> dg.MaterializeResult:
+    """Which documents of which token files are trained on and which are held out; copies no tokens."""
+    dump = context.partition_key
+    target = store.directory("training_set", dump)
+    with failures_in_plain_words():
+        tokenizer, tokenizer_manifest = open_tokenizer(store)
+        artifacts = {"wikipedia": [store.directory("wikipedia_tokens", dump, shard) for shard in store.shard_keys]}
+        if "cc100" in store.corpora:
+            artifacts["cc100"] = [store.directory("cc100_tokens", shard=shard) for shard in store.shard_keys]
+        # Dagster counts an edge as satisfied when any shard is there; here every one must be whole.
+        shards = [_token_shard(store, corpus, shard) for corpus, group in artifacts.items() for shard in group]
+        weights = {corpus: config.weights.get(corpus, 1.0) for corpus in artifacts}
+        recipe = Recipe(
+            stage="training_set",
+            code_version=TRAINING_SET_CODE_VERSION,
+            settings={"weights": weights, "validation_share": config.validation_share},
+            inputs={
+                "tokenizer": tokenizer_manifest.data_sha256,
+                **{shard.label: manifest.data_sha256 for shard, manifest in shards},
+            },
+            libraries=library_versions("pyarrow"),
+        )
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            with target.writing(recipe) as out:
+                made = build_training_set(
+                    [shard for shard, _ in shards],
+                    weights,
+                    config.validation_share,
+                    vocab_size=tokenizer.vocab_size,
+                    eos_id=tokenizer.eos_id,
+                    tokenizer_sha256=tokenizer_manifest.data_sha256,
+                    data_root=store.root.path,
+                    directory=out.path,
+                )
+                documents = sum(shard.documents for shard, _ in shards)
+                out.counts = {"documents": documents, "token_files": len(shards), **vars(made.counts)}
+
+        return materialize(context, store, target, recipe, make, force=config.force)
+
+
+def _tokens(
+    context: dg.AssetExecutionContext,
+    config: StageConfig,
+    store: CorpusStore,
+    source: ParquetArtifact,
+    target: DirectoryArtifact,
+    key: str,
+) -> dg.MaterializeResult:
+    with failures_in_plain_words():
+        segmented = source.verified()
+        tokenizer, tokenizer_manifest = open_tokenizer(store)
+        tokenizer.require_segmenter(store.segmenter, segmented.recipe.libraries["segmenter"])
+        recipe = Recipe(
+            stage=target.asset,
+            code_version=TOKENS_CODE_VERSION,
+            inputs={source.label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
+            libraries=library_versions("tokenizers", "pyarrow"),
+        )
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            bar = progress(context, target, "documents", segmented.counts["rows"])
+            documents = bar.track(read_rows(source.path, [key, "lines"]))
+            with target.writing(recipe) as out:
+                out.counts = write_tokens(documents, tokenizer, out.path)
+
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda m: _describe(target, m, tokenizer)
+        )
+
+
+def _describe(target: DirectoryArtifact, manifest: Manifest, tokenizer: TextTokenizer) -> Mapping[str, Any]:
+    file = TokenFile(target.path)
+    samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]
+    return {"preview": preview([(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}
+
+
+def _token_shard(store: CorpusStore, corpus: str, artifact: DirectoryArtifact) -> tuple[TokenShard, Manifest]:
+    manifest = artifact.verified()
+    shard = TokenShard(
+        corpus=corpus,
+        label=artifact.label,
+        path=str(artifact.path.relative_to(store.root.path)),
+        tokens=manifest.counts["tokens"],
+        documents=manifest.counts["documents"],
+        sha256=manifest.files[TOKENS].sha256,
+        tokenizer_sha256=manifest.recipe.inputs["tokenizer"],
+    )
+    return shard, manifest

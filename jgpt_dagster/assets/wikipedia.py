@@ -1,0 +1,180 @@
+"""`wikipedia_dump` and `wikipedia_articles`: a verified dump, and the cleaned text of its articles."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.corpus.articles import ArticleRow, PageCounts, read_articles
+from jgpt_dagster.corpus.download import fetch
+from jgpt_dagster.corpus.mirror import DumpMirror
+from jgpt_dagster.corpus.multistream import ByteRange, ShardPlan, plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.schemas import ARTICLES
+from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.partitions import (
+    ONE_RUN_A_PARTITION,
+    dump_and_shard,
+    dump_partitions,
+    dump_shard_partitions,
+    require_dump_key,
+)
+from jgpt_dagster.resources import CorpusStore, Mirror
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.writing import write_json
+
+DUMP_CODE_VERSION = "1"
+ARTICLES_CODE_VERSION = "1"
+
+_PLAN = "shards.json"
+
+
+@dg.asset(
+    group_name="wikipedia",
+    kinds={"bz2"},
+    partitions_def=dump_partitions,
+    code_version=DUMP_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def wikipedia_dump(
+    context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, mirror: Mirror
+) -> dg.MaterializeResult:
+    """The multistream dump of one date with its index, verified against the mirror's sizes and sha1 sums.
+
+    Its `shards.json` cuts the dump into byte ranges of whole bz2 streams and carries the hash of each, so that a shard
+    reads and verifies its own bytes only. A dump that is here is not asked for again: mirrors drop old ones.
+    """
+    dump = context.partition_key
+    target = store.directory("wikipedia_dump", dump)
+    with failures_in_plain_words():
+        require_dump_key(dump)
+    recipe = Recipe(
+        stage="wikipedia_dump",
+        code_version=DUMP_CODE_VERSION,
+        settings={"wiki": store.wiki, "dump": dump, "shards": store.shards},
+    )
+
+    def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+        # Parts of an unfinished download must outlive a kill, so they wait outside of the directory being written.
+        incoming = store.root.path / ".incoming" / f"{store.wiki}-{dump}"
+        files = DumpMirror(mirror.dumps_url, store.wiki).files(dump)
+        with target.writing(recipe) as out:
+            for file in files:
+                bar = progress(context, target, "B", file.size)
+                entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.at)
+                # A link, so that a kill from here on does not cost the download.
+                os.link(incoming / file.name, out.path / file.name, follow_symlinks=False)
+                out.known(file.name, entry)
+            paths = [out.path / file.name for file in files]
+            plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
+            _require_wiki(store, paths[0], plan)
+            write_json(out.path / _PLAN, plan.to_dict())
+            out.counts = {
+                "bytes": files[0].size,
+                "pages": sum(shard.pages or 0 for shard in plan.shards) if len(files) > 1 else None,
+                "shards_with_pages": sum(1 for shard in plan.shards if shard.length),
+                "sha1": {file.name: file.sha1 for file in files},
+            }
+        shutil.rmtree(incoming)
+
+    return materialize(context, store, target, recipe, make, force=config.force)
+
+
+@dg.asset(
+    group_name="wikipedia",
+    kinds={"parquet", "python"},
+    partitions_def=dump_shard_partitions,
+    backfill_policy=ONE_RUN_A_PARTITION,
+    deps=["wikipedia_dump"],
+    code_version=ARTICLES_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def wikipedia_articles(
+    context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore
+) -> dg.MaterializeResult:
+    """One row an article: page id, revision id, title and the lines of its cleaned text, the title first."""
+    dump, shard = dump_and_shard(context.partition_key)
+    target = store.parquet("wikipedia_articles", dump, shard)
+    with failures_in_plain_words():
+        source, plan = _planned_dump(store, dump)
+        part = plan.shards[int(shard)]
+        recipe = Recipe(
+            stage="wikipedia_articles",
+            code_version=ARTICLES_CODE_VERSION,
+            settings={"text": store.profile},
+            inputs={"header": plan.header.sha256, "pages": part.sha256},
+            libraries=library_versions("wikiextractor", "pyarrow"),
+        )
+
+        def make(target: ParquetArtifact, recipe: Recipe) -> None:
+            counts, rejected = PageCounts(), list[dict[str, Any]]()
+            bar = progress(context, target, "articles")
+            rows = bar.track(_rows(store, source, plan, part, counts, rejected, target.label))
+            lines = _LineCounter()
+            target.write(ARTICLES, lines.count(rows), recipe, lambda: asdict(counts) | lines.counts, lambda: rejected)
+
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
+        )
+
+
+def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
+    """Return the dump file and its shard plan; of the dump, each shard verifies its own bytes as it reads them."""
+    artifact = store.directory("wikipedia_dump", dump)
+    plan = ShardPlan.from_dict(json.loads(artifact.verified_file(_PLAN).read_text()))
+    return artifact.path / f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2", plan
+
+
+def _rows(
+    store: CorpusStore,
+    source: Path,
+    plan: ShardPlan,
+    part: ByteRange,
+    counts: PageCounts,
+    rejected: list[dict[str, Any]],
+    label: str,
+) -> Iterator[ArticleRow]:
+    if not part.length:
+        return
+    clean = article_cleaner(store.profile, read_siteinfo(source, plan))
+    yield from read_articles(read_range(source, part), clean, counts, rejected, source=label, expected_pages=part.pages)
+
+
+class _LineCounter:
+    """Counts the lines and characters of rows that pass through."""
+
+    def __init__(self) -> None:
+        self.counts = {"lines": 0, "characters": 0}
+
+    def count(self, rows: Iterator[ArticleRow]) -> Iterator[ArticleRow]:
+        for row in rows:
+            self.counts["lines"] += len(row[3])
+            self.counts["characters"] += sum(map(len, row[3]))
+            yield row
+
+
+def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
+    rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 5)]
+    rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
+    return {
+        "preview": preview(rows),
+        **({"rejected_pages": preview([(str(row["page_id"]), row["reason"]) for row in rejected])} if rejected else {}),
+    }
+
+
+def _require_wiki(store: CorpusStore, dump: Path, plan: ShardPlan) -> None:
+    found = read_siteinfo(dump, plan).dbname
+    if found != store.wiki:
+        raise JgptError(
+            f"{dump.name} is a dump of {found or 'a wiki without a name'}, expected {store.wiki} (JGPT_WIKI). "
+            "Check JGPT_WIKI and JGPT_DUMPS_URL."
+        )

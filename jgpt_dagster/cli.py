@@ -1,0 +1,152 @@
+"""The `jgpt` command: what Dagster's own command line cannot do."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.home import ensure_dagster_home
+from jgpt_dagster.settings import Settings, load_settings
+from jgpt_dagster.storage.layout import DataRoot
+
+
+class _PlainErrors(click.Group):
+    """Shows a JgptError as its message alone; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except JgptError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jgpt-dagster")
+def main() -> None:
+    """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
+
+
+@main.command()
+@click.option("--dump", required=True, help="Date of the Wikipedia dump, YYYYMMDD.")
+@click.option("--to", "until", default="release", show_default=True, help="The last asset to bring up to date.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run config in Dagster's YAML form (ops: <asset>: config: ...).",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
+def run(dump: str, until: str, config_path: Path | None, workers: int | None) -> None:
+    """Bring every asset up to --to up to date for one dump; what is whole and current is not made again."""
+    settings = _settings()
+    from jgpt_dagster import runs
+    from jgpt_dagster.definitions import defs
+    from jgpt_dagster.partitions import require_dump_key
+
+    require_dump_key(dump)
+    run_config = yaml.safe_load(config_path.read_text()) if config_path else None
+    started = before = time.monotonic()
+    for stage in runs.run_stages(
+        runs.plan(defs, dump, until),
+        dump=dump,
+        workers=workers or settings.workers,
+        run_config=run_config or {},
+        resume=shlex.join(["jgpt", *sys.argv[1:]]),
+    ):
+        now = time.monotonic()
+        click.echo(
+            f"{stage.asset:<20} {len(stage.runs):>3} {'run ' if len(stage.runs) == 1 else 'runs'} {now - before:8.1f} s"
+        )
+        before = now
+    click.echo(f"{'all':<29} {before - started:8.1f} s")
+    if until == "release":
+        _show_release(settings, dump)
+
+
+@main.group()
+def dumps() -> None:
+    """The dump partitions of the Dagster instance."""
+
+
+@dumps.command("add")
+@click.argument("dates", nargs=-1, required=True)
+def dumps_add(dates: tuple[str, ...]) -> None:
+    """Add dump partitions (YYYYMMDD); Dagster's own command line cannot."""
+    _settings()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.partitions import add_dumps
+
+    add_dumps(DagsterInstance.get(), dates)
+    click.echo(f"added {' '.join(dates)}")
+
+
+@dumps.command("list")
+def dumps_list() -> None:
+    """List the dump partitions and what of each lies on disk."""
+    settings = _settings()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.partitions import known_dumps
+
+    root = DataRoot(settings.data)
+    for date in known_dumps(DagsterInstance.get()):
+        outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
+        states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
+        click.echo(f"{date}  {'  '.join(states)}")
+
+
+@main.command()
+@click.argument("prompt")
+@click.option("--dump", help="Dump whose release is used; default the newest.")
+@click.option("--max-new-tokens", default=60, show_default=True, type=click.IntRange(min=1))
+@click.option("--temperature", default=0.8, show_default=True, type=click.FloatRange(min=0))
+@click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(min=0, max=1, min_open=True))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
+    """Continue PROMPT with a released model: segment it as the corpus was, generate, print natural text."""
+    settings = load_settings()
+    from jgpt_dagster.generate import continue_text, newest_release
+
+    release = newest_release(DataRoot(settings.data), settings.model, dump)
+    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    click.echo(continue_text(release, release, prompt, **sampling))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535))
+def ui(host: str, port: int) -> None:
+    """Open the Dagster UI, with its daemon, over this deployment's instance."""
+    _settings()
+    arguments = ["-m", "dagster", "dev", "-m", "jgpt_dagster.definitions", "-h", host, "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def _settings() -> Settings:
+    """Return the settings, with DAGSTER_HOME set; say which it is where the user did not."""
+    settings = load_settings()
+    announced = "DAGSTER_HOME" not in os.environ
+    home = ensure_dagster_home(settings)
+    if announced:
+        click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
+    return settings
+
+
+def _show_release(settings: Settings, dump: str) -> None:
+    root = DataRoot(settings.data)
+    release = root.directory("release", dump, model=settings.model)
+    evaluation = root.directory("evaluation", dump, model=settings.model)
+    counts = evaluation.verified().counts
+    samples = json.loads((evaluation.path / "samples.json").read_text())
+    prompt, text = next(iter(samples.items()))
+    click.echo(f"\nrelease                     {release.path}")
+    click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({counts['documents']:,} documents)")
+    click.echo(f"a text that begins with “{prompt}”:\n{text}")

@@ -1,0 +1,95 @@
+"""bz2 and xz as streams of bounded chunks: concatenated streams, padding, and errors that say where a file is damaged.
+
+The standard library's file objects would do for whole files, but they read beyond a byte range, take a cut between two
+streams for the end, and let an xz file choose how much memory is used.
+"""
+
+import bz2
+import lzma
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from jgpt_dagster.errors import JgptError
+
+_INPUT = 1 << 18
+_OUTPUT = 1 << 20
+# `xz -9` needs 65 MiB to decompress; a header may ask for 4 GiB.
+_XZ_MEMORY = 256 << 20
+
+
+class DamagedFileError(JgptError):
+    """A compressed file is cut short or its bytes are not what a compressor wrote."""
+
+
+def bz2_chunks(path: Path, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """Yield what the bz2 streams in `length` bytes of `path` from `offset` hold (by default: all), up to 1 MiB a time.
+
+    The range must begin and end at a stream border. Raises DamagedFileError with the byte offset of the bad stream.
+    """
+    return _chunks(path, bz2.BZ2Decompressor, offset, length, padding=b"")
+
+
+def xz_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the content of an xz file of one or more streams, at most 1 MiB a time.
+
+    Raises DamagedFileError with the byte offset of the stream at fault; one that asks for more than 256 MiB of memory
+    is refused likewise, and so is an empty file.
+    """
+    if not path.stat().st_size:
+        raise _damaged(path, 0, 0, "the file is empty")
+    # Zero bytes may pad an xz stream (section 2.2 of the format), so a stream that follows is looked for behind them.
+    return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), 0, None, padding=b"\0")
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def _chunks(
+    path: Path, new: Callable[[], _Decompressor], offset: int, length: int | None, padding: bytes
+) -> Iterator[bytes]:
+    produced = 0
+    with open(path, "rb") as file:
+        file.seek(offset)
+        end = path.stat().st_size if length is None else offset + length
+
+        def read() -> bytes:
+            return file.read(min(_INPUT, end - file.tell()))
+
+        def past_padding(data: bytes) -> bytes:
+            while not (data := data.lstrip(padding)):
+                if not (data := read()):
+                    break
+            return data
+
+        data = past_padding(b"")
+        while data:
+            start, stream = file.tell() - len(data), new()
+            while not stream.eof:
+                if stream.needs_input and not (data := data or read()):
+                    raise _damaged(path, start, produced, "the file ends inside this stream")
+                try:
+                    chunk = stream.decompress(data, _OUTPUT)
+                except (OSError, EOFError, lzma.LZMAError) as error:
+                    raise _damaged(path, start, produced, str(error)) from error
+                data = b""
+                produced += len(chunk)
+                if chunk:
+                    yield chunk
+            data = past_padding(stream.unused_data)
+
+
+def _damaged(path: Path, start: int, produced: int, reason: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path}: damaged in the compressed stream at byte {start:,}, after {produced:,} decompressed bytes: {reason}"
+    )

@@ -1,0 +1,230 @@
+"""wikiextractor within bounds: its `Extractor`, made safe for pages whose author means harm.
+
+Several steps of wikiextractor take quadratic or worse time on input such as a megabyte of `<ref<ref…`, and its parser
+functions can be asked for numbers and strings of any size. Here each such step first counts what it is about to cost
+and raises `WikitextError` above a fixed figure. Counts depend on the text alone, so a page is rejected on every
+machine or on none; a clock would not give that. What stays within the bounds comes out as wikiextractor gives it.
+
+The steps are replaced in a private instance of the module `wikiextractor.extract`, so other users of the library in the
+same process do not notice. Nothing that knows about Japanese or about the wiki belongs here.
+"""
+
+import importlib.util
+import logging
+import re
+import time
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from jgpt_dagster.errors import JgptError
+
+MAX_NESTING = 100
+"""Templates within templates, links within links: MediaWiki's own default ($wgMaxTemplateDepth)."""
+
+MAX_SCANNED = 50_000_000
+"""Characters that one step may look at again and again (the page itself has 2 MiB at most): about two seconds."""
+
+MAX_EXPANDED = 8 * 2**20
+"""Characters of template calls and of their results that one page may hold, every level of nesting counted."""
+
+RECIPE_DAY = time.struct_time((2022, 7, 1, 0, 0, 0, 4, 182, 0))
+"""What {{CURRENTYEAR}} and its kin read: the day of the dump that the published recipe used. The output of a page
+depends neither on the day of the run nor on the dump, or an unchanged page could not be reused in the next dump."""
+
+
+class WikitextError(JgptError):
+    """A page that cannot be cleaned within bounds; the message is the reason, the caller adds which page it is."""
+
+
+def _check(cost: int, limit: int, what: str) -> None:
+    if cost > limit:
+        raise WikitextError(f"{what}: {cost:,} is above the limit of {limit:,}")
+
+
+def _unclosed(text: str, opening: str, closing: str) -> int:
+    """Characters scanned in vain by a pattern `opening.*?closing`: those after the last `closing`, per `opening`."""
+    last = text.rfind(closing) + 1
+    return text.count(opening, last) * (len(text) - last)
+
+
+_TAG = re.compile(r"<\s*/?\s*\w")
+_TAG_BODY = re.compile(r"""(?:"[^"]*"|'[^']*'|[^>])*+""")
+_BLANK_IN_TAG = re.compile(r"<\s*(?:nobr|noinclude)\b", re.IGNORECASE)
+_LONG_BLANK = re.compile(r"(?<!\s)\s{1000}")
+
+
+def _check_tags(text: str) -> None:
+    """Raises when the tag patterns would scan `text` over and over, as in `<ref <ref <ref` or `<b "<b "<b "`."""
+    if text.count("<") * len(text) > MAX_SCANNED:
+        cost = _unclosed(text, "<", ">") + _unclosed(text, "<!--", "-->")
+        _check(cost, MAX_SCANNED, "unclosed tags")
+        for tag in _TAG.finditer(text):
+            body = _TAG_BODY.match(text, tag.end())
+            assert body is not None
+            cost += body.end() - tag.start()
+            _check(cost, MAX_SCANNED, "unclosed tags or quotes within tags")
+    if _BLANK_IN_TAG.search(text) and _LONG_BLANK.search(text):
+        raise WikitextError("a run of 1,000 or more blanks on a page with a nobr or noinclude tag")
+
+
+def _check_links(text: str) -> None:
+    """Raises when bracket runs `[[[` or unclosed `[http://…` would be scanned over and over."""
+    runs = text.count("[[[")
+    _check(runs * text.count("[["), 5_000_000, "runs of three or more link brackets")
+    _check(runs * len(text), 100 * MAX_SCANNED, "runs of three or more link brackets")
+
+
+class _Bounded:
+    """A compiled pattern whose `finditer` checks the text first."""
+
+    def __init__(self, pattern: re.Pattern[str], check: Any) -> None:
+        self._pattern = pattern
+        self._check = check
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        self._check(text, self._pattern)
+        return self._pattern.finditer(text)
+
+
+def _check_external_links(text: str, _: re.Pattern[str]) -> None:
+    cost = 0
+    for opening in _URL_OPENING.finditer(text):
+        label = _URL_LABEL.match(text, opening.end())
+        assert label is not None
+        if not text.startswith("]", label.end()):
+            cost += (opening.end() - opening.start()) * (label.end() - opening.start() + 1)
+            _check(cost, MAX_SCANNED, "unclosed external links")
+
+
+def _check_highlight(text: str, _: re.Pattern[str]) -> None:
+    last = text.rfind("&lt;/syntaxhighlight&gt;") + 1
+    openings = text.count("&lt;syntaxhighlight ", last)
+    _check(openings * text.count("&gt;", last) * (len(text) - last), MAX_SCANNED, "unclosed syntaxhighlight")
+
+
+def _check_placeholder(text: str, pattern: re.Pattern[str]) -> None:
+    name = "math" if "math" in pattern.pattern else "code"
+    closing = max((m.start() for m in re.finditer(rf"<\s*/\s*{name}\s*>", text, re.IGNORECASE)), default=0)
+    openings = [m.start() for m in re.finditer(rf"<\s*{name}\b", text, re.IGNORECASE)]
+    in_vain = sum(1 for start in openings if start >= closing)
+    _check(in_vain * (len(text) - closing), MAX_SCANNED, f"unclosed {name} tags")
+    _check(len(openings) * len(text), 100 * MAX_SCANNED, f"{name} tags")  # each is replaced over the whole text
+
+
+class _Heading:
+    """The pattern `(==+)\\s*(.*?)\\s*\\1` matched at the start of a line, in linear instead of cubic time."""
+
+    @staticmethod
+    def match(line: str) -> Any:
+        if not line.startswith("=="):
+            return None
+        opening = len(line) - len(line.lstrip("="))
+        others = max(map(len, re.findall("=+", line[opening:])), default=0)
+        level = max(min(opening, others), opening // 2)
+        if level < 2:
+            return None
+        marks = "=" * level
+        title = line[level : line.index(marks, level)].strip()
+        return SimpleNamespace(group=(line, marks, title).__getitem__)
+
+
+_OPERATOR = re.compile(r"[-+*/%^<>=~|(]|not")
+
+
+def _check_parser_function(name: str, args: list[str]) -> None:
+    """Raises when a parser function would be asked for an unbounded number, string or depth of recursion."""
+    if name in ("#expr", "#ifexpr"):
+        expression = args[0]
+        _check(len(_OPERATOR.findall(expression)), 200, "operators in #expr")
+        rounding = expression.partition("round")[2]
+        if "**" in expression or re.search(r"[*e]|\d{5}", rounding):
+            raise WikitextError("a power, or rounding to a computed number of digits, in #expr")
+    elif name in ("padleft", "padright") and len(args) > 1:
+        width = re.fullmatch(r"\s*\+?([\d_]+)\s*", args[1])
+        if width and len(width[1].lstrip("0_")) > 4:
+            raise WikitextError(f"{name} to {args[1].strip()[:20]} characters")
+    elif name == "#replace" and len(args) > 2:
+        _check((args[0].count(args[1]) + 1) * len(args[2]), MAX_EXPANDED, "characters made by #replace")
+
+
+def _bounded_module() -> ModuleType:
+    """A private instance of `wikiextractor.extract` 3.1 with its unbounded steps replaced."""
+    spec = importlib.util.find_spec("wikiextractor.extract")
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    # Its debug lines hold whole articles; a logger of our own leaves the library's alone.
+    module.logger = logging.getLogger(f"{__name__}.wikiextractor")
+    module.logger.setLevel(logging.WARNING)
+    module.time = SimpleNamespace(strftime=lambda form: time.strftime(form, RECIPE_DAY))
+    module.section = _Heading
+    module.ExtLinkBracketedRegex = _Bounded(module.ExtLinkBracketedRegex, _check_external_links)
+    module.syntaxhighlight = _Bounded(module.syntaxhighlight, _check_highlight)
+    module.comment = _Bounded(module.comment, lambda text, _: _check_tags(text))
+    module.placeholder_tag_patterns = [
+        (_Bounded(pattern, _check_placeholder), word) for pattern, word in module.placeholder_tag_patterns
+    ]
+    substitute, collapse, drop, call = (
+        module.substituteLineBreakTag,
+        module.collapseDoubledLinkBrackets,
+        module.dropNested,
+        module.callParserFunction,
+    )
+
+    def substitute_line_break_tag(pattern: Any, text: str, separator: str = " ") -> str:
+        _check_tags(text)
+        return substitute(pattern, text, separator)
+
+    def collapse_doubled_link_brackets(text: str) -> str:
+        _check_links(text)
+        return collapse(text)
+
+    def drop_nested(text: str, opening: str, closing: str) -> str:
+        if opening.startswith("<"):
+            _check_tags(text)
+        return drop(text, opening, closing)
+
+    def call_parser_function(name: str, args: list[str], frame: Any, **page: Any) -> str:
+        _check_parser_function(name, args)  # outside of the call, which swallows every exception
+        return call(name, args, frame, **page)
+
+    module.substituteLineBreakTag = substitute_line_break_tag
+    module.collapseDoubledLinkBrackets = collapse_doubled_link_brackets
+    module.dropNested = drop_nested
+    module.callParserFunction = call_parser_function
+    return module
+
+
+_wikiextractor: Any = _bounded_module()
+_PROTOCOLS = "|".join(_wikiextractor.wgUrlProtocols)
+_URL_OPENING = re.compile(rf"(?i)\[(?:{_PROTOCOLS}){_wikiextractor.EXT_LINK_URL_CLASS}++\s*+")
+_URL_LABEL = re.compile(r"[^\]\x00-\x08\x0a-\x1F]*+")
+_IGNORED_TAGS = [*_wikiextractor._DEFAULT_IGNORED_TAG_PATTERNS, _wikiextractor.ignoreTag("a")]
+
+
+class BoundedExtractor(_wikiextractor.Extractor):
+    """wikiextractor's `Extractor` for one page, with the tags that its command line ignores and no templates loaded.
+
+    `clean_text(text, expand_templates=…, html_safe=…)` returns the lines; it raises `WikitextError` for a page that
+    cannot be cleaned within the limits above.
+    """
+
+    def __init__(self, page_id: int, revision_id: int, title: str) -> None:
+        super().__init__(str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_IGNORED_TAGS)
+        self._depth = 0
+        self._expanded = 0
+
+    def expandTemplate(self, body: str) -> str:
+        self._depth += 1
+        _check(self._depth, MAX_NESTING, "templates nested")
+        self._spend(len(body))
+        result: str = super().expandTemplate(body)
+        self._spend(len(result))
+        self._depth -= 1
+        return result
+
+    def _spend(self, characters: int) -> None:
+        self._expanded += characters
+        _check(self._expanded, MAX_EXPANDED, "characters of template calls")

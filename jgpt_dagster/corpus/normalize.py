@@ -1,0 +1,75 @@
+"""Normalisation of one line of text, the step before sentence splitting.
+
+Two profiles. `seed` is the published recipe to the letter: neologdn after `str.rstrip`. `clean` mends what that recipe
+breaks: invisible characters stay in, tildes of ranges are deleted, and text punctuated with ．， is never split into
+sentences. What neologdn does on purpose (narrow Latin, wide kana, no space beside Japanese, one ー for many) holds in
+both. Pure functions over one line; nothing here knows of documents or files.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+Profile = Literal["seed", "clean"]
+
+_JAPANESE = "ぁ-ゖゝ-ゟァ-ヺー-ヿｦ-ﾟ々〆〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00033fff"
+_KANJI_DIGITS = "〇一二三四五六七八九十百千万億兆"
+_LATIN = "A-Za-zＡ-Ｚａ-ｚ"
+
+# str.isspace() is the definition of a space, so that splitting, stripping and joining agree on it.
+_SPACES = "\t-\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_OTHER_SPACE = re.compile(f"[{_SPACES}]")
+
+# The controls that are no spaces, soft hyphen, zero width space, byte order mark, lone surrogates. The joiners U+200C
+# and U+200D and the variation selectors are part of emoji and of several scripts: they stay.
+_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# ．and ，stand for 。and 、where Japanese comes before. Not in numbers (三．一四), in initials (ジョン．Ｆ．), or in a
+# row (そうか．．．); after a closing sign only if the text goes on in Japanese or ends there, as in 図（a）．次に.
+_WIDE_PUNCTUATION = re.compile(
+    rf"(?:(?<=[{_JAPANESE}])|(?<=[)\]）］」』】〉》〕”’%％℃])(?=.(?:[{_JAPANESE}「『（【〈《〔“‘\s]|\Z)))"
+    rf"(?!(?<=[{_KANJI_DIGITS}]).[{_KANJI_DIGITS}0-9０-９])"
+    rf"([．，])(?!\1|[{_LATIN}][．.])",
+    re.DOTALL,
+)
+_JAPANESE_PUNCTUATION = {"．": "。", "，": "、"}
+
+# Characters that neologdn 0.5.6 changes wherever they stand, found by asking it about every code point (a test repeats
+# that). It decodes its buffer as UTF-32, hence the byte order mark. 〜 is among them only where tildes are deleted.
+_ALWAYS_CHANGED = "~¥˗֊‐-–—―‘’“”⁃⁻₋−∼∾─━\u3000〰゛゜﹣\ufeff！＃-＆（-［］-＿ａ-～｡-ﾝ\uff9e\uff9f"
+# A space stays only between a character of ASCII other than * and one outside the Japanese blocks.
+_CHANGED_IN_CONTEXT = r"ーー|(?<![\x00-\x1f!-)+-\x7f]) | (?=[ \u3001-\u30ff\u4e00-\u9fff\uff00-\uffef]|\Z)"
+
+
+def _changes(extra: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(f"[{_ALWAYS_CHANGED}{extra}]|{_CHANGED_IN_CONTEXT}").search
+
+
+def normalizer(profile: Profile) -> Callable[[str], str]:
+    """The function that normalises one line under `profile`. A line whose result is empty is to be dropped.
+
+    Lone surrogates are dropped in both profiles: neither UTF-8 nor the recipe can hold them. After `clean` the only
+    character for which `str.isspace` is true is the half-width space, never two in a row, never at an end.
+    """
+    import neologdn
+
+    # neologdn is called only where it would change something: the same result, 1.4 to 7 times as fast on real text.
+    if profile == "seed":
+        changes = _changes("〜")
+
+        def normalize_seed(line: str) -> str:
+            line = _SURROGATE.sub("", line.rstrip())
+            return neologdn.normalize(line) if changes(line) else line
+
+        return normalize_seed
+
+    changes = _changes("")
+
+    def normalize_clean(line: str) -> str:
+        line = _INVISIBLE.sub("", _OTHER_SPACE.sub(" ", line))
+        if "．" in line or "，" in line:
+            line = _WIDE_PUNCTUATION.sub(lambda match: _JAPANESE_PUNCTUATION[match[1]], line)
+        return neologdn.normalize(line, tilde="normalize_zenkaku") if changes(line) else line
+
+    return normalize_clean

@@ -1,0 +1,15 @@
+"""The columns of the corpora on disk. Rows are in source order."""
+
+import pyarrow as pa
+
+_PAGE = [("page_id", pa.int64()), ("revision_id", pa.int64()), ("title", pa.string())]
+_DOCUMENT = [("document_id", pa.int64())]
+# A document's cleaned lines.
+_LINES = ("lines", pa.list_(pa.string()))
+# A document's lines, a line's sentences, a sentence's words joined by one half-width space.
+_SEGMENTED = ("lines", pa.list_(pa.list_(pa.string())))
+
+ARTICLES = pa.schema([*_PAGE, _LINES])
+DOCUMENTS = pa.schema([*_DOCUMENT, _LINES])
+ARTICLES_SEGMENTED = pa.schema([*_PAGE, _SEGMENTED])
+DOCUMENTS_SEGMENTED = pa.schema([*_DOCUMENT, _SEGMENTED])

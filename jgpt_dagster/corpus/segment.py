@@ -1,0 +1,132 @@
+"""From the lines of documents to their segmented sentences: normalise, split into sentences, split into words.
+
+A document comes in as its lines and leaves as a list of lines, a line being a list of sentences and a sentence its
+words joined by one half-width space. Under `clean` the normalised text can be had back: see `restore_text`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from jgpt_dagster.corpus.normalize import Profile, normalizer
+from jgpt_dagster.corpus.segmenters.base import Segmenter
+from jgpt_dagster.corpus.sentences import split_sentences
+
+SPACE_SYMBOL = "\u2581"
+"""Stands for a half-width space of the text under `clean`; it opens the word that follows the space (`New ▁York`)."""
+
+_SPACE_SYMBOL_OF_TEXT = "_"
+"""What is written for a U+2581 that the text itself holds."""
+
+_BATCH_CHARACTERS = 1_000_000
+"""Characters after which a batch is full: bounds memory where lines are huge."""
+
+
+@dataclass(slots=True)
+class SegmentCounts:
+    """What went through, added up over documents."""
+
+    lines: int = 0
+    """Lines kept: those that normalisation left empty are dropped."""
+    sentences: int = 0
+    words: int = 0
+    own_space_symbols: int = 0
+    """U+2581 found in the text and replaced by `_` (under `clean`)."""
+    fallbacks: int = 0
+    """Pieces of text that the engine could not do and that were split by class of character."""
+
+
+def segment_documents(
+    documents: Iterable[list[str]],
+    profile: Profile,
+    segmenter: Segmenter,
+    batch_sentences: int = 2000,
+    counts: SegmentCounts | None = None,
+) -> Iterator[list[list[str]]]:
+    """Segments a stream of documents, each given as its lines; yields one result for each, in order.
+
+    `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result. Of
+    the stream, no more than a batch and the document that filled it is in memory. Under `clean`, for every kept line,
+    its sentences joined without their half-width spaces, U+2581 read as a space, are the normalised line. Under `seed`,
+    words that are a space are left out. `counts` is added to as documents are yielded.
+    """
+    counts = SegmentCounts() if counts is None else counts
+    split_line = _line_splitter(profile, counts)
+    batch: list[list[list[str]]] = []
+    sentences = characters = 0
+    for lines in documents:
+        document = [split for line in lines if (split := split_line(line))]
+        batch.append(document)
+        sentences += sum(map(len, document))
+        characters += sum(len(sentence) for line in document for sentence in line)
+        if sentences >= batch_sentences or characters >= _BATCH_CHARACTERS or len(batch) >= batch_sentences:
+            yield from _segment_batch(batch, profile, segmenter, batch_sentences, counts)
+            batch = []
+            sentences = characters = 0
+    yield from _segment_batch(batch, profile, segmenter, batch_sentences, counts)
+
+
+def restore_text(lines: list[list[str]]) -> str:
+    """The normalised text of a document segmented under `clean`, each line ended by a line feed."""
+    return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
+
+
+def _line_splitter(profile: Profile, counts: SegmentCounts) -> Callable[[str], list[str]]:
+    """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
+    normalize = normalizer(profile)
+    if profile == "seed":
+        return lambda line: split_sentences(normalize(line))
+
+    def split_clean(line: str) -> list[str]:
+        text = normalize(line)
+        if SPACE_SYMBOL in text:
+            counts.own_space_symbols += text.count(SPACE_SYMBOL)
+            text = text.replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)
+        # Before splitting, which strips: the space between two sentences stays, as the first sign of the second.
+        return split_sentences(text.replace(" ", SPACE_SYMBOL))
+
+    return split_clean
+
+
+def _segment_batch(
+    documents: list[list[list[str]]],
+    profile: Profile,
+    segmenter: Segmenter,
+    batch_sentences: int,
+    counts: SegmentCounts,
+) -> Iterator[list[list[str]]]:
+    join = _join_seed if profile == "seed" else _join_clean
+    sentences = [sentence for document in documents for line in document for sentence in line]
+    fallbacks = segmenter.fallbacks
+    segmented = (join(words) for part in _chunks(sentences, batch_sentences) for words in segmenter.segment(part))
+    for document in documents:
+        result = [[next(segmented) for _ in line] for line in document]
+        counts.lines += len(result)
+        counts.sentences += sum(map(len, result))
+        counts.words += sum(sentence.count(" ") + 1 for line in result for sentence in line)
+        counts.fallbacks += segmenter.fallbacks - fallbacks
+        fallbacks = segmenter.fallbacks
+        yield result
+
+
+def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:
+    """Consecutive parts of `sentences`, none longer than a batch; one document may be far more than that."""
+    part: list[str] = []
+    characters = 0
+    for sentence in sentences:
+        part.append(sentence)
+        characters += len(sentence)
+        if len(part) >= batch_sentences or characters >= _BATCH_CHARACTERS:
+            yield part
+            part = []
+            characters = 0
+    if part:
+        yield part
+
+
+def _join_seed(words: list[str]) -> str:
+    # The recipe's tokenizer drops them as well: its Whitespace pre-tokenizer takes no space for a token.
+    return " ".join(word for word in words if not word.isspace())
+
+
+def _join_clean(words: list[str]) -> str:
+    return " ".join(words).replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL)

@@ -1,0 +1,231 @@
+"""The external engine: the `jumanpp` binary (Juman++ 2) as a long-lived child process.
+
+Juman++ exits with 0 after errors, gives no line for some inputs and dies of others, so nothing is taken on trust: each
+batch ends with a mark of our own, every answer must join to its question, and a batch that does not is halved until the
+guilty piece is alone. That piece, and no other, falls back.
+"""
+
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread, Timer
+from typing import IO
+
+from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
+
+_BATCH_PIECES = 2000
+"""Pieces per exchange. One at a time Juman++ does 348 a second, in batches of thousands ten times that."""
+
+_ADDRESS_SPACE_KIB = 4 << 20
+"""Cap on the child's address space, so that a runaway analysis kills the child and not the machine."""
+
+_CANARY = ("魅力", "が", "たっぷり", "と", "詰まって", "いる")
+"""The example of Juman++'s README: what a working model answers."""
+
+_INSTALL = (
+    "Install Juman++ 2 (https://github.com/ku-nlp/jumanpp/releases, with its model) so that `jumanpp` is on PATH, "
+    "or set JGPT_SEGMENTER=mecab."
+)
+
+
+class JumanppSegmenter(PieceSegmenter):
+    """Juman++ 2 behind pipes.
+
+    `path` names the binary, looked up on PATH. An exchange that takes longer than `timeout` seconds fails with
+    SegmenterError: how slow a machine is must never decide on words. Raises SegmenterError if the binary is missing, is
+    not Juman++ 2, or fails on a known sentence.
+    """
+
+    def __init__(self, path: str = "jumanpp", timeout: float = 600) -> None:
+        super().__init__()
+        found = shutil.which(path)
+        if found is None:
+            raise SegmenterError(f"JGPT_SEGMENTER=jumanpp needs the program {path!r}, which was not found. {_INSTALL}")
+        self._binary = found
+        self._timeout = timeout
+        self._version = _version(found)
+        self._child = self._start()
+
+    @property
+    def fingerprint(self) -> str:
+        """Version line (it names dictionary and language model too) and sha256 of model and settings where found."""
+        return f"jumanpp {self._version} model {_model_digest(Path(self._binary))}"
+
+    def close(self) -> None:
+        self._child.kill()
+
+    def _start(self) -> "_Child":
+        child = _Child(self._binary, self._timeout)
+        try:
+            answers = child.exchange(["".join(_CANARY)])
+        except SegmenterError:
+            child.kill()
+            raise
+        if answers != [list(_CANARY)]:
+            child.kill()
+            raise SegmenterError(
+                f"{self._binary} does not work: asked to segment {''.join(_CANARY)!r} it answered {answers!r} and not "
+                f"{' '.join(_CANARY)!r}. It said: {child.complaints() or 'nothing'}\n"
+                f"Check its model with `echo 魅力 | {self._binary} --segment`. {_INSTALL}"
+            )
+        return child
+
+    def _split(self, pieces: Sequence[str]) -> list[list[str]]:
+        batches = (pieces[start : start + _BATCH_PIECES] for start in range(0, len(pieces), _BATCH_PIECES))
+        return [words for batch in batches for words in self._split_batch(batch)]
+
+    def _split_batch(self, pieces: Sequence[str]) -> Iterator[list[str]]:
+        """Words of each piece; an empty list for one that Juman++ cannot do even when it is alone."""
+        answers = self._ask(pieces)
+        if answers is None:  # it died; if somebody killed it rather than the text, it will live now
+            answers = self._ask(pieces)
+        if answers is not None and [*map("".join, answers)] == [*pieces]:
+            yield from answers
+        elif len(pieces) == 1:
+            yield []
+        else:
+            middle = len(pieces) // 2
+            yield from self._split_batch(pieces[:middle])
+            yield from self._split_batch(pieces[middle:])
+
+    def _ask(self, pieces: Sequence[str]) -> list[list[str]] | None:
+        if not self._child.alive:
+            self._child = self._start()
+        return self._child.exchange(pieces)
+
+
+class _Child:
+    """One running `jumanpp --segment`. Not alive any more after an exchange that it did not answer to the end."""
+
+    def __init__(self, binary: str, timeout: float) -> None:
+        self._binary = binary
+        self._timeout = timeout
+        # The shell sets the limit and is replaced by the binary: no Python runs between fork and exec.
+        limited = f'ulimit -v {_ADDRESS_SPACE_KIB} 2>/dev/null; exec "$0" --segment'
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", limited, binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._stderr: deque[bytes] = deque(maxlen=20)
+        self._stderr_reader = Thread(target=self._read_stderr, daemon=True)
+        self._stderr_reader.start()
+        self.alive = True
+
+    def exchange(self, pieces: Sequence[str]) -> list[list[str]] | None:
+        """The words of each output line up to our mark, or None if the child died before that."""
+        assert self._process.stdin and self._process.stdout
+        mark = _mark_not_in(pieces)
+        late = Event()
+
+        def give_up() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = Timer(self._timeout, give_up)
+        question = "".join(f"{piece}\n" for piece in (*pieces, mark)).encode()
+        writer = Thread(target=_write, args=(self._process.stdin, question), daemon=True)
+        timer.start()
+        writer.start()
+        answers = None
+        try:
+            answers = self._read_until(mark, self._process.stdout)
+        finally:
+            timer.cancel()
+            if answers is None or late.is_set():
+                self.kill()
+            writer.join()
+        if late.is_set():
+            raise SegmenterError(
+                f"{self._binary} gave no answer to {len(pieces)} pieces of text in {self._timeout:g} seconds; the "
+                f"first is {pieces[0][:80]!r}. It said: {self.complaints() or 'nothing'}"
+            )
+        return answers
+
+    def _read_until(self, mark: str, stdout: IO[bytes]) -> list[list[str]] | None:
+        answers: list[list[str]] = []
+        for line in stdout:  # bytes are cut at \n alone; text mode would cut at \r too
+            words = line.removesuffix(b"\n").decode(errors="replace").split(" ")
+            if "".join(words) == mark:
+                return answers
+            answers.append(words)
+        return None
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr
+        with suppress(ValueError, OSError):  # closed by kill()
+            self._stderr.extend(self._process.stderr)
+
+    def complaints(self) -> str:
+        """The last lines that the child wrote to its standard error."""
+        return b"".join(self._stderr).decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        self._stderr_reader.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(OSError):
+                pipe and pipe.close()
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    with suppress(OSError, ValueError):  # the child died: the reader notices
+        pipe.write(data)
+        pipe.flush()
+
+
+def _mark_not_in(pieces: Sequence[str]) -> str:
+    """A short ordinary line that is none of `pieces`."""
+    taken = set(pieces)
+    number = 0
+    while (mark := f"区切り{number}番") in taken:
+        number += 1
+    return mark
+
+
+def _version(binary: str) -> str:
+    # Some releases exit with 1 after printing their version: what counts is the line.
+    try:
+        result = subprocess.run([binary, "--version"], capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SegmenterError(f"{binary} --version failed: {error}. {_INSTALL}") from error
+    output = (result.stdout + result.stderr).decode(errors="replace").strip()
+    match = re.search(r"Juman\+\+ Version: (2\..*)", output)
+    if match is None:
+        raise SegmenterError(
+            f"{binary} --version says {output[:200]!r}; expected 'Juman++ Version: 2. ...'. {_INSTALL}"
+        )
+    return match[1].strip()
+
+
+def _model_digest(binary: Path) -> str:
+    """sha256 over the settings and model files that Juman++ would load, without their paths; `unknown` if not found.
+
+    Juman++ reads `jumandic.config` from PREFIX/libexec/jumanpp (PREFIX/libexec in some builds), else from
+    ~/.config/jumanpp. The file holds command line arguments; --model and --rnn-model may be relative to it.
+    """
+    prefix = binary.resolve().parent.parent
+    directories = (prefix / "libexec/jumanpp", prefix / "libexec", Path.home() / ".config/jumanpp")
+    config = next((file for folder in directories if (file := folder / "jumandic.config").is_file()), None)
+    if config is None:
+        return "unknown"
+    arguments = shlex.split(config.read_text(errors="replace").replace("=", " "))
+    digest = hashlib.sha256()
+    model_follows = False
+    for argument in arguments:
+        if model_follows:
+            try:
+                with open(config.parent / argument, "rb") as model:
+                    digest.update(hashlib.file_digest(model, "sha256").digest())
+            except OSError:
+                return "unknown"
+        else:
+            digest.update(f"{argument}\n".encode())
+        model_follows = argument in ("--model", "--rnn-model")
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,62 @@
+"""The embedded engine: MeCab through fugashi, with JumanDIC from the PyPI package `jumandic`."""
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
+
+# All files of a compiled MeCab dictionary that the segmentation depends on.
+_DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
+
+
+class MecabSegmenter(PieceSegmenter):
+    """MeCab with JumanDIC inside this process: 163 MB of memory, most of it the mapped dictionary.
+
+    Raises SegmenterError if fugashi or the dictionary is not installed or does not load.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            import fugashi
+            import jumandic
+        except ImportError as error:
+            raise SegmenterError(
+                f"JGPT_SEGMENTER=mecab needs the Python packages fugashi and jumandic, and {error.name} is not "
+                "installed. Run: pip install fugashi jumandic"
+            ) from error
+        self._dictionary = Path(jumandic.DICDIR)
+        # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds
+        # a space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
+        arguments = f"-O wakati -r /dev/null -d {shlex.quote(str(self._dictionary))}"
+        try:
+            self._parse = fugashi.GenericTagger(arguments).parse
+        except RuntimeError as error:
+            raise SegmenterError(
+                f"MeCab cannot open the dictionary in {self._dictionary}: {error}\n"
+                "Run: pip install --force-reinstall jumandic"
+            ) from error
+
+    @property
+    def fingerprint(self) -> str:
+        return f"mecab fugashi-{version('fugashi')} jumandic sha256:{_dictionary_sha256(self._dictionary)}"
+
+    def close(self) -> None:
+        """Nothing to do: the dictionary is unmapped with the object."""
+
+    def _split(self, pieces: Sequence[str]) -> list[list[str]]:
+        parse = self._parse
+        return [parse(piece).split(" ") for piece in pieces]
+
+
+@lru_cache(maxsize=1)
+def _dictionary_sha256(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _DICTIONARY_FILES:
+        with open(directory / name, "rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()

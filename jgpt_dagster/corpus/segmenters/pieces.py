@@ -1,0 +1,70 @@
+"""What stands between any line and any engine: cutting a line into pieces that engines survive, and a rule without one.
+
+Engines drop spaces, stop at NUL, take `# x` for a comment, lose lines above 4096 bytes, and need memory cubic in a run
+of one class of characters. No piece made here holds a space or a control character, so none of that can be met. The
+pieces of a line joined are the line, whatever the line is. Pure functions; engines are not known here.
+"""
+
+import re
+from collections.abc import Iterator
+
+MAX_RUN = 100
+"""Longest run of one class of characters in a piece: Juman++ takes 3.5 GB at 1000 and aborts at 1365."""
+
+MAX_BYTES = 4096
+"""Longest piece in bytes of UTF-8: Juman++ gives no output for a longer line."""
+
+# Controls (C0, DEL, C1), everything str.isspace() knows, the byte order mark, the space symbol U+2581, lone surrogates.
+_APART = "\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2581\u3000\ufeff\ud800-\udfff"
+_APART_CHARACTER = re.compile(f"([{_APART}])")
+
+_KANA = "ぁ-ヿｦ-ﾟ"
+_KANJI = "々〇〻\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00033fff"
+_WESTERN = "!-~¡-ɏ！-～"
+_CLASSES = (f"[{_KANA}]", f"[{_KANJI}]", f"[{_WESTERN}]", f"[^{_KANA}{_KANJI}{_WESTERN}]")
+_LONG_RUN = re.compile("|".join(f"{characters}{{{MAX_RUN}}}" for characters in _CLASSES))
+_RUN = re.compile("|".join(f"{characters}+" for characters in _CLASSES))
+
+
+def is_apart(piece: str) -> bool:
+    """Whether `piece` is one of the characters that are words of their own and no business of an engine."""
+    return len(piece) == 1 and _APART_CHARACTER.match(piece) is not None
+
+
+def cut(line: str) -> list[str]:
+    """The pieces of `line`, none empty: characters that stand apart (see `is_apart`), and text within the limits."""
+    pieces = []
+    for part in _APART_CHARACTER.split(line):
+        if len(part) <= MAX_RUN:
+            if part:
+                pieces.append(part)
+        else:
+            for piece in _cut_runs(part):
+                pieces.extend(_cut_bytes(piece))
+    return pieces
+
+
+def words_by_class(piece: str) -> list[str]:
+    """The fallback where an engine has no usable answer: a word is a run of kana, of kanji, of Latin or of the rest."""
+    return _RUN.findall(piece)
+
+
+def _cut_runs(text: str) -> Iterator[str]:
+    start = 0
+    for run in _LONG_RUN.finditer(text):
+        yield text[start : run.end()]
+        start = run.end()
+    if start < len(text):
+        yield text[start:]
+
+
+def _cut_bytes(text: str) -> Iterator[str]:
+    data = text.encode()
+    start = 0
+    while len(data) - start > MAX_BYTES:
+        end = start + MAX_BYTES
+        while data[end] & 0xC0 == 0x80:  # a byte inside a character
+            end -= 1
+        yield data[start:end].decode()
+        start = end
+    yield data[start:].decode()

@@ -1,0 +1,42 @@
+"""Splitting a line into sentences, with the behaviour of `textformatting.ssplit` (which the published recipe uses).
+
+A sentence ends after a run of periods, unless a bracket or a quotation is open there: then it goes on. Both levels are
+plain counters that may fall below zero, and an unbalanced one keeps the rest of its line together, as in the original.
+"""
+
+import re
+
+_PERIODS = "。．？！♪…?!"
+_PERIOD = re.compile(f"[{_PERIODS}]")
+_CANDIDATE = re.compile(f"[^{_PERIODS}]*[{_PERIODS}]+|[^{_PERIODS}]+")
+_BRACKET = re.compile("[()（）「」“”]")
+
+
+def split_sentences(line: str) -> list[str]:
+    """The sentences of `line`, stripped, without empty ones. A line feed ends a sentence and every open bracket."""
+    if "\n" in line:
+        return [sentence for part in line.split("\n") for sentence in split_sentences(part)]
+    if not _PERIOD.search(line):
+        candidates = [line]
+    elif not _BRACKET.search(line):
+        candidates = _CANDIDATE.findall(line)
+    else:
+        candidates = _merge_brackets(_CANDIDATE.findall(line))
+    return [sentence for candidate in candidates if (sentence := candidate.strip())]
+
+
+def _merge_brackets(candidates: list[str]) -> list[str]:
+    """Joins each candidate that leaves a bracket or quotation level at other than zero to the one after it."""
+    merged = []
+    open_brackets = open_quotations = 0
+    sentence = ""
+    for candidate in candidates:
+        count = candidate.count
+        open_brackets += count("(") + count("（") - count(")") - count("）")
+        open_quotations += count("「") + count("“") - count("」") - count("”")
+        sentence += candidate
+        if open_brackets == open_quotations == 0:
+            merged.append(sentence)
+            sentence = ""
+    merged.append(sentence)
+    return merged

@@ -1,0 +1,195 @@
+"""The visible text of the inline templates of the Japanese Wikipedia.
+
+A dump holds only the call of a template, and most calls (notes, boxes, navigation) show nothing that belongs into
+running text. The ones listed here stand in the middle of sentences, and a sentence without them is broken:
+`{{仮リンク|地理情報|en|Geoinformation}}` reads 地理情報. A template that is not listed shows nothing. To add one, name
+it with the kind that shows the same argument. Nothing about how calls are found in a page belongs here.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+_NO_NAME = re.compile(r"[<>\[\]\n\"']")
+
+Arguments = Mapping[str, str]
+"""The arguments of one call by name; the unnamed ones are "1", "2", … as in MediaWiki."""
+
+
+def _named(part: str) -> tuple[str, str] | None:
+    """Name and value of an argument; None for an unnamed one, also where the "=" is that of a tag or a sentence."""
+    name, equals, value = part.partition("=")
+    name = name.strip()
+    return (name, value.strip()) if equals and len(name) < 60 and not _NO_NAME.search(name) else None
+
+
+# Code: (name, short name) as Template:Lang-xx and Template:Lang-xx-short print them.
+_LANGUAGES: dict[str, tuple[str, str]] = {
+    "ar": ("アラビア語", "アラビア語"),
+    "bg": ("ブルガリア語", "ブルガリア語"),
+    "cs": ("チェコ語", "チェコ語"),
+    "da": ("デンマーク語", "デンマーク語"),
+    "de": ("ドイツ語", "独"),
+    "el": ("ギリシア語", "希"),
+    "en": ("英語", "英"),
+    "eo": ("エスペラント", "エスペラント"),
+    "es": ("スペイン語", "西"),
+    "fa": ("ペルシア語", "ペルシア語"),
+    "fi": ("フィンランド語", "フィンランド語"),
+    "fr": ("フランス語", "仏"),
+    "grc": ("古代ギリシア語", "古希"),
+    "he": ("ヘブライ語", "ヘブライ語"),
+    "hi": ("ヒンディー語", "ヒンディー語"),
+    "hu": ("ハンガリー語", "ハンガリー語"),
+    "id": ("インドネシア語", "インドネシア語"),
+    "it": ("イタリア語", "伊"),
+    "ja": ("日本語", "日"),
+    "ko": ("朝鮮語", "朝"),
+    "la": ("ラテン語", "羅"),
+    "mn": ("モンゴル語", "モンゴル語"),
+    "nl": ("オランダ語", "蘭"),
+    "no": ("ノルウェー語", "ノルウェー語"),
+    "pl": ("ポーランド語", "ポーランド語"),
+    "pt": ("ポルトガル語", "葡"),
+    "ro": ("ルーマニア語", "ルーマニア語"),
+    "ru": ("ロシア語", "露"),
+    "sa": ("サンスクリット語", "梵"),
+    "sv": ("スウェーデン語", "スウェーデン語"),
+    "th": ("タイ語", "タイ語"),
+    "tr": ("トルコ語", "トルコ語"),
+    "uk": ("ウクライナ語", "ウクライナ語"),
+    "vi": ("ベトナム語", "ベトナム語"),
+    "zh": ("中国語", "中"),
+}
+
+# Three-letter codes that are templates of their own: a flag and the name.
+_COUNTRY_CODES = """
+jpn 日本 usa アメリカ合衆国 gbr イギリス uk イギリス fra フランス deu ドイツ ger ドイツ ita イタリア
+esp スペイン por ポルトガル prt ポルトガル nld オランダ ned オランダ bel ベルギー che スイス sui スイス
+aut オーストリア rus ロシア urs ソビエト連邦 ssr ソビエト連邦 ukr ウクライナ pol ポーランド cze チェコ
+svk スロバキア hun ハンガリー rou ルーマニア bgr ブルガリア bul ブルガリア grc ギリシャ gre ギリシャ tur トルコ
+swe スウェーデン nor ノルウェー dnk デンマーク den デンマーク fin フィンランド isl アイスランド irl アイルランド
+can カナダ mex メキシコ bra ブラジル arg アルゼンチン chl チリ chi チリ col コロンビア per ペルー ven ベネズエラ
+cub キューバ aus オーストラリア nzl ニュージーランド chn 中国 prc 中華人民共和国 roc 中華民国 twn 台湾
+tpe チャイニーズタイペイ hkg 香港 mac マカオ kor 韓国 prk 北朝鮮 mng モンゴル国 vnm ベトナム vie ベトナム
+tha タイ mys マレーシア sgp シンガポール sin シンガポール idn インドネシア phl フィリピン phi フィリピン
+mmr ミャンマー ind インド pak パキスタン bgd バングラデシュ ban バングラデシュ lka スリランカ npl ネパール
+irn イラン irq イラク isr イスラエル sau サウジアラビア egy エジプト zaf 南アフリカ rsa 南アフリカ
+nga ナイジェリア ken ケニア eth エチオピア mar モロッコ dza アルジェリア tun チュニジア kaz カザフスタン
+uzb ウズベキスタン
+"""
+_COUNTRIES = dict(zip(_COUNTRY_CODES.split()[::2], _COUNTRY_CODES.split()[1::2], strict=True))
+
+
+def _value(arguments: Arguments, *names: str) -> str:
+    """The first of the named arguments that is not blank."""
+    return next((value for name in names if (value := arguments.get(name, "").strip())), "")
+
+
+def _unnamed(arguments: Arguments) -> list[str]:
+    return [value for name, value in arguments.items() if name.isdecimal() and value.strip()]
+
+
+def _shows(*names: str) -> Callable[[Arguments], str]:
+    return lambda arguments: _value(arguments, *names)
+
+
+def _block(*names: str) -> Callable[[Arguments], str]:
+    return lambda arguments: f"\n{_value(arguments, *names)}\n"
+
+
+def _lines(arguments: Arguments) -> str:
+    return "\n".join(["", *_unnamed(arguments), ""])
+
+
+def _reading(arguments: Arguments) -> str:
+    base, *notes = _unnamed(arguments)[:4] or [""]
+    return f"{base}（{'、'.join(notes)}）" if notes else base
+
+
+def _number(arguments: Arguments) -> str:
+    number = _value(arguments, "1")
+    return f"{int(number):,}" if re.fullmatch(r"-?[0-9]{1,30}", number) else number
+
+
+def _author_and_year(arguments: Arguments) -> str:
+    *authors, year = _unnamed(arguments) or [""]
+    return f"{'・'.join(authors)} ({year})" if authors else year
+
+
+def _named_language(arguments: Arguments) -> str:
+    return f"{_value(arguments, '2')}: {_value(arguments, '3')}"
+
+
+_SHOWS: dict[Callable[[Arguments], str], str] = {
+    # Names in lower case, a blank within a name written "_".
+    _shows("label", "表示", "1"): "仮リンク ill ill2 link-interwiki 日本語版にない記事リンク",
+    _shows("1"): (
+        "ipa ipa2 ipalink ipa音 unicode jis2004フォント jis90フォント jis2000フォント 補助漢字フォント 拡張漢字 "
+        "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large sup sub center u 下線 取消線 "
+        "strike 強調 要出典範囲 要検証範囲 信頼性要検証範囲 独自研究範囲 要追加記述範囲 ilq 行内引用 abbr tooltip "
+        "key kbd keyboard mono code tt samp var math mvar visible_anchor vanchor flag flagcountry flagu 国旗 "
+        "linktext au 下げ核 " + " ".join(_LANGUAGES)
+    ),
+    _shows("2", "1"): "sname snamei",
+    _shows("3", "2"): "transl 翻字 interlang",
+    _shows("2"): (
+        "lang lang2 rtl-lang fontsize color colour 色 fontcolor font_color font 背景色 bgcolor legend legend2 legend0"
+    ),
+    _block("1"): "quotation quote cquote blockquote 引用文 引用 indent",
+    _block("2"): "col-list columns-list",
+    _reading: "読み仮名 読み仮名_ruby不使用 読み仮名ruby不使用 ルビ ruby ruby-ja ふりがな 振り仮名 furigana",
+    _number: "formatnum nts",
+    _author_and_year: "harvtxt",
+    _named_language: "langwithname",
+    lambda arguments: " ".join(_unnamed(arguments)[:2]): "convert cvt",
+    _lines: "bulleted_list unbulleted_list ubl plainlist flatlist plain_list flat_list ul col no_col_break",
+    lambda arguments: "・".join(_unnamed(arguments)): "hlist",
+    lambda arguments: "、".join(_unnamed(arguments)): "hlist-comma",
+    lambda arguments: "|": "!",
+    lambda arguments: "=": "=",
+    lambda arguments: "・": "· • ・ dot",
+    lambda arguments: "–": "ndash – en_dash",
+    lambda arguments: "—": "mdash — em_dash",
+    lambda arguments: " ": "sp space spaces nbsp",
+}
+_RENDERERS = {name.replace("_", " "): show for show, names in _SHOWS.items() for name in names.split()}
+
+
+def _renderer(name: str) -> Callable[[Arguments], str] | None:
+    if known := _RENDERERS.get(name):
+        return known
+    if country := _COUNTRIES.get(name):
+        return lambda arguments: country
+    prefix, _, code = name.partition("-")
+    if prefix == "lang" and code:
+        full, short = _LANGUAGES.get(code.removesuffix("-short"), ("", ""))
+        label = short if code.endswith("-short") else full
+        return lambda arguments: f"{label}: {text}" if (text := _value(arguments, "1")) and label else text
+    if prefix == "ipa" and code:
+        language = _LANGUAGES.get(code, ("", ""))[0]
+        heading = f"{language}発音: " if language else ""
+        return lambda arguments: f"{heading}[{text}]" if (text := _value(arguments, "1")) else ""
+    return None
+
+
+def render(parts: Sequence[str]) -> str:
+    """The visible text of a template call given as its parts between the pipes, the name first.
+
+    Templates and links within the parts have been replaced by their text before.
+    """
+    name = parts[0].strip().replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
+    function, colon, first = name.partition(":")
+    if colon and function == "formatnum":
+        return _number({"1": first})
+    renderer = _renderer(name)
+    if renderer is None:
+        return ""
+    arguments: dict[str, str] = {}
+    position = 0
+    for part in parts[1:]:
+        if named := _named(part):
+            arguments[named[0]] = named[1]
+        else:
+            position += 1
+            arguments[str(position)] = part
+    return renderer(arguments)

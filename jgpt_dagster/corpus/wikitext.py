@@ -1,0 +1,213 @@
+"""From the wikitext of an article to its cleaned lines.
+
+Two profiles: `seed` is what the published recipe's shell lines print for the article, `clean` the same extraction with
+its known faults mended: the text of inline templates and of lists is kept, headings and reference sections are left
+out, and no markup is left over. What a page's structure means is in `markup`, what a template shows in `templates`,
+wikiextractor within bounds in `extractor`; here stand the profiles, their line rules and nothing about dumps.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError
+from jgpt_dagster.corpus.markup import PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restore
+from jgpt_dagster.corpus.siteinfo import SiteInfo
+
+__all__ = ["WikitextError", "article_cleaner"]
+
+ArticleCleaner = Callable[[int, int, str, str], list[str]]
+
+
+def article_cleaner(profile: Literal["seed", "clean"], site: SiteInfo) -> ArticleCleaner:
+    """A pure function (page id, revision id, title, wikitext) -> cleaned lines, the title first, none of them empty.
+
+    Title and wikitext are as an XML parser gives them. The function raises `WikitextError`, with the reason, for a page
+    that cannot be cleaned within fixed bounds of nesting and work; it expects at most 2 MiB of wikitext (MediaWiki's
+    $wgMaxArticleSize) and takes some seconds at worst.
+    """
+    if profile == "seed":
+        return _seed_lines
+    hidden = hidden_namespaces([site.namespaces[number] for number in (6, 14) if number in site.namespaces])
+    return lambda page_id, revision_id, title, wikitext: _clean_lines(page_id, revision_id, title, wikitext, hidden)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _escaped(text: str) -> str:
+    """`text` as it stands in the XML of a dump, where apostrophes are not escaped."""
+    return html.escape(text, quote=False).replace('"', "&quot;")
+
+
+def _seed_lines(page_id: int, revision_id: int, title: str, wikitext: str) -> list[str]:
+    """The lines of `wikiextractor` 3.1's command line, `sed 's/<[^>]*>//g'` and `sed '/^$/d'`.
+
+    The command line never parses the XML: it works on the escaped text of a page and prints its escaped title, hence
+    the escaping. It prints text HTML-safe, so no `<` is left and the first sed takes the `<doc>` tags alone, which are
+    not made here. Unlike it, `seed` keeps articles whose title starts with "Template".
+    """
+    title = _escaped(title)
+    lines = BoundedExtractor(page_id, revision_id, title).clean_text(_escaped(wikitext))
+    lines = [line for line in (title, *lines) if line]
+    if any(map(_SURROGATE.search, lines)):
+        raise WikitextError("a character reference to half a surrogate pair, which no UTF-8 file can hold")
+    return lines
+
+
+def _clean_lines(page_id: int, revision_id: int, title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
+    text = plain(_INVISIBLE.sub("", PRIVATE_CHARACTERS.sub("", wikitext)), hidden)
+    text = "\n".join(_prose(text))
+    text = _decoded(_untagged(text))
+    text = _LEFTOVER.sub("", _SWITCH.sub("", text))
+    lines = BoundedExtractor(page_id, revision_id, title).clean_text(text, expand_templates=False, html_safe=False)
+    return [title, *_polished(_OTHER_BLANKS.sub(" ", _INVISIBLE.sub("", "\n".join(lines))))]
+
+
+_APPENDIX_NAMES = """
+脚注 脚註 注釈 注解 註釈 註解 註 注 注記 出典 典拠 参考 参考文献 参考資料 参考図書 参考書籍 文献 文献案内 参照
+参照文献 引用文献 関連項目 関連文献 関連資料 関連図書 関連書籍 関連リンク 外部リンク 外部サイト 外部資料 ギャラリー
+references notes footnotes sources bibliography externallinks seealso furtherreading citations gallery
+"""
+_APPENDICES = frozenset(_APPENDIX_NAMES.split())
+_CONJUNCTION = re.compile("[・、,/／]|および|及び|ならびに|と|and")
+_LIST_MARKERS = re.compile(r"[*#:;]*+[ \t\u3000]*+")
+_MARKUP_IN_HEADING = re.compile(r"'{2,}|<[^<>]*>|\s+")
+
+
+def _heading(line: str) -> tuple[int, str] | None:
+    """The level and title of a heading line (`== 歴史 ==` is level 2), else None."""
+    line = line.rstrip()
+    if len(line) < 3 or line[0] != "=" or line[-1] != "=":
+        return None
+    level = min(len(line) - len(line.lstrip("=")), len(line) - len(line.rstrip("=")), 6, (len(line) - 1) // 2)
+    return level, line[level:-level].strip()
+
+
+def _prose(text: str) -> Iterator[str]:
+    """The lines that are neither headings nor below the heading of an appendix, without list markers."""
+    appendix = 0  # the level of the appendix that the line is in
+    for line in text.split("\n"):
+        if heading := _heading(line):
+            level, title = heading
+            if not appendix or level <= appendix:
+                names = _CONJUNCTION.split(_MARKUP_IN_HEADING.sub("", title).lower())
+                appendix = level if _APPENDICES.issuperset(names) else 0
+        elif not appendix:
+            line = line[_LIST_MARKERS.match(line).end() :]  # type: ignore[union-attr]
+            if not line.startswith(("|", "!!", "{|")):  # rows of a table that is never closed
+                yield line
+
+
+_LINE_TAG_NAMES = """
+br hr p div center blockquote poem ul ol li dl dt dd tr td th caption h1 h2 h3 h4 h5 h6 section
+"""
+_INLINE_TAG_NAMES = """
+a abbr b bdi bdo big cite code data del dfn em font i ins kbd mark noinclude nobr onlyinclude q rb rp rt rtc ruby s samp
+small span strike strong sub sup templatestyles time translate tt tvar u var wbr references nowiki ref pre table tbody
+thead tfoot includeonly gallery math
+"""
+_LINE_TAGS = frozenset(_LINE_TAG_NAMES.split())
+_TAG_NAMES = "|".join([*_LINE_TAG_NAMES.split(), *_INLINE_TAG_NAMES.split()])
+_TAG = re.compile(rf"<(/?)\s*+({_TAG_NAMES})\b([^<>]*)>", re.IGNORECASE)
+_ATTRIBUTES = re.compile(r"[\s/\w]*+", re.ASCII)
+_RUBY_WITHOUT_BRACKETS = re.compile(r"(?<!<rp>[（(])(?<!</rp>)<rt>([^<>]*)</rt>", re.IGNORECASE)
+
+
+def _untagged(text: str) -> str:
+    """`text` without HTML tags, a line break where a tag makes one; `a<b かつ c>d` is no tag and stays."""
+    if "<" not in text:
+        return text
+    if "<rt>" in text:
+        text = _RUBY_WITHOUT_BRACKETS.sub(r"（\1）", text)
+
+    def replacement(tag: re.Match[str]) -> str:
+        attributes = tag[3]
+        if "=" not in attributes and not _ATTRIBUTES.fullmatch(attributes):
+            return hide(tag[0])
+        return "\n" if tag[2].lower() in _LINE_TAGS else ""
+
+    return _TAG.sub(replacement, text).replace("<", hide("<")).replace(">", hide(">"))
+
+
+_AMPERSAND = re.compile(r"&(?:(?:amp|AMP|#38|#[xX]26);)++")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+def _decoded(text: str) -> str:
+    """`text` with its character references replaced, also those escaped twice (`&amp;nbsp;`), by literal characters."""
+    if "&" not in text:
+        return text
+    for _ in range(2):
+        text = _AMPERSAND.sub("&", text)
+        text = _ENTITY.sub(lambda entity: hide(html.unescape(entity[0])), text)
+    return text
+
+
+_SWITCH = re.compile(r"__(?:[A-Z]{3,30}|[ぁ-んァ-ヶー一-龠]{2,20})__")
+_LEFTOVER = re.compile(r"'{2,}|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
+_MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
+
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
+_OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f]")
+_REPEATED_BLANKS = re.compile("([ \u3000])[ \u3000]+")
+_STRAY_BLANK = re.compile("[ \u3000](?=[、。，．）」』])")
+_LETTER = re.compile(r"\w")
+
+_PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
+_SEPARATORS = "[、，,;；:：・]"
+_GAP = re.compile(
+    rf"[（(「『][\s、，,;；:：・]*+[）)」』]|[（(]\s*+{_SEPARATORS}|(?<!{_SEPARATORS}){_SEPARATORS}\s*+[）)]"
+)
+_BRACKET = re.compile("[（(「『）)」』]")
+_FILLING = re.compile(rf"(?:\s|{_SEPARATORS})*+")
+_LEADING = re.compile(rf"([（(])(?:\s|{_SEPARATORS})++")
+_TRAILING = re.compile(r"(?<![\s、，,;；:：・])[\s、，,;；:：・]++(?=[）)])")
+
+
+def _without_empty_brackets(line: str) -> str:
+    """`line` without round brackets around nothing but separators and quotes around nothing, nested ones too."""
+    kept: list[str] = []
+    opened: list[tuple[int, bool, bool]] = []  # where in `kept` an open bracket stands; what surrounds it so far
+    blank = bare = True  # in the innermost open bracket: nothing but blanks, nothing but blanks and separators
+    position = 0
+    for bracket in _BRACKET.finditer(line):
+        before = line[position : bracket.start()]
+        position = bracket.end()
+        mark = bracket[0]
+        kept.append(before)
+        blank = blank and not before.strip()
+        bare = bare and _FILLING.fullmatch(before) is not None
+        if mark in "（(「『":
+            opened.append((len(kept), blank, bare))
+            blank = bare = True
+        elif opened and kept[opened[-1][0]] == _PAIRS[mark]:
+            empty = bare if mark in "）)" else blank
+            start, blank, bare = opened.pop()
+            if empty:
+                del kept[start:]
+                continue
+            blank = bare = False
+        else:
+            blank = bare = False
+        kept.append(mark)
+    kept.append(line[position:])
+    return "".join(kept)
+
+
+def _polished(text: str) -> Iterator[str]:
+    """The lines of `text` as a reader would have them: without what dropped markup left behind, those with a letter."""
+    for line in text.split("\n"):
+        if _GAP.search(line):
+            line = _without_empty_brackets(line)
+            line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
+        if _LEFTOVER.search(line):
+            line = _LEFTOVER.sub("", line)
+            if _LEFTOVER.search(line):
+                line = line.translate(_MARKUP_CHARACTERS)
+        if PRIVATE_CHARACTERS.search(line):
+            line = restore(line)
+        line = _STRAY_BLANK.sub("", _REPEATED_BLANKS.sub(r"\1", line)).strip()
+        if _LETTER.search(line):
+            yield line

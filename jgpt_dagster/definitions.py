@@ -1,0 +1,49 @@
+"""The one Definitions object: assets, checks and what they are handed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster import checks
+from jgpt_dagster.assets import cc100, model, segmented, tokenizer, training_set, wikipedia
+from jgpt_dagster.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
+from jgpt_dagster.settings import Settings, load_settings
+
+_SHARED_MODULES = (segmented, tokenizer, training_set, model)
+
+
+def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the definitions of a deployment; `resources` replaces resources by name, for tests.
+
+    Without a CC-100 URL the graph trains on Wikipedia alone and has no `cc100_*` assets.
+    """
+    with_cc100 = "cc100" in settings.corpora
+    modules = [wikipedia, *([cc100] if with_cc100 else []), *_SHARED_MODULES]
+    assets = [
+        asset
+        for asset in dg.load_assets_from_modules(modules)
+        if with_cc100 or not (isinstance(asset, dg.AssetsDefinition) and asset.key.to_user_string().startswith("cc100"))
+    ]
+    known = {key for asset in assets if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}
+    asset_checks = [
+        check
+        for check in dg.load_asset_checks_from_modules([checks])
+        if {key.asset_key for key in check.check_keys} <= known
+    ]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=asset_checks,
+        # A stage is one step that runs in the run's own process; parallel work is parallel runs.
+        executor=dg.in_process_executor,
+        resources={
+            "store": CorpusStore.of(settings),
+            "mirror": Mirror(dumps_url=settings.dumps_url, cc100_url=settings.cc100_url),
+            "segmenter": SegmenterResource(engine=settings.segmenter),
+            "launcher": TrainingLauncher(),
+            **(resources or {}),
+        },
+    )
+
+
+defs = build_definitions(load_settings())

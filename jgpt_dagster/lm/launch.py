@@ -1,0 +1,256 @@
+"""Starting the training program under a launcher, and making sure that none of its processes outlives the run.
+
+Launchers start processes of their own, some in sessions of their own, and forward signals unreliably. So every process
+of a launch carries a mark in its environment, by which all of them are found; and holds, as its standard input, a pipe
+whose other end is the launching process, so that the training program notices when that process is gone.
+"""
+
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from jgpt_dagster.errors import JgptError
+
+PROGRAM = "jgpt_dagster.lm.train"
+# Exit code of a training process that saved a checkpoint because it was asked to end: 128 + SIGTERM.
+INTERRUPTED = 143
+
+_MARK = "JGPT_LAUNCH"
+_PR_SET_PDEATHSIG = 1
+_TAIL_LINES = 30
+_POLL_SECONDS = 0.2
+
+
+class LaunchError(JgptError):
+    """A training process that could not be started or did not end well."""
+
+
+def launch_command(
+    launcher: Literal["deepspeed", "torchrun", "python"], processes: int, config: Path, hostfile: Path | None = None
+) -> list[str]:
+    """Return the command that trains with a configuration file in `processes` processes (on each host of `hostfile`).
+
+    Launchers are started as modules of the running interpreter, so that they are found whether or not its `bin`
+    directory is on PATH. Raises LaunchError where the launcher cannot do what is asked.
+    """
+    program = [PROGRAM, str(config)]
+    if hostfile is not None and launcher != "deepspeed":
+        raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
+    if launcher == "deepspeed":
+        # Several hosts meet at DeepSpeed's default port: nobody here knows which ports are free on the first of them.
+        where = [f"--master_port={_free_port()}"] if hostfile is None else [f"--hostfile={hostfile}"]
+        options = [*where, f"--num_gpus={processes}", "--no_local_rank", "--quiet", "--module"]
+        return [sys.executable, "-m", "deepspeed.launcher.runner", *options, *program]
+    if launcher == "torchrun":
+        return [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            "-m",
+            *program,
+        ]
+    if processes != 1:
+        raise LaunchError(f"launcher python runs one process, not {processes}; use deepspeed or torchrun")
+    return [sys.executable, "-m", *program]
+
+
+def training_environment(processes: int) -> dict[str, str]:
+    """Return the environment for a launch command of `processes` processes on this host: this one's and what it needs.
+
+    The variables of a single process are for plain python; launchers set their own for each process.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return {
+        **os.environ,
+        **single_process_environment(),
+        **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
+        "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def single_process_environment() -> dict[str, str]:
+    """Return what makes a process a group of one; without it DeepSpeed looks for MPI."""
+    group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    return {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+
+
+def has_gpu() -> bool:
+    """Say whether this host has a GPU that may be used, without the seconds that importing torch takes."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists())
+
+
+def run_process_group(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    on_line: Callable[[str], None],
+    stop_grace_seconds: float = 30,
+) -> int:
+    """Run a command and all that it starts; hand each line of their output to `on_line`; return the exit code, 0.
+
+    `env` is the whole environment. Whatever ends this call, the end of the command, an exception here or in `on_line`,
+    or a KeyboardInterrupt, no process is left: all get SIGTERM and, `stop_grace_seconds` later, SIGKILL. If this
+    process itself is killed, the command is killed too, and a training program below it ends itself.
+
+    Raises LaunchError with the last lines of the output where the command cannot be started, ends with another code
+    than 0, or ends before the processes that it started (a killed launcher may report success).
+    """
+    group = _ProcessGroup(argv, env, on_line)
+    try:
+        while group.forward_output() or group.process.poll() is None:
+            pass
+        abandoned = list(group.members())
+    finally:
+        group.stop(stop_grace_seconds)
+    code = group.process.wait()
+    if code or abandoned:
+        raise LaunchError(_failure(argv, code, group.tail))
+    return code
+
+
+def end_with_launcher() -> None:
+    """Kill this process when the process that launched it, at whatever remove, is gone.
+
+    Does nothing in a process that was not started by `run_process_group`.
+    """
+    if _MARK in os.environ:
+        threading.Thread(target=_await_end_of_launcher, daemon=True).start()
+
+
+class _ProcessGroup:
+    """A running command with everything that it started."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]) -> None:
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._mark = f"{_MARK}={uuid.uuid4().hex}"
+        self._on_line = on_line
+        self._rest = b""
+        name, value = self._mark.split("=")
+        libc, parent = ctypes.CDLL(None), os.getpid()
+
+        def die_with_parent() -> None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                env={**env, name: value},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        except OSError as error:
+            raise LaunchError(f"cannot start {argv[0]}: {error}") from error
+        assert self.process.stdout is not None
+        self._output = self.process.stdout.fileno()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._output, selectors.EVENT_READ)
+
+    def forward_output(self) -> bool:
+        """Wait for output, at most a fraction of a second, and forward it by line. Return False where there is none."""
+        if not self._selector.select(_POLL_SECONDS):
+            return False
+        data = os.read(self._output, 1 << 16)
+        if not data:
+            # The end of the output stays readable for ever: sleep instead of spinning until the processes end too.
+            time.sleep(_POLL_SECONDS)
+            return False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._forward(line)
+        return True
+
+    def members(self) -> Iterator[int]:
+        """Yield the ids of the processes that carry this launch's mark; a zombie carries none."""
+        mark = self._mark.encode()
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (directory / "environ").read_bytes().split(b"\0"):
+                    yield int(directory.name)
+            except OSError:
+                continue
+
+    def stop(self, grace_seconds: float) -> None:
+        """End every process that is left and forward the last of their output."""
+        try:
+            self._signal(signal.SIGTERM)
+            deadline = time.monotonic() + grace_seconds
+            while any(self.members()) and time.monotonic() < deadline:
+                self.forward_output()
+        finally:
+            while any(self.members()):
+                self._signal(signal.SIGKILL)
+                time.sleep(0.05)
+            self.process.wait()
+        while self.forward_output():
+            pass
+        if self._rest:
+            self._forward(self._rest)
+        self._selector.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def _forward(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip("\r")
+        self.tail.append(text)
+        try:
+            self._on_line(text)
+        except BaseException:
+            # What cannot take a line now must not keep the processes from being ended in peace.
+            self._on_line = _ignore
+            raise
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.members():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+def _await_end_of_launcher() -> None:
+    # Nothing is ever written to this pipe: a read returns when its other end, held by the launching process, is closed.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _failure(argv: Sequence[str], code: int, tail: Sequence[str]) -> str:
+    command = " ".join(argv)
+    if code in (INTERRUPTED, -signal.SIGTERM):
+        return f"interrupted: {command}\nRun it again to go on from the newest checkpoint."
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if code == 0:
+        how = "ended before the processes that it had started"
+    return "\n".join([f"{command} {how}. The last lines of its output:", *tail])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,142 @@
+"""What a training run leaves for its readers: metrics, timings, a line of progress, and messages to Dagster.
+
+`metrics.jsonl` holds nothing volatile, so that a run that was killed and resumed writes the same bytes as one that was
+not; speed goes to `timing.jsonl`.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from jgpt_dagster.storage.hashing import canonical_json
+from jgpt_dagster.storage.writing import atomic_file, write_json
+
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+RESULT = "result.json"
+
+_PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+_PIPES_SECONDS = 10.0
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's `metrics.jsonl`, empty where there is none; a line cut off by a kill is left out."""
+    path = run / METRICS
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def summarize(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of a run: steps, tokens, first and last loss, last and best validation loss with its step."""
+    first, last = metrics[0], metrics[-1]
+    evaluated = [row for row in metrics if "validation_loss" in row]
+    best = min(evaluated, key=lambda row: row["validation_loss"])
+    return {
+        "steps": last["step"],
+        "tokens": last["tokens"],
+        "first_loss": first["loss"],
+        "last_loss": last["loss"],
+        "last_validation_loss": evaluated[-1]["validation_loss"],
+        "best_validation_loss": best["validation_loss"],
+        "best_validation_step": best["step"],
+    }
+
+
+class Reporter:
+    """Writes the files of one run and tells how it goes. Only the process of rank 0 has one."""
+
+    def __init__(self, run: Path, *, done: int, steps: int) -> None:
+        """Go on after step `done` (0 for a new run) of `steps`; what the files say of later steps is dropped."""
+        self._run = run
+        self._done = done
+        self._steps = steps
+        self._started = time.monotonic()
+        kept = [row for row in read_metrics(run) if row["step"] <= done]
+        with atomic_file(run / METRICS) as stream:
+            stream.write("".join(canonical_json(row) + "\n" for row in kept).encode())
+        self._metrics = open(run / METRICS, "a")  # noqa: SIM115
+        self._timing = open(run / TIMING, "a")  # noqa: SIM115
+        self._bar = tqdm(total=steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
+        self._pipes = _open_pipes()
+        self._next_pipes_line = 0.0
+
+    def say(self, line: str) -> None:
+        """Tell the reader something that happens once."""
+        tqdm.write(line)
+        if self._pipes is not None:
+            self._pipes.log.info(line)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        """Record a row of metrics: step, tokens, loss, learning_rate, gradient_norm and, if taken, validation_loss."""
+        now = time.monotonic()
+        elapsed = now - self._started
+        fresh = row["step"] - self._done
+        speed = row["tokens"] / row["step"] * fresh / elapsed
+        left = elapsed / fresh * (self._steps - row["step"])
+        _append(self._metrics, row)
+        _append(self._timing, {"step": row["step"], "seconds": round(elapsed, 3), "tokens_per_second": round(speed, 1)})
+        line = _progress_line(row, self._steps, speed, left)
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.set_postfix_str(f"loss {row['loss']:.3f}, {speed:,.0f} tokens/s", refresh=False)
+            self._bar.update(row["step"] - self._bar.n)
+        if self._pipes is not None and now >= self._next_pipes_line:
+            self._pipes.log.info(line)
+            self._next_pipes_line = now + _PIPES_SECONDS
+
+    def flush(self) -> None:
+        """Bring the rows so far to the disk; a checkpoint that is whole has its rows there."""
+        os.fsync(self._metrics.fileno())
+
+    def finish(self) -> dict[str, Any]:
+        """Write `result.json`, hand it to Dagster, and return it."""
+        result = summarize(read_metrics(self._run))
+        write_json(self._run / RESULT, result)
+        if self._pipes is not None:
+            self._pipes.report_custom_message({"result": result})
+        return result
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self._bar.close()
+        self._metrics.close()
+        self._timing.close()
+        if self._pipes is not None:
+            self._pipes.close()
+
+
+def _append(stream: TextIO, row: Mapping[str, Any]) -> None:
+    stream.write(canonical_json(row) + "\n")
+    stream.flush()
+
+
+def _progress_line(row: Mapping[str, Any], steps: int, speed: float, left: float) -> str:
+    validation = f"  validation loss {row['validation_loss']:.4f}" if "validation_loss" in row else ""
+    minutes, seconds = divmod(round(left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  {speed:,.0f} tokens/s  "
+        f"{hours}:{minutes:02}:{seconds:02} left"
+    )
+
+
+def _open_pipes() -> Any:
+    """Connect to the Dagster process that launched this one, if one did."""
+    if _PIPES_VARIABLE not in os.environ:
+        return None
+    from dagster_pipes import open_dagster_pipes
+
+    return open_dagster_pipes()

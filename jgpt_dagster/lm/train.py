@@ -1,0 +1,49 @@
+"""The training program: `python -m jgpt_dagster.lm.train CONFIG.json`, under deepspeed, torchrun or plain python.
+
+CONFIG.json is a `TrainConfig`. The same command goes on with a run that was interrupted. Exit codes: 0 done, 1 failed
+with a message, 143 asked to end by SIGTERM after saving a checkpoint.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.launch import INTERRUPTED, end_with_launcher, has_gpu, single_process_environment
+from jgpt_dagster.lm.train_config import read_config
+
+
+def main(arguments: list[str]) -> int:
+    """Train as the configuration file named by the only argument says; return the exit code."""
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    end_with_launcher()
+    if "RANK" not in os.environ:
+        os.environ.update(single_process_environment())
+    if not has_gpu():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    try:
+        config = read_config(Path(arguments[0]))
+        # Only now: DeepSpeed reads the environment when it is imported.
+        from jgpt_dagster.lm.trainer import Interrupted, train
+
+        try:
+            train(config)
+        except Interrupted as interruption:
+            _say(str(interruption))
+            return INTERRUPTED
+    except JgptError as error:
+        _say(f"error: {error}")
+        return 1
+    return 0
+
+
+def _say(message: str) -> None:
+    """Print a message, and which process it is of: some errors are of one process alone."""
+    prefix = "" if os.environ["RANK"] == "0" else f"process {os.environ['RANK']}: "
+    print(prefix + message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

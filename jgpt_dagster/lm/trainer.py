@@ -1,0 +1,339 @@
+"""The training loop: a DeepSpeed engine, the same on CPU and GPU, that can be killed at any moment and go on.
+
+Import this only after `train` has set up the environment: DeepSpeed reads it when it is imported.
+"""
+
+import math
+import os
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+from transformers import GPT2LMHeadModel
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm import checkpoint
+from jgpt_dagster.lm.batches import PackedTokens, step_samples
+from jgpt_dagster.lm.deepspeed_config import deepspeed_config, uses_bf16
+from jgpt_dagster.lm.held_out import held_out_blocks
+from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config
+from jgpt_dagster.lm.report import RESULT, TIMING, Reporter
+from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
+from jgpt_dagster.lm.training_set import TrainingSet
+from jgpt_dagster.storage.artifact import file_entry
+from jgpt_dagster.storage.hashing import sha256_value
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.writing import atomic_directory
+
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+WEIGHTS = "model.safetensors"
+
+
+class TrainingError(JgptError):
+    """A run that cannot go on."""
+
+
+class Interrupted(Exception):
+    """The process was asked to end, and saved a checkpoint first."""
+
+
+def train(config: TrainConfig) -> None:
+    """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
+
+    Every process of the group calls this. Raises TrainingError where the loss is not finite, CheckpointError where the
+    run directory holds another run, Interrupted after a SIGTERM, and what opening the training set raises.
+    """
+    stop = _StopSignal()
+    device = _join_group()
+    rank, world = dist.get_rank(), dist.get_world_size()
+    shape = geometry(config, world)
+    training_set = TrainingSet.open(config.training_set)
+    data = PackedTokens(config.training_set, config.data_root, config.context)
+    steps = total_steps(config, len(data))
+    recipe = _recipe(config, shape, training_set, steps, device)
+    root = config.output / CHECKPOINTS
+    resumed = _agree_on_checkpoint(root)
+    if resumed is not None:
+        checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
+    elif rank == 0:
+        _clear(config.output)
+    engine = _engine(config, shape, training_set, device)
+    if resumed is not None:
+        checkpoint.load(engine, resumed)
+    done = resumed.step if resumed else 0
+    reporter = Reporter(config.output, done=done, steps=steps) if rank == 0 else None
+    run = _Run(config, shape, steps, recipe, engine, data, _validation(config, training_set), reporter, device)
+    try:
+        if reporter is not None:
+            reporter.say(_opening(run, resumed))
+        for step in range(done + 1, steps + 1):
+            run.step(step, stop)
+        _write_model(engine, config.output / MODEL)
+        if reporter is not None:
+            reporter.finish()
+    finally:
+        if reporter is not None:
+            reporter.close()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+class _StopSignal:
+    """Whether this process received SIGTERM."""
+
+    def __init__(self) -> None:
+        self.received = False
+        signal.signal(signal.SIGTERM, self._receive)
+
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = True
+
+
+@dataclass
+class _Run:
+    config: TrainConfig
+    shape: Geometry
+    steps: int
+    recipe: Recipe
+    engine: Any
+    data: PackedTokens
+    validation: torch.Tensor
+    reporter: Reporter | None
+    device: torch.device
+
+    def step(self, step: int, stop: _StopSignal) -> None:
+        """Take one optimizer step with all that is due after it."""
+        config, last = self.config, step == self.steps
+        rate = learning_rate(
+            step,
+            self.steps,
+            warmup_steps(config, self.steps),
+            config.learning_rate,
+            config.minimum_learning_rate_ratio,
+        )
+        loss, norm, asked_to_stop = self._optimize(step, rate, stop)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(self._divergence(step, loss, norm))
+        due = step % config.evaluate_every == 0 or last
+        if self.reporter is not None and not due and (step == 1 or step % config.log_every == 0):
+            self.reporter.step(self._row(step, loss, rate, norm))
+        if due:
+            validation_loss = self._validate()
+            if self.reporter is not None:
+                self.reporter.step({**self._row(step, loss, rate, norm), "validation_loss": validation_loss})
+        if step % config.checkpoint_every == 0 or last or asked_to_stop:
+            self._save(step)
+        if asked_to_stop and not last:
+            raise Interrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
+
+    def _optimize(self, step: int, rate: float, stop: _StopSignal) -> tuple[float, float, bool]:
+        """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
+        config, shape, engine = self.config, self.shape, self.engine
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        samples = step_samples(step - 1, shape.global_batch, dist.get_rank(), shape.world)
+        loss_sum = torch.zeros((), device=self.device)
+        norm = None
+        for first in range(0, len(samples), shape.micro_batch):
+            tokens = torch.from_numpy(self.data.batch(samples[first : first + shape.micro_batch], config.seed))
+            loss = _loss(engine, tokens.to(self.device))
+            engine.backward(loss)
+            loss_sum += loss.detach().float()
+            if not config.zero_stage and engine.is_gradient_accumulation_boundary():
+                # DeepSpeed knows the norm in its ZeRO optimizers only.
+                norm = torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters()])
+            engine.step()
+        shared = torch.stack([loss_sum / shape.accumulation, torch.tensor(float(stop.received), device=self.device)])
+        dist.all_reduce(shared)
+        mean_loss, stops = (shared / shape.world).tolist()
+        return mean_loss, float(engine.get_global_grad_norm() if norm is None else norm), stops > 0
+
+    def _validate(self) -> float:
+        """Return the mean loss of the fixed held-out blocks. Every process computes it, to the same value."""
+        self.engine.eval()
+        with torch.no_grad():
+            losses = [
+                _loss(self.engine, tokens.to(self.device)).item() * len(tokens)
+                for tokens in self.validation.split(self.shape.micro_batch)
+            ]
+        self.engine.train()
+        return sum(losses) / len(self.validation)
+
+    def _row(self, step: int, loss: float, rate: float, norm: float) -> dict[str, Any]:
+        tokens = step * self.shape.global_batch * self.config.context
+        return {"step": step, "tokens": tokens, "loss": loss, "learning_rate": rate, "gradient_norm": norm}
+
+    def _save(self, step: int) -> None:
+        if self.reporter is not None:
+            self.reporter.flush()
+        samples = step * self.shape.global_batch
+        root = self.config.output / CHECKPOINTS
+        checkpoint.save(self.engine, root, step, samples, self.recipe, self.config.keep_checkpoints)
+
+    def _divergence(self, step: int, loss: float, norm: float) -> str:
+        whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, lambda line: None)
+        last = f"{whole.path} (step {whole.step:,})" if whole else "none yet"
+        return (
+            f"step {step:,}: loss {loss}, gradient norm {norm}: the run has diverged. Last whole checkpoint: {last}. "
+            "Start a new run with a lower learning rate or a longer warm-up."
+        )
+
+
+def _loss(engine: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of blocks (batch, context + 1): every token but the first is a target."""
+    logits = engine(input_ids=tokens[:, :-1], use_cache=False).logits
+    return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def _join_group() -> torch.device:
+    """Join the process group and return the device of this process."""
+    deepspeed.utils.logger.setLevel("WARNING")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+        # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(verbose=False)
+    return device
+
+
+def _agree_on_checkpoint(root: Path) -> checkpoint.Checkpoint | None:
+    """Let the first process find the newest whole checkpoint, and tell the others."""
+    found = [checkpoint.newest_whole(root, lambda line: print(line, file=sys.stderr)) if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(found)
+    return found[0]
+
+
+def _clear(output: Path) -> None:
+    """Remove what a run that cannot be gone on with has left, so that nothing of it is taken for the new one's."""
+    (output / RESULT).unlink(missing_ok=True)
+    (output / TIMING).unlink(missing_ok=True)
+    shutil.rmtree(output / MODEL, ignore_errors=True)
+
+
+def _recipe(
+    config: TrainConfig, shape: Geometry, training_set: TrainingSet, steps: int, device: torch.device
+) -> Recipe:
+    """Return what decides the weights of a run."""
+    names = ("learning_rate", "minimum_learning_rate_ratio", "weight_decay", "betas", "gradient_clipping", "seed")
+    settings = {
+        **{name: getattr(config, name) for name in names},
+        "betas": list(config.betas),
+        "model": config.model,
+        "context": config.context,
+        "vocab_size": training_set.vocab_size,
+        "dtype": "bf16" if uses_bf16(config, gpu=device.type == "cuda") else "fp32",
+        "zero_stage": config.zero_stage,
+        "steps": steps,
+        "warmup_steps": warmup_steps(config, steps),
+        "global_batch": shape.global_batch,
+        "micro_batch": shape.micro_batch,
+        "processes": shape.world,
+    }
+    inputs = {"training_set": _digest(training_set.directory)}
+    if config.initial_model is not None:
+        inputs["initial_model"] = _digest(config.initial_model)
+    return checkpoint.run_recipe(settings, inputs)
+
+
+def _digest(directory: Path) -> str:
+    files = sorted(file for file in directory.iterdir() if file.suffix in (".json", ".parquet", ".safetensors"))
+    return sha256_value({file.name: file_entry(file).sha256 for file in files})
+
+
+def _engine(config: TrainConfig, shape: Geometry, training_set: TrainingSet, device: torch.device) -> Any:
+    """Return the DeepSpeed engine of a run at its start. The same seed gives the same weights at every ZeRO stage.
+
+    The whole model is built on each device first, also for ZeRO-3, which divides it afterwards: the largest preset
+    takes 6 GB, and construction under `zero.Init` skips GPT-2's own initialisation without a word.
+    """
+    torch.manual_seed(config.seed)
+    with device:
+        model = _model(config, training_set)
+    if config.activation_checkpointing:
+        model.activation_checkpointing_enable()
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=device.type == "cuda",
+    )
+    gpu = device.type == "cuda"
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=deepspeed_config(config, shape, gpu=gpu))
+    if config.compile:
+        engine.compile()
+    return engine
+
+
+def _model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
+    wanted = model_config(config.model, training_set.vocab_size, BEGIN_ID, training_set.eos_id, config.context)
+    if config.initial_model is None:
+        return GPT2LMHeadModel(wanted)
+    model = load_model(config.initial_model).float()
+    for name in ("vocab_size", "n_positions", "n_layer", "n_embd", "n_head"):
+        if getattr(model.config, name) != getattr(wanted, name):
+            raise TrainingError(
+                f"initial_model {config.initial_model} has {name} {getattr(model.config, name)}, but model "
+                f"{config.model} on this training set has {getattr(wanted, name)}"
+            )
+    return model
+
+
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Divide the parameters: matrices decay, biases and layer norms do not."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:
+    files = training_set.open_tokens(config.data_root)
+    return torch.from_numpy(held_out_blocks(training_set, files, config.context, config.evaluation_blocks))
+
+
+def _write_model(engine: Any, directory: Path) -> None:
+    """Write the whole model in the layout that `from_pretrained` opens. Every process must call this."""
+    state = _whole_state(engine)
+    if dist.get_rank() == 0:
+        config = engine.module.config
+        with atomic_directory(directory) as files:
+            save_file(state, files / WEIGHTS, metadata={"format": "pt"})
+            # safetensors leaves its files readable by their owner alone.
+            (files / WEIGHTS).chmod(0o644)
+            config.architectures = [type(engine.module).__name__]
+            config.dtype = next(iter(state.values())).dtype
+            config.save_pretrained(files)
+            generation_config(config.eos_token_id).save_pretrained(files)
+    dist.barrier()
+
+
+def _whole_state(engine: Any) -> dict[str, torch.Tensor]:
+    """Return all parameters, on the CPU in process 0 and empty elsewhere; tied ones once, under their first name."""
+    state = {}
+    for name, parameter in engine.module.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter]):
+            if dist.get_rank() == 0:
+                state[name] = parameter.detach().cpu().clone().contiguous()
+    return state
+
+
+def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:
+    config, parameters = run.config, sum(getattr(p, "ds_numel", p.numel()) for p in run.engine.module.parameters())
+    start = f"resuming after step {resumed.step:,} of" if resumed else "training for"
+    return (
+        f"{config.model}: {parameters:,} parameters, {start} {run.steps:,} steps of {config.global_batch} x "
+        f"{config.context} tokens on {run.shape.world} {run.device.type} process(es)"
+    )

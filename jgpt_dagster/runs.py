@@ -1,0 +1,231 @@
+"""`jgpt run`: the asset graph from raw dumps to a release as recorded Dagster runs, without a daemon.
+
+One run an asset and shard, shards of a stage in parallel worker processes. Whatever is whole and current is verified by
+its asset and left alone, so the same command continues after any failure or kill.
+"""
+
+import multiprocessing
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from typing import Any
+
+import dagster as dg
+from tqdm import tqdm
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.partitions import add_dumps
+from jgpt_dagster.progress import ProgressEvent, add_listener
+
+# What the tokenizer is trained on. The asset tracks no edge to them, since a new dump must not turn it stale.
+TOKENIZER_SOURCES = ("wikipedia_segmented", "cc100_segmented")
+
+# Tells the terminal that a stage has ended.
+_CLEAR = ProgressEvent("")
+
+
+class StageFailedError(JgptError):
+    """A stage failed; the message names each failed partition, its error and the command to resume."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset, and the partition keys of each of its runs (an empty tuple: unpartitioned)."""
+
+    asset: str
+    runs: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run: None for success, else the error as a person reads it."""
+
+    label: str
+    error: str | None
+
+
+def plan(definitions: dg.Definitions, dump: str, until: str) -> list[Stage]:
+    """Return the stages that lead to the asset `until` of a dump, in order.
+
+    Raises JgptError where there is no such asset.
+    """
+    graph = definitions.resolve_asset_graph()
+    known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
+    if until not in known:
+        raise JgptError(f"There is no asset {until!r}. The assets are: {', '.join(known)}.")
+    wanted = _ancestors(definitions, until)
+    order = [name for name in known if name in wanted]
+    # The tokenizer has no edges, so the graph's order may place it anywhere in front of the tokens.
+    sources = [
+        name for name in order if name in _ancestors(definitions, *TOKENIZER_SOURCES) or name in TOKENIZER_SOURCES
+    ]
+    order = sources + [name for name in order if name not in sources]
+    return [Stage(name, _runs_of(definitions, known[name], dump)) for name in order]
+
+
+def run_stages(
+    stages: Sequence[Stage], *, dump: str, workers: int, run_config: Mapping[str, Any], resume: str
+) -> Iterator[Stage]:
+    """Run the stages one after the other, the runs of each in up to `workers` processes; yield each finished stage.
+
+    Raises StageFailedError at the first stage that fails, after its other shards have ended.
+    """
+    add_dumps(dg.DagsterInstance.get(), [dump])
+    context = multiprocessing.get_context("spawn")
+    events: Queue[ProgressEvent | None] = context.Queue()
+    with (
+        _bars(events),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events,)) as pool,
+    ):
+        for stage in stages:
+            futures = {pool.submit(_execute, stage.asset, keys, dict(run_config)): keys for keys in stage.runs}
+            failed = []
+            for done, outcome in enumerate(_outcomes(stage, futures), start=1):
+                failed += [outcome] if outcome.error else []
+                if len(stage.runs) > 1:
+                    events.put(ProgressEvent(stage.asset, done, len(stage.runs), "runs"))
+            events.put(_CLEAR)
+            if failed:
+                raise StageFailedError(
+                    "\n".join(f"{outcome.label} failed: {outcome.error}" for outcome in failed)
+                    + f"\nWhat was finished is kept. Resume with:\n  {resume}"
+                )
+            yield stage
+
+
+def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
+    """Return the named assets and all that they are made from, the tokenizer's sources included."""
+    graph = definitions.resolve_asset_graph()
+    found: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        key = dg.AssetKey(name)
+        if name in found or not graph.has(key):
+            continue
+        found.add(name)
+        pending += [parent.to_user_string() for parent in graph.get(key).parent_keys]
+        if name == "tokenizer":
+            pending += TOKENIZER_SOURCES
+    return found
+
+
+def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[tuple[str, ...], ...]:
+    node = definitions.resolve_asset_graph().get(key)
+    partitions = node.partitions_def
+    if partitions is None:
+        return ((),)
+    if isinstance(partitions, dg.DynamicPartitionsDefinition):
+        return ((dump,),)
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        shards = partitions.get_partitions_def_for_dimension("shard").get_partition_keys()
+        return tuple((f"{dump}|{shard}",) for shard in shards)
+    keys = tuple(partitions.get_partition_keys())
+    policy = node.backfill_policy
+    one_pass = policy is not None and policy.max_partitions_per_run is None
+    return (keys,) if one_pass else tuple((key,) for key in keys)
+
+
+def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]) -> Iterator[Outcome]:
+    for future in as_completed(futures):
+        try:
+            yield future.result()
+        except BrokenProcessPool:
+            yield Outcome(_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
+
+
+def _label(asset: str, keys: Sequence[str]) -> str:
+    return f"{asset} {keys[0]}…{keys[-1]}" if len(keys) > 1 else " ".join([asset, *keys])
+
+
+# ---- in the worker processes -------------------------------------------------------------------------------------
+
+
+def _start_worker(events: "Queue[ProgressEvent | None]") -> None:
+    add_listener(events.put)
+
+
+def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any]) -> Outcome:
+    from jgpt_dagster.definitions import defs
+
+    partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
+    tags = {"jgpt/command": "run"}
+    if len(keys) > 1:
+        tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=dg.DagsterInstance.get(),
+        asset_selection=[dg.AssetKey(asset)],
+        run_config=_config_for(asset, run_config),
+        tags=tags,
+        raise_on_error=False,
+        **partition,
+    )
+    return Outcome(_label(asset, keys), None if result.success else _error_of(result))
+
+
+def _config_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
+    ops = {name: config for name, config in run_config.get("ops", {}).items() if name == asset}
+    # Dagster's own console lines would drown the bars; the run's log in the instance has them all.
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _error_of(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            error = data.error
+            while error and error.cause:
+                error = error.cause
+            return error.message.strip() if error else "unknown error"
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    if failed:
+        return "; ".join(f"check {check.check_name} failed: {check.description or ''}".strip() for check in failed)
+    return "the run failed; its log is in the Dagster UI"
+
+
+# ---- on the terminal ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
+    """Draw a bar for each partition at work until the block ends."""
+    drawer = threading.Thread(target=_draw, args=(events,), daemon=True)
+    drawer.start()
+    try:
+        yield
+    finally:
+        events.put(None)
+        drawer.join(timeout=5)
+
+
+def _draw(events: "Queue[ProgressEvent | None]") -> None:
+    bars: dict[str, tqdm[Any]] = {}
+    while True:
+        try:
+            event = events.get(timeout=1)
+        except queue.Empty:
+            continue
+        if event is None:
+            break
+        if event == _CLEAR:
+            while bars:
+                bars.popitem()[1].close()
+            continue
+        if event.line:
+            tqdm.write(event.line)
+            continue
+        bar = bars.get(event.label)
+        if bar is None:
+            bar = bars[event.label] = tqdm(desc=event.label, unit=event.unit, unit_scale=True, leave=False)
+        bar.total = event.total
+        bar.n = event.done
+        bar.refresh()
+    for bar in bars.values():
+        bar.close()

@@ -1,0 +1,35 @@
+"""Lines that break engines, for the tests of every engine."""
+
+from hypothesis import strategies as st
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[]))
+"""Any string at all: controls, lone surrogates and unassigned code points included."""
+
+AWKWARD_TEXT = st.text(
+    alphabet=st.sampled_from("あアー漢a1!。 \t\r\n\0\v\f\x1b\x85\xa0\u2028\u2581\u3000\ufeff\ud800#Ð😀")
+)
+"""Dense in what the layer before the engines treats in a way of its own."""
+
+HOSTILE_LINES = [
+    "",
+    " ",
+    "\n",
+    "# 注釈のような行",
+    "#",
+    "a\0b",
+    "甲\t乙\r丙\v丁\f戊\x85己\u2028庚\ufeff辛\xa0壬\u3000癸",
+    "\ud800",
+    "前\udfff後",
+    "New\u2581York\u2581",
+    "  二つ  ずつ  ",
+    "１２３．",
+    "a" * 5000,
+    "ー" * 5000,
+    "あ" * 5000,
+    "漢" * 5000,
+    "😀" * 5000,
+    "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=" * 100,
+    "吾輩は猫である。" * 1000,
+    "Ð か\u0301 ﷽ \u202e逆\u202c",
+    "\ufffe\uffff\U0010ffff",
+]

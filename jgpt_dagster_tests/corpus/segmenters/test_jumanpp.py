@@ -1,0 +1,221 @@
+"""Promises of the Juman++ wrapper, kept against a stand-in that misbehaves in every way that Juman++ 2 is known to.
+
+The stand-in has the command line, the faults and the canary answer of the real program; its words are two characters
+long, so that they cannot be taken for those of the fallback.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
+from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
+from jgpt_dagster.corpus.segmenters.pieces import words_by_class
+from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, HOSTILE_LINES
+
+STAND_IN = r"""
+import itertools, os, re, sys, time
+
+version, canary = {version!r}, {canary!r}
+if sys.argv[1:] == ["--version"]:
+    print(version)
+    sys.exit(1)
+assert sys.argv[1:] == ["--segment"], sys.argv
+first_run = os.path.join(os.path.dirname(os.path.abspath(__file__)), "died-once")
+out = sys.stdout.buffer
+for line in sys.stdin.buffer:
+    line = line.removesuffix(b"\n")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        continue
+    if len(line) > 4096:
+        sys.stderr.write("byte size of input string (%d) is greater than maximum allowed (4096)\n" % len(line))
+        continue
+    if text.startswith("# ") or "消" in text:
+        continue
+    if re.search(r"\d．$", text) or "死" in text:
+        os.abort()
+    if re.search(r"([!-~]{{1000}}|[ぁ-ゟ]{{1000}}|[ァ-ヿ]{{1000}}|[一-鿿]{{1000}})", text):
+        os.abort()
+    if "一度" in text and not os.path.exists(first_run):
+        open(first_run, "w").close()
+        os.abort()
+    if "膨" in text:
+        bytearray(5 << 30)
+    if "眠" in text:
+        time.sleep(60)
+    if "喋" in text:
+        sys.stderr.write("warning\n" * 100_000)
+    if "増" in text:
+        out.write(b"\n")
+    if "歪" in text:
+        text = text.replace("歪", "正")
+    known = canary if text == canary.replace(" ", "") else None
+    out.write((known or " ".join(re.findall("..?", text))).encode() + b"\n")
+    out.flush()
+"""
+
+VERSION = "Juman++ Version: 2.0.0-rc3 / Dictionary: 20190731-356e143 / LM: K:20190430-7d143fb"
+CANARY = "魅力 が たっぷり と 詰まって いる"
+
+Install = Callable[..., str]
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Install:
+    """Writes a stand-in as PREFIX/bin/jumanpp, with a model if asked; gives its path."""
+
+    def write(prefix: str = "opt", version: str = VERSION, canary: str = CANARY, model: bytes | None = None) -> str:
+        binary = tmp_path / prefix / "bin/jumanpp"
+        binary.parent.mkdir(parents=True)
+        binary.write_text(f"#!{sys.executable}\n" + STAND_IN.format(version=version, canary=canary), encoding="utf-8")
+        binary.chmod(0o755)
+        if model is not None:
+            share = tmp_path / prefix / "libexec/jumanpp"
+            share.mkdir(parents=True)
+            (share / "jumandic.jppmdl").write_bytes(model)
+            (share / "jumandic.config").write_text(f"--model={share}/jumandic.jppmdl\n--beam=5\n")
+        return str(binary)
+
+    return write
+
+
+@pytest.fixture
+def jumanpp(install: Install) -> Iterator[JumanppSegmenter]:
+    with JumanppSegmenter(install()) as segmenter:
+        yield segmenter
+
+
+def pairs(text: str) -> list[str]:
+    return re.findall("..?", text)
+
+
+def check_only_falls_back_on(segmenter: Segmenter, guilty: list[str]) -> None:
+    """`guilty` among harmless lines: those fall back, the others keep the engine's words, in their places."""
+    lines = [f"ふつうの文{number}" for number in range(100)]
+    for place, line in zip((0, 37, 38, 99), guilty, strict=False):
+        lines[place] = line
+    expected = [words_by_class(line) if line in guilty else pairs(line) for line in lines]
+    assert segmenter.segment(lines) == expected
+    assert segmenter.fallbacks == len(guilty)
+
+
+def test_lines_keep_their_order_over_many_batches(jumanpp: JumanppSegmenter) -> None:
+    lines = [f"第{number}の文" for number in range(5000)]
+    assert jumanpp.segment(lines) == [pairs(line) for line in lines]
+    assert jumanpp.segment([]) == []
+    assert jumanpp.fallbacks == 0
+
+
+def test_a_batch_larger_than_the_pipes_does_not_block(install: Install) -> None:
+    lines = [f"{number}" + "長い行" * 100 for number in range(2000)]  # 1.8 MB each way, a pipe holds 64 KiB
+    with JumanppSegmenter(install(), timeout=30) as segmenter:
+        assert segmenter.segment(lines) == [pairs(line) for line in lines]
+
+
+def test_hostile_lines_come_back_whole_and_but_one_without_fallback(jumanpp: JumanppSegmenter) -> None:
+    assert ["".join(words) for words in jumanpp.segment(HOSTILE_LINES)] == HOSTILE_LINES
+    assert jumanpp.fallbacks == 1  # `１２３．` kills releases up to rc4, and the stand-in
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(ANY_TEXT))
+def test_words_join_to_their_line_for_any_text(jumanpp: JumanppSegmenter, lines: list[str]) -> None:
+    assert ["".join(words) for words in jumanpp.segment(lines)] == lines
+
+
+def test_comments_are_text(jumanpp: JumanppSegmenter) -> None:
+    assert jumanpp.segment(["# 注釈" + "長い" * 50, "次の文"]) == [
+        ["#", " ", *pairs("注釈" + "長い" * 50)],
+        ["次の", "文"],
+    ]
+    assert jumanpp.fallbacks == 0
+
+
+@pytest.mark.parametrize(
+    "guilty",
+    [
+        pytest.param(["消える行", "また消える", "消", "消え"], id="lines without an answer"),
+        pytest.param(["死ぬ行", "また死ぬ"], id="lines that kill it"),
+        pytest.param(["増える行"], id="two answers to one line"),
+        pytest.param(["歪む行"], id="other characters in the answer"),
+        pytest.param(["増える行", "消える行"], id="answers that are only as many as the lines"),
+        pytest.param(["膨らむ行"], id="runaway memory"),
+    ],
+)
+def test_a_bad_line_costs_no_other_line(jumanpp: JumanppSegmenter, guilty: list[str]) -> None:
+    check_only_falls_back_on(jumanpp, guilty)
+
+
+def test_a_flood_on_standard_error_does_not_block(jumanpp: JumanppSegmenter) -> None:
+    assert jumanpp.segment(["喋る行"] * 20) == [["喋る", "行"]] * 20
+
+
+def test_a_child_that_dies_once_is_replaced_and_nothing_falls_back(jumanpp: JumanppSegmenter) -> None:
+    assert jumanpp.segment(["一度だけ", "次"]) == [["一度", "だけ"], ["次"]]
+    assert jumanpp.fallbacks == 0
+
+
+def test_a_child_killed_between_batches_is_replaced(jumanpp: JumanppSegmenter) -> None:
+    jumanpp.segment(["前"])
+    os.kill(jumanpp._child._process.pid, signal.SIGKILL)
+    assert jumanpp.segment(["猫である"]) == [["猫で", "ある"]]
+    assert jumanpp.fallbacks == 0
+
+
+def test_our_own_mark_may_stand_in_the_text(jumanpp: JumanppSegmenter) -> None:
+    lines = ["区切り0番", "区切り1番", "後の文"]
+    assert jumanpp.segment(lines) == [pairs(line) for line in lines]
+    assert jumanpp.fallbacks == 0
+
+
+def test_a_child_that_hangs_is_an_error_and_never_a_fallback(install: Install) -> None:
+    with JumanppSegmenter(install(), timeout=2) as segmenter:
+        with pytest.raises(SegmenterError, match="no answer to 2 pieces of text in 2 seconds; the first is '眠る行'"):
+            segmenter.segment(["眠る行", "次"])
+        assert segmenter.segment(["次の文"]) == [["次の", "文"]]
+
+
+def test_close_leaves_no_child(jumanpp: JumanppSegmenter) -> None:
+    pid = jumanpp._child._process.pid
+    jumanpp.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_missing_binary_says_what_to_install_or_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SegmenterError, match=r"'jumanpp', which was not found.*JGPT_SEGMENTER=mecab"):
+        open_segmenter("jumanpp")
+
+
+def test_another_program_is_refused(install: Install) -> None:
+    with pytest.raises(SegmenterError, match=r"says 'JUMAN\+\+ 1.02'"):
+        JumanppSegmenter(install(version="JUMAN++ 1.02"))
+
+
+@pytest.mark.parametrize("canary", ["魅力がたっぷりと 詰まっている", "魅 力 が たっぷり と 詰まって いる"])
+def test_a_model_that_fails_on_a_known_sentence_is_refused(install: Install, canary: str) -> None:
+    with pytest.raises(SegmenterError, match="does not work: asked to segment '魅力がたっぷりと詰まっている'"):
+        JumanppSegmenter(install(canary=canary))
+
+
+def test_the_fingerprint_is_of_version_model_and_settings_and_of_no_path(install: Install) -> None:
+    def fingerprint(**options: object) -> str:
+        with JumanppSegmenter(install(**options)) as segmenter:
+            return segmenter.fingerprint
+
+    one = fingerprint(prefix="one", model=b"model")
+    assert re.fullmatch(r"jumanpp 2\.0\.0-rc3 / Dictionary.* model sha256:[0-9a-f]{64}", one)
+    assert fingerprint(prefix="two", model=b"model") == one
+    assert fingerprint(prefix="three", model=b"other model") != one
+    assert fingerprint(prefix="four", model=b"model", version="Juman++ Version: 2.0.0-rc4") != one
+    assert fingerprint(prefix="five").endswith("model unknown")

@@ -1,0 +1,142 @@
+"""Promises of the whole way from lines to segmented sentences: nothing lost under `clean`, batches never show."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jgpt_dagster.corpus import segment as segment_module
+from jgpt_dagster.corpus.normalize import Profile, normalizer
+from jgpt_dagster.corpus.segment import SPACE_SYMBOL, SegmentCounts, restore_text, segment_documents
+from jgpt_dagster.corpus.segmenters import Segmenter, open_segmenter
+
+ANY_LINE = st.text(st.characters(exclude_categories=[])) | st.text(
+    alphabet=st.sampled_from("あ漢Ab1。．，！?「」() \u3000\xa0\t\n\u2581_\ud800〜~ー")
+)
+DOCUMENTS = st.lists(st.lists(ANY_LINE))
+
+
+@pytest.fixture(scope="module")
+def mecab() -> Iterator[Segmenter]:
+    with open_segmenter("mecab") as segmenter:
+        yield segmenter
+
+
+def segmented(segmenter: Segmenter, profile: Profile, *lines: str) -> list[list[str]]:
+    (document,) = segment_documents([list(lines)], profile, segmenter)
+    return document
+
+
+def test_a_document_becomes_lines_of_sentences_of_words(mecab: Segmenter) -> None:
+    assert segmented(mecab, "clean", "吾輩", "", "吾輩は猫である。名前はまだ無い。") == [
+        ["吾輩"],
+        ["吾輩 は 猫 である 。", "名前 は まだ 無い 。"],
+    ]
+
+
+def test_clean_writes_a_space_of_the_text_at_the_head_of_the_next_word(mecab: Segmenter) -> None:
+    assert segmented(mecab, "clean", "I love New York! Do you? はい。") == [
+        ["I ▁love ▁New ▁York !", "▁Do ▁you ?", "はい 。"],
+    ]
+
+
+def test_seed_leaves_spaces_out(mecab: Segmenter) -> None:
+    assert segmented(mecab, "seed", "New York\xa0City! Yes.") == [["New York City !", "Yes ."]]
+
+
+def test_the_two_profiles_differ_where_the_recipe_is_known_to_be_at_fault(mecab: Segmenter) -> None:
+    line = "期間は，１９９０年～２０００年である．次に"
+    assert segmented(mecab, "seed", line) == [["期間 は , 1990 年 2000 年 である . 次に"]]
+    assert segmented(mecab, "clean", line) == [["期間 は 、 1990 年 〜 2000 年 である 。", "次に"]]
+
+
+def test_a_space_symbol_of_the_text_is_replaced_and_counted(mecab: Segmenter) -> None:
+    counts = SegmentCounts()
+    (document,) = segment_documents([["グラフ▁▂▁ a b"]], "clean", mecab, counts=counts)
+    assert restore_text(document) == "グラフ_▂_a b\n"
+    assert counts.own_space_symbols == 2
+
+
+@given(DOCUMENTS)
+def test_clean_gives_the_normalised_text_back(mecab: Segmenter, documents: list[list[str]]) -> None:
+    normalize = normalizer("clean")
+    for lines, document in zip(documents, segment_documents(documents, "clean", mecab), strict=True):
+        kept = [text for line in lines if (text := normalize(line).replace(SPACE_SYMBOL, "_"))]
+        assert ["".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") for line in document] == kept
+        assert restore_text(document) == "".join(f"{text}\n" for text in kept)
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+@given(documents=DOCUMENTS)
+def test_words_are_apart_by_single_spaces_and_no_sentence_is_empty(
+    mecab: Segmenter, profile: Profile, documents: list[list[str]]
+) -> None:
+    counts = SegmentCounts()
+    result = list(segment_documents(documents, profile, mecab, counts=counts))
+    sentences = [sentence for document in result for line in document for sentence in line]
+    assert len(result) == len(documents)
+    assert all(line for document in result for line in document)
+    assert all(all(sentence.split(" ")) for sentence in sentences)
+    assert counts.lines == sum(map(len, result))
+    assert counts.sentences == len(sentences)
+    assert counts.words == sum(len(sentence.split(" ")) for sentence in sentences)
+
+
+class Watched:
+    """A segmenter that remembers how much it was given at a time."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+        self.fallbacks = 0
+        self.batches: list[list[str]] = []
+
+    def segment(self, lines: Sequence[str]) -> list[list[str]]:
+        self.batches.append(list(lines))
+        self.fallbacks += len(lines)
+        return self.segmenter.segment(lines)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.segmenter, name)
+
+
+@given(documents=DOCUMENTS, batch_sentences=st.integers(1, 5), profile=st.sampled_from(["seed", "clean"]))
+def test_the_result_does_not_depend_on_the_batch(
+    mecab: Segmenter, documents: list[list[str]], batch_sentences: int, profile: Profile
+) -> None:
+    small, large = SegmentCounts(), SegmentCounts()
+    assert list(segment_documents(documents, profile, mecab, batch_sentences, small)) == list(
+        segment_documents(documents, profile, mecab, counts=large)
+    )
+    assert small == large
+
+
+def test_no_batch_is_larger_than_its_limits(mecab: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_module, "_BATCH_CHARACTERS", 50)
+    watched = Watched(mecab)
+    documents = [["猫。" * 100], ["犬" * 70 + "。猿。"], [], ["鳥" * 30], ["魚" * 30]]
+    list(segment_documents(documents, "clean", watched, batch_sentences=10))  # type: ignore[arg-type]
+    assert max(map(len, watched.batches)) == 10
+    # A batch is closed by the sentence that fills it.
+    assert all(sum(map(len, batch[:-1])) < 50 for batch in watched.batches)
+
+
+def test_documents_are_read_as_they_are_needed(mecab: Segmenter) -> None:
+    read = 0
+
+    def endless() -> Iterator[list[str]]:
+        nonlocal read
+        while True:
+            read += 1
+            yield ["吾輩は猫である。"] if read % 2 else []
+
+    stream = segment_documents(endless(), "clean", mecab, batch_sentences=10)
+    assert [next(stream) for _ in range(2)] == [[["吾輩 は 猫 である 。"]], []]
+    assert read <= 20
+
+
+def test_fallbacks_are_counted(mecab: Segmenter) -> None:
+    counts = SegmentCounts()
+    watched = Watched(mecab)
+    list(segment_documents([["甲。乙。"], ["丙"]], "clean", watched, counts=counts))  # type: ignore[arg-type]
+    assert counts.fallbacks == watched.fallbacks == counts.sentences == 3

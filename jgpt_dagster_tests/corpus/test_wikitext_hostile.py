@@ -1,0 +1,95 @@
+"""Pages made to take for ever: cleaned or rejected within seconds, on every machine alike."""
+
+import time
+from contextlib import suppress
+from typing import Literal
+
+import pytest
+
+from jgpt_dagster.corpus.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
+
+SITE = SiteInfo(dbname="jawiki", base="https://ja.wikipedia.org/wiki/", namespaces={6: "ファイル", 14: "Category"})
+
+HOSTILE = {
+    "link brackets": "[",
+    "opened links": "[[ ",
+    "doubled link brackets": "[[[[a]] ",
+    "braces": "{",
+    "opened templates": "{{a|",
+    "opened conditions": "{{#if:1|",
+    "expressions": "{{#expr:9*9}}",
+    "opened tables": "{|\n",
+    "pipes": "|",
+    "opened references": "<ref",
+    "quotes in tags": "<ref \"'",
+    "opened bold tags": "<b ",
+    "comments": "<!-- a",
+    "comments closed within links": "<!-- [[ファイル:a|-->]]",
+    "tags closed within tags": "<ref <b>",
+    "tags without a line break": "<nobr ",
+    "preformatted text": "<pre>",
+    "literal text": "<nowiki>",
+    "formulas": "<math>",
+    "closed formulas": "<math>x</math>",
+    "escaped formulas": "&lt;math&gt;",
+    "apostrophes": "'",
+    "quoted italics": "''\"",
+    "external links": "[http://a ",
+    "program code": "<syntaxhighlight a>",
+    "equals signs": "=",
+    "entities": "&amp;amp;",
+    "blanks": " ",
+    "line ends": "\n",
+    "list markers": "*",
+    "empty brackets": "（）",
+    "opened brackets": "（、",
+    "headings": "\n== 脚注 ==",
+    "reading aids": "<ruby>a<rt>",
+    "angle brackets": "<",
+}
+SHAPED = {
+    "a long address": lambda size: "[http://" + "a" * size,
+    "a heading of blanks": lambda size: "== " + " " * size,
+    "an argument of blanks": lambda size: "{{lang|en|" + " " * size + "x}}",
+    "blanks in a tag": lambda size: "<noinclude" + " " * size,
+    "nested brackets": lambda size: "（" * (size // 2) + "）" * (size // 2),
+    "nested brackets with text": lambda size: "（" * (size // 2) + "あ" + "）" * (size // 2) + "（）",
+    "angle brackets after code": lambda size: "<syntaxhighlight " + ">" * size,
+    "different formulas": lambda size: "".join(f"<math>{number}</math>" for number in range(size // 18)),
+    "nested templates": lambda size: "{{nowrap|" * 99 + "あ" * size + "}}" * 99,
+    "nested conditions": lambda size: "{{#if:1|" * 99 + "あ" * size + "}}" * 99,
+}
+
+
+def hostile(family: str, size: int) -> str:
+    return SHAPED[family](size) if family in SHAPED else HOSTILE[family] * (size // len(HOSTILE[family]))
+
+
+def seconds(profile: Literal["seed", "clean"], wikitext: str) -> float:
+    start = time.process_time()
+    with suppress(WikitextError):
+        article_cleaner(profile, SITE)(1, 2, "題名", wikitext)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_a_hostile_page_is_cleaned_or_rejected_at_once(profile: Literal["seed", "clean"]) -> None:
+    for family in [*HOSTILE, *SHAPED]:
+        assert seconds(profile, "本文\n" + hostile(family, 20_000)) < 2, family
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [*HOSTILE, *SHAPED])
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_a_hostile_page_of_a_megabyte_is_cleaned_or_rejected_in_seconds(
+    profile: Literal["seed", "clean"], family: str
+) -> None:
+    assert seconds(profile, "本文<b>a</b>\n" + hostile(family, 1_000_000) + "\n終わり") < 15
+
+
+def test_too_deep_nesting_rejects_the_page_with_the_reason() -> None:
+    clean = article_cleaner("clean", SITE)
+    assert clean(1, 2, "題名", "{{nowrap|" * 100 + "核" + "}}" * 100) == ["題名", "核"]
+    with pytest.raises(WikitextError, match="more than 100 templates, links and tables nested"):
+        clean(1, 2, "題名", "{{nowrap|" * 101 + "核" + "}}" * 101)

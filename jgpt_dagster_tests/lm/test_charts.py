@@ -1,0 +1,27 @@
+import math
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from jgpt_dagster.lm.charts import loss_curve_svg
+
+CURVE = [(step, 3 + 7 * math.exp(-step / 20_000)) for step in range(0, 100_000, 10)]
+
+
+def test_ten_thousand_points_fit_into_750_characters() -> None:
+    assert len(loss_curve_svg(CURVE, width=400)) <= 750
+
+
+def test_the_curve_falls_from_the_top_left_to_the_bottom_right() -> None:
+    line = ElementTree.fromstring(loss_curve_svg(CURVE, width=400)).find("{http://www.w3.org/2000/svg}polyline")
+    assert line is not None
+    points = [tuple(map(int, pair.split(","))) for pair in line.attrib["points"].split()]
+    assert len(points) == 50
+    assert points == sorted(points)
+    assert points[0][0] == 0 and points[-1][0] == 400
+    assert points[0][1] == min(y for _, y in points) and points[-1][1] == max(y for _, y in points)
+
+
+@pytest.mark.parametrize("points", [[(1, 2.0)], [(1, 2.0), (2, 2.0)]])
+def test_a_curve_of_one_point_or_without_change_is_still_a_picture(points: list[tuple[int, float]]) -> None:
+    ElementTree.fromstring(loss_curve_svg(points))

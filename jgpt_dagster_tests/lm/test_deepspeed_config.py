@@ -1,0 +1,29 @@
+from typing import Any
+
+from jgpt_dagster.lm.deepspeed_config import deepspeed_config
+from jgpt_dagster.lm.train_config import TrainConfig, geometry
+
+
+def made(*, gpu: bool, world: int = 1, **fields: Any) -> dict[str, Any]:
+    config = TrainConfig.model_validate(
+        {"training_set": "set", "data_root": ".", "output": "run", "model": "xl", **fields}
+    )
+    return deepspeed_config(config, geometry(config, world), gpu=gpu)
+
+
+def test_a_cpu_computes_in_fp32_and_a_gpu_in_bf16_with_fp32_gradient_sums() -> None:
+    assert made(gpu=False)["bf16"] == {"enabled": False}
+    assert "data_types" not in made(gpu=False)
+    assert made(gpu=True)["bf16"] == {"enabled": True}
+    assert made(gpu=True)["data_types"] == {"grad_accum_dtype": "fp32"}
+    assert made(gpu=True, dtype="fp32")["bf16"] == {"enabled": False}
+
+
+def test_the_batch_sizes_multiply_to_the_global_batch() -> None:
+    config = made(gpu=True, world=8)
+    sizes = config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]
+    assert sizes == (8, 8) and config["train_batch_size"] == 512
+
+
+def test_deepspeed_is_never_asked_for_an_optimizer_that_it_would_compile() -> None:
+    assert "optimizer" not in made(gpu=True) and "scheduler" not in made(gpu=True)

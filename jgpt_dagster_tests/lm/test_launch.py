@@ -1,0 +1,166 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
+
+ENVIRONMENT = dict(os.environ)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-u", "-c", textwrap.dedent(code)]
+
+
+# A launcher as they are: it starts a worker in a session of its own that ignores SIGTERM, and tells both ids.
+LAUNCHER = """
+    import os, signal, subprocess, sys, time
+    worker = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", worker], start_new_session=True)
+    print("pids", os.getpid(), process.pid, flush=True)
+    time.sleep(600)
+"""
+
+FOLLOWER = """
+    import subprocess, sys
+    worker = "from jgpt_dagster.lm.launch import end_with_launcher; import time; end_with_launcher(); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", worker], start_new_session=True)
+    print("pids", process.pid, flush=True)
+    process.wait()
+"""
+
+
+def test_lines_of_both_outputs_arrive_while_the_command_runs() -> None:
+    lines: list[str] = []
+    code = "import sys; print('あ'); print('error', file=sys.stderr); sys.stdout.write('no line end')"
+    assert run_process_group(python(code), ENVIRONMENT, on_line=lines.append) == 0
+    assert lines == ["あ", "error", "no line end"]
+
+
+def test_a_failed_command_is_reported_with_its_code_and_last_lines() -> None:
+    with pytest.raises(LaunchError) as error:
+        run_process_group(python("for i in range(99): print('line', i)\nexit(3)"), ENVIRONMENT, on_line=str)
+    assert "exit code 3" in str(error.value)
+    assert "line 98" in str(error.value) and "line 5\n" not in str(error.value)
+
+
+def test_a_killed_command_and_an_interrupted_one_are_told_apart() -> None:
+    for how, message in (("SIGKILL", "killed by SIGKILL"), ("SIGTERM", "Run it again to go on")):
+        code = f"import os, signal; os.kill(os.getpid(), signal.{how})"
+        with pytest.raises(LaunchError, match=message):
+            run_process_group(python(code), ENVIRONMENT, on_line=str)
+    with pytest.raises(LaunchError, match="cannot start"):
+        run_process_group(["/no/such/program"], ENVIRONMENT, on_line=str)
+
+
+def test_a_launcher_that_ends_well_before_its_workers_is_a_failure_and_leaves_none() -> None:
+    pids: list[int] = []
+    with pytest.raises(LaunchError, match="before the processes that it had started"):
+        run_process_group(
+            python(LAUNCHER.replace("time.sleep(600)\n", "sys.exit(0)\n")),
+            ENVIRONMENT,
+            on_line=lambda line: pids.extend(_pids(line)),
+            stop_grace_seconds=0.2,
+        )
+    assert len(pids) == 2
+    _assert_gone(pids)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_no_process_is_left_when_the_caller_is_interrupted(error: type[BaseException]) -> None:
+    pids: list[int] = []
+
+    def on_line(line: str) -> None:
+        pids.extend(_pids(line))
+        if line == "ready":
+            raise error
+
+    with pytest.raises(error):
+        run_process_group(python(LAUNCHER), ENVIRONMENT, on_line=on_line, stop_grace_seconds=0.5)
+    assert len(pids) == 2
+    _assert_gone(pids)
+
+
+def test_processes_get_the_time_to_end_in_peace(tmp_path: Path) -> None:
+    code = f"""
+        import pathlib, signal, sys, time
+        def end(*_):
+            time.sleep(0.5)
+            pathlib.Path({str(tmp_path)!r}, "saved").touch()
+            sys.exit(143)
+        signal.signal(signal.SIGTERM, end)
+        print("ready")
+        time.sleep(600)
+    """
+
+    def on_line(line: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_process_group(python(code), ENVIRONMENT, on_line=on_line)
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    caller = f"""
+        import os
+        from jgpt_dagster.lm.launch import run_process_group
+        stream = open({str(output)!r}, "w", buffering=1)
+        run_process_group({python(FOLLOWER)!r}, dict(os.environ), on_line=lambda line: stream.write(line + "\\n"))
+    """
+    process = subprocess.Popen(python(caller))
+    _wait(lambda: output.exists() and bool(_pids(output.read_text())))
+    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    assert len(children) == 2
+    process.kill()
+    process.wait()
+    _assert_gone(children)
+
+
+def test_launchers_are_modules_of_the_running_interpreter() -> None:
+    config = Path("config.json")
+    assert launch_command("python", 1, config) == [sys.executable, "-m", "jgpt_dagster.lm.train", "config.json"]
+    for launcher, count in (("deepspeed", "--num_gpus=2"), ("torchrun", "--nproc-per-node=2")):
+        command = launch_command(launcher, 2, config)  # type: ignore[arg-type]
+        assert command[:2] == [sys.executable, "-m"] and count in command
+        assert command[-2:] == ["jgpt_dagster.lm.train", "config.json"]
+    assert "--hostfile=hosts" in launch_command("deepspeed", 8, config, Path("hosts"))
+
+
+def test_a_launcher_is_not_asked_for_what_it_cannot_do() -> None:
+    with pytest.raises(LaunchError, match="one process, not 2"):
+        launch_command("python", 2, Path("config.json"))
+    with pytest.raises(LaunchError, match="hostfile"):
+        launch_command("torchrun", 2, Path("config.json"), Path("hosts"))
+
+
+def test_the_cores_are_shared_between_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    environment = training_environment(2)
+    assert environment["OMP_NUM_THREADS"] == "4"
+    assert environment["DS_ACCELERATOR"] == "cpu"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def _pids(text: str) -> list[int]:
+    return [int(word) for line in text.splitlines() if line.startswith("pids ") for word in line.split()[1:]]
+
+
+def _assert_gone(pids: list[int]) -> None:
+    _wait(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in pids))
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,163 @@
+"""Training for real: separate processes, killed and resumed. Every test here takes tens of seconds."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import GPT2LMHeadModel
+
+from jgpt_dagster.lm.report import METRICS, read_metrics
+from jgpt_dagster.storage.hashing import sha256_file
+from jgpt_dagster_tests.lm.runs import run_training, small_training_set, start_training, write_config
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("root")
+    small_training_set(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path) -> Path:
+    """A run that nothing disturbed; what other runs are compared with."""
+    code, output = run_training(write_config(root, "finished"))
+    assert code == 0, output
+    return root / "finished"
+
+
+def test_a_run_learns_and_leaves_a_model_that_transformers_opens(finished: Path) -> None:
+    rows = read_metrics(finished)
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert rows[-1]["loss"] < rows[0]["loss"] - 1
+    assert [row["step"] for row in rows if "validation_loss" in row] == [6, 12]
+    result = json.loads((finished / "result.json").read_text())
+    assert result["steps"] == 12 and result["tokens"] == 12 * 8 * 32
+    assert result["last_loss"] == rows[-1]["loss"]
+    model = GPT2LMHeadModel.from_pretrained(finished / "model")
+    assert (model.config.bos_token_id, model.config.eos_token_id, model.config.vocab_size) == (1, 2, 48)
+
+
+def test_only_the_newest_checkpoints_are_kept(finished: Path) -> None:
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["step=00000008", "step=00000012"]
+
+
+def test_a_run_killed_at_any_moment_and_run_again_gives_the_same_metrics_and_weights(
+    root: Path, finished: Path
+) -> None:
+    config = write_config(root, "killed")
+    run = root / "killed"
+    # Killed twice: between two checkpoints, and while one is being written.
+    _kill_when(config, lambda: len(read_metrics(run)) >= 6)
+    _kill_when(config, lambda: (run / "checkpoints" / ".step=00000008.tmp").exists() or _has_checkpoint(run, 8))
+    code, output = run_training(config)
+    assert code == 0, output
+    assert "resuming after step" in output
+    _assert_same(run, finished)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(root: Path, finished: Path) -> None:
+    config = write_config(root, "damaged")
+    assert run_training(config)[0] == 0
+    weights = root / "damaged" / "checkpoints" / "step=00000012" / "engine" / "mp_rank_00_model_states.pt"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    code, output = run_training(config)
+    assert code == 0, output
+    assert "step=00000012 is damaged" in output and str(weights) in output
+    assert "resuming after step 8" in output
+    _assert_same(root / "damaged", finished)
+
+
+def test_a_run_that_is_asked_to_end_saves_a_checkpoint_first_and_says_interrupted(root: Path, finished: Path) -> None:
+    config = write_config(root, "stopped", checkpoint_every=1000)
+    process = start_training(config)
+    _wait(lambda: len(read_metrics(root / "stopped")) >= 2)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "saved a checkpoint at step" in output
+    code, output = run_training(config)
+    assert code == 0 and "resuming after step" in output, output
+    _assert_same(root / "stopped", finished)
+
+
+def test_a_run_with_another_seed_or_another_training_set_is_refused_by_name(root: Path, finished: Path) -> None:
+    code, output = run_training(write_config(root, "finished", seed=7, global_batch=16))
+    assert code == 1
+    assert "seed is 7, but the checkpoint has 0" in output
+    assert "global_batch is 16, but the checkpoint has 8" in output
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(root: Path) -> None:
+    code, output = run_training(write_config(root, "diverged", learning_rate=1e30, checkpoint_every=1, warmup_steps=0))
+    assert code == 1
+    assert "the run has diverged" in output and "step=0000" in output
+
+
+def test_a_run_can_start_from_the_weights_of_another(root: Path, finished: Path) -> None:
+    code, output = run_training(
+        write_config(root, "warm", initial_model=str(finished / "model"), steps=1, learning_rate=1e-9)
+    )
+    assert code == 0, output
+    last = json.loads((finished / "result.json").read_text())["last_validation_loss"]
+    assert json.loads((root / "warm" / "result.json").read_text())["last_validation_loss"] == pytest.approx(last, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "processes", "stage"),
+    [("deepspeed", 2, 2), ("deepspeed", 1, 0), ("deepspeed", 2, 3), ("torchrun", 2, 1)],
+)
+def test_launchers_process_counts_and_zero_stages_train_the_same_model(
+    root: Path, finished: Path, launcher: str, processes: int, stage: int
+) -> None:
+    output_name = f"{launcher}{processes}zero{stage}"
+    config = write_config(root, output_name, zero_stage=stage, micro_batch=2)
+    code, output = run_training(config, launcher, processes)
+    assert code == 0, output
+    for row, expected in zip(read_metrics(root / output_name), read_metrics(finished), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3)
+    GPT2LMHeadModel.from_pretrained(root / output_name / "model")
+
+
+def test_two_processes_killed_and_run_again_give_the_same_weights(root: Path) -> None:
+    whole, killed = (write_config(root, name, zero_stage=2, micro_batch=2) for name in ("whole2", "killed2"))
+    assert run_training(whole, "deepspeed", 2)[0] == 0
+    _kill_when(killed, lambda: len(read_metrics(root / "killed2")) >= 6, "deepspeed", 2)
+    code, output = run_training(killed, "deepspeed", 2)
+    assert code == 0 and "resuming after step" in output, output
+    _assert_same(root / "killed2", root / "whole2")
+
+
+def _kill_when(config: Path, condition: Callable[[], bool], launcher: str = "python", processes: int = 1) -> None:
+    """Start training and kill its whole process group as soon as the condition holds."""
+    process = start_training(config, launcher, processes)
+    _wait(condition)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.005)
+
+
+def _has_checkpoint(run: Path, step: int) -> bool:
+    return (run / "checkpoints" / f"step={step:08d}").exists()
+
+
+def _assert_same(run: Path, other: Path) -> None:
+    assert (run / METRICS).read_bytes() == (other / METRICS).read_bytes()
+    assert (run / "result.json").read_bytes() == (other / "result.json").read_bytes()
+    weights = [sha256_file(path / "model" / "model.safetensors") for path in (run, other)]
+    assert weights[0] == weights[1]
