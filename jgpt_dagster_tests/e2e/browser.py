@@ -1,0 +1,124 @@
+"""A deployment's UI under a real browser: `jgpt ui` as a process of its own, Chromium on a page of it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+START_SECONDS = 90
+STOP_SECONDS = 30
+
+_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """Return the path of an installed Chromium, None where there is none."""
+    return next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
+
+
+@contextmanager
+def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """Run `jgpt ui` on a free port of the loopback and yield its address; `log` receives what it prints.
+
+    Raises RuntimeError with the end of the log where it does not answer within START_SECONDS.
+    """
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("jgpt"), "ui", "--port", str(port)],
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A background job of a shell inherits SIGINT ignored, and Dagster would then ignore SIGTERM as well.
+            preexec_fn=_restore_interrupt,
+        )
+    try:
+        _wait_until_it_answers(process, url, log)
+        yield url
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def open_page(executable: str, *, width: int = 1600, height: int = 1000) -> Iterator["Page"]:
+    """Open Chromium without a window and yield an empty page of the given size in pixels."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=_CHROMIUM_ARGUMENTS)
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height}, locale="en-GB", timezone_id="UTC")
+            # The UI greets a first visit with a dialog over everything else.
+            page.add_init_script("""localStorage.setItem('communityNux', '"1"')""")
+            yield page
+        finally:
+            browser.close()
+
+
+def processes_with(variable: str, value: str) -> list[psutil.Process]:
+    """Return the running processes whose environment has `variable` set to `value`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(variable) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _restore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"{url} does not answer. The log {log} ends:\n{log.read_text()[-4000:]}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt the server as a terminal would: its whole group; kill what is still there after STOP_SECONDS."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
