@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.home import ensure_dagster_home
@@ -51,13 +50,13 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
     from jgpt_dagster.partitions import require_dump_key
 
     require_dump_key(dump)
-    run_config = yaml.safe_load(config_path.read_text()) if config_path else None
+    run_config = runs.read_run_config(defs, config_path) if config_path else {}
     started = before = time.monotonic()
     for stage in runs.run_stages(
         runs.plan(defs, dump, until),
         dump=dump,
         workers=workers or settings.workers,
-        run_config=run_config or {},
+        run_config=run_config,
         resume=shlex.join(["jgpt", *sys.argv[1:]]),
     ):
         now = time.monotonic()

@@ -10,13 +10,11 @@ from jgpt_dagster.storage.writing import atomic_file
 
 
 def ensure_dagster_home(settings: Settings) -> Path:
-    """Return the directory of the Dagster instance, setting DAGSTER_HOME and making the directory where they are not.
+    """Return the directory of the Dagster instance, setting DAGSTER_HOME and making the instance where they are not.
 
-    An instance of the user's own (DAGSTER_HOME set) is left as it is. Ours lies in `$JGPT_DATA/.dagster`.
+    By default it lies in `$JGPT_DATA/.dagster`. One that has a `dagster.yaml` is left as it is.
     """
-    if configured := os.environ.get("DAGSTER_HOME"):
-        return Path(configured)
-    home = settings.data / ".dagster"
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.data / ".dagster").expanduser().absolute()
     config = home / "dagster.yaml"
     if not config.exists():
         with atomic_file(config) as stream:

@@ -15,9 +15,6 @@ dump_partitions = dg.DynamicPartitionsDefinition(name="dump")
 shard_partitions = dg.StaticPartitionsDefinition(shard_names(load_settings().shards))
 dump_shard_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "shard": shard_partitions})
 
-# One run a shard: a shard that fails takes no other with it, and the run queue spreads them.
-ONE_RUN_A_PARTITION = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
-
 
 class DumpShard(NamedTuple):
     """The parts of a key of `dump_shard_partitions`."""

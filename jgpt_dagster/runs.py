@@ -5,7 +5,9 @@ its asset and left alone, so the same command continues after any failure or kil
 """
 
 import multiprocessing
+import os
 import queue
+import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -13,9 +15,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from jgpt_dagster.errors import JgptError
@@ -68,6 +73,24 @@ def plan(definitions: dg.Definitions, dump: str, until: str) -> list[Stage]:
     return [Stage(name, _runs_of(definitions, known[name], dump)) for name in order]
 
 
+def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
+    """Read run config in Dagster's YAML form, `ops: <asset>: config: …`.
+
+    Raises JgptError, naming the file and every field at fault, where an asset could not be run with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise JgptError(f"{path} cannot be read as YAML: {error}") from error
+    ops = content.get("ops") if isinstance(content, dict) and content.keys() == {"ops"} else None
+    if not isinstance(ops, dict):
+        raise JgptError(f"{path}: expected nothing but `ops: <asset>: config: <field>: <value>`, found {content!r}")
+    problems = [problem for name, value in ops.items() for problem in _config_problems(definitions, name, value)]
+    if problems:
+        raise JgptError("\n".join(f"{path}: {problem}" for problem in problems))
+    return content
+
+
 def run_stages(
     stages: Sequence[Stage], *, dump: str, workers: int, run_config: Mapping[str, Any], resume: str
 ) -> Iterator[Stage]:
@@ -96,6 +119,28 @@ def run_stages(
                     + f"\nWhat was finished is kept. Resume with:\n  {resume}"
                 )
             yield stage
+
+
+def _config_problems(definitions: dg.Definitions, name: str, value: Any) -> list[str]:
+    """Say what keeps an asset from being run with the value it has below `ops`."""
+    graph = definitions.resolve_asset_graph()
+    known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
+    if name not in known:
+        return [f"there is no asset {name!r}; the assets are: {', '.join(known)}"]
+    fields = value.get("config") if isinstance(value, dict) and value.keys() == {"config"} else None
+    if not isinstance(fields, dict):
+        return [f"{name}: expected `config: <field>: <value>`, found {value!r}"]
+    function: Any = graph.assets_def_for_key(known[name]).op.compute_fn
+    config_class = function.get_config_arg().annotation
+    unknown = [f"{name}: there is no field {field!r}" for field in fields if field not in config_class.model_fields]
+    try:
+        config_class.model_validate(fields)
+    except ValidationError as error:
+        return unknown + [
+            f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+    return unknown
 
 
 def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
@@ -148,6 +193,14 @@ def _label(asset: str, keys: Sequence[str]) -> str:
 
 def _start_worker(events: "Queue[ProgressEvent | None]") -> None:
     add_listener(events.put)
+    threading.Thread(target=_end_with_command, daemon=True).start()
+
+
+def _end_with_command() -> None:
+    """End this process when the command is gone: a killed command can tell nobody, and a worker would wait for ever."""
+    if command := multiprocessing.parent_process():
+        command.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any]) -> Outcome:

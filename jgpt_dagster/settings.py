@@ -35,6 +35,13 @@ class Settings(BaseSettings):
     model: ModelName = "xl"
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
 
+    @field_validator("data", "scratch", "dumps_url", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("must not be empty")
+        return value
+
     @field_validator("data", "scratch")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:

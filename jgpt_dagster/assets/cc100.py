@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.columns import column_metadata
 from jgpt_dagster.assets.stage import (
     StageConfig,
     failures_in_plain_words,
@@ -29,7 +30,7 @@ from jgpt_dagster.partitions import shard_partitions
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.hashing import sha256_value
-from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
 
 DUMP_CODE_VERSION = "1"
@@ -59,17 +60,22 @@ def cc100_dump(
     target = store.directory("cc100_dump")
     recipe = Recipe(stage="cc100_dump", code_version=DUMP_CODE_VERSION, settings={"url": mirror.cc100_url})
 
+    incoming = store.root.path / ".incoming" / "cc100"
+
     def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-        incoming = store.root.path / ".incoming" / "cc100"
         bar = progress(context, target, "B")
         with target.writing(recipe) as out:
             entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.at)
             os.link(incoming / _ARCHIVE, out.path / _ARCHIVE, follow_symlinks=False)
             out.known(_ARCHIVE, entry)
             out.counts = {"bytes": entry.size, "sha256": entry.sha256}
-        shutil.rmtree(incoming)
 
-    return materialize(context, store, target, recipe, make, force=config.force)
+    def let_go(_: Manifest) -> Mapping[str, Any]:
+        """Delete the download, which the finished output holds; a run killed at this point left it behind."""
+        shutil.rmtree(incoming, ignore_errors=True)
+        return {}
+
+    return materialize(context, store, target, recipe, make, force=config.force, describe=let_go)
 
 
 @dg.asset(
@@ -79,6 +85,7 @@ def cc100_dump(
     # One pass over one stream: a single run writes all the shards that are asked for.
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=["cc100_dump"],
+    metadata=column_metadata(DOCUMENTS),
     code_version=DOCUMENTS_CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
 )
@@ -103,7 +110,7 @@ def cc100_documents(context: dg.AssetExecutionContext, config: StageConfig, stor
             for target in stale.values():
                 finished(context, target, time.monotonic() - started)
         for number, target in targets.items():
-            metadata = stage_metadata(target, target.verified(), number in stale) | dict(_describe(target))
+            metadata = dict(_describe(target)) | stage_metadata(target, target.verified(), number in stale)
             context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
     # One data version for all shards of the run: Dagster has no other way, and they change together.
     return dg.MaterializeResult(data_version=dg.DataVersion(sha256_value([recipe.settings, recipe.inputs])))
@@ -150,7 +157,7 @@ def _write_shards(
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
-    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path), 5)]
+    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path), 4)]
     rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
     return {
         "preview": preview(rows),

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, table
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.generate import continue_text
 from jgpt_dagster.lm.charts import loss_curve_svg
-from jgpt_dagster.lm.export import ModelCardFacts, model_card, write_release
+from jgpt_dagster.lm.export import CARD, ModelCardFacts, model_card, write_release
 from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.report import METRICS, RESULT, TIMING, read_metrics
 from jgpt_dagster.lm.tokens import TOKENS
@@ -226,7 +226,9 @@ def release(context: dg.AssetExecutionContext, config: StageConfig, store: Corpu
                 write_release(out.path, model.path / MODEL, tokenizer.path, _card(store, dump, model, scores))
                 out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
 
-        return materialize(context, store, target, recipe, make, force=config.force)
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
+        )
 
 
 def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
@@ -279,12 +281,23 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
     scores = json.loads((target.path / EVALUATION).read_text())
     samples = json.loads((target.path / SAMPLES).read_text())
     rows = [
-        f"| {name} | {score['documents']:,} | {score['perplexity']:.1f} | {score['bits_per_character']:.3f} "
-        f"| {score['bits_per_byte']:.3f} |"
+        [
+            name,
+            f"{score['documents']:,}",
+            f"{score['perplexity']:.1f}",
+            f"{score['bits_per_character']:.3f}",
+            f"{score['bits_per_byte']:.3f}",
+        ]
         for name, score in {**scores["corpora"], "total": scores["total"]}.items()
     ]
-    head = "| | documents | perplexity | bits/character | bits/byte |\n|-|-|-|-|-|\n"
-    return {"scores": dg.MetadataValue.md(head + "\n".join(rows)), "samples": preview(list(samples.items()))}
+    return {
+        "scores": table(["corpus", "documents", "perplexity", "bits/character", "bits/byte"], rows),
+        "samples": preview([(prompt, text.removeprefix(prompt)) for prompt, text in samples.items()], longest=300),
+    }
+
+
+def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
+    return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
 
 
 def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: DirectoryArtifact) -> str:

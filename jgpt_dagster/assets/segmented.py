@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from jgpt_dagster.assets.columns import column_metadata
 from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
 from jgpt_dagster.corpus.schemas import ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.partitions import (
-    ONE_RUN_A_PARTITION,
     dump_and_shard,
     dump_shard_partitions,
     shard_partitions,
@@ -30,8 +30,8 @@ CODE_VERSION = "1"
     group_name="wikipedia",
     kinds={"parquet", "python"},
     partitions_def=dump_shard_partitions,
-    backfill_policy=ONE_RUN_A_PARTITION,
     deps=["wikipedia_articles"],
+    metadata=column_metadata(ARTICLES_SEGMENTED),
     code_version=CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
 )
@@ -49,8 +49,8 @@ def wikipedia_segmented(
     group_name="cc100",
     kinds={"parquet", "python"},
     partitions_def=shard_partitions,
-    backfill_policy=ONE_RUN_A_PARTITION,
     deps=["cc100_documents"],
+    metadata=column_metadata(DOCUMENTS_SEGMENTED),
     code_version=CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
 )

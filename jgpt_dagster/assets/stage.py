@@ -1,8 +1,9 @@
 """What all stages share: take the partition's lock, skip what is current, time the work, describe the output."""
 
+import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -41,8 +42,9 @@ def materialize(
 ) -> dg.MaterializeResult:
     """Bring `artifact` up to date with `recipe` and return its metadata.
 
-    `make` writes the artifact; `describe` adds metadata from the finished output. An output that is whole and current
-    is verified and left alone unless `force`. Raises dagster.Failure with the text of any JgptError.
+    `make` writes the artifact; `describe` adds metadata from the finished output, which is shown first. An output that
+    is whole and current is verified and left alone unless `force`. Raises dagster.Failure with the text of any
+    JgptError.
     """
     with failures_in_plain_words(), holding(context, store, artifact):
         manifest = None if force else artifact.current(recipe)
@@ -52,7 +54,7 @@ def materialize(
             make(artifact, recipe)
             manifest = finished(context, artifact, time.monotonic() - started)
         return dg.MaterializeResult(
-            metadata=stage_metadata(artifact, manifest, made) | dict(describe(manifest)),
+            metadata=dict(describe(manifest)) | stage_metadata(artifact, manifest, made),
             data_version=dg.DataVersion(manifest.data_sha256),
         )
 
@@ -79,33 +81,34 @@ def stage_metadata(artifact: Artifact, manifest: Manifest, made: bool) -> dict[s
     seconds = artifact.run_record().get("seconds")
     status = "made" if made else "verified: whole and current, nothing redone"
     return {
-        **flat_counts(manifest.counts),
         "status": status,
-        "path": dg.MetadataValue.path(str(artifact.path)),
+        **flat_counts(manifest.counts),
         **({"seconds": float(seconds)} if seconds is not None else {}),
+        "path": dg.MetadataValue.path(str(artifact.path)),
     }
 
 
 def flat_counts(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return counts as metadata values; a nested mapping becomes a JSON value."""
-    return {
-        name: dg.MetadataValue.json(dict(value)) if isinstance(value, Mapping) else value
-        for name, value in counts.items()
-        if value is not None
-    }
+    """Return counts as metadata values: a nested mapping as JSON, a float with six digits that count."""
+    return {name: _metadata_value(value) for name, value in counts.items() if value is not None}
 
 
-def preview(rows: list[tuple[str, str]]) -> dg.MarkdownMetadataValue:
-    """Return a two-column markdown table of real rows, short enough to be shown inline."""
-    head = "| | |\n|-|-|\n"
+def preview(rows: Sequence[tuple[str, str]], longest: int = 120) -> dg.MarkdownMetadataValue:
+    """Return real rows (key, text) as a markdown list of at most `longest` characters a row, to be shown inline."""
     if not rows:
         return dg.MetadataValue.md("*no rows*")
-    room = (_INLINE_MARKDOWN - len(head)) // len(rows) - 8
+    room = min(longest, _INLINE_MARKDOWN // len(rows) - len("- **** \n"))
     lines = []
     for key, text in rows:
-        key = _cell(key, 40)
-        lines.append(f"| {key} | {_cell(text, room - len(key))} |\n")
-    return dg.MetadataValue.md(head + "".join(lines))
+        key = _plain(key, 40)
+        lines.append(f"- **{key}** {_plain(text, room - len(key))}\n")
+    return dg.MetadataValue.md("".join(lines))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.MarkdownMetadataValue:
+    """Return a markdown table of our own names and figures; text of a corpus goes through `preview`."""
+    lines = [head, ["-"] * len(head), *rows]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def progress(context: dg.AssetExecutionContext, artifact: Artifact, unit: str, total: int | None = None) -> Progress:
@@ -122,6 +125,13 @@ def failures_in_plain_words() -> Iterator[None]:
         raise dg.Failure(description=str(error)) from error
 
 
-def _cell(text: str, room: int) -> str:
-    clean = text.replace("|", "｜").replace("\n", " ")
-    return clean if len(clean) <= room else clean[: max(room - 1, 0)] + "…"
+def _metadata_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dg.MetadataValue.json(dict(value))
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _plain(text: str, room: int) -> str:
+    """Return at most `room` characters of markdown that shows `text` as it is: no link, picture or HTML of its own."""
+    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.replace("\n", " "))
+    return escaped if len(escaped) <= room else escaped[: max(room - 1, 0)].rstrip("\\") + "…"

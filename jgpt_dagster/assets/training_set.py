@@ -6,13 +6,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress, table
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.lm.tokenizer import TextTokenizer
 from jgpt_dagster.lm.tokens import TOKENS, TokenFile, write_tokens
-from jgpt_dagster.lm.training_set import TokenShard, build_training_set
+from jgpt_dagster.lm.training_set import TokenShard, TrainingSet, build_training_set
 from jgpt_dagster.partitions import (
-    ONE_RUN_A_PARTITION,
     dump_and_shard,
     dump_partitions,
     dump_shard_partitions,
@@ -32,7 +31,6 @@ TRAINING_SET_CODE_VERSION = "1"
     group_name="training_set",
     kinds={"huggingface", "numpy"},
     partitions_def=dump_shard_partitions,
-    backfill_policy=ONE_RUN_A_PARTITION,
     deps=["wikipedia_segmented", "tokenizer"],
     code_version=TOKENS_CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
@@ -50,7 +48,6 @@ def wikipedia_tokens(
     group_name="training_set",
     kinds={"huggingface", "numpy"},
     partitions_def=shard_partitions,
-    backfill_policy=ONE_RUN_A_PARTITION,
     deps=["cc100_segmented", "tokenizer"],
     code_version=TOKENS_CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
@@ -126,7 +123,9 @@ def training_set(
                 documents = sum(shard.documents for shard, _ in shards)
                 out.counts = {"documents": documents, "token_files": len(shards), **vars(made.counts)}
 
-        return materialize(context, store, target, recipe, make, force=config.force)
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_mixture(target)
+        )
 
 
 def _tokens(
@@ -163,6 +162,16 @@ def _describe(target: DirectoryArtifact, manifest: Manifest, tokenizer: TextToke
     file = TokenFile(target.path)
     samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]
     return {"preview": preview([(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}
+
+
+def _describe_mixture(target: DirectoryArtifact) -> Mapping[str, Any]:
+    made = TrainingSet.open(target.path)
+    rows = []
+    for corpus, weight in made.weights.items():
+        files = [file for file in made.token_files if file.corpus == corpus]
+        documents, tokens = sum(file.documents for file in files), sum(file.tokens for file in files)
+        rows.append([corpus, f"{len(files)}", f"{documents:,}", f"{tokens:,}", f"{weight:g}"])
+    return {"mixture": table(["corpus", "token files", "documents", "tokens", "weight"], rows)}
 
 
 def _token_shard(store: CorpusStore, corpus: str, artifact: DirectoryArtifact) -> tuple[TokenShard, Manifest]:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -11,16 +12,26 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.columns import column_metadata
 from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
 from jgpt_dagster.corpus.articles import ArticleRow, PageCounts, read_articles
+from jgpt_dagster.corpus.decompress import DamagedFileError
 from jgpt_dagster.corpus.download import fetch
 from jgpt_dagster.corpus.mirror import DumpMirror
-from jgpt_dagster.corpus.multistream import ByteRange, ShardPlan, plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.multistream import (
+    ByteRange,
+    DumpFormatError,
+    IndexMismatchError,
+    ShardPlan,
+    plan_shards,
+    read_range,
+    read_siteinfo,
+)
+from jgpt_dagster.corpus.pages import PageXmlError
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import (
-    ONE_RUN_A_PARTITION,
     dump_and_shard,
     dump_partitions,
     dump_shard_partitions,
@@ -28,7 +39,7 @@ from jgpt_dagster.partitions import (
 )
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
-from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.writing import write_json
 
@@ -63,9 +74,10 @@ def wikipedia_dump(
         settings={"wiki": store.wiki, "dump": dump, "shards": store.shards},
     )
 
+    # Parts of an unfinished download must outlive a kill, so they wait outside of the directory being written.
+    incoming = store.root.path / ".incoming" / f"{store.wiki}-{dump}"
+
     def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-        # Parts of an unfinished download must outlive a kill, so they wait outside of the directory being written.
-        incoming = store.root.path / ".incoming" / f"{store.wiki}-{dump}"
         files = DumpMirror(mirror.dumps_url, store.wiki).files(dump)
         with target.writing(recipe) as out:
             for file in files:
@@ -74,8 +86,9 @@ def wikipedia_dump(
                 # A link, so that a kill from here on does not cost the download.
                 os.link(incoming / file.name, out.path / file.name, follow_symlinks=False)
                 out.known(file.name, entry)
-            paths = [out.path / file.name for file in files]
-            plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
+            paths = [incoming / file.name for file in files]
+            with _published("run the same command again once the mirror has a mended copy", DumpFormatError):
+                plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
             _require_wiki(store, paths[0], plan)
             write_json(out.path / _PLAN, plan.to_dict())
             out.counts = {
@@ -84,17 +97,21 @@ def wikipedia_dump(
                 "shards_with_pages": sum(1 for shard in plan.shards if shard.length),
                 "sha1": {file.name: file.sha1 for file in files},
             }
-        shutil.rmtree(incoming)
 
-    return materialize(context, store, target, recipe, make, force=config.force)
+    def let_go(_: Manifest) -> Mapping[str, Any]:
+        """Delete the download, which the finished dump holds; a run killed at this point left it behind."""
+        shutil.rmtree(incoming, ignore_errors=True)
+        return {}
+
+    return materialize(context, store, target, recipe, make, force=config.force, describe=let_go)
 
 
 @dg.asset(
     group_name="wikipedia",
     kinds={"parquet", "python"},
     partitions_def=dump_shard_partitions,
-    backfill_policy=ONE_RUN_A_PARTITION,
     deps=["wikipedia_dump"],
+    metadata=column_metadata(ARTICLES),
     code_version=ARTICLES_CODE_VERSION,
     op_tags={"dagster-celery/queue": "cpu"},
 )
@@ -120,7 +137,10 @@ def wikipedia_articles(
             bar = progress(context, target, "articles")
             rows = bar.track(_rows(store, source, plan, part, counts, rejected, target.label))
             lines = _LineCounter()
-            target.write(ARTICLES, lines.count(rows), recipe, lambda: asdict(counts) | lines.counts, lambda: rejected)
+            with _published("with `force: true` on wikipedia_dump once the mirror has a mended copy"):
+                target.write(
+                    ARTICLES, lines.count(rows), recipe, lambda: asdict(counts) | lines.counts, lambda: rejected
+                )
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
@@ -163,12 +183,24 @@ class _LineCounter:
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
-    rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 5)]
+    rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 4)]
     rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
     return {
         "preview": preview(rows),
         **({"rejected_pages": preview([(str(row["page_id"]), row["reason"]) for row in rejected])} if rejected else {}),
     }
+
+
+@contextmanager
+def _published(again: str, *faults: type[JgptError]) -> Iterator[None]:
+    """Add to an error about a dump's content what can be done: its bytes are those that the mirror announced."""
+    try:
+        yield
+    except (DamagedFileError, IndexMismatchError, PageXmlError, *faults) as error:
+        raise JgptError(
+            f"{str(error).rstrip('.')}. The dump is the one that its mirror announced, so the fault was published with "
+            f"it: take another date, or this one again ({again})."
+        ) from error
 
 
 def _require_wiki(store: CorpusStore, dump: Path, plan: ShardPlan) -> None:

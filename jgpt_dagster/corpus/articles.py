@@ -73,7 +73,7 @@ def read_articles(
     if expected_pages not in (None, found):
         raise IndexMismatchError(
             f"{source} holds {found:,} pages, but its index lists {expected_pages:,}. Index and dump must be of "
-            "one date and whole: materialize wikipedia_dump again."
+            "one date and whole."
         )
 
 

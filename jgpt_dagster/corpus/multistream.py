@@ -79,13 +79,14 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
     A border is the stream nearest to its ideal place. Streams come from the index, where there is one, and otherwise
     from a search for their magic; both give the same borders.
 
-    Raises IndexMismatchError where an index does not fit the dump, DumpFormatError or DamagedFileError where the dump
-    is not whole.
+    Raises IndexMismatchError where an index does not fit the dump, PageXmlError where the dump does not begin with a
+    `<siteinfo>`, DumpFormatError or DamagedFileError where it is not whole.
     """
     size = dump.stat().st_size
     counts = None if index is None else _indexed_streams(dump, index, size)
     streams = [0, *counts] if counts else _searched_streams(dump)
     header_end = streams[1] if len(streams) > 1 else size
+    parse_siteinfo(bz2_chunks(dump, 0, header_end), str(dump))
     if _holds_page(dump, header_end):
         # Header and pages share a stream: nothing promises that another one begins with a page.
         start, streams = 0, []
@@ -109,10 +110,7 @@ def read_range(dump: Path, part: ByteRange) -> Iterator[bytes]:
             f"{dump}: bytes {part.offset:,} to {part.end:,} have sha256 {found}, expected {part.sha256}: this is "
             "not the file that was planned for. Materialize wikipedia_dump again."
         )
-    try:
-        yield from bz2_chunks(dump, part.offset, part.length)
-    except DamagedFileError as error:
-        raise DamagedFileError(f"{error}. Materialize wikipedia_dump again.") from error
+    yield from bz2_chunks(dump, part.offset, part.length)
 
 
 def read_siteinfo(dump: Path, plan: ShardPlan) -> SiteInfo:
@@ -158,7 +156,7 @@ def _indexed_streams(dump: Path, index: Path, size: int) -> dict[int, int]:
                 if not _MAGIC.fullmatch(file.read(_MAGIC_SIZE)):
                     raise IndexMismatchError(
                         f"{index}, line {number:,}: at byte {offset:,} of {dump} ({size:,} bytes) no bz2 stream "
-                        "begins. Index and dump must be of one date and whole: materialize wikipedia_dump again."
+                        "begins. Index and dump must be of one date and whole."
                     )
                 counts[offset] = 0
             counts[offset] += 1
@@ -175,7 +173,7 @@ def _lines(index: Path) -> Iterator[bytes]:
             if len(rest) > _LINE_LIMIT:
                 raise IndexMismatchError(f"{index} has a line of more than {_LINE_LIMIT:,} bytes: it is not an index")
     except DamagedFileError as error:
-        raise IndexMismatchError(f"{error}. Materialize wikipedia_dump again.") from error
+        raise IndexMismatchError(str(error)) from error
     if rest:
         yield rest
 
@@ -193,7 +191,7 @@ def _searched_streams(dump: Path) -> list[int]:
             if len(streams) > _STREAM_LIMIT:
                 raise DumpFormatError(f"{dump} has more than {_STREAM_LIMIT:,} bz2 streams: no dump of a wiki has.")
     if not streams or streams[0] != 0:
-        raise DumpFormatError(f"{dump} is not a bz2 file with content. Materialize wikipedia_dump again.")
+        raise DumpFormatError(f"{dump} is not a bz2 file with content.")
     return streams
 
 
@@ -220,7 +218,4 @@ def _require_closing_tag(dump: Path, offset: int) -> None:
     for chunk in bz2_chunks(dump, offset):
         tail = (tail + chunk)[-64:]
     if not tail.rstrip().endswith(b"</mediawiki>"):
-        raise DumpFormatError(
-            f"{dump} ends with {tail[-20:]!r}, expected </mediawiki>: it is cut short. "
-            "Materialize wikipedia_dump again."
-        )
+        raise DumpFormatError(f"{dump} ends with {tail[-20:]!r}, expected </mediawiki>: it is cut short.")

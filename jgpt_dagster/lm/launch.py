@@ -68,25 +68,24 @@ def launch_command(
 
 
 def training_environment(processes: int) -> dict[str, str]:
-    """Return the environment for a launch command of `processes` processes on this host: this one's and what it needs.
+    """Return the environment of a launch of `processes` processes on this host: this one's, and what is not set in it.
 
-    The variables of a single process are for plain python; launchers set their own for each process.
+    RANK and its like are for plain python, which DeepSpeed would otherwise take for an MPI job; launchers set their own
+    for each process.
     """
     cores = len(os.sched_getaffinity(0))
-    return {
-        **os.environ,
-        **single_process_environment(),
+    defaults = {
+        **{"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())},
         **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
         "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        # A thread that spins while it waits for another takes the core that the other needs: ten times slower on a
+        # machine that does something else too.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def single_process_environment() -> dict[str, str]:
-    """Return what makes a process a group of one; without it DeepSpeed looks for MPI."""
-    group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
-    return {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    return {**defaults, **os.environ}
 
 
 def has_gpu() -> bool:

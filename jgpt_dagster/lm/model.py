@@ -37,7 +37,7 @@ class Preset:
 # Learning rates from Brown et al., "Language Models are Few-Shot Learners" (2020), table 2.1, for the nearest size.
 # `xl` has the 20 heads of the published recipe; GPT-2's own 1.5B has 25. `tiny` was measured on two CPU cores.
 PRESETS = {
-    "tiny": Preset(4, 192, 4, 128, 2e-3, 8, 8),
+    "tiny": Preset(4, 192, 4, 128, 1e-3, 8, 8),
     "small": Preset(12, 768, 12, 1024, 6e-4, 512, 32),
     "medium": Preset(24, 1024, 16, 1024, 3e-4, 512, 16),
     "large": Preset(36, 1280, 20, 1024, 2.5e-4, 512, 16),

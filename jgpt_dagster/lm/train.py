@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch import INTERRUPTED, end_with_launcher, has_gpu, single_process_environment
+from jgpt_dagster.lm.launch import INTERRUPTED, end_with_launcher, training_environment
 from jgpt_dagster.lm.train_config import read_config
 
 
@@ -19,13 +19,10 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     end_with_launcher()
-    if "RANK" not in os.environ:
-        os.environ.update(single_process_environment())
-    if not has_gpu():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.update(training_environment(processes=1))
     try:
         config = read_config(Path(arguments[0]))
-        # Only now: DeepSpeed reads the environment when it is imported.
+        # Only now: torch and DeepSpeed read the environment when they are imported.
         from jgpt_dagster.lm.trainer import Interrupted, train
 
         try:

@@ -27,7 +27,7 @@ from jgpt_dagster.lm.held_out import held_out_blocks
 from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
-from jgpt_dagster.lm.training_set import TrainingSet
+from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
 from jgpt_dagster.storage.artifact import file_entry
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe
@@ -123,13 +123,12 @@ class _Run:
         loss, norm, asked_to_stop = self._optimize(step, rate, stop)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(self._divergence(step, loss, norm))
-        due = step % config.evaluate_every == 0 or last
-        if self.reporter is not None and not due and (step == 1 or step % config.log_every == 0):
-            self.reporter.step(self._row(step, loss, rate, norm))
-        if due:
-            validation_loss = self._validate()
-            if self.reporter is not None:
-                self.reporter.step({**self._row(step, loss, rate, norm), "validation_loss": validation_loss})
+        row = self._row(step, loss, rate, norm)
+        evaluated = step % config.evaluate_every == 0 or last
+        if evaluated:
+            row["validation_loss"] = self._validate()
+        if self.reporter is not None and (evaluated or step == 1 or step % config.log_every == 0):
+            self.reporter.step(row)
         if step % config.checkpoint_every == 0 or last or asked_to_stop:
             self._save(step)
         if asked_to_stop and not last:
@@ -241,15 +240,14 @@ def _recipe(
         "micro_batch": shape.micro_batch,
         "processes": shape.world,
     }
-    inputs = {"training_set": _digest(training_set.directory)}
+    inputs = {"training_set": _digest(training_set.directory, MANIFEST, TRAIN, VALIDATION)}
     if config.initial_model is not None:
-        inputs["initial_model"] = _digest(config.initial_model)
+        inputs["initial_model"] = _digest(config.initial_model, WEIGHTS, "config.json")
     return checkpoint.run_recipe(settings, inputs)
 
 
-def _digest(directory: Path) -> str:
-    files = sorted(file for file in directory.iterdir() if file.suffix in (".json", ".parquet", ".safetensors"))
-    return sha256_value({file.name: file_entry(file).sha256 for file in files})
+def _digest(directory: Path, *names: str) -> str:
+    return sha256_value({name: file_entry(directory / name).sha256 for name in names})
 
 
 def _engine(config: TrainConfig, shape: Geometry, training_set: TrainingSet, device: torch.device) -> Any:

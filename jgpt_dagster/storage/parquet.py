@@ -1,7 +1,8 @@
 """The one Parquet writer and reader: fixed row groups, zstd, and the manifest in the footer.
 
-The bytes of a file depend on its rows alone. The hash in the manifest covers all bytes in front of the footer, which
-are on disk before the footer is written; so a file can carry the hash of its own data.
+The bytes of a file depend on its rows and its manifest alone. The hash in the manifest covers all bytes in front of the
+footer, which are on disk before the footer is written; so a file can carry the hash of its own data. The footer, which
+says where the rows lie, carries a hash of itself: that of its bytes with 64 question marks where the hash stands.
 """
 
 import hashlib
@@ -24,7 +25,9 @@ Schema = pa.Schema
 
 DATA = "data"
 REJECTED = "rejected"
-_METADATA_KEY = "jgpt"
+_METADATA_KEY = b"jgpt"
+_SEAL_KEY = b"jgpt.footer_sha256"
+_UNSEALED = b"?" * 64
 _MAGIC = b"PAR1"
 
 # A batch ends when it is full by rows or by characters, a row group at the first batch that fills it by rows or bytes.
@@ -94,7 +97,11 @@ class RowWriter:
                 if rejected is not None and rejected_path is not None:
                     files[REJECTED] = _write_rejected(rejected_path, rejected())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
-                parquet_writer.add_key_value_metadata({_METADATA_KEY: canonical_json(writer.manifest.to_dict())})
+                parquet_writer.add_key_value_metadata(
+                    {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _SEAL_KEY: _UNSEALED}
+                )
+                sink.footer = bytearray()
+            stream.write(sink.footer.replace(_UNSEALED, _footer_sha256(sink.footer)))
 
     def append(self, row: Sequence[Any]) -> None:
         """Add one row: a value a column, in schema order."""
@@ -119,10 +126,16 @@ class RowWriter:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest of a Parquet file's footer; None where there is no such file or it is not one of ours."""
+    """Return the manifest of a Parquet file's footer; None where there is no such file or its footer is not ours."""
     try:
+        with open(path, "rb") as stream:
+            stream.seek(_data_size(stream))
+            footer = stream.read()
         metadata = pq.read_metadata(path).metadata or {}
-        return Manifest.from_dict(json.loads(metadata[_METADATA_KEY.encode()]))
+        seal = metadata[_SEAL_KEY]
+        if _footer_sha256(footer.replace(seal, _UNSEALED)) != seal:
+            return None
+        return Manifest.from_dict(json.loads(metadata[_METADATA_KEY]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
@@ -130,14 +143,7 @@ def read_manifest(path: Path) -> Manifest | None:
 def data_entry(path: Path) -> FileEntry:
     """Return size and sha256 of the bytes in front of the footer. Raises ValueError where `path` is not Parquet."""
     with open(path, "rb") as stream:
-        end = stream.seek(0, os.SEEK_END)
-        if end < 12:
-            raise ValueError(f"{end} bytes are no Parquet file")
-        stream.seek(end - 8)
-        footer, magic = struct.unpack("<I4s", stream.read(8))
-    size = end - 8 - footer
-    if magic != _MAGIC or size < len(_MAGIC):
-        raise ValueError("the end of the file is not a Parquet footer")
+        size = _data_size(stream)
     return FileEntry(size, sha256_file(path, length=size))
 
 
@@ -152,6 +158,23 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns) if columns else None):
             yield batch.select(list(columns)) if columns else batch
+
+
+def _data_size(stream: BinaryIO) -> int:
+    """Return how many bytes of a Parquet file lie in front of its footer. Raises ValueError where it has none."""
+    end = stream.seek(0, os.SEEK_END)
+    if end < 12:
+        raise ValueError(f"{end} bytes are no Parquet file")
+    stream.seek(end - 8)
+    footer, magic = struct.unpack("<I4s", stream.read(8))
+    size = end - 8 - footer
+    if magic != _MAGIC or size < len(_MAGIC):
+        raise ValueError("the end of the file is not a Parquet footer")
+    return size
+
+
+def _footer_sha256(unsealed: bytes | bytearray) -> bytes:
+    return hashlib.sha256(unsealed).hexdigest().encode()
 
 
 def _rows(batches: list[pa.RecordBatch]) -> int:
@@ -178,7 +201,7 @@ def _write_rejected(path: Path, rows: list[dict[str, Any]]) -> FileEntry:
 
 
 class _HashingSink:
-    """A binary file that hashes what passes through it."""
+    """A binary file that hashes what passes through it; the footer, once it is set, is kept back."""
 
     closed = False
 
@@ -186,11 +209,15 @@ class _HashingSink:
         self.stream = stream
         self.digest = hashlib.sha256()
         self.size = 0
+        self.footer: bytearray | None = None
 
     def write(self, data: bytes) -> int:
         view = memoryview(data)
-        self.digest.update(view)
         self.size += view.nbytes
+        if self.footer is not None:
+            self.footer += view
+            return view.nbytes
+        self.digest.update(view)
         return self.stream.write(view)
 
     def tell(self) -> int:

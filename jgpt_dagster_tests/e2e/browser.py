@@ -5,24 +5,27 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from jgpt_dagster_tests.deployments import BIN, Deployment
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, ViewportSize
 
 START_SECONDS = 90
 STOP_SECONDS = 30
+PAGE_SECONDS = 30
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_VIEWPORT: "ViewportSize" = {"width": 1600, "height": 1100}
 _CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,17 +43,27 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """Run `jgpt ui` on a free port of the loopback and yield its address; `log` receives what it prints.
+def browsing(deployment: Deployment, log: Path) -> Iterator["Page"]:
+    """Run `jgpt ui` over a deployment and yield a page of it in Chromium; addresses are relative to the UI's.
 
-    Raises RuntimeError with the end of the log where it does not answer within START_SECONDS.
+    `log` receives what the UI prints. Raises RuntimeError where it does not answer within START_SECONDS, and where a
+    process of the deployment outlives it.
     """
+    with _running_ui(deployment, log) as url, _open_page(url) as page:
+        yield page
+    _, alive = psutil.wait_procs(_processes_of(deployment), timeout=STOP_SECONDS)
+    if alive:
+        raise RuntimeError(f"processes of the UI are still there: {[process.cmdline() for process in alive]}")
+
+
+@contextmanager
+def _running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("jgpt"), "ui", "--port", str(port)],
-            env=dict(environment),
+            [BIN / "jgpt", "ui", "--port", str(port)],
+            env=deployment.env,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -65,14 +78,14 @@ def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def open_page(executable: str, *, width: int = 1600, height: int = 1000) -> Iterator["Page"]:
-    """Open Chromium without a window and yield an empty page of the given size in pixels."""
+def _open_page(url: str) -> Iterator["Page"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=_CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_CHROMIUM_ARGUMENTS)
         try:
-            page = browser.new_page(viewport={"width": width, "height": height}, locale="en-GB", timezone_id="UTC")
+            page = browser.new_page(base_url=url, viewport=_VIEWPORT, locale="en-GB", timezone_id="UTC")
+            page.set_default_timeout(PAGE_SECONDS * 1000)
             # The UI greets a first visit with a dialog over everything else.
             page.add_init_script("""localStorage.setItem('communityNux', '"1"')""")
             yield page
@@ -80,12 +93,13 @@ def open_page(executable: str, *, width: int = 1600, height: int = 1000) -> Iter
             browser.close()
 
 
-def processes_with(variable: str, value: str) -> list[psutil.Process]:
-    """Return the running processes whose environment has `variable` set to `value`."""
+def _processes_of(deployment: Deployment) -> list[psutil.Process]:
+    """Return the running processes that were started for a deployment: they have its data root in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(variable) == value and process.status() != psutil.STATUS_ZOMBIE:
+            ours = process.environ().get("JGPT_DATA") == str(deployment.data)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue

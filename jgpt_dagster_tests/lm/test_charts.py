@@ -1,3 +1,4 @@
+import base64
 import math
 import xml.etree.ElementTree as ElementTree
 
@@ -8,8 +9,10 @@ from jgpt_dagster.lm.charts import loss_curve_svg
 CURVE = [(step, 3 + 7 * math.exp(-step / 20_000)) for step in range(0, 100_000, 10)]
 
 
-def test_ten_thousand_points_fit_into_750_characters() -> None:
-    assert len(loss_curve_svg(CURVE, width=400)) <= 750
+def test_ten_thousand_points_fit_into_a_data_uri_that_dagster_shows_inline() -> None:
+    picture = loss_curve_svg(CURVE, width=400)
+    assert len(picture) <= 750
+    assert len("![](data:image/svg+xml;base64,)" + base64.b64encode(picture.encode()).decode()) < 1000
 
 
 def test_the_curve_falls_from_the_top_left_to_the_bottom_right() -> None:

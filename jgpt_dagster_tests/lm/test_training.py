@@ -3,13 +3,17 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from transformers import GPT2LMHeadModel
 
+from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.report import METRICS, read_metrics
 from jgpt_dagster.storage.hashing import sha256_file
 from jgpt_dagster_tests.lm.runs import run_training, small_training_set, start_training, write_config
@@ -128,12 +132,44 @@ def test_launchers_process_counts_and_zero_stages_train_the_same_model(
 
 
 def test_two_processes_killed_and_run_again_give_the_same_weights(root: Path) -> None:
-    whole, killed = (write_config(root, name, zero_stage=2, micro_batch=2) for name in ("whole2", "killed2"))
+    whole, killed = (write_config(root, name, zero_stage=3, micro_batch=2) for name in ("whole", "cut"))
     assert run_training(whole, "deepspeed", 2)[0] == 0
-    _kill_when(killed, lambda: len(read_metrics(root / "killed2")) >= 6, "deepspeed", 2)
+    _kill_when(killed, lambda: len(read_metrics(root / "cut")) >= 6, "deepspeed", 2)
     code, output = run_training(killed, "deepspeed", 2)
     assert code == 0 and "resuming after step" in output, output
-    _assert_same(root / "killed2", root / "whole2")
+    _assert_same(root / "cut", root / "whole")
+
+
+@pytest.mark.parametrize("launcher", ["deepspeed", "torchrun"])
+def test_a_killed_caller_leaves_no_training_process_behind(root: Path, launcher: str) -> None:
+    name = f"orphaned-{launcher}"
+    config = write_config(root, name, steps=100_000, micro_batch=2)
+    caller = f"""
+import pathlib
+from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
+command = launch_command({launcher!r}, 2, pathlib.Path({str(config)!r}))
+run_process_group(command, training_environment(2), on_line=print)
+"""
+    process = subprocess.Popen([sys.executable, "-c", caller], stdout=subprocess.DEVNULL)
+    _wait(lambda: len(read_metrics(root / name)) >= 2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3
+    process.kill()
+    process.wait()
+    _wait(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+
+
+def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process_behind(root: Path) -> None:
+    config = write_config(root, "cancelled", steps=100_000, checkpoint_every=100_000, micro_batch=2)
+
+    def on_line(line: str) -> None:
+        if line.startswith("step 3/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_process_group(launch_command("deepspeed", 2, config), training_environment(2), on_line=on_line)
+    assert len(list((root / "cancelled" / "checkpoints").glob("step=*"))) == 1
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(config) in (p.info["cmdline"] or [])]
 
 
 def _kill_when(config: Path, condition: Callable[[], bool], launcher: str = "python", processes: int = 1) -> None:

@@ -1,0 +1,81 @@
+"""What an earlier dump has of a page, found while the rows of a later dump are made.
+
+Dumps are in order of page id, so that one pass over both finds every page, whatever shard it is in now and was in then.
+A page out of order is not found and made anew: reuse may cost time, never change a result.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class KeyedRows(Generic[T]):
+    """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending."""
+
+    first: int
+    last: int
+    open: Callable[[], Iterator[tuple[int, T]]]
+
+
+class EarlierRows(Generic[T]):
+    """The rows of an earlier output, asked for by ascending key; opens the parts that it needs, one at a time."""
+
+    def __init__(self, parts: Iterable[KeyedRows[T]]) -> None:
+        self._parts = sorted(parts, key=lambda part: part.first, reverse=True)
+        self._rows: Iterator[tuple[int, T]] = iter(())
+        self._head: tuple[int, T] | None = None
+
+    def get(self, key: int) -> T | None:
+        """Return the value of a key, or None where the earlier output has none at this place."""
+        while self._head is None or self._head[0] < key:
+            self._head = next(self._rows, None)
+            if self._head is None and not self._open_part(key):
+                return None
+        return self._head[1] if self._head[0] == key else None
+
+    def _open_part(self, key: int) -> bool:
+        """Open the part that may hold a key; parts before it are passed over unread."""
+        while self._parts and self._parts[-1].last < key:
+            self._parts.pop()
+        if not self._parts or self._parts[-1].first > key:
+            return False
+        self._rows = self._parts.pop().open()
+        return True
+
+
+@dataclass
+class ReuseTally:
+    """How much was reused and how much was made, and how long the making took (seconds of this process).
+
+    `size` is in whatever unit the work is proportional to, such as characters.
+    """
+
+    reused: int = 0
+    made: int = 0
+    reused_size: int = 0
+    made_size: int = 0
+    making_seconds: float = 0.0
+
+    def reuse(self, size: int) -> None:
+        """Count one reused row."""
+        self.reused += 1
+        self.reused_size += size
+
+    def timed(self, make: Callable[[], T], rows: int, size: int) -> T:
+        """Make `rows` rows, and count them and the time it takes."""
+        started = time.perf_counter()
+        try:
+            return make()
+        finally:
+            self.making_seconds += time.perf_counter() - started
+            self.made += rows
+            self.made_size += size
+
+    @property
+    def saved_seconds(self) -> float | None:
+        """What the reused rows would have cost at the rate of the made ones; None where none was made."""
+        return self.reused_size * self.making_seconds / self.made_size if self.made_size else None

@@ -1,0 +1,53 @@
+"""Fixtures that tests of several parts share: the packed sample, deployments, and a finished run of the whole graph."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.sample.pack import write_mirror
+from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment, write_config
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded sample as a mirror of the download sites. Read only."""
+    root = tmp_path_factory.mktemp("sample") / "mirror"
+    write_mirror(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run config for `--config` under which the sample goes through the graph quickly."""
+    return write_config(tmp_path_factory.mktemp("config") / "run.yaml", SMALL_RUN)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, mirror: Path) -> Deployment:
+    """A deployment of the sample in which nothing is made yet."""
+    return sample_deployment(tmp_path / "data", mirror)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, mirror: Path, small_run: Path) -> Deployment:
+    """A deployment in which `jgpt run` has made everything of the first dump. Read only; `copy` it to change it."""
+    deployment = sample_deployment(tmp_path_factory.mktemp("finished") / "data", mirror)
+    deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, timeout=600)
+    return deployment
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.call(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], stderr=subprocess.DEVNULL
+    )
+    if not mounted:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.check_call(["umount", "--lazy", disk])

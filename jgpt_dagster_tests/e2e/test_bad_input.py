@@ -1,0 +1,433 @@
+"""Bad input gets an error that says what is wrong and what to do, harms nothing, and is forgiven once it is mended.
+
+Every case runs `jgpt run` over a deployment whose first dump is whole, finds the second one bad, and mends it.
+"""
+
+import bz2
+import hashlib
+import json
+import lzma
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.sample.pack import Page, write_dump
+from jgpt_dagster.storage.writing import write_json
+from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, mini_pages
+
+pytestmark = pytest.mark.slow
+
+STEM = f"miniwiki-{LATER_DUMP}-pages-articles-multistream"
+DUMP_FILE, INDEX_FILE = f"{STEM}.xml.bz2", f"{STEM}-index.txt.bz2"
+
+
+class Wiki:
+    """The mirror's folder of the later dump, to be spoilt: whole at first, and announced as it is found."""
+
+    def __init__(self, mirror: Path) -> None:
+        self.mirror = mirror
+        self.folder = mirror / "miniwiki" / LATER_DUMP
+        self.mend()
+
+    def mend(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.write(mini_pages())
+
+    def write(self, pages: list[Page], wiki: str = "miniwiki") -> None:
+        write_dump(self.mirror, wiki, LATER_DUMP, pages, pages_per_stream=4)
+
+    def file(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+    def put(self, name: str, data: bytes, *, announce: bool = True) -> None:
+        """Replace a file, of the very size and sha1 that the mirror announces unless told otherwise."""
+        (self.folder / name).write_bytes(data)
+        if announce:
+            entry = {"size": len(data), "sha1": hashlib.sha1(data).hexdigest()}
+            self.announce(lambda job: job["files"][name].update(entry))
+
+    def put_xml(self, xml: bytes) -> None:
+        """Replace the dump by one of this XML, a page a stream, without an index."""
+        streams = re.split(rb"(?=<page>|</mediawiki>)", xml)
+        self.put(DUMP_FILE, b"".join(map(bz2.compress, streams)))
+        self.announce(lambda job: job["files"].pop(INDEX_FILE, None))
+
+    def xml(self) -> bytes:
+        return bz2.decompress(self.file(DUMP_FILE))
+
+    def announce(self, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+        status = self.folder / "dumpstatus.json"
+        document = json.loads(status.read_text())
+        change(document["jobs"]["articlesmultistreamdump"])
+        write_json(status, document)
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A very small wiki whose first dump is segmented. Read only."""
+    deployment = mini_deployment(tmp_path_factory.mktemp("good"))
+    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
+    return deployment
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spoilt dump: how it is spoilt, and what the error must say."""
+
+    spoil: Callable[[Wiki], object]
+    says: tuple[str, ...]
+
+
+def flipped(data: bytes, offset: int) -> bytes:
+    return data[:offset] + bytes([data[offset] ^ 0xFF]) + data[offset + 1 :]
+
+
+def in_page(xml: bytes, text: bytes) -> bytes:
+    """Write `text` into the third page."""
+    before, mark, after = xml.partition("人口は3万人".encode())
+    assert mark
+    return before + text + after
+
+
+CASES = {
+    "cut-off bz2": Case(
+        lambda wiki: wiki.put(DUMP_FILE, wiki.file(DUMP_FILE)[:-200]),
+        (DUMP_FILE, "damaged in the compressed stream at byte", "take another date"),
+    ),
+    "cut-off bz2 without index": Case(
+        lambda wiki: (
+            wiki.put(DUMP_FILE, wiki.file(DUMP_FILE)[:-200]),
+            wiki.announce(lambda job: job["files"].pop(INDEX_FILE)),
+        ),
+        (DUMP_FILE, "damaged in the compressed stream at byte"),
+    ),
+    "a bz2 cut between two streams": Case(
+        lambda wiki: wiki.put(DUMP_FILE, wiki.file(DUMP_FILE)[: wiki.file(DUMP_FILE).rfind(b"BZh91AY&SY")]),
+        (DUMP_FILE, "</mediawiki>", "cut short"),
+    ),
+    "corrupted bz2": Case(
+        lambda wiki: wiki.put(DUMP_FILE, flipped(wiki.file(DUMP_FILE), 1500)),
+        (DUMP_FILE, "damaged in the compressed stream at byte", "take another date"),
+    ),
+    "wrong sha1": Case(
+        lambda wiki: wiki.put(DUMP_FILE, flipped(wiki.file(DUMP_FILE), 1500), announce=False),
+        (DUMP_FILE, "its sha1 is", "expected", "replace it"),
+    ),
+    "wrong size": Case(
+        lambda wiki: wiki.announce(lambda job: job["files"][DUMP_FILE].update(size=7)),
+        (DUMP_FILE, "its size is", "expected 7"),
+    ),
+    "an index of another dump": Case(
+        lambda wiki: wiki.put(INDEX_FILE, bz2.compress(b"7:1:a\n900:2:b\n")),
+        (INDEX_FILE, "line 1", "no bz2 stream begins", "take another date"),
+    ),
+    "an index that lists other pages": Case(
+        lambda wiki: wiki.put(INDEX_FILE, bz2.compress(bz2.decompress(wiki.file(INDEX_FILE)).partition(b"\n")[2])),
+        ("wikipedia_articles 20260120|000", "12 pages", "index lists 11"),
+    ),
+    "XML without siteinfo": Case(
+        lambda wiki: wiki.put_xml(b"<mediawiki><page>" + wiki.xml().partition(b"<page>")[2]),
+        (DUMP_FILE, "<siteinfo>"),
+    ),
+    "a UTF-16 file": Case(
+        lambda wiki: wiki.put_xml(wiki.xml().decode().encode("utf-16")),
+        (DUMP_FILE, "UTF-8 (UTF-16?)"),
+    ),
+    "invalid UTF-8 in a page": Case(
+        lambda wiki: wiki.put_xml(in_page(wiki.xml(), b"\xff\xfe")),
+        ("wikipedia_articles 20260120|000", "after page 2 '第2の町'", "UTF-8"),
+    ),
+    "deep nesting": Case(
+        lambda wiki: wiki.put_xml(in_page(wiki.xml(), b"</text>" + b"<a>" * 100_000)),
+        ("wikipedia_articles 20260120|000", "after page 2 '第2の町'", "nested more than 32 deep"),
+    ),
+    "entities that expand": Case(
+        lambda wiki: wiki.put_xml(b'<!DOCTYPE mediawiki [<!ENTITY a "aaaaaaaaaa">]>' + wiki.xml()),
+        (DUMP_FILE, "document type declaration"),
+    ),
+    "a dump of another wiki": Case(
+        lambda wiki: wiki.put_xml(wiki.xml().replace(b"<dbname>miniwiki<", b"<dbname>otherwiki<")),
+        (DUMP_FILE, "is a dump of otherwiki, expected miniwiki (JGPT_WIKI)"),
+    ),
+    "a dump that is not done": Case(
+        lambda wiki: wiki.announce(lambda job: job.update(status="in-progress")),
+        ("the miniwiki dump of 20260120 is not ready", "'in-progress'", "Take an earlier date"),
+    ),
+    "an unknown date": Case(
+        lambda wiki: shutil.rmtree(wiki.folder),
+        ("no status of the miniwiki dump of 20260120", "dumpstatus.json"),
+    ),
+    "a status that is no status": Case(
+        lambda wiki: (wiki.folder / "dumpstatus.json").write_text("<html>"),
+        ("dumpstatus.json",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_bad_dump_is_refused_and_harms_nothing(tmp_path: Path, good: Deployment, case: Case) -> None:
+    deployment, wiki = _spoilt(tmp_path, good, case.spoil)
+    before = deployment.files()
+
+    error = _take(deployment)
+    print(error)
+    assert error is not None
+    for words in case.says:
+        assert words in error
+    assert ".tmp" not in error
+    articles = deployment.root.parquet("wikipedia_articles", LATER_DUMP, "000")
+    assert not articles.path.exists()
+    assert before.items() <= deployment.files().items()
+
+    wiki.mend()
+    # A fault that was announced with the right sha1 and lies in the pages is found after the dump was accepted.
+    accepted = deployment.root.directory("wikipedia_dump", LATER_DUMP).manifest() is not None
+    assert accepted == ("force: true" in error)
+    assert _take(deployment, force=accepted) is None
+    assert articles.verified().counts["articles"] == len(mini_pages()) - 2
+    assert before.items() <= deployment.files().items()
+    assert deployment.leftovers() == []
+
+
+def test_jgpt_run_names_the_shard_and_the_command_to_resume(tmp_path: Path, good: Deployment) -> None:
+    deployment, wiki = _spoilt(tmp_path, good, CASES["cut-off bz2"].spoil)
+    command = ("jgpt", "run", "--dump", LATER_DUMP, "--to", "wikipedia_articles")
+    refused = deployment.run(*command)
+    assert refused.code == 1
+    assert "Error: wikipedia_dump 20260120 failed: " in refused.output
+    assert (
+        "What was finished is kept. Resume with:\n  jgpt run --dump 20260120 --to wikipedia_articles" in refused.output
+    )
+    assert "Traceback" not in refused.output
+    wiki.mend()
+    deployment.succeed(*command)
+
+
+def _spoilt(tmp_path: Path, good: Deployment, spoil: Callable[[Wiki], object]) -> tuple[Deployment, Wiki]:
+    wiki = Wiki(tmp_path / "mirror")
+    spoil(wiki)
+    return good.copy(tmp_path / "data").with_settings(DUMPS_URL=wiki.mirror.as_uri()), wiki
+
+
+def _take(deployment: Deployment, *, force: bool = False) -> str | None:
+    """Make the later dump's articles from its mirror; return the first error."""
+    return (
+        deployment.materialize("wikipedia_dump", LATER_DUMP, force=force).error
+        or deployment.materialize("wikipedia_articles", f"{LATER_DUMP}|000").error
+    )
+
+
+def test_one_bad_page_is_kept_aside_and_counted(tmp_path: Path, good: Deployment) -> None:
+    huge = Page("大きな町", 50, 5000, "大きな町の話。" * 1_000_000)
+    other = Page("表", 51, 5001, "{{" * 50_000 + "[[" * 50_000)
+    deployment, _ = _spoilt(tmp_path, good, lambda wiki: wiki.write([*mini_pages(), huge, other]))
+    deployment.succeed("jgpt", "run", "--dump", LATER_DUMP, "--to", "wikipedia_articles")
+    articles = deployment.root.parquet("wikipedia_articles", LATER_DUMP, "000")
+    counts = articles.verified().counts
+    assert counts["pages"] == 14
+    assert counts["articles"] + counts["rejected"] == 12
+    rejected = [json.loads(line) for line in articles.rejected_path.read_text().splitlines()]
+    assert rejected[0] == {
+        "page_id": 50,
+        "revision_id": 5000,
+        "title": "大きな町",
+        "reason": "its text has more than 4,194,304 bytes",
+    }
+
+
+XZ = lzma.compress("一つ目の文書である。\n\n二つ目の文書である。\n".encode() * 2000)
+
+
+@pytest.mark.parametrize(
+    ("archive", "says"),
+    [
+        (XZ[: len(XZ) // 2], "the file ends inside this stream"),
+        (flipped(XZ, len(XZ) // 2), "damaged in the compressed stream at byte 0"),
+        (b"", "the file is empty"),
+    ],
+    ids=["cut-off xz", "corrupted xz", "empty xz"],
+)
+def test_a_bad_cc100_archive_is_refused_and_harms_nothing(
+    tmp_path: Path, good: Deployment, archive: bytes, says: str
+) -> None:
+    source = tmp_path / "ja.txt.xz"
+    source.write_bytes(archive)
+    deployment = good.copy(tmp_path / "data").with_settings(CC100_URL=source.as_uri())
+    before = deployment.files()
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "cc100_documents")
+    refused = deployment.run(*command)
+    assert refused.code == 1
+    assert "cc100_documents 000 failed" in refused.output
+    assert "ja.txt.xz" in refused.output
+    assert says in refused.output
+    assert not list(deployment.data.glob("cc100_documents/*.parquet"))
+    assert before.items() <= deployment.files().items()
+
+    mended = tmp_path / "mended.xz"
+    mended.write_bytes(XZ)
+    os.replace(mended, source)
+    config = tmp_path / "force.yaml"
+    config.write_text("ops: {cc100_dump: {config: {force: true}}}")
+    deployment.succeed(*command, "--config", config)
+    assert deployment.root.parquet("cc100_documents", shard="000").verified().counts["rows"] == 4000
+
+
+def test_a_missing_segmenter_is_named_with_what_to_install(tmp_path: Path) -> None:
+    deployment = mini_deployment(tmp_path)
+    deployment = replace(deployment.with_settings(SEGMENTER="jumanpp"), environment={"PATH": "/usr/bin:/bin"})
+    result = deployment.run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
+    if shutil.which("jumanpp", path="/usr/bin:/bin"):
+        pytest.skip("Juman++ is installed in /usr/bin")
+    assert result.code == 1
+    assert "wikipedia_segmented 20260101|000 failed: JGPT_SEGMENTER=jumanpp needs the program" in result.output
+    assert "which was not found" in result.output
+    assert deployment.root.parquet("wikipedia_articles", DUMP, "000").verified()
+    assert not deployment.root.parquet("wikipedia_segmented", DUMP, "000").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SEGMENTER", "jumanpp"), ("TEXT", "seed"), ("SHARDS", "2"), ("WIKI", "otherwiki")]
+)
+def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment, name: str, value: str) -> None:
+    before = good.mtimes()
+    result = good.with_settings(**{name: value}).run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
+    assert result.code == 1
+    assert f"JGPT_{name}={value}, but the data in it was made with " in result.output
+    assert "Set the variable back, or point JGPT_DATA at another directory" in result.output
+    assert good.mtimes() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("ops: {tokenizer: {config: {vocab_size: 70000}}}", "vocab_size"),
+        ("ops: {tokenizer: {config: {vocab: 300}}}", "vocab"),
+        ("ops: {tokeniser: {config: {vocab_size: 3000}}}", "tokeniser"),
+        ("tokenizer: {vocab_size: 3000}", "ops"),
+        ("- 1", "ops"),
+        ("ops: [", "run.yaml"),
+    ],
+    ids=["out of range", "unknown field", "unknown asset", "no ops", "a list", "no YAML"],
+)
+def test_run_config_that_means_nothing_is_refused_before_anything_runs(
+    tmp_path: Path, good: Deployment, config: str, says: str
+) -> None:
+    (tmp_path / "run.yaml").write_text(config)
+    before = good.mtimes()
+    result = good.run("jgpt", "run", "--dump", DUMP, "--to", "tokenizer", "--config", tmp_path / "run.yaml")
+    assert result.code == 1
+    assert says in result.output
+    assert "Traceback" not in result.output
+    assert good.mtimes() == before
+
+
+@pytest.mark.parametrize("date", ["2026-01-01", "latest", "../etc"])
+def test_what_is_no_date_is_no_dump(good: Deployment, date: str) -> None:
+    for command in (("run", "--dump", date), ("dumps", "add", date)):
+        result = good.run("jgpt", *command)
+        assert result.code == 1
+        assert f"Error: {date!r} is no dump date" in result.output
+
+
+def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, good: Deployment) -> None:
+    deployment = good.copy(tmp_path / "data")
+    whole = deployment.files()
+    shard = deployment.root.parquet("wikipedia_articles", DUMP, "000")
+    _replace(shard.path, flipped(shard.path.read_bytes(), 200))
+    # What follows refuses it and says what to run…
+    deployment.succeed("jgpt", "dumps", "add", DUMP)
+    key = ("-m", "jgpt_dagster.definitions", "--partition", f"{DUMP}|000", "--select")
+    refused = deployment.run("dagster", "asset", "materialize", *key, "wikipedia_segmented")
+    assert refused.code == 1
+    assert "shard=000.parquet holds data of sha256" in refused.output
+    assert "--select wikipedia_articles --partition '20260101|000'" in refused.output
+    # …and a run makes the same bytes again.
+    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
+    assert deployment.files() == whole
+
+
+def test_a_damaged_tokenizer_is_refused_and_never_replaced_unasked(tmp_path: Path, good: Deployment) -> None:
+    deployment = good.copy(tmp_path / "data")
+    config = tmp_path / "run.yaml"
+    config.write_text("ops: {tokenizer: {config: {vocab_size: 400}}}")
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_tokens", "--config", config)
+    deployment.succeed(*command)
+    whole = deployment.files()
+    tokenizer = deployment.root.directory("tokenizer")
+    _replace(tokenizer.path / "tokenizer.json", flipped((tokenizer.path / "tokenizer.json").read_bytes(), 5000))
+    refused = deployment.run(*command)
+    assert refused.code == 1
+    assert "tokenizer failed: tokenizer: " in refused.output
+    assert "tokenizer.json has sha256" in refused.output
+    assert "retrain" in refused.output
+    config.write_text("ops: {tokenizer: {config: {vocab_size: 400, retrain: true}}}")
+    deployment.succeed(*command)
+    assert deployment.files() == whole
+
+
+def test_a_tokenizer_of_another_segmenter_is_refused(tmp_path: Path, good: Deployment) -> None:
+    deployment = good.copy(tmp_path / "data")
+    config = tmp_path / "run.yaml"
+    config.write_text("ops: {tokenizer: {config: {vocab_size: 400}}}")
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_tokens", "--config", config)
+    deployment.succeed(*command[:-4], "--to", "tokenizer", "--config", config)
+    tokenizer = deployment.root.directory("tokenizer")
+    manifest = tokenizer.verified()
+    with tokenizer.writing(manifest.recipe) as out:
+        for name in manifest.files:
+            text = (tokenizer.path / name).read_text()
+            if name == "segmentation.json":
+                text = json.dumps({**json.loads(text), "segmenter": "jumanpp", "fingerprint": "jumanpp-2"})
+            (out.path / name).write_text(text)
+        out.counts = manifest.counts
+    result = deployment.run(*command)
+    assert result.code == 1
+    assert "wikipedia_tokens 20260101|000 failed: " in result.output
+    assert "was trained on text segmented by jumanpp" in result.output
+    assert not list(deployment.data.glob("wikipedia_tokens/*/*"))
+
+
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(tmp_path: Path, small_disk: Path) -> None:
+    # Incompressible text, so that the articles do not fit on the disk.
+    noise = [
+        Page(f"第{number}の町", number, number, hashlib.shake_256(bytes([number])).hexdigest(300_000))
+        for number in range(1, 6)
+    ]
+    deployment = mini_deployment(tmp_path, noise)
+    deployment = replace(deployment, data=small_disk / "data", environment={"DAGSTER_HOME": str(tmp_path / "dagster")})
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+    refused = deployment.run(*command)
+    assert refused.code == 1
+    assert "wikipedia_articles 20260101|000 failed: " in refused.output
+    assert "the disk is full" in refused.output
+    assert "run the same command again" in refused.output
+    assert deployment.leftovers() == []
+    assert deployment.root.directory("wikipedia_dump", DUMP).verified()
+    subprocess.check_call(["mount", "-o", "remount,size=64m", small_disk])
+    deployment.succeed(*command)
+    assert deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts["articles"] == 5
+
+
+def test_a_data_root_that_cannot_be_written_is_named(tmp_path: Path, small_disk: Path) -> None:
+    subprocess.check_call(["mount", "-o", "remount,ro", small_disk])
+    deployment = replace(
+        mini_deployment(tmp_path), data=small_disk / "data", environment={"DAGSTER_HOME": str(tmp_path / "dagster")}
+    )
+    result = deployment.run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+    assert result.code == 1
+    assert "Traceback" not in result.output
+    assert f"Read-only file system: '{small_disk / 'data'}" in result.output
+    subprocess.check_call(["mount", "-o", "remount,rw", small_disk])
+    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Give a file other content, leaving what shares its inode as it is."""
+    path.unlink()
+    path.write_bytes(data)

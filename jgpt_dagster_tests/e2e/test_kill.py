@@ -1,0 +1,144 @@
+"""Killed at any moment, the same command gives the same bytes; interrupted, it leaves no process behind."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.storage.writing import temporary_path
+from jgpt_dagster_tests.deployments import DUMP, Deployment
+
+pytestmark = pytest.mark.slow
+
+TRAINING = f".scratch/pretrained_model/dump={DUMP}/model=tiny/checkpoints"
+
+# What is being made when the kill comes, and the file that shows that it is.
+Moment = tuple[Callable[[DataRoot], Artifact], Callable[[DataRoot, Artifact], Path]]
+
+
+def temporary(_: DataRoot, artifact: Artifact) -> Path:
+    return temporary_path(artifact.path)
+
+
+def lock_holder(root: DataRoot, artifact: Artifact) -> Path:
+    return root.path / ".locks" / f"{artifact.label.replace(' ', '__').replace('|', '_')}.json"
+
+
+MOMENTS: list[Moment] = [
+    (lambda root: root.directory("cc100_dump"), temporary),
+    (lambda root: root.directory("wikipedia_dump", DUMP), temporary),
+    (lambda root: root.parquet("cc100_documents", shard="001"), temporary),
+    (lambda root: root.parquet("wikipedia_articles", DUMP, "001"), temporary),
+    (lambda root: root.parquet("wikipedia_segmented", DUMP, "000"), temporary),
+    # The tokenizer is trained before its directory is begun.
+    (lambda root: root.directory("tokenizer"), lock_holder),
+    (lambda root: root.directory("wikipedia_tokens", DUMP, "001"), temporary),
+    (lambda root: root.directory("training_set", DUMP), temporary),
+    (
+        lambda root: root.directory("pretrained_model", DUMP, model="tiny"),
+        lambda root, _: root.path / TRAINING / ".step=00000004.tmp",
+    ),
+    (
+        lambda root: root.directory("pretrained_model", DUMP, model="tiny"),
+        lambda root, _: root.path / TRAINING / "step=00000004" / "manifest.json",
+    ),
+    (lambda root: root.directory("release", DUMP, model="tiny"), temporary),
+]
+
+
+@pytest.mark.timeout(1200)
+def test_killed_in_every_stage_the_same_command_gives_the_same_bytes(
+    deployment: Deployment, finished: Deployment, small_run: Path
+) -> None:
+    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run)
+    for target, sign in MOMENTS:
+        artifact = target(deployment.root)
+        # The moment can pass between two looks; then the stage is undone and tried again.
+        for _ in range(5):
+            _kill_at(deployment, command, sign(deployment.root, artifact))
+            if artifact.manifest() is None:
+                break
+            artifact.remove()
+        else:
+            pytest.fail(f"{artifact.label} was never caught in the making")
+    deployment.succeed(*command)
+    expected, found = finished.files(), deployment.files()
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+    assert deployment.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("until", "sign"),
+    [
+        ("wikipedia_articles", f"wikipedia_articles/dump={DUMP}/.shard=000.parquet.tmp"),
+        ("pretrained_model", f"{TRAINING}/step=00000004/manifest.json"),
+    ],
+    ids=["reading articles", "training"],
+)
+def test_control_c_leaves_no_process_and_the_same_command_goes_on(
+    deployment: Deployment, finished: Deployment, tmp_path: Path, small_run: Path, until: str, sign: str
+) -> None:
+    if until == "pretrained_model":
+        deployment = finished.copy(tmp_path / "copy")
+        for made in (deployment.root.path / until, deployment.root.path / ".scratch"):
+            subprocess.check_call(["rm", "-r", made])
+    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", until)
+    process = deployment.start(*command)
+    _await(deployment.data / sign, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Aborted!" in output
+    assert "Traceback" not in output
+    assert _outlived(deployment) == []
+    deployment.succeed(*command)
+    expected = finished.files()
+    assert [name for name, data in deployment.files().items() if expected[name] != data] == []
+    assert deployment.leftovers() == []
+
+
+def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], sign: Path) -> None:
+    """Run a command until a file appears, then kill its whole process group, and see that nothing outlives it."""
+    process = deployment.start(*command)
+    try:
+        _await(sign, process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert _outlived(deployment) == []
+
+
+def _await(sign: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 300
+    while not sign.exists():
+        if process.poll() is not None:
+            output, _ = process.communicate()
+            pytest.fail(f"the run ended with {process.returncode} before {sign} appeared:\n{output[-4000:]}")
+        assert time.monotonic() < deadline, f"{sign} did not appear"
+        time.sleep(0.001)
+
+
+def _outlived(deployment: Deployment) -> list[str]:
+    """Return the command lines of the deployment's processes that are still there after 20 s."""
+    deadline = time.monotonic() + 20
+    while (found := list(_processes(deployment))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _processes(deployment: Deployment) -> Iterator[str]:
+    mark = f"JGPT_DATA={deployment.data}".encode()
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (directory / "environ").read_bytes().split(b"\0"):
+                yield re.sub(r"\0", " ", (directory / "cmdline").read_text())
+        except OSError:
+            continue

@@ -1,0 +1,172 @@
+"""`jgpt run` makes a release of raw dumps, accounts for every page, and redoes nothing that is whole and current."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.sample.pack import read_pages
+from jgpt_dagster_tests.deployments import (
+    DUMP,
+    LATER_DUMP,
+    SMALL_RUN,
+    Deployment,
+    mini_deployment,
+    mini_pages,
+    write_config,
+)
+
+pytestmark = pytest.mark.slow
+
+REAL_DATA = os.environ.get("JGPT_TEST_DATA")
+
+
+def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Return the assets whose files were made again, added or removed."""
+    return {name.split("/")[0] for name, _ in before.items() ^ after.items()}
+
+
+def test_the_release_opens_with_transformers_offline(finished: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    release = finished.root.directory("release", DUMP, model="tiny")
+    tokenizer = AutoTokenizer.from_pretrained(release.path)
+    model = AutoModelForCausalLM.from_pretrained(release.path)
+    ids = tokenizer("海 に 近い 町", return_tensors="pt").input_ids
+    assert tokenizer.decode(ids[0]) == "海に近い町"
+    with torch.inference_mode():
+        assert torch.isfinite(model(ids).logits).all()
+    card = (release.path / "README.md").read_text()
+    assert "samplewiki, dump of 20260101" in card
+    assert "CC BY-SA 4.0" in card
+
+
+def test_generate_prints_natural_text(finished: Deployment) -> None:
+    prompt = "海に近い町で、New Yorkの話を聞いた。"
+    text = finished.succeed("jgpt", "generate", prompt, "--max-new-tokens", "20").splitlines()
+    continued = "\n".join(text[next(number for number, line in enumerate(text) if line.startswith(prompt)) :])
+    assert len(continued) > len(prompt)
+    assert "\u2581" not in continued
+    assert "</s>" not in continued
+
+
+def test_every_page_of_the_dump_is_accounted_for(finished: Deployment) -> None:
+    pages = read_pages(DUMP)
+    counts = [finished.root.parquet("wikipedia_articles", DUMP, shard).verified().counts for shard in ("000", "001")]
+    total = {name: sum(count[name] for count in counts) for name in counts[0]}
+    assert total["pages"] == len(pages)
+    assert total["redirects"] == sum(1 for page in pages if page.ns == 0 and page.redirect)
+    assert total["other_namespaces"] == sum(1 for page in pages if page.ns != 0)
+    assert total["articles"] + total["redirects"] + total["other_namespaces"] + total["rejected"] == total["pages"]
+    assert total["rejected"] == 0
+    assert all(count["rows"] for count in counts)
+
+
+def test_documents_are_the_same_in_number_from_stage_to_stage(finished: Deployment) -> None:
+    root = finished.root
+    for corpus, source, dump in (("wikipedia", "articles", DUMP), ("cc100", "documents", None)):
+        for shard in ("000", "001"):
+            rows = root.parquet(f"{corpus}_{source}", dump, shard).verified().counts["rows"]
+            assert root.parquet(f"{corpus}_segmented", dump, shard).verified().counts["rows"] == rows
+            assert root.directory(f"{corpus}_tokens", dump, shard).verified().counts["documents"] == rows
+    counts = root.directory("training_set", DUMP).verified().counts
+    assert counts["validation_documents"] > 0
+    assert sum(counts[f"{part}_documents"] for part in ("train", "validation", "skipped")) == counts["documents"]
+
+
+def test_a_finished_run_leaves_no_unfinished_work(finished: Deployment) -> None:
+    assert finished.leftovers() == []
+
+
+def test_nothing_volatile_is_in_a_manifest(finished: Deployment) -> None:
+    for name, path in finished.paths():
+        if name.endswith("manifest.json"):
+            assert str(finished.data) not in path.read_text(), name
+    record = finished.root.directory("tokenizer").run_record()
+    assert set(record) == {"seconds", "host", "run_id"}
+
+
+def test_a_second_run_makes_nothing_again(finished: Deployment, tmp_path: Path, small_run: Path) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    before = deployment.mtimes()
+    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run)
+    assert deployment.mtimes() == before
+    assert str(deployment.root.directory("release", DUMP, model="tiny").path) in output
+    assert "held-out bits per character" in output
+    assert "a text that begins with “海に近い町で”" in output
+
+
+def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Deployment, tmp_path: Path) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    before = deployment.mtimes()
+    config = {**SMALL_RUN, "evaluation": {"prompts": ["早稲田大学で"]}}
+    deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", write_config(tmp_path / "run.yaml", config))
+    assert changed(before, deployment.mtimes()) == {"evaluation", "release"}
+    samples = deployment.root.directory("evaluation", DUMP, model="tiny").path / "samples.json"
+    assert list(json.loads(samples.read_text())) == ["早稲田大学で"]
+
+
+def test_a_later_dump_reuses_the_tokenizer_and_cc100(finished: Deployment, tmp_path: Path, small_run: Path) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    before = deployment.mtimes()
+    deployment.succeed("jgpt", "run", "--dump", LATER_DUMP, "--config", small_run, "--to", "training_set")
+    after = deployment.mtimes()
+    assert before.items() <= after.items()
+    assert {name.split("/")[1] for name in after.keys() - before.keys()} == {f"dump={LATER_DUMP}"}
+    counts = [
+        deployment.root.parquet("wikipedia_articles", LATER_DUMP, shard).verified().counts for shard in ("000", "001")
+    ]
+    assert sum(count["pages"] for count in counts) == len(read_pages(LATER_DUMP))
+
+
+def test_a_run_ends_at_the_asset_that_is_asked_for(tmp_path: Path) -> None:
+    deployment = mini_deployment(tmp_path)
+    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+    assert {name.split("/")[0] for name in deployment.mtimes()} == {
+        "root.json",
+        "wikipedia_dump",
+        "wikipedia_articles",
+    }
+    assert "wikipedia_articles     1 run" in output
+    counts = deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts
+    pages = mini_pages()
+    assert (counts["pages"], counts["articles"]) == (len(pages), len(pages) - 2)
+
+
+def test_an_unknown_asset_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
+    result = mini_deployment(tmp_path).run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_words")
+    assert result.code == 1
+    assert "There is no asset 'wikipedia_words'. The assets are: " in result.output
+    assert "wikipedia_segmented" in result.output
+
+
+def test_wikipedia_alone_makes_a_training_set(deployment: Deployment, small_run: Path) -> None:
+    alone = deployment.with_settings(CC100_URL="", SHARDS="1")
+    alone.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", "training_set")
+    assert not list(alone.data.glob("cc100*"))
+    manifest = alone.root.directory("training_set", DUMP).verified()
+    assert sorted(manifest.recipe.inputs) == ["tokenizer", "wikipedia_tokens 20260101|000"]
+
+
+@pytest.mark.skipif(REAL_DATA is None, reason="JGPT_TEST_DATA does not name a folder of real dumps")
+def test_a_real_excerpt_gives_its_articles(tmp_path: Path) -> None:
+    data = Path(REAL_DATA or "")
+    settings = {
+        "DUMPS_URL": (data / "mirror").as_uri(),
+        "CC100_URL": (data / "cc100" / "ja-cc100sample.txt.xz").as_uri(),
+        "SHARDS": "4",
+        "MODEL": "tiny",
+    }
+    deployment = Deployment(tmp_path / "data", settings)
+    deployment.succeed("jgpt", "run", "--dump", "20250801", "--to", "training_set", timeout=500)
+    shards = [f"{number:03d}" for number in range(4)]
+    counts = [deployment.root.parquet("wikipedia_articles", "20250801", shard).verified().counts for shard in shards]
+    total = {name: sum(count[name] for count in counts) for name in counts[0]}
+    found = [total[name] for name in ("pages", "articles", "redirects", "other_namespaces", "rejected")]
+    assert found == [234, 186, 16, 32, 0]
+    training_set = deployment.root.directory("training_set", "20250801").verified()
+    assert training_set.counts["documents"] == 186 + 477
+    assert training_set.counts["token_files"] == 8

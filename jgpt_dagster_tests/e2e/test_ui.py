@@ -1,0 +1,137 @@
+"""The Dagster UI in a real browser: from an empty deployment to cleaned articles by clicking, and what a finished one
+shows.
+
+JGPT_SCREENSHOTS=docs/images keeps the pictures that the documentation shows.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster_tests.deployments import DUMP, Deployment
+from jgpt_dagster_tests.e2e.browser import browsing, chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytest.importorskip("playwright", reason="needs Playwright (pip install playwright) to steer a browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="needs an installed Chromium (apt-get install chromium)"),
+]
+
+# The daemon takes up a backfill every 30 s, and a run takes some 10 s on two cores that have other work.
+RUN_MILLISECONDS = 120_000
+
+
+def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment: Deployment, tmp_path: Path) -> None:
+    with browsing(deployment, tmp_path / "ui.log") as page:
+        add_and_make_dump(page)
+        backfill_articles(page)
+        for shard in ("000", "001"):
+            see_articles_of(page, shard, deployment)
+        for check in ("pages_add_up", "eligible_pages_have_rows"):
+            see_check_passed(page, check)
+
+
+def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(
+    finished: Deployment, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    with browsing(finished, tmp_path / "ui.log") as page:
+        page.goto("/assets/wikipedia_articles")
+        expect(page.get_by_text("list<string>")).to_be_visible()
+        expect(metadata(page, "status").get_by_text("made", exact=True)).to_be_visible()
+        keep_picture(page, "articles")
+
+        page.goto("/assets/pretrained_model")
+        curve = metadata(page, "loss_curve").get_by_role("img", name="loss")
+        expect(curve).to_be_visible()
+        assert curve.evaluate("picture => picture.naturalWidth") > 100
+        keep_picture(page, "loss")
+
+        page.goto("/assets/evaluation")
+        expect(metadata(page, "scores").get_by_role("cell", name="total")).to_be_visible()
+        keep_picture(page, "evaluation")
+
+        page.goto("/asset-groups/")
+        page.get_by_role("button", name="Hide navigation").click()
+        page.get_by_label("panel_show_right").last.click()
+        expect(page.get_by_label("unfold_more")).to_have_count(5)
+        page.keyboard.press("Alt+e")  # expand all groups
+        expect(page.get_by_label("unfold_less")).to_have_count(5)
+        expect(page.get_by_text("release", exact=True)).to_be_visible()
+        keep_picture(page, "graph")
+
+
+def add_and_make_dump(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    dialog = open_launch_dialog(page, "wikipedia_dump")
+    dialog.get_by_role("button", name="Add a partition").click()
+    page.get_by_placeholder("name", exact=True).fill(DUMP)
+    page.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("1 partition", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_role("link", name="View", exact=True).click()
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
+
+
+def backfill_articles(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    dialog = open_launch_dialog(page, "wikipedia_articles")
+    for all_of_dimension in dialog.get_by_role("button", name="All", exact=True).all():
+        all_of_dimension.click()
+    expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name=re.compile("^Launch ")).click()
+    page.get_by_role("link", name="View", exact=True).click()
+    expect(page.get_by_text("100% completed")).to_be_visible(timeout=RUN_MILLISECONDS)
+    expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible()
+
+
+def see_articles_of(page: "Page", shard: str, deployment: Deployment) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"/assets/wikipedia_articles?view=partitions&partition={DUMP}|{shard}")
+    articles = deployment.root.parquet("wikipedia_articles", DUMP, shard)
+    for name in ("articles", "redirects", "rejected", "rows", "characters"):
+        count = articles.verified().counts[name]
+        expect(metadata(page, name).get_by_text(str(count), exact=True)).to_be_visible()
+    (title,) = next(iter(read_rows(articles.path, ["title"])))
+    expect(metadata(page, "preview")).to_contain_text(title)
+
+
+def see_check_passed(page: "Page", check: str) -> None:
+    """See that a check passed for both shards: Dagster must have recorded its results by partition."""
+    from playwright.sync_api import expect
+
+    page.goto(f"/assets/wikipedia_articles?view=checks&checkDetail={check}")
+    page.locator("button[role=tab]", has_text="Partitions").click()
+    expect(page.get_by_text("Passed (2)")).to_be_visible()
+
+
+def open_launch_dialog(page: "Page", asset: str) -> "Locator":
+    page.goto(f"/assets/{asset}")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog").first
+    dialog.get_by_text("Partition selection").wait_for()
+    return dialog
+
+
+def metadata(page: "Page", name: str) -> "Locator":
+    """Return the row of a metadata entry on the page."""
+    return page.locator("tr", has=page.get_by_text(name, exact=True)).first
+
+
+def keep_picture(page: "Page", name: str) -> None:
+    """Keep a picture of the page in the folder that JGPT_SCREENSHOTS names, if it names one."""
+    if folder := os.environ.get("JGPT_SCREENSHOTS"):
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(folder) / f"{name}.png")

@@ -1,0 +1,118 @@
+"""The graph of the contract: 13 assets with fixed keys, groups and partitions, that load fast."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+CONTRACT = {
+    "wikipedia_dump": ("wikipedia", ["dump"], []),
+    "wikipedia_articles": ("wikipedia", ["dump", "shard"], ["wikipedia_dump"]),
+    "wikipedia_segmented": ("wikipedia", ["dump", "shard"], ["wikipedia_articles"]),
+    "cc100_dump": ("cc100", [], []),
+    "cc100_documents": ("cc100", ["shard"], ["cc100_dump"]),
+    "cc100_segmented": ("cc100", ["shard"], ["cc100_documents"]),
+    "tokenizer": ("tokenizer", [], []),
+    "wikipedia_tokens": ("training_set", ["dump", "shard"], ["tokenizer", "wikipedia_segmented"]),
+    "cc100_tokens": ("training_set", ["shard"], ["cc100_segmented", "tokenizer"]),
+    "training_set": ("training_set", ["dump"], ["cc100_tokens", "wikipedia_tokens"]),
+    "pretrained_model": ("model", ["dump"], ["training_set"]),
+    "evaluation": ("model", ["dump"], ["pretrained_model", "tokenizer", "training_set"]),
+    "release": ("model", ["dump"], ["evaluation", "pretrained_model", "tokenizer"]),
+}
+
+# Loads the definitions as Dagster does, in a process of its own, and describes them.
+DESCRIBE = """
+import json, os, sys
+import dagster as dg
+from jgpt_dagster.definitions import defs
+
+graph = defs.resolve_asset_graph()
+
+def dimensions(partitions):
+    if partitions is None:
+        return []
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        return [part.name for part in partitions.partitions_defs]
+    return ["dump"] if isinstance(partitions, dg.DynamicPartitionsDefinition) else ["shard"]
+
+nodes = {key.to_user_string(): graph.get(key) for key in graph.toposorted_asset_keys}
+json.dump({
+    "assets": {
+        name: (node.group_name, dimensions(node.partitions_def),
+               sorted(parent.to_user_string() for parent in node.parent_keys))
+        for name, node in nodes.items()
+    },
+    "tags": {name: dict(graph.assets_def_for_key(node.key).op.tags) for name, node in nodes.items()},
+    "pools": {name: node.pools and sorted(node.pools) for name, node in nodes.items()},
+    "checks": {
+        name: [(key.name, graph.get_check_spec(key).blocking) for key in node.check_keys]
+        for name, node in nodes.items()
+    },
+    "shards": [
+        node.partitions_def.get_partition_keys() for name, node in nodes.items() if name == "cc100_documents"
+    ],
+    "described": [name for name, node in nodes.items() if node.description],
+    "heavy": [name for name in ("torch", "transformers", "deepspeed") if name in sys.modules],
+    "seconds": os.times().user,
+}, sys.stdout, default=str)
+"""
+
+
+def describe(**settings: str) -> dict[str, Any]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JGPT_", "DAGSTER_"))}
+    environment |= {f"JGPT_{name}": value for name, value in settings.items()}
+    output = subprocess.check_output([sys.executable, "-c", DESCRIBE], env=environment, text=True)
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dict[str, Any]:
+    return describe(SHARDS="3")
+
+
+def test_assets_groups_partitions_and_edges_are_those_of_the_contract(definitions: dict[str, Any]) -> None:
+    assert {name: tuple(found) for name, found in definitions["assets"].items()} == CONTRACT
+
+
+def test_the_number_of_shards_is_a_setting(definitions: dict[str, Any]) -> None:
+    assert definitions["shards"] == [["000", "001", "002"]]
+
+
+def test_without_a_cc100_url_the_graph_is_wikipedia_alone() -> None:
+    found = describe(CC100_URL="")
+    expected = {
+        name: [group, partitions, [parent for parent in parents if not parent.startswith("cc100")]]
+        for name, (group, partitions, parents) in CONTRACT.items()
+        if not name.startswith("cc100")
+    }
+    assert found["assets"] == expected
+
+
+def test_definitions_load_in_under_three_seconds_without_torch(definitions: dict[str, Any]) -> None:
+    assert definitions["heavy"] == []
+    assert definitions["seconds"] < 3
+
+
+def test_training_and_scoring_ask_for_gpus_and_one_pool_slot(definitions: dict[str, Any]) -> None:
+    gpu = [name for name, tags in definitions["tags"].items() if tags["dagster-celery/queue"] == "gpu"]
+    assert sorted(gpu) == ["evaluation", "pretrained_model"]
+    for name in gpu:
+        assert definitions["pools"][name] == ["gpu"]
+        assert "nvidia.com/gpu" in str(definitions["tags"][name]["dagster-k8s/config"])
+    others = {tags["dagster-celery/queue"] for name, tags in definitions["tags"].items() if name not in gpu}
+    assert others == {"cpu"}
+
+
+def test_every_stage_but_the_downloads_has_blocking_checks(definitions: dict[str, Any]) -> None:
+    unchecked = [name for name, checks in definitions["checks"].items() if not checks]
+    assert sorted(unchecked) == ["cc100_dump", "wikipedia_dump"]
+    assert all(blocking for checks in definitions["checks"].values() for _, blocking in checks)
+
+
+def test_every_asset_says_what_it_is(definitions: dict[str, Any]) -> None:
+    assert sorted(definitions["described"]) == sorted(CONTRACT)

@@ -1,0 +1,81 @@
+"""Settings are read from the environment, and one that is out of range is named with its value."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("JGPT_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_those_of_the_full_corpus() -> None:
+    settings = load_settings()
+    assert settings.data == Path("data").absolute()
+    assert settings.scratch_directory == settings.data / ".scratch"
+    assert (settings.wiki, settings.dumps_url) == ("jawiki", "https://dumps.wikimedia.org")
+    assert settings.cc100_url == "http://data.statmt.org/cc-100/ja.txt.xz"
+    assert (settings.shards, settings.segmenter, settings.text, settings.model) == (64, "mecab", "clean", "xl")
+    assert settings.workers == len(os.sched_getaffinity(0))
+    assert settings.corpora == ("wikipedia", "cc100")
+
+
+def test_an_empty_cc100_url_leaves_wikipedia_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_CC100_URL", "")
+    assert load_settings().corpora == ("wikipedia",)
+
+
+def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_SCRATCH", "/scratch")
+    assert load_settings().scratch_directory == Path("/scratch")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("SHARDS", "0", "greater than or equal to 1"),
+        ("SHARDS", "100", "less than or equal to 99"),
+        ("SHARDS", "many", "valid integer"),
+        ("WORKERS", "0", "greater than or equal to 1"),
+        ("SEGMENTER", "sudachi", "'mecab' or 'jumanpp'"),
+        ("TEXT", "raw", "'seed' or 'clean'"),
+        ("MODEL", "xxl", "'tiny', 'small', 'medium', 'large' or 'xl'"),
+        ("WIKI", "ja wiki/..", "pattern"),
+        ("DUMPS_URL", "ftp://dumps.example.org", "must start with http://, https:// or file://"),
+        ("DUMPS_URL", "", "must not be empty"),
+        ("CC100_URL", "/data/ja.txt.xz", "must start with http://, https:// or file://"),
+        ("DATA", "", "must not be empty"),
+    ],
+)
+def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str) -> None:
+    monkeypatch.setenv(f"JGPT_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert f"JGPT_{name}={value}" in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_all_values_out_of_range_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_SHARDS", "0")
+    monkeypatch.setenv("JGPT_MODEL", "xxl")
+    with pytest.raises(SettingsError, match=r"(?s)JGPT_SHARDS=0.*JGPT_MODEL=xxl"):
+        load_settings()
+
+
+@pytest.mark.parametrize("command", [["run", "--dump", "20260101"], ["dumps", "list"], ["generate", "海"], ["ui"]])
+def test_every_command_says_what_is_wrong_without_a_traceback(tmp_path: Path, command: list[str]) -> None:
+    environment = {**os.environ, "JGPT_SHARDS": "100", "JGPT_DATA": str(tmp_path / "data")}
+    result = subprocess.run(
+        [Path(sys.executable).parent / "jgpt", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr == "Error: JGPT_SHARDS=100: Input should be less than or equal to 99\n"
+    assert not (tmp_path / "data").exists()
