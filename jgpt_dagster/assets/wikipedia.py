@@ -15,7 +15,7 @@ import dagster as dg
 from jgpt_dagster.assets.columns import column_metadata
 from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
 from jgpt_dagster.corpus.articles import ArticleRow, PageCounts, read_articles
-from jgpt_dagster.corpus.decompress import DamagedFileError
+from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.download import fetch
 from jgpt_dagster.corpus.mirror import DumpMirror
 from jgpt_dagster.corpus.multistream import (
@@ -27,7 +27,7 @@ from jgpt_dagster.corpus.multistream import (
     read_range,
     read_siteinfo,
 )
-from jgpt_dagster.corpus.pages import PageXmlError
+from jgpt_dagster.corpus.pages import PageXmlError, parse_siteinfo
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
@@ -87,9 +87,9 @@ def wikipedia_dump(
                 os.link(incoming / file.name, out.path / file.name, follow_symlinks=False)
                 out.known(file.name, entry)
             paths = [incoming / file.name for file in files]
-            with _published("run the same command again once the mirror has a mended copy", DumpFormatError):
+            with _as_published("run the same command again"):
+                _require_wiki(store, paths[0])
                 plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
-            _require_wiki(store, paths[0], plan)
             write_json(out.path / _PLAN, plan.to_dict())
             out.counts = {
                 "bytes": files[0].size,
@@ -137,7 +137,7 @@ def wikipedia_articles(
             bar = progress(context, target, "articles")
             rows = bar.track(_rows(store, source, plan, part, counts, rejected, target.label))
             lines = _LineCounter()
-            with _published("with `force: true` on wikipedia_dump once the mirror has a mended copy"):
+            with _as_published("materialize wikipedia_dump with `force: true`"):
                 target.write(
                     ARTICLES, lines.count(rows), recipe, lambda: asdict(counts) | lines.counts, lambda: rejected
                 )
@@ -192,19 +192,19 @@ def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
 
 
 @contextmanager
-def _published(again: str, *faults: type[JgptError]) -> Iterator[None]:
+def _as_published(again: str) -> Iterator[None]:
     """Add to an error about a dump's content what can be done: its bytes are those that the mirror announced."""
     try:
         yield
-    except (DamagedFileError, IndexMismatchError, PageXmlError, *faults) as error:
+    except (DamagedFileError, DumpFormatError, IndexMismatchError, PageXmlError) as error:
         raise JgptError(
-            f"{str(error).rstrip('.')}. The dump is the one that its mirror announced, so the fault was published with "
-            f"it: take another date, or this one again ({again})."
+            f"{str(error).rstrip('.')}. The dump is as its mirror announced it, so the fault was published with it: "
+            f"take another date; or, once the mirror has a mended copy, {again}."
         ) from error
 
 
-def _require_wiki(store: CorpusStore, dump: Path, plan: ShardPlan) -> None:
-    found = read_siteinfo(dump, plan).dbname
+def _require_wiki(store: CorpusStore, dump: Path) -> None:
+    found = parse_siteinfo(bz2_chunks(dump), str(dump)).dbname
     if found != store.wiki:
         raise JgptError(
             f"{dump.name} is a dump of {found or 'a wiki without a name'}, expected {store.wiki} (JGPT_WIKI). "

@@ -35,7 +35,11 @@ class IndexMismatchError(JgptError):
 
 
 class DumpFormatError(JgptError):
-    """The file is not a whole bz2 dump, or no longer the one that the plan was made for."""
+    """The file is not a whole bz2 dump."""
+
+
+class DumpChangedError(JgptError):
+    """The file is no longer the one that the plan was made for."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,13 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
     A border is the stream nearest to its ideal place. Streams come from the index, where there is one, and otherwise
     from a search for their magic; both give the same borders.
 
-    Raises IndexMismatchError where an index does not fit the dump, PageXmlError where the dump does not begin with a
-    `<siteinfo>`, DumpFormatError or DamagedFileError where it is not whole.
+    Raises IndexMismatchError where an index does not fit the dump, DumpFormatError or DamagedFileError where the dump
+    is not whole.
     """
     size = dump.stat().st_size
     counts = None if index is None else _indexed_streams(dump, index, size)
     streams = [0, *counts] if counts else _searched_streams(dump)
     header_end = streams[1] if len(streams) > 1 else size
-    parse_siteinfo(bz2_chunks(dump, 0, header_end), str(dump))
     if _holds_page(dump, header_end):
         # Header and pages share a stream: nothing promises that another one begins with a page.
         start, streams = 0, []
@@ -102,11 +105,11 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
 def read_range(dump: Path, part: ByteRange) -> Iterator[bytes]:
     """Yield the XML in one range of a dump, at most 1 MiB a time, after the range's sha256 was found right.
 
-    Raises DumpFormatError where the bytes are not those of the plan, DamagedFileError where they are no bz2 streams.
+    Raises DumpChangedError where the bytes are not those of the plan, DamagedFileError where they are no bz2 streams.
     """
     found = sha256_file(dump, part.offset, part.length)
     if found != part.sha256:
-        raise DumpFormatError(
+        raise DumpChangedError(
             f"{dump}: bytes {part.offset:,} to {part.end:,} have sha256 {found}, expected {part.sha256}: this is "
             "not the file that was planned for. Materialize wikipedia_dump again."
         )

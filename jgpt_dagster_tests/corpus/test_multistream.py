@@ -229,7 +229,7 @@ def test_an_index_that_does_not_fit_is_named_with_line_and_offset(pair, tmp_path
 def test_a_damaged_index_is_a_clear_error(pair, tmp_path, damage):
     index = tmp_path / "index.txt.bz2"
     index.write_bytes(damage(pair[1].read_bytes()))
-    with pytest.raises(IndexMismatchError, match=r"index\.txt\.bz2.*wikipedia_dump"):
+    with pytest.raises(IndexMismatchError, match=r"index\.txt\.bz2"):
         plan_shards(pair[0], index, 3)
 
 
