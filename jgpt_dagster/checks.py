@@ -141,7 +141,9 @@ def scores_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore
 def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """`AutoTokenizer` and `AutoModelForCausalLM` open the directory, and they fit each other."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     release = store.model_directory("release", context.partition_key)
     release.verified()
     tokenizer = AutoTokenizer.from_pretrained(release.path, local_files_only=True)

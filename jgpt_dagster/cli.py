@@ -58,6 +58,7 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
         workers=workers or settings.workers,
         run_config=run_config,
         resume=shlex.join(["jgpt", *sys.argv[1:]]),
+        root=settings.data,
     ):
         now = time.monotonic()
         click.echo(
@@ -130,13 +131,26 @@ def ui(host: str, port: int) -> None:
 
 
 def _settings() -> Settings:
-    """Return the settings, with DAGSTER_HOME set; say which it is where the user did not."""
+    """Return the settings, with a data root that can be written and DAGSTER_HOME set, and said where it was not."""
     settings = load_settings()
+    _require_writable(settings.data)
     announced = "DAGSTER_HOME" not in os.environ
     home = ensure_dagster_home(settings)
     if announced:
         click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
     return settings
+
+
+def _require_writable(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        writable = os.access(data, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise JgptError(
+            f"JGPT_DATA={data} cannot be written. Make it writable, or point JGPT_DATA at another directory."
+        )
 
 
 def _show_release(settings: Settings, dump: str) -> None:
@@ -145,7 +159,7 @@ def _show_release(settings: Settings, dump: str) -> None:
     evaluation = root.directory("evaluation", dump, model=settings.model)
     counts = evaluation.verified().counts
     samples = json.loads((evaluation.path / "samples.json").read_text())
-    prompt, text = next(iter(samples.items()))
+    prompt, text = samples[0]["prompt"], samples[0]["text"]
     click.echo(f"\nrelease                     {release.path}")
     click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({counts['documents']:,} documents)")
     click.echo(f"a text that begins with “{prompt}”:\n{text}")

@@ -7,6 +7,7 @@ its asset and left alone, so the same command continues after any failure or kil
 import multiprocessing
 import os
 import queue
+import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.liveness import COMMAND_TAG, alive, end_abandoned_runs
 from jgpt_dagster.partitions import add_dumps
 from jgpt_dagster.progress import ProgressEvent, add_listener
 
@@ -92,21 +94,25 @@ def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
 
 
 def run_stages(
-    stages: Sequence[Stage], *, dump: str, workers: int, run_config: Mapping[str, Any], resume: str
+    stages: Sequence[Stage], *, dump: str, workers: int, run_config: Mapping[str, Any], resume: str, root: Path
 ) -> Iterator[Stage]:
     """Run the stages one after the other, the runs of each in up to `workers` processes; yield each finished stage.
 
-    Raises StageFailedError at the first stage that fails, after its other shards have ended.
+    `root` is the data root, where other commands can see that this one is alive. Raises StageFailedError at the first
+    stage that fails, after its other shards have ended.
     """
-    add_dumps(dg.DagsterInstance.get(), [dump])
+    instance = dg.DagsterInstance.get()
+    add_dumps(instance, [dump])
+    end_abandoned_runs(instance, root, tqdm.write)
     context = multiprocessing.get_context("spawn")
     events: Queue[ProgressEvent | None] = context.Queue()
     with (
+        alive(root) as command,
         _bars(events),
         ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events,)) as pool,
     ):
         for stage in stages:
-            futures = {pool.submit(_execute, stage.asset, keys, dict(run_config)): keys for keys in stage.runs}
+            futures = {pool.submit(_execute, stage.asset, keys, dict(run_config), command): keys for keys in stage.runs}
             failed = []
             for done, outcome in enumerate(_outcomes(stage, futures), start=1):
                 failed += [outcome] if outcome.error else []
@@ -193,6 +199,8 @@ def _label(asset: str, keys: Sequence[str]) -> str:
 
 def _start_worker(events: "Queue[ProgressEvent | None]") -> None:
     add_listener(events.put)
+    # A step that is interrupted ends as Dagster has it; between steps Ctrl-C is the command's to answer alone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_command, daemon=True).start()
 
 
@@ -203,11 +211,11 @@ def _end_with_command() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any]) -> Outcome:
+def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str) -> Outcome:
     from jgpt_dagster.definitions import defs
 
     partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
-    tags = {"jgpt/command": "run"}
+    tags = {COMMAND_TAG: command}
     if len(keys) > 1:
         tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -228,15 +236,15 @@ def _config_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error_of(result: dg.ExecuteInProcessResult) -> str:
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error:
-            data = event.step_failure_data
-            if data.user_failure_data and data.user_failure_data.description:
-                return str(data.user_failure_data.description)
-            error = data.error
-            while error and error.cause:
+    # A step's failure comes before that of its run; where no step was reached, the run's tells why.
+    for failure in (event.event_specific_data for event in result.all_events if event.is_failure):
+        described = getattr(failure, "user_failure_data", None)
+        if described and described.description:
+            return str(described.description)
+        if error := getattr(failure, "error", None):
+            while error.cause:
                 error = error.cause
-            return error.message.strip() if error else "unknown error"
+            return re.sub(rf"^(\w+\.)+{error.cls_name}: ", "", error.message.strip())
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     if failed:
         return "; ".join(f"check {check.check_name} failed: {check.description or ''}".strip() for check in failed)

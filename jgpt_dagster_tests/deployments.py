@@ -139,11 +139,11 @@ class Deployment:
                 },
                 raise_on_error=False,
             )
-        failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+        failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
         checks = result.get_asset_check_evaluations()
         made = result.get_asset_materialization_events()
         return Materialized(
-            None if made else next(failure.description for failure in failures if failure),
+            None if made else "; ".join(_words(failure) for failure in failures),
             {check.check_name: check.passed for check in checks},
             {check.check_name: check.description for check in checks},
             made[0].step_materialization_data.materialization.metadata if made else {},
@@ -178,6 +178,10 @@ class Deployment:
         found = [path for pattern in (".*.tmp", ".*.old", "*.part*") for path in self.data.rglob(pattern)]
         found += self.data.glob(".incoming/*")
         return sorted(str(path.relative_to(self.data)) for path in found if ".dagster" not in path.parts)
+
+
+def _words(failure: Any) -> str:
+    return str(failure.user_failure_data.description if failure.user_failure_data else failure.error)
 
 
 def write_config(path: Path, config: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -24,8 +24,10 @@ from jgpt_dagster.assets.stage import (
     stage_metadata,
 )
 from jgpt_dagster.corpus.cc100 import DocumentRow, deal, read_documents, shard_of
+from jgpt_dagster.corpus.decompress import DamagedFileError
 from jgpt_dagster.corpus.download import fetch
 from jgpt_dagster.corpus.schemas import DOCUMENTS
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import shard_partitions
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
@@ -106,11 +108,17 @@ def cc100_documents(context: dg.AssetExecutionContext, config: StageConfig, stor
         stale = {number: target for number, target in targets.items() if config.force or not target.current(recipe)}
         if stale:
             started = time.monotonic()
-            _write_shards(context, store, archive, stale, recipe)
+            try:
+                _write_shards(context, store, archive, stale, recipe)
+            except DamagedFileError as error:
+                raise JgptError(
+                    f"{error}. The archive is as the server sent it: materialize cc100_dump with `force: true`, from "
+                    "another copy (JGPT_CC100_URL) if this comes back."
+                ) from error
             for target in stale.values():
                 finished(context, target, time.monotonic() - started)
         for number, target in targets.items():
-            metadata = dict(_describe(target)) | stage_metadata(target, target.verified(), number in stale)
+            metadata = dict(_describe(target)) | stage_metadata(store, target, target.verified(), number in stale)
             context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
     # One data version for all shards of the run: Dagster has no other way, and they change together.
     return dg.MaterializeResult(data_version=dg.DataVersion(sha256_value([recipe.settings, recipe.inputs])))

@@ -174,6 +174,8 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
         _require_token_files(store, data)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            # Read when torch is imported: threads that wait for work would otherwise keep other processes from theirs.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from jgpt_dagster.lm.evaluation import evaluate
 
             device = _device()
@@ -185,10 +187,13 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
                 batch=config.batch,
                 device=device,
             ).to_dict()
-            samples = {
-                prompt: continue_text(model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device)
+            samples = [
+                {
+                    "prompt": prompt,
+                    "text": continue_text(model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device),
+                }
                 for prompt in config.prompts
-            }
+            ]
             with target.writing(recipe) as out:
                 write_json(out.path / EVALUATION, result)
                 write_json(out.path / SAMPLES, samples)
@@ -292,7 +297,9 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
     ]
     return {
         "scores": table(["corpus", "documents", "perplexity", "bits/character", "bits/byte"], rows),
-        "samples": preview([(prompt, text.removeprefix(prompt)) for prompt, text in samples.items()], longest=300),
+        "samples": preview(
+            [(sample["prompt"], sample["text"].removeprefix(sample["prompt"])) for sample in samples], longest=300
+        ),
     }
 
 

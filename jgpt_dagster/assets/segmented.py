@@ -1,7 +1,6 @@
 """`wikipedia_segmented` and `cc100_segmented`: documents normalised, split into sentences, and these into words."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -10,7 +9,16 @@ import dagster as dg
 import pyarrow as pa
 
 from jgpt_dagster.assets.columns import column_metadata
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.assets.earlier import SegmentedLines, earlier_segmented
+from jgpt_dagster.assets.stage import (
+    StageConfig,
+    failures_in_plain_words,
+    materialize,
+    preview,
+    progress,
+    reuse_facts,
+)
+from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.partitions import (
@@ -25,6 +33,12 @@ from jgpt_dagster.storage.parquet import read_rows
 
 CODE_VERSION = "1"
 
+EarlierSegmented = EarlierRows[tuple[list[str], SegmentedLines]]
+
+# Where nearly all is reused, a chunk this large still gives the engine a batch that is worth its while.
+_CHUNK_ROWS = 1024
+_CHUNK_CHARACTERS = 4 << 20
+
 
 @dg.asset(
     group_name="wikipedia",
@@ -38,11 +52,18 @@ CODE_VERSION = "1"
 def wikipedia_segmented(
     context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, segmenter: SegmenterResource
 ) -> dg.MaterializeResult:
-    """One row an article: its lines, their sentences, their words."""
+    """One row an article: its lines, their sentences, their words.
+
+    An article whose lines an earlier dump has too is taken from there.
+    """
     dump, shard = dump_and_shard(context.partition_key)
     source = store.parquet("wikipedia_articles", dump, shard)
     target = store.parquet("wikipedia_segmented", dump, shard)
-    return _segment(context, config, store, segmenter, source, target, ARTICLES_SEGMENTED)
+
+    def earlier(recipe: Recipe) -> EarlierSegmented:
+        return EarlierRows([]) if config.force else earlier_segmented(context, store, dump, recipe)
+
+    return _segment(context, config, store, segmenter, source, target, ARTICLES_SEGMENTED, earlier)
 
 
 @dg.asset(
@@ -60,7 +81,9 @@ def cc100_segmented(
     """One row a document: its lines, their sentences, their words."""
     source = store.parquet("cc100_documents", shard=context.partition_key)
     target = store.parquet("cc100_segmented", shard=context.partition_key)
-    return _segment(context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED)
+    return _segment(
+        context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED, lambda recipe: EarlierRows([])
+    )
 
 
 def _segment(
@@ -71,6 +94,7 @@ def _segment(
     source: ParquetArtifact,
     target: ParquetArtifact,
     schema: pa.Schema,
+    earlier_rows: Callable[[Recipe], EarlierSegmented],
 ) -> dg.MaterializeResult:
     with failures_in_plain_words(), engine.open() as segmenter:
         documents = source.verified()
@@ -82,23 +106,54 @@ def _segment(
             libraries={**library_versions("neologdn", "pyarrow"), "segmenter": segmenter.fingerprint},
         )
 
-        def make(target: ParquetArtifact, recipe: Recipe) -> None:
-            counts = SegmentCounts()
-            keys: deque[tuple[Any, ...]] = deque()
+        def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            counts, tally, fallbacks = SegmentCounts(), ReuseTally(), segmenter.fallbacks
             bar = progress(context, target, "documents", documents.counts["rows"])
+            earlier = earlier_rows(recipe)
 
-            def lines() -> Iterator[list[str]]:
-                for *key, document in read_rows(source.path):
-                    keys.append(tuple(key))
-                    yield document
+            def segmented(chunk: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+                """Segment what no earlier dump has, and put the rows together in their order."""
+                known = [_known(earlier, key, lines, tally) for key, *_, lines in chunk]
+                unknown = [row[-1] for row, found in zip(chunk, known, strict=True) if found is None]
+                size = sum(len(line) for lines in unknown for line in lines)
+                results = tally.timed(
+                    lambda: iter(list(segment_documents(unknown, store.profile, segmenter))), len(unknown), size
+                )
+                for (*key, lines), found in zip(chunk, known, strict=True):
+                    result = next(results) if found is None else found
+                    counts.add(lines, result)
+                    yield (*key, result)
 
-            results = segment_documents(lines(), store.profile, segmenter, counts=counts)
-            rows = ((*keys.popleft(), document) for document in bar.track(results))
-            target.write(schema, rows, recipe, lambda: asdict(counts))
+            rows = (row for chunk in _chunks(read_rows(source.path)) for row in segmented(chunk))
+            target.write(schema, bar.track(rows), recipe, lambda: asdict(counts))
+            return {**reuse_facts(tally), "fallbacks": segmenter.fallbacks - fallbacks}
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
         )
+
+
+def _known(earlier: EarlierSegmented, key: int, lines: list[str], tally: ReuseTally) -> SegmentedLines | None:
+    """Return what an earlier dump made of the same lines of the same page."""
+    found = earlier.get(key)
+    if found is None or found[0] != lines:
+        return None
+    tally.reuse(sum(map(len, lines)))
+    return found[1]
+
+
+def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Cut rows into chunks that keep the engine busy and memory bounded."""
+    chunk: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(map(len, row[-1]))
+        if len(chunk) >= _CHUNK_ROWS or size >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:

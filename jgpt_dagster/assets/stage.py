@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.corpus.reuse import ReuseTally
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.progress import Progress
 from jgpt_dagster.resources import CorpusStore
@@ -35,26 +36,26 @@ def materialize(
     store: CorpusStore,
     artifact: ArtifactT,
     recipe: Recipe,
-    make: Callable[[ArtifactT, Recipe], None],
+    make: Callable[[ArtifactT, Recipe], Mapping[str, Any] | None],
     *,
     force: bool = False,
     describe: Callable[[Manifest], Mapping[str, Any]] = lambda manifest: {},
 ) -> dg.MaterializeResult:
     """Bring `artifact` up to date with `recipe` and return its metadata.
 
-    `make` writes the artifact; `describe` adds metadata from the finished output, which is shown first. An output that
-    is whole and current is verified and left alone unless `force`. Raises dagster.Failure with the text of any
-    JgptError.
+    `make` writes the artifact and may return what is worth knowing of this run but is no part of the output, such as
+    how much was reused; `describe` adds metadata from the finished output, which is shown first. An output that is
+    whole and current is verified and left alone unless `force`. Raises dagster.Failure with the text of any JgptError.
     """
     with failures_in_plain_words(), holding(context, store, artifact):
         manifest = None if force else artifact.current(recipe)
         made = manifest is None
         if manifest is None:
             started = time.monotonic()
-            make(artifact, recipe)
-            manifest = finished(context, artifact, time.monotonic() - started)
+            facts = make(artifact, recipe)
+            manifest = finished(context, artifact, time.monotonic() - started, facts)
         return dg.MaterializeResult(
-            metadata=dict(describe(manifest)) | stage_metadata(artifact, manifest, made),
+            metadata=dict(describe(manifest)) | stage_metadata(store, artifact, manifest, made),
             data_version=dg.DataVersion(manifest.data_sha256),
         )
 
@@ -62,29 +63,39 @@ def materialize(
 @contextmanager
 def holding(context: dg.AssetExecutionContext, store: CorpusStore, artifact: Artifact) -> Iterator[None]:
     """Hold the lock of an output; while another run has it, the log says which."""
-    with partition_lock(store.root.path, artifact.label, f"run {context.run_id}", context.log.info):
+    with partition_lock(store.root.path, artifact.label, f"run {context.run.run_id}", context.log.info):
         yield
 
 
-def finished(context: dg.AssetExecutionContext, artifact: Artifact, seconds: float) -> Manifest:
-    """Record the run that has just written an output, and return the output's manifest."""
+def finished(
+    context: dg.AssetExecutionContext, artifact: Artifact, seconds: float, facts: Mapping[str, Any] | None = None
+) -> Manifest:
+    """Record the run that has just written an output, with its `facts`, and return the output's manifest."""
     manifest = artifact.manifest()
     if manifest is None:
         raise JgptError(f"{artifact.label}: {artifact.path} is not whole although it was just written")
-    record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run_id}
+    record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id, **(facts or {})}
     write_json(artifact.run_path, record)
     return manifest
 
 
-def stage_metadata(artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
-    """Return the metadata that every stage shows: its counts, where it lies, and how long it took to make."""
-    seconds = artifact.run_record().get("seconds")
+def reuse_facts(tally: ReuseTally) -> dict[str, Any]:
+    """Return what a run that could reuse an earlier dump's rows did: rows reused and made, and the time that saved."""
+    saved = tally.saved_seconds
+    facts: dict[str, Any] = {"reused_rows": tally.reused, "made_rows": tally.made}
+    return facts if saved is None else {**facts, "saved_seconds": round(saved, 3)}
+
+
+def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
+    """Return the metadata that every stage shows: its counts, how the making went, and where it lies."""
+    run = artifact.run_record()
     status = "made" if made else "verified: whole and current, nothing redone"
     return {
         "status": status,
         **flat_counts(manifest.counts),
-        **({"seconds": float(seconds)} if seconds is not None else {}),
-        "path": dg.MetadataValue.path(str(artifact.path)),
+        **{name: value for name, value in run.items() if isinstance(value, int | float)},
+        # Below the data root: the UI does not break a path, and a whole one pushes the table's edge out of the page.
+        "path": dg.MetadataValue.path(str(artifact.path.relative_to(store.root.path))),
     }
 
 

@@ -51,7 +51,7 @@ def tokenizer(
     target = store.directory("tokenizer")
     with failures_in_plain_words():
         frozen = target.manifest() is not None and not config.retrain
-        recipe = target.verified().recipe if frozen else _recipe(store, segmenter, config, context.instance)
+        recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             bar = progress(context, target, "characters")
@@ -76,8 +76,20 @@ def tokenizer(
 def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
     """Return the frozen tokenizer and its manifest. Raises ArtifactError where it is missing or damaged."""
     artifact = store.directory("tokenizer")
-    manifest = artifact.verified()
+    manifest = _verified(artifact)
     return load_tokenizer(artifact.path), manifest
+
+
+def _verified(artifact: DirectoryArtifact) -> Manifest:
+    try:
+        return artifact.verified()
+    except ArtifactError as error:
+        if artifact.manifest() is None:
+            raise
+        raise ArtifactError(
+            f"{error}\nwith `retrain: true` in its run config: a tokenizer is not replaced unasked. Trained with the "
+            "same settings on the dump that it was trained on before, it comes out the same."
+        ) from error
 
 
 def _recipe(

@@ -1,14 +1,25 @@
 """`wikipedia_tokens`, `cc100_tokens` and `training_set`: token files, and which of their documents are trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
+import numpy as np
 from pydantic import Field
 
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress, table
+from jgpt_dagster.assets.earlier import earlier_tokens
+from jgpt_dagster.assets.stage import (
+    StageConfig,
+    failures_in_plain_words,
+    materialize,
+    preview,
+    progress,
+    reuse_facts,
+    table,
+)
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.lm.tokenizer import TextTokenizer
+from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
+from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer
 from jgpt_dagster.lm.tokens import TOKENS, TokenFile, write_tokens
 from jgpt_dagster.lm.training_set import TokenShard, TrainingSet, build_training_set
 from jgpt_dagster.partitions import (
@@ -26,6 +37,8 @@ from jgpt_dagster.storage.parquet import read_rows
 TOKENS_CODE_VERSION = "1"
 TRAINING_SET_CODE_VERSION = "1"
 
+EarlierTokens = EarlierRows[tuple[SegmentedDocument, np.ndarray]]
+
 
 @dg.asset(
     group_name="training_set",
@@ -38,10 +51,18 @@ TRAINING_SET_CODE_VERSION = "1"
 def wikipedia_tokens(
     context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore
 ) -> dg.MaterializeResult:
-    """Token ids of a shard's articles, each ending in `</s>`, as one flat uint16 file, with where each one lies."""
+    """Token ids of a shard's articles, each ending in `</s>`, as one flat uint16 file, with where each one lies.
+
+    An article whose segmented lines an earlier dump has too is taken from there.
+    """
     dump, shard = dump_and_shard(context.partition_key)
     source = store.parquet("wikipedia_segmented", dump, shard)
-    return _tokens(context, config, store, source, store.directory("wikipedia_tokens", dump, shard), "page_id")
+    target = store.directory("wikipedia_tokens", dump, shard)
+
+    def earlier(recipe: Recipe) -> EarlierTokens:
+        return EarlierRows([]) if config.force else earlier_tokens(context, store, dump, recipe)
+
+    return _tokens(context, config, store, source, target, "page_id", earlier)
 
 
 @dg.asset(
@@ -56,7 +77,8 @@ def cc100_tokens(context: dg.AssetExecutionContext, config: StageConfig, store: 
     """Token ids of a shard's documents, each ending in `</s>`, as one flat uint16 file, with where each one lies."""
     shard = context.partition_key
     source = store.parquet("cc100_segmented", shard=shard)
-    return _tokens(context, config, store, source, store.directory("cc100_tokens", shard=shard), "document_id")
+    target = store.directory("cc100_tokens", shard=shard)
+    return _tokens(context, config, store, source, target, "document_id", lambda recipe: EarlierRows([]))
 
 
 class TrainingSetConfig(StageConfig):
@@ -135,6 +157,7 @@ def _tokens(
     source: ParquetArtifact,
     target: DirectoryArtifact,
     key: str,
+    earlier_rows: Callable[[Recipe], EarlierTokens],
 ) -> dg.MaterializeResult:
     with failures_in_plain_words():
         segmented = source.verified()
@@ -147,11 +170,22 @@ def _tokens(
             libraries=library_versions("tokenizers", "pyarrow"),
         )
 
-        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+        def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            earlier, tally = earlier_rows(recipe), ReuseTally()
+
+            def known(page_id: int, lines: SegmentedDocument) -> np.ndarray | None:
+                found = earlier.get(page_id)
+                if found is None or found[0] != lines:
+                    tally.made += 1
+                    return None
+                tally.reuse(len(found[1]))
+                return found[1]
+
             bar = progress(context, target, "documents", segmented.counts["rows"])
             documents = bar.track(read_rows(source.path, [key, "lines"]))
             with target.writing(recipe) as out:
-                out.counts = write_tokens(documents, tokenizer, out.path)
+                out.counts = write_tokens(documents, tokenizer, out.path, known=known)
+            return reuse_facts(tally)
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda m: _describe(target, m, tokenizer)

@@ -13,13 +13,20 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.columns import column_metadata
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, progress
-from jgpt_dagster.corpus.articles import ArticleRow, PageCounts, read_articles
+from jgpt_dagster.assets.earlier import earlier_articles
+from jgpt_dagster.assets.stage import (
+    StageConfig,
+    failures_in_plain_words,
+    materialize,
+    preview,
+    progress,
+    reuse_facts,
+)
+from jgpt_dagster.corpus.articles import ArticleTotals, Clean, PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.download import fetch
 from jgpt_dagster.corpus.mirror import DumpMirror
 from jgpt_dagster.corpus.multistream import (
-    ByteRange,
     DumpFormatError,
     IndexMismatchError,
     ShardPlan,
@@ -28,6 +35,7 @@ from jgpt_dagster.corpus.multistream import (
     read_siteinfo,
 )
 from jgpt_dagster.corpus.pages import PageXmlError, parse_siteinfo
+from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
@@ -39,6 +47,7 @@ from jgpt_dagster.partitions import (
 )
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.writing import write_json
@@ -118,29 +127,45 @@ def wikipedia_dump(
 def wikipedia_articles(
     context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore
 ) -> dg.MaterializeResult:
-    """One row an article: page id, revision id, title and the lines of its cleaned text, the title first."""
+    """One row an article: page id, revision id, title and the lines of its cleaned text, the title first.
+
+    An article of which an earlier dump has the same revision is taken from there.
+    """
     dump, shard = dump_and_shard(context.partition_key)
     target = store.parquet("wikipedia_articles", dump, shard)
     with failures_in_plain_words():
         source, plan = _planned_dump(store, dump)
         part = plan.shards[int(shard)]
+        site = read_siteinfo(source, plan)
         recipe = Recipe(
             stage="wikipedia_articles",
             code_version=ARTICLES_CODE_VERSION,
-            settings={"text": store.profile},
-            inputs={"header": plan.header.sha256, "pages": part.sha256},
+            settings={"text": store.profile, "namespaces": sha256_value(sorted(site.namespaces.items()))},
+            inputs={"pages": part.sha256},
             libraries=library_versions("wikiextractor", "pyarrow"),
         )
 
-        def make(target: ParquetArtifact, recipe: Recipe) -> None:
-            counts, rejected = PageCounts(), list[dict[str, Any]]()
+        def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            counts, rejected, tally, totals = PageCounts(), list[dict[str, Any]](), ReuseTally(), ArticleTotals()
+            earlier = EarlierRows([]) if config.force else earlier_articles(context, store, dump, recipe)
+            clean = _reusing(article_cleaner(store.profile, site), earlier, tally)
+            rows = (
+                read_articles(
+                    read_range(source, part), clean, counts, rejected, source=target.label, expected_pages=part.pages
+                )
+                if part.length
+                else iter(())
+            )
             bar = progress(context, target, "articles")
-            rows = bar.track(_rows(store, source, plan, part, counts, rejected, target.label))
-            lines = _LineCounter()
             with _as_published("materialize wikipedia_dump with `force: true`"):
                 target.write(
-                    ARTICLES, lines.count(rows), recipe, lambda: asdict(counts) | lines.counts, lambda: rejected
+                    ARTICLES,
+                    totals.count(bar.track(rows)),
+                    recipe,
+                    lambda: {**asdict(counts), **asdict(totals)},
+                    lambda: rejected,
                 )
+            return reuse_facts(tally)
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
@@ -154,32 +179,17 @@ def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
     return artifact.path / f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2", plan
 
 
-def _rows(
-    store: CorpusStore,
-    source: Path,
-    plan: ShardPlan,
-    part: ByteRange,
-    counts: PageCounts,
-    rejected: list[dict[str, Any]],
-    label: str,
-) -> Iterator[ArticleRow]:
-    if not part.length:
-        return
-    clean = article_cleaner(store.profile, read_siteinfo(source, plan))
-    yield from read_articles(read_range(source, part), clean, counts, rejected, source=label, expected_pages=part.pages)
+def _reusing(clean: Clean, earlier: EarlierRows[tuple[int, str, list[str]]], tally: ReuseTally) -> Clean:
+    """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
 
+    def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
+        found = earlier.get(page_id)
+        if found is not None and found[:2] == (revision_id, title):
+            tally.reuse(len(text))
+            return found[2]
+        return tally.timed(lambda: clean(page_id, revision_id, title, text), 1, len(text))
 
-class _LineCounter:
-    """Counts the lines and characters of rows that pass through."""
-
-    def __init__(self) -> None:
-        self.counts = {"lines": 0, "characters": 0}
-
-    def count(self, rows: Iterator[ArticleRow]) -> Iterator[ArticleRow]:
-        for row in rows:
-            self.counts["lines"] += len(row[3])
-            self.counts["characters"] += sum(map(len, row[3]))
-            yield row
+    return cleaned
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:

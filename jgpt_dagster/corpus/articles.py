@@ -28,6 +28,26 @@ class PageCounts:
     rejected: int = 0
 
 
+@dataclass
+class ArticleTotals:
+    """What the rows of a shard hold. The page ids tell a later dump where to look for a page."""
+
+    lines: int = 0
+    characters: int = 0
+    first_page_id: int | None = None
+    last_page_id: int | None = None
+
+    def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
+        """Yield the rows and add them up."""
+        for row in rows:
+            page_id, *_, lines = row
+            self.lines += len(lines)
+            self.characters += sum(map(len, lines))
+            self.first_page_id = min(self.first_page_id or page_id, page_id)
+            self.last_page_id = max(self.last_page_id or page_id, page_id)
+            yield row
+
+
 def read_articles(
     chunks: Iterable[bytes],
     clean: Clean,

@@ -23,34 +23,34 @@ _BATCH_CHARACTERS = 1_000_000
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What went through, added up over documents."""
+    """What documents hold, added up. Counted from a document and its result alone, however the result came about."""
 
     lines: int = 0
     """Lines kept: those that normalisation left empty are dropped."""
     sentences: int = 0
     words: int = 0
     own_space_symbols: int = 0
-    """U+2581 found in the text and replaced by `_` (under `clean`)."""
-    fallbacks: int = 0
-    """Pieces of text that the engine could not do and that were split by class of character."""
+    """U+2581 in the text, which `clean` replaces by `_`."""
+
+    def add(self, lines: list[str], segmented: list[list[str]]) -> None:
+        """Count a document, given as its lines and their segmentation."""
+        self.lines += len(segmented)
+        self.sentences += sum(map(len, segmented))
+        self.words += sum(sentence.count(" ") + 1 for line in segmented for sentence in line)
+        self.own_space_symbols += sum(line.count(SPACE_SYMBOL) for line in lines)
 
 
 def segment_documents(
-    documents: Iterable[list[str]],
-    profile: Profile,
-    segmenter: Segmenter,
-    batch_sentences: int = 2000,
-    counts: SegmentCounts | None = None,
+    documents: Iterable[list[str]], profile: Profile, segmenter: Segmenter, batch_sentences: int = 2000
 ) -> Iterator[list[list[str]]]:
     """Segments a stream of documents, each given as its lines; yields one result for each, in order.
 
     `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result. Of
     the stream, no more than a batch and the document that filled it is in memory. Under `clean`, for every kept line,
     its sentences joined without their half-width spaces, U+2581 read as a space, are the normalised line. Under `seed`,
-    words that are a space are left out. `counts` is added to as documents are yielded.
+    words that are a space are left out.
     """
-    counts = SegmentCounts() if counts is None else counts
-    split_line = _line_splitter(profile, counts)
+    split_line = _line_splitter(profile)
     batch: list[list[list[str]]] = []
     sentences = characters = 0
     for lines in documents:
@@ -59,10 +59,10 @@ def segment_documents(
         sentences += sum(map(len, document))
         characters += sum(len(sentence) for line in document for sentence in line)
         if sentences >= batch_sentences or characters >= _BATCH_CHARACTERS or len(batch) >= batch_sentences:
-            yield from _segment_batch(batch, profile, segmenter, batch_sentences, counts)
+            yield from _segment_batch(batch, profile, segmenter, batch_sentences)
             batch = []
             sentences = characters = 0
-    yield from _segment_batch(batch, profile, segmenter, batch_sentences, counts)
+    yield from _segment_batch(batch, profile, segmenter, batch_sentences)
 
 
 def restore_text(lines: list[list[str]]) -> str:
@@ -70,17 +70,14 @@ def restore_text(lines: list[list[str]]) -> str:
     return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
 
 
-def _line_splitter(profile: Profile, counts: SegmentCounts) -> Callable[[str], list[str]]:
+def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
     """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
     normalize = normalizer(profile)
     if profile == "seed":
         return lambda line: split_sentences(normalize(line))
 
     def split_clean(line: str) -> list[str]:
-        text = normalize(line)
-        if SPACE_SYMBOL in text:
-            counts.own_space_symbols += text.count(SPACE_SYMBOL)
-            text = text.replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)
+        text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)
         # Before splitting, which strips: the space between two sentences stays, as the first sign of the second.
         return split_sentences(text.replace(" ", SPACE_SYMBOL))
 
@@ -88,24 +85,13 @@ def _line_splitter(profile: Profile, counts: SegmentCounts) -> Callable[[str], l
 
 
 def _segment_batch(
-    documents: list[list[list[str]]],
-    profile: Profile,
-    segmenter: Segmenter,
-    batch_sentences: int,
-    counts: SegmentCounts,
+    documents: list[list[list[str]]], profile: Profile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
     join = _join_seed if profile == "seed" else _join_clean
     sentences = [sentence for document in documents for line in document for sentence in line]
-    fallbacks = segmenter.fallbacks
     segmented = (join(words) for part in _chunks(sentences, batch_sentences) for words in segmenter.segment(part))
     for document in documents:
-        result = [[next(segmented) for _ in line] for line in document]
-        counts.lines += len(result)
-        counts.sentences += sum(map(len, result))
-        counts.words += sum(sentence.count(" ") + 1 for line in result for sentence in line)
-        counts.fallbacks += segmenter.fallbacks - fallbacks
-        fallbacks = segmenter.fallbacks
-        yield result
+        yield [[next(segmented) for _ in line] for line in document]
 
 
 def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:

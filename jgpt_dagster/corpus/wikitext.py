@@ -30,7 +30,10 @@ def article_cleaner(profile: Literal["seed", "clean"], site: SiteInfo) -> Articl
     if profile == "seed":
         return _seed_lines
     hidden = hidden_namespaces([site.namespaces[number] for number in (6, 14) if number in site.namespaces])
-    return lambda page_id, revision_id, title, wikitext: _clean_lines(page_id, revision_id, title, wikitext, hidden)
+    category = _category_line(site)
+    return lambda page_id, revision_id, title, wikitext: _clean_lines(
+        page_id, revision_id, title, _with_end_of_foot(wikitext, category), hidden
+    )
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -63,6 +66,22 @@ def _clean_lines(page_id: int, revision_id: int, title: str, wikitext: str, hidd
     text = _LEFTOVER.sub("", _SWITCH.sub("", text))
     lines = BoundedExtractor(page_id, revision_id, title).clean_text(text, expand_templates=False, html_safe=False)
     return [title, *_polished(_OTHER_BLANKS.sub(" ", _INVISIBLE.sub("", "\n".join(lines))))]
+
+
+def _category_line(site: SiteInfo) -> re.Pattern[str]:
+    """Matches a line that puts a page into a category."""
+    names = "|".join(map(re.escape, {"Category", site.namespaces.get(14) or "Category"}))
+    return re.compile(rf"^\[\[(?:{names}):[^\[\]\n]*\]\][ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+def _with_end_of_foot(wikitext: str, category: re.Pattern[str]) -> str:
+    """`wikitext` with a mark, a heading without a name, behind its last category.
+
+    Categories are the foot of a page and end its last section, mostly an appendix: a paragraph that somebody adds
+    behind them is no part of that.
+    """
+    ends = [match.end() for match in category.finditer(wikitext)]
+    return f"{wikitext[: ends[-1]]}\n= =\n{wikitext[ends[-1] :]}" if ends else wikitext
 
 
 _APPENDIX_NAMES = """

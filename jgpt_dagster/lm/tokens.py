@@ -1,6 +1,6 @@
 """Token files: the documents of a shard as one flat file of token ids, and a table that says where each one lies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +29,19 @@ def write_tokens(
     tokenizer: TextTokenizer,
     directory: Path,
     batch_documents: int = _BATCH_DOCUMENTS,
+    known: Callable[[int, SegmentedDocument], np.ndarray | None] = lambda key, document: None,
 ) -> dict[str, int | float]:
     """Encode documents, given with their keys, to `tokens.bin` and `documents.parquet`; return what was counted.
 
     `tokens.bin` is little-endian uint16. A row of the table is a document: its key, offset and length in tokens (with
     `</s>`), and the characters and UTF-8 bytes of the text that the tokens stand for, without `</s>`: see
-    `tokenizer.document_text`. `batch_documents` changes speed and memory, never the files.
+    `tokenizer.document_text`. `batch_documents` changes speed and memory, never the files. `known` may return the ids
+    of a document that this tokenizer has encoded before.
     """
     tokens = unknown = characters = size = rows = 0
     with open(directory / TOKENS, "wb") as stream, ColumnWriter(directory / DOCUMENTS, SCHEMA) as table:
         for batch in _batches(documents, batch_documents):
-            encoded = tokenizer.encode_documents([document for _, document in batch])
+            encoded = _encode(batch, tokenizer, known)
             texts = [document_text(document, tokenizer.profile) for _, document in batch]
             lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
             columns = {
@@ -65,6 +67,18 @@ def write_tokens(
         "bytes": size,
         "tokens_per_character": round(tokens / characters, 4) if characters else 0.0,
     }
+
+
+def _encode(
+    batch: list[tuple[int, SegmentedDocument]],
+    tokenizer: TextTokenizer,
+    known: Callable[[int, SegmentedDocument], np.ndarray | None],
+) -> list[np.ndarray]:
+    found = [known(key, document) for key, document in batch]
+    fresh = iter(
+        tokenizer.encode_documents([document for (_, document), ids in zip(batch, found, strict=True) if ids is None])
+    )
+    return [next(fresh) if ids is None else ids for ids in found]
 
 
 class TokenFile:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.writing import write_json
 
 
@@ -49,6 +49,10 @@ class DataRoot:
         """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
         return DirectoryArtifact(asset, _partition(dump, shard), self._path(asset, dump, below))
+
+    def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
+        """Return a shard of an asset, of the kind that the asset writes."""
+        return (self.directory if asset.endswith("_tokens") else self.parquet)(asset, dump, shard)
 
     def labelled_parquet(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard that has this label in manifests and messages."""

@@ -52,8 +52,10 @@ def test_the_two_profiles_differ_where_the_recipe_is_known_to_be_at_fault(mecab:
 
 
 def test_a_space_symbol_of_the_text_is_replaced_and_counted(mecab: Segmenter) -> None:
+    lines = ["グラフ▁▂▁ a b"]
+    (document,) = segment_documents([lines], "clean", mecab)
     counts = SegmentCounts()
-    (document,) = segment_documents([["グラフ▁▂▁ a b"]], "clean", mecab, counts=counts)
+    counts.add(lines, document)
     assert restore_text(document) == "グラフ_▂_a b\n"
     assert counts.own_space_symbols == 2
 
@@ -72,8 +74,10 @@ def test_clean_gives_the_normalised_text_back(mecab: Segmenter, documents: list[
 def test_words_are_apart_by_single_spaces_and_no_sentence_is_empty(
     mecab: Segmenter, profile: Profile, documents: list[list[str]]
 ) -> None:
+    result = list(segment_documents(documents, profile, mecab))
     counts = SegmentCounts()
-    result = list(segment_documents(documents, profile, mecab, counts=counts))
+    for lines, document in zip(documents, result, strict=True):
+        counts.add(lines, document)
     sentences = [sentence for document in result for line in document for sentence in line]
     assert len(result) == len(documents)
     assert all(line for document in result for line in document)
@@ -104,11 +108,8 @@ class Watched:
 def test_the_result_does_not_depend_on_the_batch(
     mecab: Segmenter, documents: list[list[str]], batch_sentences: int, profile: Profile
 ) -> None:
-    small, large = SegmentCounts(), SegmentCounts()
-    assert list(segment_documents(documents, profile, mecab, batch_sentences, small)) == list(
-        segment_documents(documents, profile, mecab, counts=large)
-    )
-    assert small == large
+    in_small_batches = list(segment_documents(documents, profile, mecab, batch_sentences))
+    assert in_small_batches == list(segment_documents(documents, profile, mecab))
 
 
 def test_no_batch_is_larger_than_its_limits(mecab: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +134,3 @@ def test_documents_are_read_as_they_are_needed(mecab: Segmenter) -> None:
     stream = segment_documents(endless(), "clean", mecab, batch_sentences=10)
     assert [next(stream) for _ in range(2)] == [[["吾輩 は 猫 である 。"]], []]
     assert read <= 20
-
-
-def test_fallbacks_are_counted(mecab: Segmenter) -> None:
-    counts = SegmentCounts()
-    watched = Watched(mecab)
-    list(segment_documents([["甲。乙。"], ["丙"]], "clean", watched, counts=counts))  # type: ignore[arg-type]
-    assert counts.fallbacks == watched.fallbacks == counts.sentences == 3

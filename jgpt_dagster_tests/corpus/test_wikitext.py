@@ -359,3 +359,9 @@ def test_clean_shows_no_markup_on_real_articles(excerpt: list[Article]) -> None:
     lines = [line for article in excerpt for line in CLEAN(*article)]
     assert [line for line in lines if pattern.search(line)] == []
     assert sum(map(len, lines)) > 1.2 * sum(map(len, seed))
+
+
+def test_a_paragraph_behind_the_categories_is_no_part_of_the_appendix_above_them() -> None:
+    wikitext = "本文。\n== 外部リンク ==\n* [http://example.org 例]\n[[Category:例]]\n\n加筆された文。\n"
+    assert CLEAN(1, 2, "題名", wikitext) == ["題名", "本文。", "加筆された文。"]
+    assert CLEAN(1, 2, "題名", "本文。\n[[Category:例]]\n") == ["題名", "本文。"]

@@ -79,8 +79,9 @@ def _running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
 
 @contextmanager
 def _open_page(url: str) -> Iterator["Page"]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_CHROMIUM_ARGUMENTS)
         try:

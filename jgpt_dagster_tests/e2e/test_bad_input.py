@@ -7,7 +7,6 @@ import bz2
 import hashlib
 import json
 import lzma
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.definitions import defs
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.runs import read_run_config
 from jgpt_dagster.sample.pack import Page, write_dump
 from jgpt_dagster.storage.writing import write_json
 from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, mini_pages
@@ -225,9 +227,9 @@ def _take(deployment: Deployment, *, force: bool = False) -> str | None:
 
 def test_one_bad_page_is_kept_aside_and_counted(tmp_path: Path, good: Deployment) -> None:
     huge = Page("大きな町", 50, 5000, "大きな町の話。" * 1_000_000)
-    other = Page("表", 51, 5001, "{{" * 50_000 + "[[" * 50_000)
-    deployment, _ = _spoilt(tmp_path, good, lambda wiki: wiki.write([*mini_pages(), huge, other]))
-    deployment.succeed("jgpt", "run", "--dump", LATER_DUMP, "--to", "wikipedia_articles")
+    deep = Page("表", 51, 5001, "{{" * 50_000 + "[[" * 50_000)
+    deployment, _ = _spoilt(tmp_path, good, lambda wiki: wiki.write([*mini_pages(), huge, deep]))
+    assert _take(deployment) is None
     articles = deployment.root.parquet("wikipedia_articles", LATER_DUMP, "000")
     counts = articles.verified().counts
     assert counts["pages"] == 14
@@ -241,7 +243,7 @@ def test_one_bad_page_is_kept_aside_and_counted(tmp_path: Path, good: Deployment
     }
 
 
-XZ = lzma.compress("一つ目の文書である。\n\n二つ目の文書である。\n".encode() * 2000)
+XZ = lzma.compress("一つ目の文書である。\n\n二つ目の文書である。\n\n".encode() * 2000)
 
 
 @pytest.mark.parametrize(
@@ -260,79 +262,42 @@ def test_a_bad_cc100_archive_is_refused_and_harms_nothing(
     source.write_bytes(archive)
     deployment = good.copy(tmp_path / "data").with_settings(CC100_URL=source.as_uri())
     before = deployment.files()
-    command = ("jgpt", "run", "--dump", DUMP, "--to", "cc100_documents")
-    refused = deployment.run(*command)
-    assert refused.code == 1
-    assert "cc100_documents 000 failed" in refused.output
-    assert "ja.txt.xz" in refused.output
-    assert says in refused.output
+    deployment.materialize("cc100_dump")
+    error = deployment.materialize("cc100_documents", "000").error
+    print(error)
+    assert error is not None
+    assert "ja.txt.xz" in error
+    assert says in error
+    assert "force: true" in error
     assert not list(deployment.data.glob("cc100_documents/*.parquet"))
     assert before.items() <= deployment.files().items()
 
-    mended = tmp_path / "mended.xz"
-    mended.write_bytes(XZ)
-    os.replace(mended, source)
-    config = tmp_path / "force.yaml"
-    config.write_text("ops: {cc100_dump: {config: {force: true}}}")
-    deployment.succeed(*command, "--config", config)
+    _replace(source, XZ)
+    assert deployment.materialize("cc100_dump", force=True).error is None
+    assert deployment.materialize("cc100_documents", "000").error is None
     assert deployment.root.parquet("cc100_documents", shard="000").verified().counts["rows"] == 4000
 
 
-def test_a_missing_segmenter_is_named_with_what_to_install(tmp_path: Path) -> None:
-    deployment = mini_deployment(tmp_path)
-    deployment = replace(deployment.with_settings(SEGMENTER="jumanpp"), environment={"PATH": "/usr/bin:/bin"})
-    result = deployment.run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
-    if shutil.which("jumanpp", path="/usr/bin:/bin"):
-        pytest.skip("Juman++ is installed in /usr/bin")
-    assert result.code == 1
-    assert "wikipedia_segmented 20260101|000 failed: JGPT_SEGMENTER=jumanpp needs the program" in result.output
-    assert "which was not found" in result.output
-    assert deployment.root.parquet("wikipedia_articles", DUMP, "000").verified()
+def test_an_archive_of_another_sha256_is_refused(tmp_path: Path, good: Deployment) -> None:
+    source = tmp_path / "ja.txt.xz"
+    source.write_bytes(XZ)
+    deployment = good.copy(tmp_path / "data").with_settings(CC100_URL=source.as_uri())
+    error = deployment.materialize("cc100_dump", sha256="0" * 64).error
+    assert error is not None
+    assert "its sha256 is" in error
+    assert deployment.root.directory("cc100_dump").manifest() is None
+
+
+def test_a_missing_segmenter_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    deployment = mini_deployment(tmp_path).with_settings(SEGMENTER="jumanpp")
+    for asset, partition in (("wikipedia_dump", DUMP), ("wikipedia_articles", f"{DUMP}|000")):
+        assert deployment.materialize(asset, partition).error is None
+    error = deployment.materialize("wikipedia_segmented", f"{DUMP}|000").error
+    print(error)
+    assert error is not None
+    assert "JGPT_SEGMENTER=jumanpp needs the program 'jumanpp', which was not found. Install Juman++ 2" in error
     assert not deployment.root.parquet("wikipedia_segmented", DUMP, "000").path.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("SEGMENTER", "jumanpp"), ("TEXT", "seed"), ("SHARDS", "2"), ("WIKI", "otherwiki")]
-)
-def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment, name: str, value: str) -> None:
-    before = good.mtimes()
-    result = good.with_settings(**{name: value}).run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
-    assert result.code == 1
-    assert f"JGPT_{name}={value}, but the data in it was made with " in result.output
-    assert "Set the variable back, or point JGPT_DATA at another directory" in result.output
-    assert good.mtimes() == before
-
-
-@pytest.mark.parametrize(
-    ("config", "says"),
-    [
-        ("ops: {tokenizer: {config: {vocab_size: 70000}}}", "vocab_size"),
-        ("ops: {tokenizer: {config: {vocab: 300}}}", "vocab"),
-        ("ops: {tokeniser: {config: {vocab_size: 3000}}}", "tokeniser"),
-        ("tokenizer: {vocab_size: 3000}", "ops"),
-        ("- 1", "ops"),
-        ("ops: [", "run.yaml"),
-    ],
-    ids=["out of range", "unknown field", "unknown asset", "no ops", "a list", "no YAML"],
-)
-def test_run_config_that_means_nothing_is_refused_before_anything_runs(
-    tmp_path: Path, good: Deployment, config: str, says: str
-) -> None:
-    (tmp_path / "run.yaml").write_text(config)
-    before = good.mtimes()
-    result = good.run("jgpt", "run", "--dump", DUMP, "--to", "tokenizer", "--config", tmp_path / "run.yaml")
-    assert result.code == 1
-    assert says in result.output
-    assert "Traceback" not in result.output
-    assert good.mtimes() == before
-
-
-@pytest.mark.parametrize("date", ["2026-01-01", "latest", "../etc"])
-def test_what_is_no_date_is_no_dump(good: Deployment, date: str) -> None:
-    for command in (("run", "--dump", date), ("dumps", "add", date)):
-        result = good.run("jgpt", *command)
-        assert result.code == 1
-        assert f"Error: {date!r} is no dump date" in result.output
 
 
 def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, good: Deployment) -> None:
@@ -341,42 +306,38 @@ def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, good: Deploymen
     shard = deployment.root.parquet("wikipedia_articles", DUMP, "000")
     _replace(shard.path, flipped(shard.path.read_bytes(), 200))
     # What follows refuses it and says what to run…
-    deployment.succeed("jgpt", "dumps", "add", DUMP)
-    key = ("-m", "jgpt_dagster.definitions", "--partition", f"{DUMP}|000", "--select")
-    refused = deployment.run("dagster", "asset", "materialize", *key, "wikipedia_segmented")
-    assert refused.code == 1
-    assert "shard=000.parquet holds data of sha256" in refused.output
-    assert "--select wikipedia_articles --partition '20260101|000'" in refused.output
-    # …and a run makes the same bytes again.
-    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
+    error = deployment.materialize("wikipedia_segmented", f"{DUMP}|000").error
+    print(error)
+    assert error is not None
+    assert "shard=000.parquet holds data of sha256" in error
+    assert "--select wikipedia_articles --partition '20260101|000'" in error
+    # …which makes the same bytes again.
+    for asset in ("wikipedia_articles", "wikipedia_segmented"):
+        assert deployment.materialize(asset, f"{DUMP}|000").error is None
     assert deployment.files() == whole
 
 
-def test_a_damaged_tokenizer_is_refused_and_never_replaced_unasked(tmp_path: Path, good: Deployment) -> None:
+def test_a_damaged_tokenizer_is_refused_and_replaced_only_when_asked(tmp_path: Path, good: Deployment) -> None:
     deployment = good.copy(tmp_path / "data")
-    config = tmp_path / "run.yaml"
-    config.write_text("ops: {tokenizer: {config: {vocab_size: 400}}}")
-    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_tokens", "--config", config)
-    deployment.succeed(*command)
+    settings = {"vocab_size": 500, "limit_alphabet": 50}
+    assert deployment.materialize("tokenizer", **settings).error is None
     whole = deployment.files()
-    tokenizer = deployment.root.directory("tokenizer")
-    _replace(tokenizer.path / "tokenizer.json", flipped((tokenizer.path / "tokenizer.json").read_bytes(), 5000))
-    refused = deployment.run(*command)
-    assert refused.code == 1
-    assert "tokenizer failed: tokenizer: " in refused.output
-    assert "tokenizer.json has sha256" in refused.output
-    assert "retrain" in refused.output
-    config.write_text("ops: {tokenizer: {config: {vocab_size: 400, retrain: true}}}")
-    deployment.succeed(*command)
+    path = deployment.root.directory("tokenizer").path / "tokenizer.json"
+    _replace(path, flipped(path.read_bytes(), 5000))
+    for asset, partition in (("tokenizer", None), ("wikipedia_tokens", f"{DUMP}|000")):
+        error = deployment.materialize(asset, partition).error
+        print(error)
+        assert error is not None
+        assert "tokenizer.json has sha256" in error
+        assert "retrain: true" in error
+    assert deployment.materialize("tokenizer", retrain=True, **settings).error is None
     assert deployment.files() == whole
+    assert deployment.materialize("wikipedia_tokens", f"{DUMP}|000").error is None
 
 
 def test_a_tokenizer_of_another_segmenter_is_refused(tmp_path: Path, good: Deployment) -> None:
     deployment = good.copy(tmp_path / "data")
-    config = tmp_path / "run.yaml"
-    config.write_text("ops: {tokenizer: {config: {vocab_size: 400}}}")
-    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_tokens", "--config", config)
-    deployment.succeed(*command[:-4], "--to", "tokenizer", "--config", config)
+    assert deployment.materialize("tokenizer", vocab_size=500, limit_alphabet=50).error is None
     tokenizer = deployment.root.directory("tokenizer")
     manifest = tokenizer.verified()
     with tokenizer.writing(manifest.recipe) as out:
@@ -386,31 +347,31 @@ def test_a_tokenizer_of_another_segmenter_is_refused(tmp_path: Path, good: Deplo
                 text = json.dumps({**json.loads(text), "segmenter": "jumanpp", "fingerprint": "jumanpp-2"})
             (out.path / name).write_text(text)
         out.counts = manifest.counts
-    result = deployment.run(*command)
-    assert result.code == 1
-    assert "wikipedia_tokens 20260101|000 failed: " in result.output
-    assert "was trained on text segmented by jumanpp" in result.output
+    error = deployment.materialize("wikipedia_tokens", f"{DUMP}|000").error
+    print(error)
+    assert error is not None
+    assert "was trained on text segmented by jumanpp" in error
+    assert "train a new tokenizer with `retrain: true`" in error
     assert not list(deployment.data.glob("wikipedia_tokens/*/*"))
 
 
 def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(tmp_path: Path, small_disk: Path) -> None:
-    # Incompressible text, so that the articles do not fit on the disk.
+    # Incompressible text: the articles do not fit on the disk.
     noise = [
-        Page(f"第{number}の町", number, number, hashlib.shake_256(bytes([number])).hexdigest(300_000))
+        Page(f"第{number}の町", number, number, hashlib.shake_256(bytes([number])).hexdigest(600_000))
         for number in range(1, 6)
     ]
-    deployment = mini_deployment(tmp_path, noise)
-    deployment = replace(deployment, data=small_disk / "data", environment={"DAGSTER_HOME": str(tmp_path / "dagster")})
-    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
-    refused = deployment.run(*command)
-    assert refused.code == 1
-    assert "wikipedia_articles 20260101|000 failed: " in refused.output
-    assert "the disk is full" in refused.output
-    assert "run the same command again" in refused.output
+    deployment = replace(mini_deployment(tmp_path, noise), data=small_disk / "data")
+    assert deployment.materialize("wikipedia_dump", DUMP).error is None
+    error = deployment.materialize("wikipedia_articles", f"{DUMP}|000").error
+    print(error)
+    assert error is not None
+    assert "the disk is full" in error
+    assert "run the same command again" in error
     assert deployment.leftovers() == []
     assert deployment.root.directory("wikipedia_dump", DUMP).verified()
     subprocess.check_call(["mount", "-o", "remount,size=64m", small_disk])
-    deployment.succeed(*command)
+    assert deployment.materialize("wikipedia_articles", f"{DUMP}|000").error is None
     assert deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts["articles"] == 5
 
 
@@ -419,12 +380,63 @@ def test_a_data_root_that_cannot_be_written_is_named(tmp_path: Path, small_disk:
     deployment = replace(
         mini_deployment(tmp_path), data=small_disk / "data", environment={"DAGSTER_HOME": str(tmp_path / "dagster")}
     )
-    result = deployment.run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
-    assert result.code == 1
-    assert "Traceback" not in result.output
-    assert f"Read-only file system: '{small_disk / 'data'}" in result.output
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
+    refused = deployment.run(*command)
+    assert refused.code == 1
+    assert refused.output.startswith(
+        f"Error: JGPT_DATA={deployment.data} cannot be written. Make it writable, or point"
+    )
     subprocess.check_call(["mount", "-o", "remount,rw", small_disk])
-    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+    deployment.succeed(*command)
+
+
+def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment) -> None:
+    before = good.mtimes()
+    refused = good.with_settings(TEXT="seed", SHARDS="2").run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
+    print(refused.output)
+    assert refused.code == 1
+    assert "JGPT_TEXT=seed, but the data in it was made with clean; JGPT_SHARDS=2, but" in refused.output
+    assert "Set the variable back, or point JGPT_DATA at another directory" in refused.output
+    assert "Traceback" not in refused.output
+    assert good.mtimes() == before
+
+
+def test_run_config_that_means_nothing_is_refused_before_anything_runs(tmp_path: Path, good: Deployment) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("ops: {tokenizer: {config: {vocab_size: 70000}}}")
+    before = good.mtimes()
+    refused = good.run("jgpt", "run", "--dump", DUMP, "--to", "tokenizer", "--config", config)
+    assert refused.code == 1
+    assert f"{config}: tokenizer: vocab_size is 70000: Input should be less than or equal to 65535" in refused.output
+    assert good.mtimes() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("ops: {tokenizer: {config: {vocab: 300}}}", "tokenizer: there is no field 'vocab'"),
+        ("ops: {tokeniser: {config: {vocab_size: 3000}}}", "there is no asset 'tokeniser'; the assets are: "),
+        ("ops: {tokenizer: {vocab_size: 3000}}", "tokenizer: expected `config: <field>: <value>`"),
+        ("tokenizer: {vocab_size: 3000}", "expected nothing but `ops: "),
+        ("", "expected nothing but `ops: "),
+        ("- 1", "expected nothing but `ops: "),
+        ("ops: [", "cannot be read as YAML"),
+    ],
+)
+def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(config)
+    with pytest.raises(JgptError) as caught:
+        read_run_config(defs, path)
+    assert str(caught.value).startswith(str(path))
+    assert says in str(caught.value)
+
+
+def test_what_is_no_date_is_no_dump(good: Deployment) -> None:
+    for command in (("run", "--dump", "latest"), ("dumps", "add", "2026-01-01")):
+        refused = good.run("jgpt", *command)
+        assert refused.code == 1
+        assert f"Error: {command[-1]!r} is no dump date" in refused.output
 
 
 def _replace(path: Path, data: bytes) -> None:

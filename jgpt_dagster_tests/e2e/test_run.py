@@ -106,7 +106,7 @@ def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Depl
     deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", write_config(tmp_path / "run.yaml", config))
     assert changed(before, deployment.mtimes()) == {"evaluation", "release"}
     samples = deployment.root.directory("evaluation", DUMP, model="tiny").path / "samples.json"
-    assert list(json.loads(samples.read_text())) == ["早稲田大学で"]
+    assert [sample["prompt"] for sample in json.loads(samples.read_text())] == ["早稲田大学で"]
 
 
 def test_a_later_dump_reuses_the_tokenizer_and_cc100(finished: Deployment, tmp_path: Path, small_run: Path) -> None:

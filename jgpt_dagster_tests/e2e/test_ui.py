@@ -47,8 +47,8 @@ def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(
     with browsing(finished, tmp_path / "ui.log") as page:
         page.goto("/assets/wikipedia_articles")
         expect(page.get_by_text("list<string>")).to_be_visible()
-        expect(metadata(page, "status").get_by_text("made", exact=True)).to_be_visible()
-        keep_picture(page, "articles")
+        expect(metadata(page, "preview").get_by_role("listitem")).to_have_count(4)
+        keep_picture(page, "articles", height=1700)
 
         page.goto("/assets/pretrained_model")
         curve = metadata(page, "loss_curve").get_by_role("img", name="loss")
@@ -57,7 +57,7 @@ def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(
         keep_picture(page, "loss")
 
         page.goto("/assets/evaluation")
-        expect(metadata(page, "scores").get_by_role("cell", name="total")).to_be_visible()
+        expect(metadata(page, "scores").get_by_role("cell", name="total", exact=True)).to_be_visible()
         keep_picture(page, "evaluation")
 
         page.goto("/asset-groups/")
@@ -130,8 +130,9 @@ def metadata(page: "Page", name: str) -> "Locator":
     return page.locator("tr", has=page.get_by_text(name, exact=True)).first
 
 
-def keep_picture(page: "Page", name: str) -> None:
-    """Keep a picture of the page in the folder that JGPT_SCREENSHOTS names, if it names one."""
+def keep_picture(page: "Page", name: str, height: int = 1100) -> None:
+    """Keep a picture of the page, `height` pixels high, in the folder that JGPT_SCREENSHOTS names, if it names one."""
     if folder := os.environ.get("JGPT_SCREENSHOTS"):
+        page.set_viewport_size({"width": 1600, "height": height})
         page.wait_for_load_state("networkidle")
         page.screenshot(path=Path(folder) / f"{name}.png")

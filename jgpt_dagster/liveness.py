@@ -1,0 +1,65 @@
+"""Which `jgpt run` commands are alive, and an end for the runs of those that are not.
+
+A killed command can tell nobody. Dagster goes on to show its runs as started, and keeps for them their slots in pools,
+for which every later run would wait for ever.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+COMMAND_TAG = "jgpt/command"
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@contextmanager
+def alive(root: Path) -> Iterator[str]:
+    """Yield a name for this command, for `COMMAND_TAG` on its runs; a lock below `root` tells that it is alive.
+
+    After an error the lock's file stays: a worker that was killed alone leaves an unfinished run too.
+    """
+    name = uuid.uuid4().hex
+    lock = _lock(root, name)
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with lock:
+        yield name
+    Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def end_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callable[[str], None]) -> None:
+    """Mark the unfinished runs of dead commands over `root` as failed, and free the pools of runs that have ended.
+
+    `report` receives a line for each run of somebody else's that holds a slot: whether it is alive cannot be told.
+    """
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        lock = _lock(root, run.tags.get(COMMAND_TAG, ""))
+        # A command that ended well has no lock any more, and one over another root never had one here.
+        if COMMAND_TAG in run.tags and Path(lock.lock_file).exists():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            instance.report_run_failed(run, "The `jgpt run` that it was part of was killed.")
+            lock.release()
+    events = instance.event_log_storage
+    for pool in events.get_concurrency_keys() if events.supports_global_concurrency_limits else ():
+        for run_id in {slot.run_id for slot in events.get_concurrency_info(pool).claimed_slots}:
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or holder.is_finished:
+                events.free_concurrency_slots_for_run(run_id)
+            else:
+                report(f"run {run_id} has the pool {pool!r}: a step of that pool waits until it ends or is terminated")
+
+
+def _lock(root: Path, name: str) -> FileLock:
+    return FileLock(root / ".locks" / f"command-{name}.lock")

@@ -1,0 +1,181 @@
+"""A check passes on what a stage made, and fails where its promise is broken, however whole the files are.
+
+Each case breaks one promise in a copy of a finished run and writes the manifest to match, so that nothing but the check
+can tell.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment
+
+pytestmark = pytest.mark.slow
+
+Rows = Iterable[tuple[Any, ...]]
+
+
+def rewrite_shard(
+    shard: ParquetArtifact, schema: pa.Schema, change: Callable[[Rows], Rows] = lambda rows: rows, **counts: int
+) -> None:
+    """Write a shard again with changed rows and counts, of the same recipe."""
+    manifest = shard.verified()
+    rejected = None
+    if shard.rejected_path.exists():
+        lines = [json.loads(line) for line in shard.rejected_path.read_text().splitlines()]
+        rejected = lambda: lines  # noqa: E731
+    rows = list(read_rows(shard.path))
+    others = {name: value for name, value in manifest.counts.items() if name != "rows"}
+    shard.write(schema, iter(change(rows)), manifest.recipe, lambda: {**others, **counts}, rejected)
+
+
+def rewrite_directory(
+    directory: DirectoryArtifact, change: Callable[[Path], object] = lambda path: None, **counts: Any
+) -> None:
+    """Write a directory again with changed files and counts, of the same recipe."""
+    manifest = directory.verified()
+    contents = {name: (directory.path / name).read_bytes() for name in manifest.files}
+    with directory.writing(manifest.recipe) as out:
+        for name, content in contents.items():
+            (out.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (out.path / name).write_bytes(content)
+        change(out.path)
+        out.counts = {**manifest.counts, **counts}
+
+
+def swap_first_two(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    first, second, *rest = rows
+    return iter([second, first, *rest])
+
+
+def without_second(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    first, _, *rest = rows
+    return iter([first, *rest])
+
+
+def other_tokens(directory: Path) -> None:
+    tokens = np.fromfile(directory / "tokens.bin", "<u2")
+    tokens[1] += 1
+    (directory / "tokens.bin").write_bytes(tokens.tobytes())
+
+
+def forgetful(directory: Path) -> None:
+    """Make a tokenizer that decodes without joining its tokens."""
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    tokenizer["decoder"] = None
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def one_token_more(directory: Path) -> None:
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    added = {**tokenizer["added_tokens"][0], "id": len(tokenizer["model"]["vocab"]), "content": "<more>"}
+    tokenizer["added_tokens"].append(added)
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+ARTICLES_SHARD = ("wikipedia_articles", f"{DUMP}|000")
+
+CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = {
+    "a page too many": (
+        *ARTICLES_SHARD,
+        "pages_add_up",
+        lambda of: rewrite_shard(of.root.labelled_parquet(" ".join(ARTICLES_SHARD)), ARTICLES, pages=1000),
+    ),
+    "pages but no rows": (
+        *ARTICLES_SHARD,
+        "eligible_pages_have_rows",
+        lambda of: rewrite_shard(
+            of.root.labelled_parquet(" ".join(ARTICLES_SHARD)), ARTICLES, lambda _: [], articles=0
+        ),
+    ),
+    "articles in another order": (
+        "wikipedia_segmented",
+        f"{DUMP}|000",
+        "every_article_segmented",
+        lambda of: rewrite_shard(
+            of.root.parquet("wikipedia_segmented", DUMP, "000"), ARTICLES_SEGMENTED, swap_first_two
+        ),
+    ),
+    "a missing document": (
+        "cc100_documents",
+        "000",
+        "no_document_missing",
+        lambda of: rewrite_shard(of.root.parquet("cc100_documents", shard="000"), DOCUMENTS, without_second),
+    ),
+    "a missing segmented document": (
+        "cc100_segmented",
+        "001",
+        "every_document_segmented",
+        lambda of: rewrite_shard(of.root.parquet("cc100_segmented", shard="001"), DOCUMENTS_SEGMENTED, without_second),
+    ),
+    "a tokenizer that forgets": (
+        "tokenizer",
+        None,
+        "text_survives_encoding",
+        lambda of: rewrite_directory(of.root.directory("tokenizer"), forgetful),
+    ),
+    "other tokens of an article": (
+        "wikipedia_tokens",
+        f"{DUMP}|000",
+        "article_tokens_decode",
+        lambda of: rewrite_directory(of.root.directory("wikipedia_tokens", DUMP, "000"), other_tokens),
+    ),
+    "other tokens of a document": (
+        "cc100_tokens",
+        "000",
+        "document_tokens_decode",
+        lambda of: rewrite_directory(of.root.directory("cc100_tokens", shard="000"), other_tokens),
+    ),
+    "a document too many": (
+        "training_set",
+        DUMP,
+        "documents_add_up",
+        lambda of: rewrite_directory(of.root.directory("training_set", DUMP), train_documents=1000),
+    ),
+    "a loss that rose": (
+        "pretrained_model",
+        DUMP,
+        "loss_fell",
+        lambda of: rewrite_directory(of.root.directory("pretrained_model", DUMP, model="tiny"), last_loss=99.0),
+    ),
+    "nothing scored": (
+        "evaluation",
+        DUMP,
+        "scores_are_finite",
+        lambda of: rewrite_directory(of.root.directory("evaluation", DUMP, model="tiny"), tokens=0),
+    ),
+    "a tokenizer that does not fit the model": (
+        "release",
+        DUMP,
+        "opens_offline",
+        lambda of: rewrite_directory(of.root.directory("release", DUMP, model="tiny"), one_token_more),
+    ),
+}
+
+
+@pytest.mark.parametrize(("asset", "partition", "check", "spoil"), CASES.values(), ids=CASES)
+def test_a_check_passes_and_fails_where_its_promise_is_broken(
+    tmp_path: Path,
+    finished: Deployment,
+    asset: str,
+    partition: str | None,
+    check: str,
+    spoil: Callable[[Deployment], object],
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    config = SMALL_RUN.get(asset, {})
+    assert deployment.materialize(asset, partition, **config).checks[check] is True
+    spoil(deployment)
+    broken = deployment.materialize(asset, partition, **config)
+    assert broken.checks[check] is False
+    assert broken.descriptions[check]
+    # It was the check that saw it: the stage itself found nothing to redo.
+    assert broken.metadata["status"].text.startswith("verified")
