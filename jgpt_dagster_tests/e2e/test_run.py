@@ -143,6 +143,23 @@ def test_an_unknown_asset_is_answered_with_those_that_there_are(tmp_path: Path) 
     assert "wikipedia_segmented" in result.output
 
 
+def test_run_config_that_means_nothing_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml", {"tokenizer": {"vocab_size": 70000}})
+    deployment = mini_deployment(tmp_path)
+    refused = deployment.run("jgpt", "run", "--dump", DUMP, "--config", config)
+    assert refused.code == 1
+    assert f"{config}: tokenizer: vocab_size is 70000: Input should be less than or equal to 65535" in refused.output
+    assert deployment.mtimes() == {}
+
+
+def test_what_is_no_date_is_no_dump(tmp_path: Path) -> None:
+    deployment = mini_deployment(tmp_path)
+    for command in (("run", "--dump", "latest"), ("dumps", "add", "2026-01-01")):
+        refused = deployment.run("jgpt", *command)
+        assert refused.code == 1
+        assert f"Error: {command[-1]!r} is no dump date" in refused.output
+
+
 def test_wikipedia_alone_makes_a_training_set(deployment: Deployment, small_run: Path) -> None:
     alone = deployment.with_settings(CC100_URL="", SHARDS="1")
     alone.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", "training_set")

@@ -1,0 +1,71 @@
+"""What `jgpt run` is going to do, and with which run config, is settled before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.definitions import defs
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.runs import plan, read_run_config
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("ops: {tokenizer: {config: {vocab: 300}}}", "tokenizer: there is no field 'vocab'"),
+        ("ops: {tokenizer: {config: {vocab_size: 70000}}}", "tokenizer: vocab_size is 70000: Input should be less"),
+        ("ops: {tokeniser: {config: {vocab_size: 3000}}}", "there is no asset 'tokeniser'; the assets are: "),
+        ("ops: {tokenizer: {vocab_size: 3000}}", "tokenizer: expected `config: <field>: <value>`"),
+        ("tokenizer: {vocab_size: 3000}", "expected nothing but `ops: "),
+        ("", "expected nothing but `ops: "),
+        ("- 1", "expected nothing but `ops: "),
+        ("ops: [", "cannot be read as YAML"),
+    ],
+)
+def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(config)
+    with pytest.raises(JgptError) as caught:
+        read_run_config(defs, path)
+    assert str(caught.value).startswith(str(path))
+    assert says in str(caught.value)
+
+
+def test_run_config_that_fits_is_handed_on(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("ops: {tokenizer: {config: {vocab_size: 3000}}, release: {config: {}}}")
+    expected = {"ops": {"tokenizer": {"config": {"vocab_size": 3000}}, "release": {"config": {}}}}
+    assert read_run_config(defs, path) == expected
+
+
+def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> None:
+    stages = plan(defs, "20260101", "release")
+    order = [stage.asset for stage in stages]
+    assert len(order) == 13
+    for before, after in [
+        ("wikipedia_segmented", "tokenizer"),
+        ("cc100_segmented", "tokenizer"),
+        ("tokenizer", "wikipedia_tokens"),
+        ("cc100_tokens", "training_set"),
+        ("training_set", "pretrained_model"),
+        ("evaluation", "release"),
+    ]:
+        assert order.index(before) < order.index(after)
+
+
+def test_a_shard_is_a_run_and_one_pass_is_one_run() -> None:
+    runs = {stage.asset: stage.runs for stage in plan(defs, "20260101", "release")}
+    assert runs["wikipedia_articles"][:2] == (("20260101|000",), ("20260101|001",))
+    assert len(runs["cc100_documents"]) == 1
+    assert runs["cc100_documents"][0][:2] == ("000", "001")
+    assert runs["tokenizer"] == ((),)
+    assert runs["release"] == (("20260101",),)
+
+
+def test_a_plan_ends_at_the_asset_that_is_asked_for() -> None:
+    assert [stage.asset for stage in plan(defs, "20260101", "wikipedia_articles")] == [
+        "wikipedia_dump",
+        "wikipedia_articles",
+    ]
+    with pytest.raises(JgptError, match="There is no asset 'words'"):
+        plan(defs, "20260101", "words")
