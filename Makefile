@@ -7,10 +7,9 @@ INSTALLED := $(VENV)/.installed
 # The demo's settings; `make ui` opens the same instance.
 DEMO ?= $(CURDIR)/demo
 DEMO_DUMP ?= 20260101
-export JGPT_DATA ?= $(DEMO)/data
-export DAGSTER_HOME ?= $(JGPT_DATA)/.dagster
-DEMO_ENV := JGPT_WIKI=samplewiki JGPT_DUMPS_URL=file://$(DEMO)/mirror \
-	JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz JGPT_SHARDS=2 JGPT_MODEL=tiny
+DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=samplewiki \
+	JGPT_DUMPS_URL=file://$(DEMO)/mirror JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz \
+	JGPT_SHARDS=2 JGPT_MODEL=tiny JGPT_REFRESH=off
 
 .PHONY: install demo ui test lint clean-demo
 

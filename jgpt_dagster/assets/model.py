@@ -324,7 +324,7 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
             data=data,
-            settings=dict(model_manifest.recipe.settings),
+            settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             figures={
                 "held-out documents": f"{total['documents']:,}",
                 "perplexity per token": f"{total['perplexity']:.2f}",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 _POINTS = 50
 _HEIGHT = 100
-_FONT = "font-size='11' font-family='sans-serif'"
+# Grey can be read on the light and on the dark theme of the UI.
+_FONT = "font-size='11' font-family='sans-serif' fill='#888'"
 
 
 def loss_curve_svg(points: Sequence[tuple[int, float]], width: int = 300) -> str:
