@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.home import ensure_dagster_home
@@ -61,7 +62,8 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
         root=settings.data,
     ):
         now = time.monotonic()
-        click.echo(
+        # Through tqdm, which takes its bars away while something is written.
+        tqdm.write(
             f"{stage.asset:<20} {len(stage.runs):>3} {'run ' if len(stage.runs) == 1 else 'runs'} {now - before:8.1f} s"
         )
         before = now

@@ -284,7 +284,9 @@ def _draw(events: "Queue[ProgressEvent | None]") -> None:
             continue
         bar = bars.get(event.label)
         if bar is None:
-            bar = bars[event.label] = tqdm(desc=event.label, unit=event.unit, unit_scale=True, leave=False)
+            bar = bars[event.label] = tqdm(
+                desc=event.label, unit=event.unit, unit_scale=True, leave=False, disable=None
+            )
         bar.total = event.total
         bar.n = event.done
         bar.refresh()
