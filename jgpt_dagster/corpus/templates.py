@@ -126,7 +126,8 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
     _shows("1"): (
         "ipa ipa2 ipalink ipa音 unicode jis2004フォント jis90フォント jis2000フォント 補助漢字フォント 拡張漢字 "
         "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large sup sub center u 下線 取消線 "
-        "strike 強調 要出典範囲 要検証範囲 信頼性要検証範囲 独自研究範囲 要追加記述範囲 疑問点範囲 いつ範囲 誰範囲 旧字体 ilq 行内引用 abbr tooltip "
+        "strike 強調 要出典範囲 要検証範囲 信頼性要検証範囲 独自研究範囲 要追加記述範囲 疑問点範囲 "
+        "いつ範囲 誰範囲 旧字体 ilq 行内引用 abbr tooltip "
         "key kbd keyboard mono code tt samp var math mvar visible_anchor vanchor flag flagcountry flagu 国旗 "
         "linktext au 下げ核 " + " ".join(_LANGUAGES)
     ),
