@@ -60,11 +60,14 @@ _PLACES = {"training_set", "data_root", "output", "initial_model"}
 
 
 class PretrainingConfig(StageConfig):
-    """Run config of the training run; what is left out comes from the model preset. At most one length may be given."""
+    """Run config of the training run; what is left out comes from the model preset.
+
+    At most one length may be given; that of a preset is one epoch, and 300 steps for `tiny`.
+    """
 
     steps: int | None = Field(default=None, ge=1, description="Length of the run in optimizer steps.")
     tokens: int | None = Field(default=None, ge=1, description="Length of the run in tokens.")
-    epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set; default 1.")
+    epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set.")
     context: int | None = Field(default=None, ge=8, description="Tokens the model looks back at most.")
     seed: int = Field(default=0, ge=0, description="Decides the first weights and the order of samples.")
     global_batch: int | None = Field(default=None, ge=1, description="Sequences a step, over all processes.")

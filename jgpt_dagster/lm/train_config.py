@@ -18,7 +18,7 @@ class TrainConfigError(JgptError):
 
 
 class TrainConfig(BaseModel):
-    """One training run, as JSON. Exactly one of `steps`, `tokens` and `epochs` says how long it is (default: 1 epoch).
+    """One training run, as JSON. At most one of `steps`, `tokens` and `epochs` says how long it is.
 
     Batches are counted in sequences of `context` tokens: `global_batch` a step over all processes, `micro_batch` in
     memory at a time. What is left out comes from the model's preset.
@@ -64,7 +64,7 @@ class TrainConfig(BaseModel):
         shape = PRESETS[values["model"]]
         given = {name: value for name, value in values.items() if value is not None}
         if not {"steps", "tokens", "epochs"} & given.keys():
-            given["epochs"] = 1.0
+            given |= {"epochs": 1.0} if shape.steps is None else {"steps": shape.steps}
         return {
             "context": shape.context,
             "learning_rate": shape.learning_rate,
