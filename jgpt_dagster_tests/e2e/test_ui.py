@@ -87,13 +87,28 @@ def backfill_articles(page: "Page") -> None:
     from playwright.sync_api import expect
 
     dialog = open_launch_dialog(page, "wikipedia_articles")
-    for all_of_dimension in dialog.get_by_role("button", name="All", exact=True).all():
-        all_of_dimension.click()
-    expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible()
+    choose_all_partitions(dialog)
     dialog.get_by_role("button", name=re.compile("^Launch ")).click()
     page.get_by_role("link", name="View", exact=True).click()
     expect(page.get_by_text("100% completed")).to_be_visible(timeout=RUN_MILLISECONDS)
     expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible()
+
+
+def choose_all_partitions(dialog: "Locator") -> None:
+    """Choose every key of both dimensions; a click before the dialog has loaded its keys chooses none."""
+    from playwright.sync_api import expect
+
+    every_key = dialog.get_by_role("button", name="All", exact=True)
+    expect(every_key).to_have_count(2)
+    for last_try in (False, False, False, True):
+        every_key.first.click()
+        every_key.last.click()
+        try:
+            expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible(timeout=10_000)
+            return
+        except AssertionError:
+            if last_try:
+                raise
 
 
 def see_articles_of(page: "Page", shard: str, deployment: Deployment) -> None:
