@@ -40,7 +40,8 @@ def main() -> None:
     "--config",
     "config_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Run config in Dagster's YAML form (ops: <asset>: config: ...).",
+    envvar="JGPT_RUN_CONFIG",
+    help="Run config in Dagster's YAML form (ops: <asset>: config: ...); default JGPT_RUN_CONFIG.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
 def run(dump: str, until: str, config_path: Path | None, workers: int | None) -> None:
@@ -105,6 +106,47 @@ def dumps_list() -> None:
         click.echo(f"{date}  {'  '.join(states)}")
 
 
+@dumps.command("remove")
+@click.argument("dates", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Even where a model or a release was made of the dump; that goes too.")
+def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
+    """Remove all data of dumps, and their partitions. One that is in use, or has a model, is not removed."""
+    settings = _settings()
+    from jgpt_dagster.partitions import require_dump_key
+    from jgpt_dagster.retention import models_of
+
+    root = DataRoot(settings.data)
+    for date in dates:
+        require_dump_key(date)
+        if date not in _all_dumps(root):
+            raise JgptError(f"There is no dump of {date}. The dumps are: {' '.join(_all_dumps(root)) or 'none'}.")
+        if not force and (models := models_of(root, date)):
+            raise JgptError(
+                f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
+                f"  jgpt dumps remove --force {date}"
+            )
+    for date in dates:
+        click.echo(f"{date}  removed, {_remove_dump(settings, date) / 1e9:.1f} GB")
+
+
+@dumps.command("prune")
+@click.option("--keep", required=True, type=click.IntRange(min=1), help="How many of the newest dumps stay.")
+def dumps_prune(keep: int) -> None:
+    """Remove all dumps but the last few, those of which a model or a release was made, and those in use."""
+    settings = _settings()
+    from jgpt_dagster.retention import DumpInUseError, keep_reasons
+
+    root = DataRoot(settings.data)
+    dates = _all_dumps(root)
+    kept = keep_reasons(root, dates, keep)
+    for date in dates:
+        try:
+            outcome = f"kept: {kept[date]}" if date in kept else f"removed, {_remove_dump(settings, date) / 1e9:.1f} GB"
+        except DumpInUseError as error:
+            outcome = f"kept: {error}"
+        click.echo(f"{date}  {outcome}")
+
+
 @main.command()
 @click.argument("prompt")
 @click.option("--dump", help="Dump whose release is used; default the newest.")
@@ -141,6 +183,34 @@ def _settings() -> Settings:
     if announced:
         click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
     return settings
+
+
+def _all_dumps(root: DataRoot) -> list[str]:
+    """Return the dumps that have a partition or anything on disk, oldest first."""
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.partitions import known_dumps
+    from jgpt_dagster.retention import dumps_on_disk
+
+    return sorted({*known_dumps(DagsterInstance.get()), *dumps_on_disk(root)})
+
+
+def _remove_dump(settings: Settings, date: str) -> int:
+    """Remove the partition and all data of a dump; return the bytes. Raises DumpInUseError, naming who has it."""
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.automation import unfinished_runs
+    from jgpt_dagster.liveness import end_abandoned_runs
+    from jgpt_dagster.retention import DumpInUseError, delete_data, sole_use
+    from jgpt_dagster.storage.layout import shard_names
+
+    root, scratch, instance = DataRoot(settings.data), settings.scratch_directory, DagsterInstance.get()
+    end_abandoned_runs(instance, root.path, lambda _: None)
+    if runs := unfinished_runs(instance, date):
+        raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
+    with sole_use(root, scratch, shard_names(settings.shards), date):
+        instance.delete_dynamic_partition("dump", date)
+        return delete_data(root, scratch, date)
 
 
 def _require_writable(data: Path) -> None:

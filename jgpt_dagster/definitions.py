@@ -1,4 +1,4 @@
-"""The one Definitions object: assets, checks and what they are handed."""
+"""The one Definitions object: assets, checks, sensors and what they are handed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import dagster as dg
 
 from jgpt_dagster import checks
 from jgpt_dagster.assets import cc100, model, segmented, tokenizer, training_set, wikipedia
+from jgpt_dagster.automation import build_sensors
 from jgpt_dagster.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
 from jgpt_dagster.settings import Settings, load_settings
 
@@ -34,6 +35,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks,
+        sensors=build_sensors(settings),
         # A stage is one step that runs in the run's own process; parallel work is parallel runs.
         executor=dg.in_process_executor,
         resources={

@@ -34,15 +34,18 @@ class Settings(BaseSettings):
     text: TextProfile = "clean"
     model: ModelName = "xl"
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    refresh: Literal["on", "off"] = "on"
+    poll_hours: float = Field(default=6, gt=0, le=8_760)
+    run_config: Path | None = None
 
-    @field_validator("data", "scratch", "dumps_url", mode="before")
+    @field_validator("data", "scratch", "dumps_url", "run_config", mode="before")
     @classmethod
     def _not_empty(cls, value: object) -> object:
         if value == "":
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("data", "scratch")
+    @field_validator("data", "scratch", "run_config")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()

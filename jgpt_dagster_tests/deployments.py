@@ -201,6 +201,7 @@ def sample_deployment(data: Path, mirror: Path) -> Deployment:
             "SHARDS": "2",
             "MODEL": "tiny",
             "WORKERS": "2",
+            "REFRESH": "off",
         },
     )
 
@@ -234,5 +235,6 @@ def mini_deployment(folder: Path, pages: list[Page] | None = None) -> Deployment
         "SHARDS": "1",
         "MODEL": "tiny",
         "WORKERS": "1",
+        "REFRESH": "off",
     }
     return Deployment(folder / "data", settings)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, table
 from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.generate import continue_text
 from jgpt_dagster.lm.charts import loss_curve_svg
 from jgpt_dagster.lm.export import CARD, ModelCardFacts, model_card, write_release
@@ -36,6 +37,7 @@ RELEASE_CODE_VERSION = "1"
 MODEL = "model"
 EVALUATION = "evaluation.json"
 SAMPLES = "samples.json"
+RECIPE = "recipe.json"
 
 # Tags that only their own executor reads, so that they are safe everywhere; the pool keeps a second GPU run waiting.
 GPU_TAGS = {
@@ -70,6 +72,12 @@ class PretrainingConfig(StageConfig):
     epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set.")
     context: int | None = Field(default=None, ge=8, description="Tokens the model looks back at most.")
     seed: int = Field(default=0, ge=0, description="Decides the first weights and the order of samples.")
+    warm_start: bool = Field(
+        default=False,
+        description="Go on from the model of the newest earlier dump, where there is one, instead of from scratch. The "
+        "optimizer begins anew, so the learning rate warms up to its peak again and then falls; a peak of a third or "
+        "less of the first run's moves the weights less.",
+    )
     global_batch: int | None = Field(default=None, ge=1, description="Sequences a step, over all processes.")
     micro_batch: int | None = Field(default=None, ge=1, description="Sequences a process holds in memory at a time.")
     learning_rate: float | None = Field(default=None, gt=0, description="The peak.")
@@ -109,19 +117,33 @@ def pretrained_model(
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         _require_token_files(store, data)
-        given = config.model_dump(exclude={"force"}, exclude_none=True)
+        given = config.model_dump(exclude={"force", "warm_start"}, exclude_none=True)
+        recorded = {} if config.force else _recorded_inputs(target, run)
+        initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
         train_config = TrainConfig.model_validate(
-            {**given, "training_set": data.path, "data_root": store.root.path, "output": run, "model": store.model}
+            {
+                **given,
+                "training_set": data.path,
+                "data_root": store.root.path,
+                "output": run,
+                "model": store.model,
+                "initial_model": initial and initial.artifact.path / MODEL,
+            }
         )
         recipe = Recipe(
             stage="pretrained_model",
             code_version=MODEL_CODE_VERSION,
             settings=json.loads(train_config.model_dump_json(exclude=_HARDWARE_SETTINGS | _PLACES)),
-            inputs={data.label: data_manifest.data_sha256},
+            inputs={
+                data.label: data_manifest.data_sha256,
+                **({initial.artifact.label: initial.sha256} if initial else {}),
+            },
             libraries=library_versions("torch", "deepspeed", "transformers"),
         )
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            if initial:
+                initial.require_unchanged()
             _prepare_run(run, recipe, config.force)
             _train(context, launcher, train_config)
             with target.writing(recipe) as out:
@@ -239,12 +261,21 @@ def release(context: dg.AssetExecutionContext, config: StageConfig, store: Corpu
         )
 
 
+def _recorded_inputs(target: DirectoryArtifact, run: Path) -> Mapping[str, str]:
+    """Return the inputs of a model that is finished or, where it is not, of its run as far as that has come."""
+    manifest, record = target.manifest(), run / RECIPE
+    if manifest is not None:
+        return manifest.recipe.inputs
+    begun: Mapping[str, str] = json.loads(record.read_text())["inputs"] if record.exists() else {}
+    return begun
+
+
 def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
     """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
 
     An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
     """
-    record = run / "recipe.json"
+    record = run / RECIPE
     wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
     present = json.loads(record.read_text()) if record.exists() else None
     if force or (present not in (None, wanted) and (run / RESULT).exists()):
