@@ -11,6 +11,7 @@ from typing import TypeVar
 import dagster as dg
 import numpy as np
 
+from jgpt_dagster.assets.stage import MAKING_RATE
 from jgpt_dagster.corpus.reuse import EarlierRows, KeyedRows
 from jgpt_dagster.lm.tokens import TokenFile
 from jgpt_dagster.resources import CorpusStore
@@ -128,7 +129,8 @@ def _part(
             return iter(())
         return rows()
 
-    return KeyedRows(pages["first_page_id"], pages["last_page_id"], verified_rows)
+    rate = chain[-1].run_record().get(MAKING_RATE)
+    return KeyedRows(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
 
 
 def _made_alike(made: Recipe, recipe: Recipe) -> bool:

@@ -107,9 +107,9 @@ def _segment(
         )
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            counts, tally, fallbacks = SegmentCounts(), ReuseTally(), segmenter.fallbacks
-            bar = progress(context, target, "documents", documents.counts["rows"])
             earlier = earlier_rows(recipe)
+            counts, tally, fallbacks = SegmentCounts(), ReuseTally(earlier.rate), segmenter.fallbacks
+            bar = progress(context, target, "documents", documents.counts["rows"])
 
             def segmented(chunk: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
                 """Segment what no earlier dump has, and put the rows together in their order."""

@@ -21,6 +21,9 @@ from jgpt_dagster.storage.writing import write_json
 
 ArtifactT = TypeVar("ArtifactT", bound=Artifact)
 
+# In run.json: seconds a unit of size, in the sense of ReuseTally.
+MAKING_RATE = "making_seconds_per_unit"
+
 # Markdown up to this many characters is shown inline on the asset's page; longer text hides behind a link.
 _INLINE_MARKDOWN = 950
 
@@ -81,9 +84,10 @@ def finished(
 
 def reuse_facts(tally: ReuseTally) -> dict[str, Any]:
     """Return what a run that could reuse an earlier dump's rows did: rows reused and made, and the time that saved."""
-    saved = tally.saved_seconds
     facts: dict[str, Any] = {"reused_rows": tally.reused, "made_rows": tally.made}
-    return facts if saved is None else {**facts, "saved_seconds": round(saved, 3)}
+    if tally.rate is not None and tally.saved_seconds is not None:
+        facts |= {"saved_seconds": round(tally.saved_seconds, 3), MAKING_RATE: tally.rate}
+    return facts
 
 
 def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, m
     return {
         "status": status,
         **flat_counts(manifest.counts),
-        **{name: value for name, value in run.items() if isinstance(value, int | float)},
+        **{name: value for name, value in run.items() if isinstance(value, int | float) and name != MAKING_RATE},
         # Below the data root: the UI does not break a path, and a whole one pushes the table's edge out of the page.
         "path": dg.MetadataValue.path(str(artifact.path.relative_to(store.root.path))),
     }

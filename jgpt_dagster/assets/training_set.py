@@ -20,7 +20,7 @@ from jgpt_dagster.assets.stage import (
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer
-from jgpt_dagster.lm.tokens import TOKENS, TokenFile, write_tokens
+from jgpt_dagster.lm.tokens import TOKENS, KeyedDocuments, TokenFile, write_tokens
 from jgpt_dagster.lm.training_set import TokenShard, TrainingSet, build_training_set
 from jgpt_dagster.partitions import (
     dump_and_shard,
@@ -171,25 +171,40 @@ def _tokens(
         )
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            earlier, tally = earlier_rows(recipe), ReuseTally()
+            earlier = earlier_rows(recipe)
+            tally = ReuseTally(earlier.rate)
 
-            def known(page_id: int, lines: SegmentedDocument) -> np.ndarray | None:
-                found = earlier.get(page_id)
-                if found is None or found[0] != lines:
-                    tally.made += 1
-                    return None
-                tally.reuse(len(found[1]))
-                return found[1]
+            def encode(batch: KeyedDocuments) -> list[np.ndarray]:
+                """Encode what no earlier dump has, and put the ids together in their order."""
+                known = [_known(earlier, key, lines, tally) for key, lines in batch]
+                unknown = [lines for (_, lines), found in zip(batch, known, strict=True) if found is None]
+                made = iter(
+                    tally.timed(lambda: tokenizer.encode_documents(unknown), len(unknown), sum(map(_size, unknown)))
+                )
+                return [next(made) if found is None else found for found in known]
 
             bar = progress(context, target, "documents", segmented.counts["rows"])
             documents = bar.track(read_rows(source.path, [key, "lines"]))
             with target.writing(recipe) as out:
-                out.counts = write_tokens(documents, tokenizer, out.path, known=known)
+                out.counts = write_tokens(documents, tokenizer, out.path, encode=encode)
             return reuse_facts(tally)
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda m: _describe(target, m, tokenizer)
         )
+
+
+def _known(earlier: EarlierTokens, key: int, lines: SegmentedDocument, tally: ReuseTally) -> np.ndarray | None:
+    """Return the ids that an earlier dump has of the same lines of the same page."""
+    found = earlier.get(key)
+    if found is None or found[0] != lines:
+        return None
+    tally.reuse(_size(lines))
+    return found[1]
+
+
+def _size(document: SegmentedDocument) -> int:
+    return sum(len(sentence) for line in document for sentence in line)
 
 
 def _describe(target: DirectoryArtifact, manifest: Manifest, tokenizer: TextTokenizer) -> Mapping[str, Any]:

@@ -146,8 +146,9 @@ def wikipedia_articles(
         )
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            counts, rejected, tally, totals = PageCounts(), list[dict[str, Any]](), ReuseTally(), ArticleTotals()
+            counts, rejected, totals = PageCounts(), list[dict[str, Any]](), ArticleTotals()
             earlier = EarlierRows([]) if config.force else earlier_articles(context, store, dump, recipe)
+            tally = ReuseTally(earlier.rate)
             clean = _reusing(article_cleaner(store.profile, site), earlier, tally)
             rows = (
                 read_articles(

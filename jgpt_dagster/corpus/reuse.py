@@ -14,11 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KeyedRows(Generic[T]):
-    """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending."""
+    """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending.
+
+    `rate` is what making it cost, as in ReuseTally, where that is known.
+    """
 
     first: int
     last: int
     open: Callable[[], Iterator[tuple[int, T]]]
+    rate: float | None = None
 
 
 class EarlierRows(Generic[T]):
@@ -26,6 +30,8 @@ class EarlierRows(Generic[T]):
 
     def __init__(self, parts: Iterable[KeyedRows[T]]) -> None:
         self._parts = sorted(parts, key=lambda part: part.first, reverse=True)
+        rates = [part.rate for part in self._parts if part.rate is not None]
+        self.rate = sum(rates) / len(rates) if rates else None
         self._rows: Iterator[tuple[int, T]] = iter(())
         self._head: tuple[int, T] | None = None
 
@@ -51,9 +57,11 @@ class EarlierRows(Generic[T]):
 class ReuseTally:
     """How much was reused and how much was made, and how long the making took (seconds of this process).
 
-    `size` is in whatever unit the work is proportional to, such as characters.
+    `size` is in whatever unit the work is proportional to, such as characters; `earlier_rate` (seconds a unit) is what
+    making cost in the earlier dump, for a run that makes nothing itself.
     """
 
+    earlier_rate: float | None = None
     reused: int = 0
     made: int = 0
     reused_size: int = 0
@@ -76,6 +84,11 @@ class ReuseTally:
             self.made_size += size
 
     @property
+    def rate(self) -> float | None:
+        """Seconds that making a unit of size takes: as measured in this run, else in the earlier dump's."""
+        return self.making_seconds / self.made_size if self.made_size else self.earlier_rate
+
+    @property
     def saved_seconds(self) -> float | None:
-        """What the reused rows would have cost at the rate of the made ones; None where none was made."""
-        return self.reused_size * self.making_seconds / self.made_size if self.made_size else None
+        """What making the reused rows would have cost; None where nothing was made in this run nor the earlier one."""
+        return None if self.rate is None else self.reused_size * self.rate

@@ -13,6 +13,7 @@ from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer, document
 TOKENS = "tokens.bin"
 DOCUMENTS = "documents.parquet"
 TOKEN_TYPE = np.dtype("<u2")
+KeyedDocuments = list[tuple[int, SegmentedDocument]]
 SCHEMA = pa.schema([(name, pa.int64()) for name in ("key", "offset", "length", "characters", "bytes")])
 
 # What is encoded at once: enough to keep all cores busy, and at most some 200 MB of the library's encodings.
@@ -29,19 +30,20 @@ def write_tokens(
     tokenizer: TextTokenizer,
     directory: Path,
     batch_documents: int = _BATCH_DOCUMENTS,
-    known: Callable[[int, SegmentedDocument], np.ndarray | None] = lambda key, document: None,
+    encode: Callable[[KeyedDocuments], list[np.ndarray]] | None = None,
 ) -> dict[str, int | float]:
     """Encode documents, given with their keys, to `tokens.bin` and `documents.parquet`; return what was counted.
 
     `tokens.bin` is little-endian uint16. A row of the table is a document: its key, offset and length in tokens (with
     `</s>`), and the characters and UTF-8 bytes of the text that the tokens stand for, without `</s>`: see
-    `tokenizer.document_text`. `batch_documents` changes speed and memory, never the files. `known` may return the ids
-    of a document that this tokenizer has encoded before.
+    `tokenizer.document_text`. `batch_documents` changes speed and memory, never the files. `encode` may take the ids
+    of documents that this tokenizer has encoded before from elsewhere.
     """
+    encode = encode or (lambda batch: tokenizer.encode_documents([document for _, document in batch]))
     tokens = unknown = characters = size = rows = 0
     with open(directory / TOKENS, "wb") as stream, ColumnWriter(directory / DOCUMENTS, SCHEMA) as table:
         for batch in _batches(documents, batch_documents):
-            encoded = _encode(batch, tokenizer, known)
+            encoded = encode(batch)
             texts = [document_text(document, tokenizer.profile) for _, document in batch]
             lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
             columns = {
@@ -67,18 +69,6 @@ def write_tokens(
         "bytes": size,
         "tokens_per_character": round(tokens / characters, 4) if characters else 0.0,
     }
-
-
-def _encode(
-    batch: list[tuple[int, SegmentedDocument]],
-    tokenizer: TextTokenizer,
-    known: Callable[[int, SegmentedDocument], np.ndarray | None],
-) -> list[np.ndarray]:
-    found = [known(key, document) for key, document in batch]
-    fresh = iter(
-        tokenizer.encode_documents([document for (_, document), ids in zip(batch, found, strict=True) if ids is None])
-    )
-    return [next(fresh) if ids is None else ids for ids in found]
 
 
 class TokenFile:
@@ -111,10 +101,8 @@ def map_tokens(path: Path, tokens: int) -> np.ndarray:
     return np.memmap(path, dtype=TOKEN_TYPE, mode="r") if tokens else np.empty(0, TOKEN_TYPE)
 
 
-def _batches(
-    documents: Iterable[tuple[int, SegmentedDocument]], most: int
-) -> Iterator[list[tuple[int, SegmentedDocument]]]:
-    batch: list[tuple[int, SegmentedDocument]] = []
+def _batches(documents: Iterable[tuple[int, SegmentedDocument]], most: int) -> Iterator[KeyedDocuments]:
+    batch: KeyedDocuments = []
     characters = 0
     for key, document in documents:
         batch.append((key, document))
