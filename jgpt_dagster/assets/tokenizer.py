@@ -1,5 +1,6 @@
 """`tokenizer`: trained once from the segmented corpora, then frozen."""
 
+import resource
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, preview, progress
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
-from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, in_sample, train_tokenizer
 from jgpt_dagster.partitions import known_dumps, require_dump_key
 from jgpt_dagster.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
@@ -28,6 +29,13 @@ class TokenizerConfig(dg.Config):
     vocab_size: int = Field(default=32_000, ge=300, le=65_535, description="Tokens at most, special ones included.")
     min_frequency: int = Field(default=1, ge=1, description="How often a pair must occur to be merged.")
     limit_alphabet: int = Field(default=5_000, ge=1, description="Characters at most that get a token of their own.")
+    sample_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the documents to train on, chosen by a hash of corpus and id. Training keeps every "
+        "different word in memory: a smaller share bounds that, at the cost of rare tokens.",
+    )
     retrain: bool = Field(
         default=False, description="Replace the present tokenizer. Every token file and model made with it turns stale."
     )
@@ -53,11 +61,11 @@ def tokenizer(
         frozen = target.manifest() is not None and not config.retrain
         recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
 
-        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+        def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
             bar = progress(context, target, "characters")
             shards = [store.root.labelled_parquet(label) for label in recipe.inputs]
             trained = train_tokenizer(
-                lambda: _documents(shards),
+                lambda: _documents(shards, config.sample_share),
                 store.profile,
                 TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
                 bar.say,
@@ -67,6 +75,8 @@ def tokenizer(
                     trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"]
                 )
                 out.counts = trained.counts
+            # Linux counts in KiB. All of this process: where it trained other tokenizers before, those too.
+            return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
 
         return materialize(
             context, store, target, recipe, make, force=config.retrain, describe=lambda _: _describe(target)
@@ -116,6 +126,7 @@ def _recipe(
             "vocab_size": config.vocab_size,
             "min_frequency": config.min_frequency,
             "limit_alphabet": config.limit_alphabet,
+            "sample_share": config.sample_share,
         },
         inputs={label: manifest.data_sha256 for label, manifest in manifests.items()},
         libraries={**library_versions("tokenizers"), "segmenter": fingerprints.pop()},
@@ -133,10 +144,12 @@ def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> 
     )
 
 
-def _documents(shards: list[ParquetArtifact]) -> Iterator[SegmentedDocument]:
+def _documents(shards: list[ParquetArtifact], share: float) -> Iterator[SegmentedDocument]:
+    """Yield the lines of the sampled documents; the first column of a corpus is a document's id."""
     for shard in shards:
-        for (lines,) in read_rows(shard.path, ["lines"]):
-            yield lines
+        for key, *_, lines in read_rows(shard.path):
+            if in_sample(shard.asset, key, share):
+                yield lines
 
 
 def _describe(target: DirectoryArtifact) -> dict[str, Any]:

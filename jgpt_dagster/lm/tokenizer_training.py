@@ -8,6 +8,7 @@ characters, so the alphabet is chosen here; its merges it ties by token id.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
 
@@ -51,6 +52,16 @@ class TrainedTokenizer(NamedTuple):
     counts: dict[str, int | float]
 
 
+def in_sample(corpus: str, key: int, share: float) -> bool:
+    """Whether a document is in the sample of `share` (0 to 1) of all documents that a tokenizer is trained on.
+
+    Decided by a hash of the corpus and the document's id, so that neither shards nor order have part in it; a smaller
+    sample is part of every larger one.
+    """
+    digest = blake2b(f"tokenizer {corpus} {key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
 def train_tokenizer(
     documents: Callable[[], Iterable[SegmentedDocument]],
     profile: Profile,
@@ -59,8 +70,8 @@ def train_tokenizer(
 ) -> TrainedTokenizer:
     """Learn a tokenizer; `documents` is called twice and gives the same stream each time.
 
-    The text is streamed, but every different word is kept in memory with its count until the end. A small corpus gives
-    a vocabulary smaller than asked. `progress` is told from time to time how far it is.
+    The text is streamed, but every different word is kept in memory with its count until the end: `in_sample` is the
+    way to bound that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how far it is.
 
     Raises TokenizerError for settings that do not fit together and for documents without any character.
     """

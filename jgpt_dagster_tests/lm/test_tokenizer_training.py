@@ -12,7 +12,12 @@ from tokenizers.trainers import BpeTrainer
 
 from jgpt_dagster.lm import tokenizer_training
 from jgpt_dagster.lm.tokenizer import SegmentedDocument, TokenizerError
-from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, TrainedTokenizer, train_tokenizer
+from jgpt_dagster.lm.tokenizer_training import (
+    TokenizerSettings,
+    TrainedTokenizer,
+    in_sample,
+    train_tokenizer,
+)
 from jgpt_dagster_tests.lm.samples import WORDS, segmented_documents
 
 SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
@@ -119,6 +124,17 @@ def test_counts_say_how_much_of_the_text_the_alphabet_covers():
     assert counts["characters_distinct"] == 3
     assert counts["alphabet"] == 2
     assert counts["alphabet_coverage"] == 0.99
+
+
+def test_a_sample_has_the_asked_share_of_each_corpus_and_is_part_of_every_larger_one():
+    def sample(corpus, share):
+        return {key for key in range(4000) if in_sample(corpus, key, share)}
+
+    assert sample("wikipedia_segmented", 1.0) == set(range(4000))
+    for corpus in ("wikipedia_segmented", "cc100_segmented"):
+        assert len(sample(corpus, 0.25)) == pytest.approx(1000, abs=110)  # four standard deviations
+        assert sample(corpus, 0.1) < sample(corpus, 0.25) < sample(corpus, 0.9)
+    assert sample("wikipedia_segmented", 0.25) != sample("cc100_segmented", 0.25)
 
 
 def test_progress_tells_how_many_documents_were_read():
