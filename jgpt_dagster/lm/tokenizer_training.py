@@ -71,7 +71,8 @@ def train_tokenizer(
     """Learn a tokenizer; `documents` is called twice and gives the same stream each time.
 
     The text is streamed, but every different word is kept in memory with its count until the end: `in_sample` is the
-    way to bound that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how far it is.
+    way to bound that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how
+    far it is.
 
     Raises TokenizerError for settings that do not fit together and for documents without any character.
     """
