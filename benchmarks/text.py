@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
+
 from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.cc100 import read_documents
 from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
@@ -34,7 +36,6 @@ from jgpt_dagster.sample.dump import Page, write_dump
 from jgpt_dagster.sample.pack import DATES, read_pages, write_mirror
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
-from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
 WIKI, DATE = "benchmarkwiki", "20260101"
 _RECIPE = Recipe(stage="benchmark", code_version="1")
@@ -248,7 +249,8 @@ def compare_processes(inputs: Inputs, work: Path, rounds: int) -> None:
                 place = Path(folder) / str(number)
                 place.mkdir()
                 running.append(subprocess.Popen(command, cwd=place))
-            if any([process.wait() for process in running]):
+            codes = [process.wait() for process in running]  # all of them, or the folder goes too early
+            if any(codes):
                 sys.exit("a process failed")
             return time.monotonic() - started
 
@@ -260,7 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the text stages beside the published recipe.")
     parser.add_argument("--megabytes", type=float, default=40, help="size of each input, uncompressed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="folder of a real excerpt; by default the embedded sample is repeated")
+    parser.add_argument("--data", type=Path, help="folder of a real excerpt (default: the embedded sample)")
     parser.add_argument("--processes", action="store_true", help="compare two processes with one instead")
     parser.add_argument("--stages", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
