@@ -25,6 +25,7 @@ from jgpt_dagster.assets.stage import (
 from jgpt_dagster.corpus.articles import ArticleTotals, Clean, PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.download import fetch
+from jgpt_dagster.corpus.extractor import TemplateLibrary
 from jgpt_dagster.corpus.mirror import DumpMirror
 from jgpt_dagster.corpus.multistream import (
     DumpFormatError,
@@ -34,9 +35,12 @@ from jgpt_dagster.corpus.multistream import (
     read_range,
     read_siteinfo,
 )
-from jgpt_dagster.corpus.pages import PageXmlError, parse_siteinfo
+from jgpt_dagster.corpus.pages import PageXmlError, parse_pages, parse_siteinfo
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES
+from jgpt_dagster.corpus.siteinfo import SiteInfo
+from jgpt_dagster.corpus.template_pages import FILES as TEMPLATE_FILES
+from jgpt_dagster.corpus.template_pages import TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import (
@@ -46,7 +50,7 @@ from jgpt_dagster.partitions import (
     require_dump_key,
 )
 from jgpt_dagster.resources import CorpusStore, Mirror
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
@@ -71,16 +75,19 @@ def wikipedia_dump(
     """The multistream dump of one date with its index, verified against the mirror's sizes and sha1 sums.
 
     Its `shards.json` cuts the dump into byte ranges of whole bz2 streams and carries the hash of each, so that a shard
-    reads and verifies its own bytes only. A dump that is here is not asked for again: mirrors drop old ones.
+    reads and verifies its own bytes only. Under the profile `seed` the dump's templates lie beside it, collected in one
+    pass. A dump that is here is not asked for again: mirrors drop old ones.
     """
     dump = context.partition_key
     target = store.directory("wikipedia_dump", dump)
+    seed = store.profile == "seed"
     with failures_in_plain_words():
         require_dump_key(dump)
     recipe = Recipe(
         stage="wikipedia_dump",
         code_version=DUMP_CODE_VERSION,
-        settings={"wiki": store.wiki, "dump": dump, "shards": store.shards},
+        settings={"wiki": store.wiki, "dump": dump, "shards": store.shards, **({"templates": True} if seed else {})},
+        libraries=library_versions("wikiextractor") if seed else {},
     )
 
     # Parts of an unfinished download must outlive a kill, so they wait outside of the directory being written.
@@ -97,14 +104,16 @@ def wikipedia_dump(
                 out.known(file.name, entry)
             paths = [incoming / file.name for file in files]
             with _as_published("run the same command again"):
-                _require_wiki(store, paths[0])
+                site = _required_wiki(store, paths[0])
                 plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
+                templates = _collected(context, target, paths[0], site, out.path) if seed else None
             write_json(out.path / _PLAN, plan.to_dict())
             out.counts = {
                 "bytes": files[0].size,
                 "pages": sum(shard.pages or 0 for shard in plan.shards) if len(files) > 1 else None,
                 "shards_with_pages": sum(1 for shard in plan.shards if shard.length),
                 "sha1": {file.name: file.sha1 for file in files},
+                **({"templates": asdict(templates)} if templates else {}),
             }
 
     def let_go(_: Manifest) -> Mapping[str, Any]:
@@ -140,7 +149,11 @@ def wikipedia_articles(
         recipe = Recipe(
             stage="wikipedia_articles",
             code_version=ARTICLES_CODE_VERSION,
-            settings={"text": store.profile, "namespaces": sha256_value(sorted(site.namespaces.items()))},
+            settings={
+                "text": store.profile,
+                "namespaces": sha256_value(sorted(site.namespaces.items())),
+                **_templates_setting(store, dump),
+            },
             inputs={"pages": part.sha256},
             libraries=library_versions("wikiextractor", "pyarrow"),
         )
@@ -149,7 +162,8 @@ def wikipedia_articles(
             counts, rejected, totals = PageCounts(), list[dict[str, Any]](), ArticleTotals()
             earlier = EarlierRows([]) if config.force else earlier_articles(context, store, dump, recipe)
             tally = ReuseTally(earlier.rate)
-            clean = _reusing(article_cleaner(store.profile, site), earlier, tally)
+            library = _templates(store, dump, site) if store.profile == "seed" else None
+            clean = _reusing(article_cleaner(store.profile, site, library), earlier, tally)
             rows = (
                 read_articles(
                     read_range(source, part), clean, counts, rejected, source=target.label, expected_pages=part.pages
@@ -178,6 +192,34 @@ def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
     artifact = store.directory("wikipedia_dump", dump)
     plan = ShardPlan.from_dict(json.loads(artifact.verified_file(_PLAN).read_text()))
     return artifact.path / f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2", plan
+
+
+def _collected(
+    context: dg.AssetExecutionContext, target: DirectoryArtifact, dump: Path, site: SiteInfo, folder: Path
+) -> TemplateCounts:
+    """Write the dump's templates to `folder`, as wikiextractor's command line does before it extracts."""
+    bar = progress(context, target, "pages")
+    return collect_templates(bar.track(parse_pages(bz2_chunks(dump), str(dump))), site, folder)
+
+
+def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:
+    """Return the hash of the templates of a dump, where articles are made with them: a changed one makes all anew."""
+    if store.profile != "seed":
+        return {}
+    artifact = store.directory("wikipedia_dump", dump)
+    manifest = artifact.manifest()
+    if manifest is None or not manifest.files.keys() >= set(TEMPLATE_FILES):
+        raise ArtifactError(
+            f"{artifact.label} was made without its templates. Make it again with:\n  {artifact.command}"
+        )
+    return {"templates": sha256_value([manifest.files[name].sha256 for name in TEMPLATE_FILES])}
+
+
+def _templates(store: CorpusStore, dump: str, site: SiteInfo) -> TemplateLibrary:
+    artifact = store.directory("wikipedia_dump", dump)
+    for name in TEMPLATE_FILES:
+        artifact.verified_file(name)
+    return open_templates(artifact.path, site)
 
 
 def _reusing(clean: Clean, earlier: EarlierRows[tuple[int, str, list[str]]], tally: ReuseTally) -> Clean:
@@ -214,10 +256,12 @@ def _as_published(again: str) -> Iterator[None]:
         ) from error
 
 
-def _require_wiki(store: CorpusStore, dump: Path) -> None:
-    found = parse_siteinfo(bz2_chunks(dump), str(dump)).dbname
-    if found != store.wiki:
+def _required_wiki(store: CorpusStore, dump: Path) -> SiteInfo:
+    """Return the header of a dump, which must be one of the wiki that was asked for."""
+    site = parse_siteinfo(bz2_chunks(dump), str(dump))
+    if site.dbname != store.wiki:
         raise JgptError(
-            f"{dump.name} is a dump of {found or 'a wiki without a name'}, expected {store.wiki} (JGPT_WIKI). "
+            f"{dump.name} is a dump of {site.dbname or 'a wiki without a name'}, expected {store.wiki} (JGPT_WIKI). "
             "Check JGPT_WIKI and JGPT_DUMPS_URL."
         )
+    return site

@@ -9,11 +9,15 @@ The steps are replaced in a private instance of the module `wikiextractor.extrac
 same process do not notice. Nothing that knows about Japanese or about the wiki belongs here.
 """
 
+import html
 import importlib.util
 import logging
 import re
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -25,8 +29,15 @@ MAX_NESTING = 100
 MAX_SCANNED = 50_000_000
 """Characters that one step may look at again and again (the page itself has 2 MiB at most): about two seconds."""
 
-MAX_EXPANDED = 8 * 2**20
-"""Characters of template calls and of their results that one page may hold, every level of nesting counted."""
+MAX_EXPANDED = 32 * 2**20
+"""Characters of template calls and of their results that one page may hold, every level of nesting counted. MediaWiki
+allows 2 MiB of results ($wgMaxArticleSize), but knows shorter ways to them."""
+
+MAX_SUBSTITUTED = 512 * 2**20
+"""Characters of wikitext, template texts and arguments that the expansion of one page may look at: about a minute. A
+call counts for at least CALL_COST."""
+
+CALL_COST = 200
 
 RECIPE_DAY = time.struct_time((2022, 7, 1, 0, 0, 0, 4, 182, 0))
 """What {{CURRENTYEAR}} and its kin read: the day of the dump that the published recipe used. The output of a page
@@ -76,11 +87,15 @@ def _check_links(text: str) -> None:
 
 
 class _Bounded:
-    """A compiled pattern whose `finditer` checks the text first."""
+    """A compiled pattern that checks the text first."""
 
     def __init__(self, pattern: re.Pattern[str], check: Any) -> None:
         self._pattern = pattern
         self._check = check
+
+    def sub(self, replacement: str, text: str) -> str:
+        self._check(text, self._pattern)
+        return self._pattern.sub(replacement, text)
 
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         self._check(text, self._pattern)
@@ -148,6 +163,11 @@ def _check_parser_function(name: str, args: list[str]) -> None:
         _check((args[0].count(args[1]) + 1) * len(args[2]), MAX_EXPANDED, "characters made by #replace")
 
 
+_PARSED = 1000
+# Python frames that MAX_NESTING levels can take, parameters nested 16 deep in each (the library's limit) included.
+_FRAMES = 10_000
+
+
 def _bounded_module() -> ModuleType:
     """A private instance of `wikiextractor.extract` 3.1 with its unbounded steps replaced."""
     spec = importlib.util.find_spec("wikiextractor.extract")
@@ -190,6 +210,16 @@ def _bounded_module() -> ModuleType:
         _check_parser_function(name, args)  # outside of the call, which swallows every exception
         return call(name, args, frame, **page)
 
+    argument = module.TemplateArg.subst
+
+    def substitute_argument(self: Any, params: dict[str, str], extractor: "BoundedExtractor", depth: int) -> str:
+        value: str = argument(self, params, extractor, depth)
+        extractor.substitute(len(value))
+        return value
+
+    # The library keeps 10,000 parsed templates, of any size.
+    module.Extractor._parse_template = staticmethod(lru_cache(_PARSED)(module.Template.parse))
+    module.TemplateArg.subst = substitute_argument
     module.substituteLineBreakTag = substitute_line_break_tag
     module.collapseDoubledLinkBrackets = collapse_doubled_link_brackets
     module.dropNested = drop_nested
@@ -204,26 +234,119 @@ _URL_LABEL = re.compile(r"[^\]\x00-\x08\x0a-\x1F]*+")
 _IGNORED_TAGS = [*_wikiextractor._DEFAULT_IGNORED_TAG_PATTERNS, _wikiextractor.ignoreTag("a")]
 
 
-class BoundedExtractor(_wikiextractor.Extractor):
-    """wikiextractor's `Extractor` for one page, with the tags that its command line ignores and no templates loaded.
+@dataclass(frozen=True)
+class TemplateLibrary:
+    """The templates of a dump as wikiextractor looks them up: by title, as escaped as in the XML of a dump.
 
-    `clean_text(text, expand_templates=…, html_safe=…)` returns the lines; it raises `WikitextError` for a page that
-    cannot be cleaned within the limits above.
+    `templates` gives a template's text and `redirects` the title that a title stands for; both have `in`, `[]` and
+    `get`. `prefix` is the name of the template namespace with its colon, `namespaces` the names of all.
     """
 
-    def __init__(self, page_id: int, revision_id: int, title: str) -> None:
-        super().__init__(str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_IGNORED_TAGS)
+    templates: Any
+    redirects: Any
+    prefix: str
+    namespaces: frozenset[str]
+
+
+def escaped(text: str) -> str:
+    """Return `text` as it stands in the XML of a dump, where apostrophes are not escaped."""
+    return html.escape(text, quote=False).replace('"', "&quot;")
+
+
+def definition(title: str, wikitext: str) -> tuple[bool, str]:
+    """Return what a template page defines: whether it is a redirect, and its target or the text to include.
+
+    The text is empty where the page defines nothing. Title and wikitext are escaped as in the XML of a dump. Raises
+    WikitextError for a page that cannot be read within bounds.
+    """
+    first, newline, rest = wikitext.partition("\n")
+    _check(first.count("[[") * len(first), MAX_SCANNED, "link brackets in the first line of a template")
+    plain = _wikiextractor.unescape(wikitext)
+    _check(
+        _unclosed(plain, "<noinclude>", "</noinclude>") + _unclosed(plain, "<onlyinclude>", "</onlyinclude>"),
+        MAX_SCANNED,
+        "unclosed noinclude or onlyinclude tags",
+    )
+    depth = deepest = 0
+    for run in _PARAMETER.finditer(plain):
+        braces = len(run[0]) // 3
+        depth = depth + braces if run[0][0] == "{" else max(depth - braces, 0)
+        deepest = max(deepest, depth)
+    _check(deepest, MAX_NESTING, "parameters nested")
+    found = _wikiextractor.resolve_template_page(title, [first + newline, rest] if wikitext else [])
+    return (found[0] == "redirect", found[1]) if found else (False, "")
+
+
+_PARAMETER = re.compile(r"\{{3,}|\}{3,}")
+
+
+class _Counted:
+    """The texts of a library; each that is taken counts as looked at by the page."""
+
+    def __init__(self, templates: Any, extractor: "BoundedExtractor") -> None:
+        self._templates = templates
+        self._extractor = extractor
+
+    def __contains__(self, title: str) -> bool:
+        return title in self._templates
+
+    def __getitem__(self, title: str) -> str:
+        text: str = self._templates[title]
+        self._extractor.substitute(len(text))
+        return text
+
+
+class BoundedExtractor(_wikiextractor.Extractor):
+    """wikiextractor's `Extractor` for one page, with the tags that its command line ignores.
+
+    `clean_text(text, expand_templates=…, html_safe=…)` returns the lines; it raises `WikitextError` for a page that
+    cannot be cleaned within the limits above. Without a library no template is known.
+    """
+
+    def __init__(self, page_id: int, revision_id: int, title: str, library: TemplateLibrary | None = None) -> None:
+        known = (
+            {
+                "templates": _Counted(library.templates, self),
+                "redirects": library.redirects,
+                "templatePrefix": library.prefix,
+                "knownNamespaces": library.namespaces,
+            }
+            if library
+            else {}
+        )
+        super().__init__(str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_IGNORED_TAGS, **known)
         self._depth = 0
         self._expanded = 0
+        self._substituted = 0
+
+    def clean_text(self, text: str, **options: Any) -> list[str]:
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(before, _FRAMES))
+        try:
+            lines: list[str] = super().clean_text(text, **options)
+        finally:
+            sys.setrecursionlimit(before)
+        return lines
+
+    def expandTemplates(self, wikitext: str) -> str:
+        self.substitute(len(wikitext))
+        result: str = super().expandTemplates(wikitext)
+        return result
 
     def expandTemplate(self, body: str) -> str:
         self._depth += 1
         _check(self._depth, MAX_NESTING, "templates nested")
         self._spend(len(body))
+        self.substitute(CALL_COST)
         result: str = super().expandTemplate(body)
         self._spend(len(result))
         self._depth -= 1
         return result
+
+    def substitute(self, characters: int) -> None:
+        """Count characters that the expansion looks at."""
+        self._substituted += characters
+        _check(self._substituted, MAX_SUBSTITUTED, "characters of wikitext to expand")
 
     def _spend(self, characters: int) -> None:
         self._expanded += characters

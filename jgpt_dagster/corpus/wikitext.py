@@ -9,26 +9,31 @@ wikiextractor within bounds in `extractor`; here stand the profiles, their line 
 import html
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
-from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError
+from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
 from jgpt_dagster.corpus.markup import PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restore
 from jgpt_dagster.corpus.siteinfo import SiteInfo
+from jgpt_dagster.corpus.template_pages import no_templates
 
 __all__ = ["WikitextError", "article_cleaner"]
 
 ArticleCleaner = Callable[[int, int, str, str], list[str]]
 
 
-def article_cleaner(profile: Literal["seed", "clean"], site: SiteInfo) -> ArticleCleaner:
+def article_cleaner(
+    profile: Literal["seed", "clean"], site: SiteInfo, library: TemplateLibrary | None = None
+) -> ArticleCleaner:
     """A pure function (page id, revision id, title, wikitext) -> cleaned lines, the title first, none of them empty.
 
-    Title and wikitext are as an XML parser gives them. The function raises `WikitextError`, with the reason, for a page
+    `library` holds the dump's templates, which `seed` expands; `clean` has its own idea of them and needs none. Title
+    and wikitext are as an XML parser gives them. The function raises `WikitextError`, with the reason, for a page
     that cannot be cleaned within fixed bounds of nesting and work; it expects at most 2 MiB of wikitext (MediaWiki's
     $wgMaxArticleSize) and takes some seconds at worst.
     """
     if profile == "seed":
-        return _seed_lines
+        return partial(_seed_lines, library or no_templates(site))
     hidden = hidden_namespaces([site.namespaces[number] for number in (6, 14) if number in site.namespaces])
     category = _category_line(site)
     return lambda page_id, revision_id, title, wikitext: _clean_lines(
@@ -39,20 +44,18 @@ def article_cleaner(profile: Literal["seed", "clean"], site: SiteInfo) -> Articl
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _escaped(text: str) -> str:
-    """`text` as it stands in the XML of a dump, where apostrophes are not escaped."""
-    return html.escape(text, quote=False).replace('"', "&quot;")
-
-
-def _seed_lines(page_id: int, revision_id: int, title: str, wikitext: str) -> list[str]:
+def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title: str, wikitext: str) -> list[str]:
     """The lines of `wikiextractor` 3.1's command line, `sed 's/<[^>]*>//g'` and `sed '/^$/d'`.
 
     The command line never parses the XML: it works on the escaped text of a page and prints its escaped title, hence
     the escaping. It prints text HTML-safe, so no `<` is left and the first sed takes the `<doc>` tags alone, which are
-    not made here. Unlike it, `seed` keeps articles whose title starts with "Template".
+    not made here.
     """
-    title = _escaped(title)
-    lines = BoundedExtractor(page_id, revision_id, title).clean_text(_escaped(wikitext))
+    title = escaped(title)
+    namespace = library.prefix.removesuffix(":")
+    if title.startswith(namespace):
+        raise WikitextError(f"the recipe takes a page whose title starts with '{namespace}' for a template")
+    lines = BoundedExtractor(page_id, revision_id, title, library).clean_text(escaped(wikitext))
     lines = [line for line in (title, *lines) if line]
     if any(map(_SURROGATE.search, lines)):
         raise WikitextError("a character reference to half a surrogate pair, which no UTF-8 file can hold")

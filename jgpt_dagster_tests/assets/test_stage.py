@@ -78,3 +78,18 @@ def test_a_preview_shows_text_as_it_is_and_stays_short() -> None:
 
 def test_a_table_is_markdown() -> None:
     assert table(["name", "value"], [["a", "1"]]).value == "| name | value |\n| - | - |\n| a | 1 |"
+
+
+def test_seed_expands_the_templates_of_the_dump_and_a_damaged_one_stops_it(deployment: Deployment) -> None:
+    seed = deployment.with_settings(TEXT="seed")
+    assert seed.materialize("wikipedia_dump", DUMP).error is None
+    assert seed.materialize("wikipedia_articles", f"{DUMP}|000").error is None
+    dump = seed.root.directory("wikipedia_dump", DUMP)
+    manifest = dump.verified()
+    assert manifest.counts["templates"]["templates"] > 1
+    recipe = seed.root.parquet("wikipedia_articles", DUMP, "000").verified().recipe
+    assert "templates" in recipe.settings
+    texts = dump.path / "templates.texts"
+    texts.write_bytes(b"x" * texts.stat().st_size)
+    failure = seed.materialize("wikipedia_articles", f"{DUMP}|000", force=True).error
+    assert failure is not None and "templates.texts" in failure

@@ -9,7 +9,9 @@ import pytest
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
 
-SITE = SiteInfo(dbname="jawiki", base="https://ja.wikipedia.org/wiki/", namespaces={6: "ファイル", 14: "Category"})
+SITE = SiteInfo(
+    dbname="jawiki", base="https://ja.wikipedia.org/wiki/", namespaces={6: "ファイル", 10: "Template", 14: "Category"}
+)
 
 HOSTILE = {
     "link brackets": "[",
