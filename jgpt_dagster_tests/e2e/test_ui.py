@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.deployments import DUMP, Deployment
+from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment
 from jgpt_dagster_tests.e2e.browser import browsing, chromium
 
 if TYPE_CHECKING:
@@ -68,6 +68,22 @@ def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(
         expect(page.get_by_label("unfold_less")).to_have_count(5)
         expect(page.get_by_text("release", exact=True)).to_be_visible()
         keep_picture(page, "graph")
+
+
+def test_a_refresh_shows_what_it_reused_and_what_that_saved(
+    finished: Deployment, small_run: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    refreshed = finished.copy(tmp_path / "data")
+    refreshed.succeed("jgpt", "run", "--dump", LATER_DUMP, "--to", "wikipedia_segmented", "--config", small_run)
+    segmented = refreshed.root.parquet("wikipedia_segmented", LATER_DUMP, "000").run_record()
+    assert segmented["reused_rows"] > segmented["made_rows"] > 0
+    with browsing(refreshed, tmp_path / "ui.log") as page:
+        page.goto(f"/assets/wikipedia_segmented?view=partitions&partition={LATER_DUMP}|000")
+        for name in ("reused_rows", "made_rows", "saved_seconds"):
+            expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
+        keep_picture(page, "reuse", height=1500)
 
 
 def add_and_make_dump(page: "Page") -> None:
