@@ -19,6 +19,7 @@ from jgpt_dagster.corpus.remote import TemporaryError, open_client, open_url
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.liveness import COMMAND_TAG, end_abandoned_runs
 from jgpt_dagster.partitions import known_dumps
+from jgpt_dagster.recorded_runs import PARTITION, RANGE_END, RANGE_START, assets_of, makes, unfinished
 from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS, Work, missing_model_work, missing_work
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.settings import Settings
@@ -39,16 +40,6 @@ _FIRST_PAUSE_SECONDS = 300.0
 _TICK_SECONDS = 10
 # Dagster gives a tick 60 s.
 _MIRROR_SECONDS = 45.0
-
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -95,10 +86,10 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
 def unfinished_runs(instance: dg.DagsterInstance, dump: str) -> list[str]:
     """Return the ids of the runs, queued ones too, that make something of a dump or reuse it for a later one."""
     found = []
-    for run in _unfinished(instance):
-        key = run.tags.get("dagster/partition") or run.tags.get(_RANGE_START, "")
+    for run in unfinished(instance):
+        key = run.tags.get(PARTITION) or run.tags.get(RANGE_START, "")
         date = key.partition("|")[0]
-        if date == dump or (date > dump and _assets(run) & set(TEXT_ASSETS["wikipedia"])):
+        if date == dump or (date > dump and assets_of(run) & set(TEXT_ASSETS["wikipedia"])):
             found.append(run.run_id)
     return found
 
@@ -138,8 +129,8 @@ def _refresh(
             return dg.SkipReason(f"The dump of {dump} has its training set.")
         return dg.SkipReason(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
     end_abandoned_runs(context.instance, store.root.path, context.log.debug)
-    for run in _unfinished(context.instance):
-        if COMMAND_TAG in run.tags and not _assets(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
+    for run in unfinished(context.instance):
+        if COMMAND_TAG in run.tags and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
             return dg.SkipReason(f"A `jgpt run` is at work (run {run.run_id}): it makes what is missing itself.")
     requests, reasons = _requests(context.instance, works, settings)
     return dg.SensorResult(run_requests=requests) if requests else _skip(reasons)
@@ -231,15 +222,15 @@ def _requests(
     instance: dg.DagsterInstance, works: Sequence[Work], settings: Settings
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """Return a request for each work that is due, and for each other one the reason why it is not."""
-    unfinished, tries, config = _unfinished(instance), _tries(instance, works), _run_config(settings)
+    at_work, tries, config = unfinished(instance), _tries(instance, works), _run_config(settings)
     requests, reasons = list[dg.RunRequest](), list[str]()
     for work in works:
         earlier = tries.get(work.key, [])
-        if reason := _at_work(work, unfinished) or _held_back(work, earlier):
+        if reason := _at_work(work, at_work) or _held_back(work, earlier):
             reasons.append(reason)
             continue
         partitions = work.partitions
-        range_tags = {_RANGE_START: partitions[0], _RANGE_END: partitions[-1]} if len(partitions) > 1 else {}
+        range_tags = {RANGE_START: partitions[0], RANGE_END: partitions[-1]} if len(partitions) > 1 else {}
         requests.append(
             dg.RunRequest(
                 run_key=f"{work.key}, again {len(earlier)}" if earlier else work.key,
@@ -263,10 +254,6 @@ def _run_config(settings: Settings) -> Mapping[str, Any]:
     return ops
 
 
-def _unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
-    return instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
-
-
 def _tries(instance: dg.DagsterInstance, works: Sequence[Work]) -> dict[str, list[dg.RunRecord]]:
     """Return the finished runs that were started for each work, by its key, newest first."""
     found: dict[str, list[dg.RunRecord]] = {}
@@ -276,15 +263,11 @@ def _tries(instance: dg.DagsterInstance, works: Sequence[Work]) -> dict[str, lis
     return found
 
 
-def _at_work(work: Work, unfinished: Sequence[dg.DagsterRun]) -> str | None:
+def _at_work(work: Work, runs: Sequence[dg.DagsterRun]) -> str | None:
     """Say which run is making an output of a work already."""
-    for run in unfinished:
-        start = run.tags.get(_RANGE_START) or run.tags.get("dagster/partition", "")
-        end = run.tags.get(_RANGE_END) or start
-        assets = _assets(run)
-        for output in work.outputs:
-            if output.asset in assets and (not start or start <= output.partition <= end):
-                return f"{work.name}: run {run.run_id} is {run.status.value.lower().replace('_', ' ')}"
+    for run in runs:
+        if any(makes(run, output) for output in work.outputs):
+            return f"{work.name}: run {run.run_id} is {run.status.value.lower().replace('_', ' ')}"
     return None
 
 
@@ -302,12 +285,6 @@ def _held_back(work: Work, earlier: Sequence[dg.RunRecord]) -> str | None:
         )
     wait = (last.end_time or 0) + _FIRST_PAUSE_SECONDS * 2 ** (len(earlier) - 1) - time.time()
     return f"{work.name}: run {last.dagster_run.run_id} failed; tried again in {wait:.0f} s" if wait > 0 else None
-
-
-def _assets(run: dg.DagsterRun) -> set[str]:
-    """Return the assets that a run makes; a job that was launched as a whole names none, and may make any."""
-    selected = {key.to_user_string() for key in run.asset_selection or ()}
-    return selected or {"wikipedia_dump", "tokenizer", "training_set", *MODEL_ASSETS, *sum(TEXT_ASSETS.values(), ())}
 
 
 def _in_plain_words(

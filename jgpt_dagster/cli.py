@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,33 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
     click.echo(f"{'all':<29} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
+
+
+@main.command()
+@click.option("--dump", "dates", multiple=True, help="A dump to look at, YYYYMMDD; default all.")
+def status(dates: tuple[str, ...]) -> None:
+    """Tell for each dump what is done, stale, running, failed and missing, and what to run next."""
+    settings = _settings()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.definitions import code_versions, defs
+    from jgpt_dagster.partitions import require_dump_key
+    from jgpt_dagster.recorded_runs import recent_runs
+    from jgpt_dagster.status import Outputs, next_step
+    from jgpt_dagster.storage.layout import shard_names
+
+    for date in dates:
+        require_dump_key(date)
+    root, instance = DataRoot(settings.data), DagsterInstance.get()
+    outputs = Outputs(root, settings.corpora, shard_names(settings.shards), settings.model, code_versions(defs))
+    runs = cache(lambda: recent_runs(instance))
+    shared = outputs.status(None, runs)
+    click.echo("\n".join(shared.lines()))
+    for date in dates or _all_dumps(root):
+        of_dump = outputs.status(date, runs)
+        click.echo("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump)}"]))
+    if not dates and not _all_dumps(root):
+        click.echo("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")
 
 
 @main.group()

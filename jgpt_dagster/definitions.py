@@ -48,4 +48,11 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     )
 
 
+def code_versions(definitions: dg.Definitions) -> dict[str, str]:
+    """Return the version of the code of each asset."""
+    graph = definitions.resolve_asset_graph()
+    versions = {key.to_user_string(): graph.get(key).code_version for key in graph.toposorted_asset_keys}
+    return {asset: version for asset, version in versions.items() if version}
+
+
 defs = build_definitions(load_settings())

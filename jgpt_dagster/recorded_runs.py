@@ -1,0 +1,73 @@
+"""What the runs that a Dagster instance has recorded make, which of them are at work, and why those that failed did."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
+from jgpt_dagster.status import Run
+from jgpt_dagster.storage.artifact import Artifact
+
+PARTITION = "dagster/partition"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+# Enough for all shards of a dump several times over; what failed before that many runs is no news.
+_RECENT = 2_000
+
+
+def unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """Return the runs that are queued or at work."""
+    return instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
+
+
+def assets_of(run: dg.DagsterRun) -> set[str]:
+    """Return the assets that a run makes; a job that was launched as a whole names none, and may make any."""
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    return selected or {"wikipedia_dump", "tokenizer", "training_set", *MODEL_ASSETS, *sum(TEXT_ASSETS.values(), ())}
+
+
+def makes(run: dg.DagsterRun, output: Artifact) -> bool:
+    """Say whether an output is among those that a run is, or was, to make."""
+    start = run.tags.get(RANGE_START) or run.tags.get(PARTITION, "")
+    end = run.tags.get(RANGE_END) or start
+    return output.asset in assets_of(run) and (not start or start <= output.partition <= end)
+
+
+def recent_runs(instance: dg.DagsterInstance) -> list[Run]:
+    """Return the last runs, newest first, in the terms of `status`."""
+    return [_told(instance, run) for run in instance.get_runs(limit=_RECENT)]
+
+
+def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return why a run failed, in one line: what its first failed step said or, where none ran, what Dagster says."""
+    failures = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE})
+    for entry in failures:
+        data = entry.dagster_event.event_specific_data if entry.dagster_event else None
+        described = getattr(data, "user_failure_data", None)
+        if described and described.description:
+            return str(described.description).splitlines()[0]
+        error = getattr(data, "error", None)
+        while error and error.cause:
+            error = error.cause
+        text = error.message if error else entry.dagster_event.message if entry.dagster_event else ""
+        if text and text.strip():
+            return str(text).strip().splitlines()[0]
+    return "its log tells nothing"
+
+
+def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Run:
+    failed = run.status == dg.DagsterRunStatus.FAILURE
+    return Run(
+        run.run_id,
+        "running" if run.status in _UNFINISHED else "failed" if failed else "ended",
+        lambda output: makes(run, output),
+        lambda: failure_reason(instance, run.run_id),
+    )

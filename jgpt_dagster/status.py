@@ -1,0 +1,192 @@
+"""What `jgpt status` tells: for each dump what is done, stale, running, failed and missing. Imports no Dagster.
+
+Disk decides what is done. Only manifests are read, so that 64 shards of several dumps take a second; a stage that runs
+verifies its inputs by their hashes. Runs tell no more than why something is not there.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.storage.manifest import Manifest
+
+State = Literal["done", "stale", "running", "failed", "missing"]
+STATES: tuple[State, ...] = ("done", "stale", "running", "failed", "missing")
+
+_DETAILS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded Dagster run as far as it tells why an output is not done; `makes` says whether it was to make one."""
+
+    run_id: str
+    state: Literal["running", "failed", "ended"]
+    makes: Callable[[Artifact], bool]
+    reason: Callable[[], str] = lambda: ""
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """The state of one output, and why it is stale or failed."""
+
+    artifact: Artifact
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The outputs of one dump, or those that all dumps share (`dump` is None), in the order of the graph."""
+
+    dump: str | None
+    outputs: Sequence[OutputStatus]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to make."""
+        return all(output.state == "done" for output in self.outputs)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines that a person reads: one an asset, and the reasons below it."""
+        yield self.dump or "all dumps"
+        for asset in dict.fromkeys(output.artifact.asset for output in self.outputs):
+            group = [output for output in self.outputs if output.artifact.asset == asset]
+            counts = {state: sum(output.state == state for output in group) for state in STATES}
+            single = len(group) == 1
+            yield f"  {asset:<20} " + (
+                group[0].state if single else ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+            )
+            explained = [output for output in group if output.reason]
+            for output in explained[:_DETAILS_SHOWN]:
+                yield f"    {output.artifact.label}: {output.reason}"
+            if len(explained) > _DETAILS_SHOWN:
+                yield f"    and {len(explained) - _DETAILS_SHOWN} more"
+
+
+class Outputs:
+    """Every output of a deployment by its label, each manifest read once."""
+
+    def __init__(
+        self,
+        root: DataRoot,
+        corpora: Sequence[str],
+        shards: Sequence[str],
+        model: str,
+        code_versions: Mapping[str, str],
+    ) -> None:
+        """`code_versions` maps each asset to the version of the code that would make it now."""
+        self._root, self._shards, self._model, self._code_versions = root, shards, model, code_versions
+        self._corpora = corpora
+        self._manifests: dict[Artifact, Manifest | None] = {}
+        self._installed: dict[str, str | None] = {}
+
+    @cached_property
+    def shared(self) -> list[Artifact]:
+        """What all dumps share, in the order of the graph."""
+        archive, *stages = TEXT_ASSETS["cc100"]
+        shards = (self._root.shard(asset, None, shard) for asset in stages for shard in self._shards)
+        cc100 = [self._root.directory(archive), *shards] if "cc100" in self._corpora else []
+        return [*cc100, self._root.directory("tokenizer")]
+
+    def of_dump(self, dump: str) -> list[Artifact]:
+        """What is made of one dump, in the order of the graph."""
+        return [
+            self._root.directory("wikipedia_dump", dump),
+            *(self._root.shard(asset, dump, shard) for asset in TEXT_ASSETS["wikipedia"] for shard in self._shards),
+            self._root.directory("training_set", dump),
+            *(self._root.directory(asset, dump, model=self._model) for asset in MODEL_ASSETS),
+        ]
+
+    def status(self, dump: str | None, runs: Callable[[], Sequence[Run]]) -> Status:
+        """Return how far a dump is or, for None, what all dumps share.
+
+        `runs`, newest first, is asked where something is not done.
+        """
+        artifacts = self.shared if dump is None else self.of_dump(dump)
+        inputs = {artifact.label: artifact for artifact in [*self.shared, *artifacts]}
+        plan = self._plan(dump) if dump else []
+        return Status(dump, [self._state(artifact, inputs, plan, runs) for artifact in artifacts])
+
+    def _state(
+        self,
+        artifact: Artifact,
+        inputs: Mapping[str, Artifact],
+        plan: Sequence[str],
+        runs: Callable[[], Sequence[Run]],
+    ) -> OutputStatus:
+        manifest = self._manifest(artifact)
+        stale = self._staleness(artifact, manifest, inputs, plan) if manifest else ""
+        if manifest and not stale:
+            return OutputStatus(artifact, "done")
+        run = next((run for run in runs() if run.makes(artifact)), None)
+        if run and run.state == "running":
+            return OutputStatus(artifact, "running", f"run {run.run_id}")
+        if run and run.state == "failed":
+            return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
+        return OutputStatus(artifact, "stale" if stale else "missing", stale)
+
+    def _staleness(
+        self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact], plan: Sequence[str]
+    ) -> str:
+        """Say what has changed since an output was made, of what can be told from manifests and the environment."""
+        if artifact.asset == "tokenizer":  # frozen: it stays whatever it was made from
+            return ""
+        recipe = manifest.recipe
+        code_version = self._code_versions.get(artifact.asset, recipe.code_version)
+        if recipe.code_version != code_version:
+            return f"made by version {recipe.code_version} of the code, which is now {code_version}"
+        for name, made_with in recipe.libraries.items():
+            if (installed := self._version(name)) and installed != made_with:
+                return f"made with {name} {made_with}, installed is {installed}"
+        for label, sha256 in recipe.inputs.items():
+            source = self._manifest(inputs[label]) if label in inputs else None
+            if source and source.data_sha256 != sha256:
+                return f"{label} has been made again since"
+        if artifact.asset == "wikipedia_articles" and plan:
+            shard = artifact.partition.partition("|")[2]
+            if recipe.inputs.get("pages") != plan[self._shards.index(shard)]:
+                return "its pages of the dump are others now"
+        return ""
+
+    def _plan(self, dump: str) -> list[str]:
+        """Return the hash of each shard's bytes of a dump; none where the dump is not there."""
+        artifact = self._root.directory("wikipedia_dump", dump)
+        try:
+            shards = json.loads((artifact.path / "shards.json").read_text())["shards"]
+            return [shard["sha256"] for shard in shards] if len(shards) == len(self._shards) else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def _manifest(self, artifact: Artifact) -> Manifest | None:
+        if artifact not in self._manifests:
+            self._manifests[artifact] = artifact.manifest()
+        return self._manifests[artifact]
+
+    def _version(self, distribution: str) -> str | None:
+        """Return the installed version; None for the engine's fingerprint, which is under a name of its own."""
+        if distribution not in self._installed:
+            try:
+                self._installed[distribution] = version(distribution)
+            except PackageNotFoundError:
+                self._installed[distribution] = None
+        return self._installed[distribution]
+
+
+def next_step(shared: Status, status: Status) -> str:
+    """Say what to do next for a dump: a command, whom to wait for, or that nothing is left."""
+    outputs = [*shared.outputs, *status.outputs]
+    left = [output for output in outputs if output.state != "done"]
+    if not left:
+        return "nothing: the release is made"
+    if running := next((output.reason for output in left if output.state == "running"), None):
+        return f"wait for {running}"
+    failed = [output for output in left if output.state == "failed"]
+    first = "mend what failed, then " if failed else ""
+    return f"{first}jgpt run --dump {status.dump}"
