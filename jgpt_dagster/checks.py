@@ -1,4 +1,4 @@
-"""Asset checks: what each stage promises, looked at from outside. Blocking, since what follows builds on it.
+"""Asset checks: what each stage promises, looked at from outside. Blocking where what follows builds on it.
 
 They read what lies on disk, so a check that is run again later still tells the truth.
 """
@@ -138,6 +138,22 @@ def scores_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore
     counts = store.model_directory("evaluation", context.partition_key).verified().counts
     value = counts["bits_per_character"]
     return _result(math.isfinite(value) and counts["tokens"] > 0, f"{value:.4f} bits per character")
+
+
+@dg.asset_check(asset="evaluation", partitions_def=dump_partitions)
+def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+    """The model needs fewer bits than a table of which token follows which. Only warns: a short trial run may not."""
+    counts = store.model_directory("evaluation", context.partition_key).verified().counts
+    model, bigrams = counts["bits_per_character"], counts["bigram_bits_per_character"]
+    low, high = counts["bigram_margin_low"], counts["bigram_margin_high"]
+    sure = (
+        "too few documents for an interval" if low is None else f"95 % interval of the margin {low:.4f} to {high:.4f}"
+    )
+    return dg.AssetCheckResult(
+        passed=model < bigrams,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{model:.4f} bits per character, bigrams {bigrams:.4f}; {sure}",
+    )
 
 
 @dg.asset_check(asset="release", partitions_def=dump_partitions, blocking=True)

@@ -261,5 +261,6 @@ def _show_release(settings: Settings, dump: str) -> None:
     samples = json.loads((evaluation.path / "samples.json").read_text())
     prompt, text = samples[0]["prompt"], samples[0]["text"]
     click.echo(f"\nrelease                     {release.path}")
-    click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({counts['documents']:,} documents)")
+    beside = f"{counts['documents']:,} documents; bigrams need {counts['bigram_bits_per_character']:.3f}"
+    click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({beside})")
     click.echo(f"a text that begins with “{prompt}”:\n{text}")

@@ -111,7 +111,8 @@ def test_training_and_scoring_ask_for_gpus_and_one_pool_slot(definitions: dict[s
 def test_every_stage_but_the_downloads_has_blocking_checks(definitions: dict[str, Any]) -> None:
     unchecked = [name for name, checks in definitions["checks"].items() if not checks]
     assert sorted(unchecked) == ["cc100_dump", "wikipedia_dump"]
-    assert all(blocking for checks in definitions["checks"].values() for _, blocking in checks)
+    warnings = [name for checks in definitions["checks"].values() for name, blocking in checks if not blocking]
+    assert warnings == ["better_than_bigrams"]
 
 
 def test_every_asset_says_what_it_is(definitions: dict[str, Any]) -> None:

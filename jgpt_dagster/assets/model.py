@@ -31,8 +31,8 @@ from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.writing import write_json
 
 MODEL_CODE_VERSION = "1"
-EVALUATION_CODE_VERSION = "1"
-RELEASE_CODE_VERSION = "1"
+EVALUATION_CODE_VERSION = "2"
+RELEASE_CODE_VERSION = "2"
 
 MODEL = "model"
 EVALUATION = "evaluation.json"
@@ -166,6 +166,9 @@ class EvaluationConfig(StageConfig):
     """Run config of the evaluation."""
 
     max_tokens: int = Field(default=2_000_000, ge=1, description="Held-out tokens that are scored at most.")
+    baseline_tokens: int = Field(
+        default=100_000_000, ge=1, description="Training tokens that the unigram and bigram baselines are counted from."
+    )
     batch: int = Field(default=8, ge=1, description="Windows of the model's context that are scored at a time.")
     prompts: list[str] = Field(
         default=["日本で一番高い山は", "早稲田大学で", "今日は朝から"], description="Texts that samples continue."
@@ -183,7 +186,10 @@ class EvaluationConfig(StageConfig):
     pool=GPU_POOL,
 )
 def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> dg.MaterializeResult:
-    """Perplexity, bits per character and bits per byte on the held-out documents, and texts that the model wrote."""
+    """Perplexity, bits per character and per byte on the held-out documents, and texts that the model wrote.
+
+    Beside the model's stand the bits of a unigram and a bigram model of the same training documents.
+    """
     dump = context.partition_key
     target = store.model_directory("evaluation", dump)
     with failures_in_plain_words():
@@ -209,6 +215,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
                 data.path,
                 store.root.path,
                 max_tokens=config.max_tokens,
+                baseline_tokens=config.baseline_tokens,
                 batch=config.batch,
                 device=device,
             ).to_dict()
@@ -324,17 +331,27 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
             name,
             f"{score['documents']:,}",
             f"{score['perplexity']:.1f}",
-            f"{score['bits_per_character']:.3f}",
             f"{score['bits_per_byte']:.3f}",
+            _with_interval(score, places=3),
+            f"{score['bigram_bits_per_character']:.3f}",
+            f"{score['unigram_bits_per_character']:.3f}",
         ]
         for name, score in {**scores["corpora"], "total": scores["total"]}.items()
     ]
     return {
-        "scores": table(["corpus", "documents", "perplexity", "bits/character", "bits/byte"], rows),
+        "scores": table(
+            ["corpus", "documents", "perplexity", "bits/byte", "bits/character (95 %)", "bigrams", "unigrams"], rows
+        ),
         "samples": preview(
             [(sample["prompt"], sample["text"].removeprefix(sample["prompt"])) for sample in samples], longest=300
         ),
     }
+
+
+def _with_interval(score: Mapping[str, Any], places: int) -> str:
+    """Return bits per character with the interval in which they lie, where there are documents enough to know."""
+    value, low, high = (score[f"bits_per_character{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
 
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
@@ -362,7 +379,11 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             figures={
                 "held-out documents": f"{total['documents']:,}",
                 "perplexity per token": f"{total['perplexity']:.2f}",
-                "bits per character": f"{total['bits_per_character']:.4f}",
+                "bits per character (95 % interval over documents)": _with_interval(total, places=4),
+                "of a bigram model (Kneser-Ney) of the same training documents": (
+                    f"{total['bigram_bits_per_character']:.4f}"
+                ),
+                "of a unigram model": f"{total['unigram_bits_per_character']:.4f}",
                 "bits per byte": f"{total['bits_per_byte']:.4f}",
                 "training tokens": f"{model_manifest.counts['tokens']:,}",
             },

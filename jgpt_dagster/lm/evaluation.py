@@ -1,12 +1,13 @@
 """How well a model predicts the held-out documents: perplexity per token, and bits per character and per byte.
 
 Perplexities of models with different tokenizers cannot be compared; bits per character and per byte can, because they
-count the unsegmented text, not tokens.
+count the unsegmented text, not tokens. Beside the model's stand the bits that a unigram and a bigram model need for the
+same tokens, and how far the figure would move with other documents of the same kind.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.baselines import count_baselines
 from jgpt_dagster.lm.held_out import hash_order
 from jgpt_dagster.lm.model import load_model
 from jgpt_dagster.lm.training_set import TrainingSet
@@ -24,20 +26,39 @@ if TYPE_CHECKING:
 # Windows that are sorted by length together: large enough for batches of nearly equal length.
 _POOL_BATCHES = 64
 
+_RESAMPLES = 1000
+_FEWEST_DOCUMENTS = 10
+
 
 class EvaluationError(JgptError):
     """A model that cannot be evaluated on a training set's held-out documents."""
 
 
+class Interval(NamedTuple):
+    """Where a figure lies with 95 % confidence."""
+
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Scores:
-    """What a model made of some documents. `bits` is the sum of -log2 p over their tokens, `</s>` left out."""
+    """What a model and the baselines made of some documents.
 
-    documents: int = 0
-    tokens: int = 0
-    characters: int = 0
-    bytes: int = 0
-    bits: float = 0.0
+    `bits`, `unigram_bits` and `bigram_bits` are sums of -log2 p over their tokens, `</s>` left out. `interval` is that
+    of the model's bits per character and `margin` that of the bigrams' less the model's; both are None for fewer than
+    ten documents, which say nothing about others.
+    """
+
+    documents: int
+    tokens: int
+    characters: int
+    bytes: int
+    bits: float
+    unigram_bits: float
+    bigram_bits: float
+    interval: Interval | None
+    margin: Interval | None
 
     @property
     def perplexity(self) -> float:
@@ -54,32 +75,60 @@ class Scores:
         """Bits per UTF-8 byte of the unsegmented, normalised text."""
         return self.bits / self.bytes
 
-    def __add__(self, other: "Scores") -> "Scores":
-        return Scores(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
-
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """Return counts and figures as JSON-like values."""
+        low, high = self.interval or (None, None)
+        least, most = self.margin or (None, None)
         return {
-            **asdict(self),
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "characters": self.characters,
+            "bytes": self.bytes,
+            "bits": self.bits,
             "perplexity": self.perplexity,
-            "bits_per_character": self.bits_per_character,
             "bits_per_byte": self.bits_per_byte,
+            "bits_per_character": self.bits_per_character,
+            "bits_per_character_low": low,
+            "bits_per_character_high": high,
+            "bigram_bits_per_character": self.bigram_bits / self.characters,
+            "bigram_margin_low": least,
+            "bigram_margin_high": most,
+            "unigram_bits_per_character": self.unigram_bits / self.characters,
         }
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Scores of all documents and of each corpus."""
+    """Scores of all documents and of each corpus; `baseline_tokens` is what the baselines were counted from."""
 
     total: Scores
     corpora: Mapping[str, Scores]
+    baseline_tokens: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-like values."""
         return {
             "total": self.total.to_dict(),
             "corpora": {name: scores.to_dict() for name, scores in self.corpora.items()},
+            "baseline_tokens": self.baseline_tokens,
         }
+
+
+def bootstrap_interval(values: np.ndarray, sizes: np.ndarray) -> Interval | None:
+    """Return the percentile bootstrap interval of sum(values) / sum(sizes), a value and a size a document.
+
+    Documents are drawn with replacement, since tokens of one document are not independent (Efron and Tibshirani, "An
+    Introduction to the Bootstrap", 1993, chapter 13). The draws are the same at every call. None for fewer than ten.
+    """
+    if len(values) < _FEWEST_DOCUMENTS:
+        return None
+    random = np.random.default_rng(0)
+    ratios = []
+    for _ in range(_RESAMPLES):
+        drawn = random.integers(0, len(values), len(values))
+        ratios.append(values[drawn].sum() / sizes[drawn].sum())
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return Interval(float(low), float(high))
 
 
 class Window(NamedTuple):
@@ -109,13 +158,15 @@ def evaluate(
     data_root: Path,
     *,
     max_tokens: int | None = None,
+    baseline_tokens: int = 100_000_000,
     batch: int = 8,
     device: str = "cpu",
 ) -> EvaluationResult:
     """Score held-out documents with a saved model: all, or as many as make up `max_tokens` tokens, in hash order.
 
     A document is read after a leading `</s>`, and scored without its final one. `batch` is in windows of the model's
-    context. Raises EvaluationError where the model has another vocabulary, and what opening model or data raises.
+    context; `baseline_tokens` are the training tokens that the baselines are counted from at most.
+    Raises EvaluationError where the model has another vocabulary, and what opening model or data raises.
     """
     training_set = TrainingSet.open(training_set_dir)
     model = load_model(model_dir, device)
@@ -130,19 +181,44 @@ def evaluate(
         before = np.cumsum(documents["length"][order] - 1) - (documents["length"][order] - 1)
         order = order[before < max_tokens]
     files = training_set.open_tokens(data_root)
-    bits = _bits(model, training_set.eos_id, _token_arrays(files, documents, order), batch)
-    corpora: dict[str, Scores] = {}
-    for index, value in zip(order.tolist(), bits, strict=True):
-        corpus = training_set.token_files[documents["shard"][index]].corpus
-        scores = Scores(
-            documents=1,
-            tokens=int(documents["length"][index]) - 1,
-            characters=int(documents["characters"][index]),
-            bytes=int(documents["bytes"][index]),
-            bits=value,
-        )
-        corpora[corpus] = corpora.get(corpus, Scores()) + scores
-    return EvaluationResult(sum(corpora.values(), Scores()), corpora)
+    baselines = count_baselines(training_set, files, baseline_tokens)
+    sequences = [
+        np.concatenate(([training_set.eos_id], tokens)).astype(np.int64)
+        for tokens in _token_arrays(files, documents, order)
+    ]
+    columns = {
+        "tokens": documents["length"][order] - 1,
+        "characters": documents["characters"][order],
+        "bytes": documents["bytes"][order],
+        "bits": np.array(_bits(model, training_set.eos_id, sequences, batch)),
+        "unigram_bits": np.array([baselines.unigrams.bits(sequence) for sequence in sequences]),
+        "bigram_bits": np.array([baselines.bigrams.bits(sequence) for sequence in sequences]),
+    }
+    corpora = np.array([training_set.token_files[shard].corpus for shard in documents["shard"][order]])
+    return EvaluationResult(
+        _scores(columns),
+        {
+            str(corpus): _scores({name: column[corpora == corpus] for name, column in columns.items()})
+            for corpus in np.unique(corpora)
+        },
+        baselines.tokens,
+    )
+
+
+def _scores(columns: Mapping[str, np.ndarray]) -> Scores:
+    """Sum up the columns of some documents."""
+    characters = columns["characters"]
+    return Scores(
+        documents=len(characters),
+        tokens=int(columns["tokens"].sum()),
+        characters=int(characters.sum()),
+        bytes=int(columns["bytes"].sum()),
+        bits=math.fsum(columns["bits"]),
+        unigram_bits=math.fsum(columns["unigram_bits"]),
+        bigram_bits=math.fsum(columns["bigram_bits"]),
+        interval=bootstrap_interval(columns["bits"], characters),
+        margin=bootstrap_interval(columns["bigram_bits"] - columns["bits"], characters),
+    )
 
 
 def _token_arrays(
@@ -154,12 +230,11 @@ def _token_arrays(
         yield files[documents["shard"][index]][start : start + length - 1]
 
 
-def _bits(model: "GPT2LMHeadModel", eos_id: int, documents: Iterator[np.ndarray], batch: int) -> list[float]:
-    """Return the bits of each document under the model."""
-    totals: list[float] = []
-    pieces = _pieces(documents, eos_id, model.config.n_positions)
+def _bits(model: "GPT2LMHeadModel", eos_id: int, sequences: list[np.ndarray], batch: int) -> list[float]:
+    """Return the bits of each document, given as ids with the leading `</s>`, under the model."""
+    totals = [0.0] * len(sequences)
+    pieces = _pieces(sequences, model.config.n_positions)
     while pool := list(islice(pieces, batch * _POOL_BATCHES)):
-        totals += [0.0] * (pool[-1].document + 1 - len(totals))
         pool.sort(key=lambda piece: len(piece.tokens))
         for first in range(0, len(pool), batch):
             portion = pool[first : first + batch]
@@ -175,10 +250,9 @@ class _Piece(NamedTuple):
     unscored: int
 
 
-def _pieces(documents: Iterator[np.ndarray], eos_id: int, context: int) -> Iterator[_Piece]:
-    for number, tokens in enumerate(documents):
-        sequence = np.concatenate(([eos_id], tokens)).astype(np.int64)
-        for window in windows(len(tokens), context):
+def _pieces(sequences: list[np.ndarray], context: int) -> Iterator[_Piece]:
+    for number, sequence in enumerate(sequences):
+        for window in windows(len(sequence) - 1, context):
             yield _Piece(number, sequence[window.start : window.stop + 1], window.scored - window.start)
 
 

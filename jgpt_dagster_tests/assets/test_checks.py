@@ -179,3 +179,14 @@ def test_a_check_passes_and_fails_where_its_promise_is_broken(
     assert broken.descriptions[check]
     # It was the check that saw it: the stage itself found nothing to redo.
     assert broken.metadata["status"].text.startswith("verified")
+
+
+def test_a_model_no_better_than_bigrams_is_warned_of_and_stops_nothing(tmp_path: Path, finished: Deployment) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    evaluation = deployment.root.directory("evaluation", DUMP, model="tiny")
+    for bits, better in ((3.9, True), (4.0, False), (4.1, False)):
+        rewrite_directory(evaluation, bits_per_character=bits, bigram_bits_per_character=4.0)
+        made = deployment.materialize("evaluation", DUMP, **SMALL_RUN.get("evaluation", {}))
+        assert made.error is None
+        assert made.checks == {"scores_are_finite": True, "better_than_bigrams": better}
+        assert "bigrams 4.0000" in (made.descriptions["better_than_bigrams"] or "")

@@ -46,9 +46,12 @@ CHECKS = {
     "cc100_tokens": {"document_tokens_decode"},
     "training_set": {"documents_add_up"},
     "pretrained_model": {"loss_fell"},
-    "evaluation": {"scores_are_finite"},
+    "evaluation": {"scores_are_finite", "better_than_bigrams"},
     "release": {"opens_offline"},
 }
+
+# Only warns: the finished deployment's model has trained for a few steps.
+WARNING = "better_than_bigrams"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_every_check_is_recorded_and_passed(instance: dg.DagsterInstance, asset:
     keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in expected]
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     assert {key.name for key in found} == expected
-    assert all(record.status.value == "SUCCEEDED" for record in found.values())
+    assert all(record.status.value == "SUCCEEDED" for key, record in found.items() if key.name != WARNING)
 
 
 def test_runs_are_recorded_one_an_asset_and_shard(instance: dg.DagsterInstance) -> None:

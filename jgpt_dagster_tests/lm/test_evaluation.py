@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.evaluation import EvaluationError, evaluate, windows
+from jgpt_dagster.lm.evaluation import EvaluationError, bootstrap_interval, evaluate, windows
 from jgpt_dagster.lm.held_out import held_out_blocks
 from jgpt_dagster.lm.model import model_config
 from jgpt_dagster.lm.training_set import TrainingSet
@@ -99,3 +99,15 @@ def test_the_blocks_of_the_validation_loss_are_held_out_documents_end_to_end(roo
     assert tuple(packed[1:62].tolist()) in documents
     assert (held_out_blocks(training_set, files, context=32, at_most=2) == blocks[:2]).all()
     assert held_out_blocks(training_set, files, context=100_000, at_most=2).shape[0] == 1
+
+
+def test_the_interval_covers_the_figure_narrows_with_more_documents_and_is_none_for_a_few() -> None:
+    random = np.random.default_rng(1)
+    sizes = random.integers(100, 1000, 2000)
+    values = sizes * random.normal(4.0, 0.5, 2000)
+    wide, narrow = bootstrap_interval(values[:50], sizes[:50]), bootstrap_interval(values, sizes)
+    assert wide is not None and narrow is not None
+    assert narrow.low < values.sum() / sizes.sum() < narrow.high
+    assert narrow.high - narrow.low < (wide.high - wide.low) / 3
+    assert bootstrap_interval(values, sizes) == narrow
+    assert bootstrap_interval(values[:9], sizes[:9]) is None
