@@ -54,7 +54,12 @@ class Settings(BaseSettings):
     @classmethod
     def _supported_scheme(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://", "file://")):
-            raise ValueError(f"{url!r} must start with http://, https:// or file://")
+            raise ValueError("must start with http://, https:// or file://")
+        if url != _without_secrets(url):
+            raise ValueError(
+                "must hold no user, password or query, since it is recorded with what is made of it. Put a password "
+                "into ~/.netrc; fetch what needs a query yourself and give its file:// URL"
+            )
         return url.rstrip("/")
 
     @cached_property
@@ -77,6 +82,18 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"JGPT_{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}" for problem in error.errors()
+            f"JGPT_{str(problem['loc'][0]).upper()}={_shown(problem['input'])}: {problem['msg']}"
+            for problem in error.errors()
         ]
         raise SettingsError("\n".join(problems)) from None
+
+
+def _shown(value: object) -> str:
+    return _without_secrets(str(value)) if "://" in str(value) else str(value)
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without its user, password and query."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".partition("?")[0] if url else url

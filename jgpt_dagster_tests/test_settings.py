@@ -79,3 +79,15 @@ def test_every_command_says_what_is_wrong_without_a_traceback(tmp_path: Path, co
     assert result.returncode == 1
     assert result.stderr == "Error: JGPT_SHARDS=100: Input should be less than or equal to 99\n"
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["DUMPS_URL", "CC100_URL"])
+@pytest.mark.parametrize(
+    "url", ["https://me:hush@example.org/x", "https://hush@example.org", "https://example.org/ja.txt.xz?token=hush"]
+)
+def test_a_url_holds_no_secret_and_the_refusal_tells_none(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    monkeypatch.setenv(f"JGPT_{name}", url)
+    with pytest.raises(SettingsError, match=r"netrc") as caught:
+        load_settings()
+    assert f"JGPT_{name}=https://example.org" in str(caught.value)
+    assert "hush" not in str(caught.value)

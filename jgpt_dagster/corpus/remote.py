@@ -7,6 +7,8 @@ redirects to http and https alone, and fail with the same words. Large files are
 import email.utils
 import json
 import logging
+import netrc
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,10 +101,27 @@ def _small_body(url: str, limit_bytes: int) -> bytes:
 
 
 def open_client() -> httpx.Client:
-    """Return the client that all requests of one job share."""
+    """Return the client that all requests of one job share. It takes passwords from the file ~/.netrc, or $NETRC.
+
+    Raises DownloadError where that file cannot be read.
+    """
     return httpx.Client(
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}, timeout=_TIMEOUT, follow_redirects=True
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        timeout=_TIMEOUT,
+        follow_redirects=True,
+        auth=_passwords(),
     )
+
+
+def _passwords() -> httpx.Auth | None:
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        return httpx.NetRCAuth(str(path)) if path.exists() else None
+    except (OSError, netrc.NetrcParseError) as error:
+        # The words of a parser may quote the line, and with it the password.
+        raise DownloadError(
+            f"{path} cannot be read as a netrc file ({type(error).__name__}). Mend or remove it."
+        ) from None
 
 
 @contextmanager

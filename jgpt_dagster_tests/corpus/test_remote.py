@@ -1,0 +1,60 @@
+"""A password reaches its own server from the netrc file, and nothing else."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.corpus.remote import DownloadError, fetch_text
+from jgpt_dagster_tests.corpus.flaky_server import Handler, Server, serving
+
+EXPECTED = "Basic " + base64.b64encode(b"me:hush").decode()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as server:
+        server.files["/private"] = b"text"
+        yield server
+
+
+def login_needed(handler: Handler, body: bytes) -> None:
+    if handler.headers.get("Authorization") == EXPECTED:
+        handler.send(body)
+    else:
+        handler.answer(401, b"who are you?", {"WWW-Authenticate": "Basic"})
+
+
+def test_the_password_of_a_host_is_taken_from_the_netrc_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server.faults.extend([login_needed, login_needed])
+    with pytest.raises(DownloadError, match="HTTP 401"):
+        fetch_text(server.url("/private"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hush\n")
+    assert fetch_text(server.url("/private")) == "text"
+
+
+def test_another_host_gets_no_password_also_when_redirected_to(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hush\n")
+    elsewhere = server.url("/private").replace("127.0.0.1", "localhost")
+    server.faults.append(lambda handler, body: handler.answer(302, b"", {"Location": elsewhere}))
+    assert fetch_text(server.url("/private")) == "text"
+    first, second = server.requests
+    assert first["Authorization"] == EXPECTED
+    assert "Authorization" not in second
+
+
+def test_a_netrc_file_that_cannot_be_read_is_named_and_not_quoted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me word hush\n")
+    with pytest.raises(DownloadError, match="netrc file") as caught:
+        fetch_text(server.url("/private"))
+    assert "hush" not in str(caught.value)
