@@ -57,6 +57,7 @@ _HARDWARE_SETTINGS = {
     "evaluation_blocks",
     "checkpoint_every",
     "keep_checkpoints",
+    "keep_every",
 }
 _PLACES = {"training_set", "data_root", "output", "initial_model"}
 
@@ -92,6 +93,7 @@ class PretrainingConfig(StageConfig):
     evaluate_every: int = Field(default=250, ge=1, description="Steps between validation losses.")
     checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
+    keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")
 
 
 @dg.asset(

@@ -2,10 +2,16 @@
 
 DeepSpeed's own files are pickles, which run code when they are loaded. So each checkpoint has a manifest with the hash
 of every file, and nothing in a checkpoint is loaded before all hashes were found to match.
+
+DeepSpeed divides the optimizer's state among the processes as its ZeRO stage wants. A run that goes on with another
+division loads a copy in DeepSpeed's universal format, in which every parameter is whole.
 """
 
+import io
+import shutil
+from argparse import Namespace
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,12 @@ from jgpt_dagster.storage.writing import atomic_directory, require_free_space, t
 CODE_VERSION = "1"
 _PREFIX = "step="
 _ENGINE = "engine"
+# How a run is divided: it decides how sums are rounded, and nothing else of the weights.
+DIVISION = ("processes", "micro_batch", "zero_stage")
+# Of these, what the files of the optimizer's state depend on.
+_FILE_DIVISION = ("processes", "zero_stage")
+# Stages 1 and 2 share a format; the universal formats of the others are their own, and stage 0 divides nothing.
+_CONVERTIBLE = ({0}, {1, 2}, {3})
 # Weights, their fp32 master copy and the two moments of Adam, all in fp32; bf16 weights take a little less.
 _BYTES_PER_PARAMETER = 16
 
@@ -38,6 +50,14 @@ class Checkpoint:
     step: int
     samples: int
     identity: Mapping[str, Any]
+
+    def needs_conversion(self, settings: Mapping[str, Any]) -> bool:
+        """Say whether a run with these settings needs the checkpoint in the universal format.
+
+        Without ZeRO every process holds, and the checkpoint has, the whole state.
+        """
+        differs = any(settings[name] != self.identity.get(name) for name in _FILE_DIVISION)
+        return differs and settings["zero_stage"] > 0
 
 
 def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
@@ -57,12 +77,13 @@ def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None
 def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming each field with both values, unless the checkpoint is of the run that is asked for.
 
-    What decides the weights must be the same; how often a run logs, evaluates or saves may change.
+    What decides the weights must be the same; how often a run logs, evaluates or saves may change, and so may the
+    number of processes, the micro batch, and the ZeRO stage between 1 and 2.
     """
     differing = [
         f"{name} is {identity.get(name)}, but the checkpoint has {checkpoint.identity.get(name)}"
         for name in sorted(identity.keys() | checkpoint.identity.keys())
-        if identity.get(name) != checkpoint.identity.get(name)
+        if identity.get(name) != checkpoint.identity.get(name) and not _may_change(name, identity, checkpoint.identity)
     ]
     if differing:
         raise CheckpointError(
@@ -71,8 +92,13 @@ def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> Non
         )
 
 
-def save(engine: Any, root: Path, step: int, samples: int, run: Recipe, keep: int) -> None:
-    """Write a checkpoint. Every process must call this; afterwards it is whole, and only the newest `keep` are left."""
+def save(
+    engine: Any, root: Path, step: int, samples: int, run: Recipe, keep: int, keep_every: int | None = None
+) -> None:
+    """Write a checkpoint. Every process must call this; afterwards it is whole.
+
+    Of all whole ones the newest `keep` are left, and those of every step that `keep_every` divides.
+    """
     rank = dist.get_rank()
     path = root / f"{_PREFIX}{step:08d}"
     if rank == 0:
@@ -92,24 +118,71 @@ def save(engine: Any, root: Path, step: int, samples: int, run: Recipe, keep: in
     if rank == 0:
         # A damaged checkpoint of a later step must not count among those that are kept.
         for old in [other for other in _directories(root) if other.name <= path.name][:-keep]:
-            DirectoryArtifact("checkpoint", "", old).remove()
+            if keep_every is None or int(old.name.removeprefix(_PREFIX)) % keep_every:
+                DirectoryArtifact("checkpoint", "", old).remove()
 
 
-def load(engine: Any, checkpoint: Checkpoint) -> None:
-    """Restore weights, optimizer and random state in every process from a checkpoint that was found whole."""
-    loaded, _ = engine.load_checkpoint(str(checkpoint.path), tag=_ENGINE)
+def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
+    """Restore weights, optimizer and random state in every process from a checkpoint that was found whole.
+
+    The engine must have been made with `load_universal` if the checkpoint needs conversion, which is done here, into a
+    copy that is deleted again. A process that had no part in saving begins the random numbers of `seed` and its rank.
+    """
+    convert = engine.load_universal_checkpoint()
+    copy = checkpoint.path.with_name(f".{checkpoint.path.name}.universal")
+    if convert and dist.get_rank() == 0:
+        with atomic_directory(copy) as directory:
+            _to_universal(checkpoint.path / _ENGINE, directory / _ENGINE)
+    dist.barrier()
+    groups = engine.optimizer.param_groups
+    decays = [group["weight_decay"] for group in groups]
+    loaded, _ = engine.load_checkpoint(str(copy if convert else checkpoint.path), tag=_ENGINE)
     if loaded is None:
         raise CheckpointError(f"DeepSpeed found nothing to load in {checkpoint.path / _ENGINE}")
-    state = load_file(checkpoint.path / _random_state_name(dist.get_rank()))
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"])
+    # Under ZeRO-3 a universal checkpoint gives the first group's settings to all groups.
+    for group, decay in zip(groups, decays, strict=True):
+        group["weight_decay"] = decay
+    random_state = checkpoint.path / _random_state_name(dist.get_rank())
+    if random_state.exists():
+        state = load_file(random_state)
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"])
+    else:
+        torch.manual_seed(seed + dist.get_rank())
+    dist.barrier()
+    if convert and dist.get_rank() == 0:
+        shutil.rmtree(copy)
 
 
 def run_recipe(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Recipe:
     """Return what a run's checkpoints say of themselves: the settings and inputs that decide the weights."""
     libraries = library_versions("torch", "deepspeed", "transformers")
     return Recipe("checkpoint", CODE_VERSION, settings, inputs, libraries)
+
+
+def _may_change(name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
+    if name == "zero_stage":
+        return any({wanted.get(name), present.get(name)} <= stages for stages in _CONVERTIBLE)
+    return name in DIVISION
+
+
+def _to_universal(source: Path, target: Path) -> None:
+    """Convert DeepSpeed's files in `source`, whose hashes were found to match, to its universal format."""
+    from deepspeed.checkpoint import ds_to_universal
+
+    options = Namespace(
+        input_folder=str(source),
+        output_folder=str(target),
+        # One process at a time: its pool would import torch once more in each.
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        ds_to_universal.main(options)
 
 
 def _directories(root: Path) -> list[Path]:

@@ -54,7 +54,8 @@ class TrainConfig(BaseModel):
     evaluate_every: PositiveInt = 250
     evaluation_blocks: PositiveInt = Field(64, description="held-out sequences of the validation loss at most")
     checkpoint_every: PositiveInt = 250
-    keep_checkpoints: PositiveInt = 2
+    keep_checkpoints: PositiveInt = Field(2, description="the newest ones")
+    keep_every: PositiveInt | None = Field(None, description="checkpoints of steps that this divides stay for good")
 
     @model_validator(mode="before")
     @classmethod

@@ -24,7 +24,7 @@ from jgpt_dagster.lm import checkpoint
 from jgpt_dagster.lm.batches import PackedTokens, step_samples
 from jgpt_dagster.lm.deepspeed_config import deepspeed_config, uses_bf16
 from jgpt_dagster.lm.held_out import held_out_blocks
-from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config
+from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config, preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
 from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
@@ -46,14 +46,31 @@ class Interrupted(Exception):
     """The process was asked to end, and saved a checkpoint first."""
 
 
+class StopSignal:
+    """Whether this process received SIGTERM."""
+
+    def __init__(self) -> None:
+        self.received = False
+        signal.signal(signal.SIGTERM, self._receive)
+
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = True
+
+
 def train(config: TrainConfig) -> None:
     """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
 
     Every process of the group calls this. Raises TrainingError where the loss is not finite, CheckpointError where the
     run directory holds another run, Interrupted after a SIGTERM, and what opening the training set raises.
     """
-    stop = _StopSignal()
-    device = _join_group()
+    stop = StopSignal()
+    device = join_group()
+    train_in_group(config, device, stop)
+    dist.destroy_process_group()
+
+
+def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) -> None:
+    """Carry out a run in the process group that `join_group` joined; see `train`."""
     rank, world = dist.get_rank(), dist.get_world_size()
     shape = geometry(config, world)
     training_set = TrainingSet.open(config.training_set)
@@ -66,9 +83,10 @@ def train(config: TrainConfig) -> None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
         _clear(config.output)
-    engine = _engine(config, shape, training_set, device)
+    convert = resumed is not None and resumed.needs_conversion(recipe.settings)
+    engine = _engine(config, shape, training_set, device, load_universal=convert)
     if resumed is not None:
-        checkpoint.load(engine, resumed)
+        checkpoint.load(engine, resumed, config.seed)
     done = resumed.step if resumed else 0
     reporter = Reporter(config.output, done=done, steps=steps) if rank == 0 else None
     run = _Run(config, shape, steps, recipe, engine, data, _validation(config, training_set), reporter, device)
@@ -84,18 +102,6 @@ def train(config: TrainConfig) -> None:
         if reporter is not None:
             reporter.close()
     dist.barrier()
-    dist.destroy_process_group()
-
-
-class _StopSignal:
-    """Whether this process received SIGTERM."""
-
-    def __init__(self) -> None:
-        self.received = False
-        signal.signal(signal.SIGTERM, self._receive)
-
-    def _receive(self, number: int, frame: object) -> None:
-        self.received = True
 
 
 @dataclass
@@ -110,7 +116,7 @@ class _Run:
     reporter: Reporter | None
     device: torch.device
 
-    def step(self, step: int, stop: _StopSignal) -> None:
+    def step(self, step: int, stop: StopSignal) -> None:
         """Take one optimizer step with all that is due after it."""
         config, last = self.config, step == self.steps
         rate = learning_rate(
@@ -134,7 +140,7 @@ class _Run:
         if asked_to_stop and not last:
             raise Interrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
 
-    def _optimize(self, step: int, rate: float, stop: _StopSignal) -> tuple[float, float, bool]:
+    def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:
         """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
         config, shape, engine = self.config, self.shape, self.engine
         for group in engine.optimizer.param_groups:
@@ -176,7 +182,8 @@ class _Run:
             self.reporter.flush()
         samples = step * self.shape.global_batch
         root = self.config.output / CHECKPOINTS
-        checkpoint.save(self.engine, root, step, samples, self.recipe, self.config.keep_checkpoints)
+        config = self.config
+        checkpoint.save(self.engine, root, step, samples, self.recipe, config.keep_checkpoints, config.keep_every)
 
     def _divergence(self, step: int, loss: float, norm: float) -> str:
         whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, lambda line: None)
@@ -193,7 +200,7 @@ def _loss(engine: Any, tokens: torch.Tensor) -> torch.Tensor:
     return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def _join_group() -> torch.device:
+def join_group() -> torch.device:
     """Join the process group and return the device of this process."""
     deepspeed.utils.logger.setLevel("WARNING")
     if torch.cuda.is_available():
@@ -230,6 +237,7 @@ def _recipe(
         **{name: getattr(config, name) for name in names},
         "betas": list(config.betas),
         "model": config.model,
+        **{name: getattr(preset(config.model), name) for name in ("layers", "width", "heads")},
         "context": config.context,
         "vocab_size": training_set.vocab_size,
         "dtype": "bf16" if uses_bf16(config, gpu=device.type == "cuda") else "fp32",
@@ -241,6 +249,7 @@ def _recipe(
         "processes": shape.world,
     }
     inputs = {"training_set": _digest(training_set.directory, MANIFEST, TRAIN, VALIDATION)}
+    inputs["tokenizer"] = training_set.tokenizer_sha256
     if config.initial_model is not None:
         inputs["initial_model"] = _digest(config.initial_model, WEIGHTS, "config.json")
     return checkpoint.run_recipe(settings, inputs)
@@ -250,7 +259,9 @@ def _digest(directory: Path, *names: str) -> str:
     return sha256_value({name: file_entry(directory / name).sha256 for name in names})
 
 
-def _engine(config: TrainConfig, shape: Geometry, training_set: TrainingSet, device: torch.device) -> Any:
+def _engine(
+    config: TrainConfig, shape: Geometry, training_set: TrainingSet, device: torch.device, *, load_universal: bool
+) -> Any:
     """Return the DeepSpeed engine of a run at its start. The same seed gives the same weights at every ZeRO stage.
 
     The whole model is built on each device first, also for ZeRO-3, which divides it afterwards: the largest preset
@@ -268,7 +279,8 @@ def _engine(config: TrainConfig, shape: Geometry, training_set: TrainingSet, dev
         fused=device.type == "cuda",
     )
     gpu = device.type == "cuda"
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=deepspeed_config(config, shape, gpu=gpu))
+    settings = {**deepspeed_config(config, shape, gpu=gpu), "checkpoint": {"load_universal": load_universal}}
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if config.compile:
         engine.compile()
     return engine
@@ -330,7 +342,15 @@ def _whole_state(engine: Any) -> dict[str, torch.Tensor]:
 
 def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:
     config, parameters = run.config, sum(getattr(p, "ds_numel", p.numel()) for p in run.engine.module.parameters())
-    start = f"resuming after step {resumed.step:,} of" if resumed else "training for"
+    start = "training for"
+    if resumed is not None:
+        changed = [
+            f"{name} {resumed.identity.get(name)} → {run.recipe.settings[name]}"
+            for name in checkpoint.DIVISION
+            if resumed.identity.get(name) != run.recipe.settings[name]
+        ]
+        note = f" (losses are the same up to rounding: {', '.join(changed)})" if changed else ""
+        start = f"resuming after step {resumed.step:,}{note} of"
     return (
         f"{config.model}: {parameters:,} parameters, {start} {run.steps:,} steps of {config.global_batch} x "
         f"{config.context} tokens on {run.shape.world} {run.device.type} process(es)"

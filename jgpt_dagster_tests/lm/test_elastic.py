@@ -1,0 +1,111 @@
+"""The number of processes may change between one start of a run and the next."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.lm.checkpoint import Checkpoint, CheckpointError, require_same_run
+from jgpt_dagster.lm.launch import PROGRAM, launch_command, training_environment
+from jgpt_dagster.lm.report import read_metrics
+from jgpt_dagster_tests.lm.runs import small_training_set, write_config
+
+STAGES = (1, 2, 3)
+STEPS, SAVED = 6, 3
+
+
+def train_all(configs: list[Path], processes: int) -> str:
+    """Carry out runs in one launch; return the output."""
+    command = launch_command("deepspeed" if processes > 1 else "python", processes, configs[0])
+    position = command.index(PROGRAM)
+    command[position:] = ["jgpt_dagster_tests.lm.train_many", *map(str, configs)]
+    environment = training_environment(processes)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def config(root: Path, name: str, stage: int) -> Path:
+    return write_config(
+        root, name, zero_stage=stage, steps=STEPS, checkpoint_every=SAVED, evaluate_every=SAVED, weight_decay=0.5
+    )
+
+
+def cut(root: Path, run: str, name: str) -> None:
+    """Copy a run as it was when its first checkpoint had been saved."""
+    shutil.copytree(root / run, root / name)
+    shutil.rmtree(root / name / "checkpoints" / f"step={STEPS:08d}")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Runs from start to end on one and on two processes, and each continued on the other number."""
+    root = tmp_path_factory.mktemp("elastic")
+    small_training_set(root)
+    train_all([config(root, "2", stage=0), *(config(root, f"2-zero{stage}", stage) for stage in STAGES)], 2)
+    for stage in STAGES:
+        cut(root, f"2-zero{stage}", f"2to1-zero{stage}")
+    cut(root, "2-zero1", "2to1-zero1to2")
+    shrunk = train_all(
+        [
+            *(config(root, f"1-zero{stage}", stage) for stage in STAGES),
+            *(config(root, f"2to1-zero{stage}", stage) for stage in STAGES),
+            config(root, "2to1-zero1to2", 2),
+        ],
+        1,
+    )
+    for stage in STAGES:
+        cut(root, f"1-zero{stage}", f"1to2-zero{stage}")
+    grown = train_all([config(root, f"1to2-zero{stage}", stage) for stage in STAGES], 2)
+    return root, shrunk, grown
+
+
+@pytest.mark.slow
+def test_one_and_two_processes_see_the_same_samples_and_give_the_same_losses(runs: tuple[Path, str, str]) -> None:
+    expected = read_metrics(runs[0] / "1-zero1")
+    assert len(expected) == STEPS
+    for name in ("2", *(f"{count}-zero{stage}" for count in (1, 2) for stage in STAGES)):
+        assert_same_curve(runs[0] / name, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_checkpoint_of_two_processes_continues_on_one_and_the_reverse(
+    runs: tuple[Path, str, str], stage: int
+) -> None:
+    root, shrunk, grown = runs
+    for name in (f"2to1-zero{stage}", f"1to2-zero{stage}"):
+        assert_same_curve(root / name, read_metrics(root / "1-zero1"))
+        assert sorted(path.name for path in (root / name / "checkpoints").iterdir()) == [
+            f"step={SAVED:08d}",
+            f"step={STEPS:08d}",
+        ], "the converted copy is gone"
+    assert f"resuming after step {SAVED} (losses are the same up to rounding: processes 2 → 1" in shrunk
+    assert f"resuming after step {SAVED} (losses are the same up to rounding: processes 1 → 2" in grown
+
+
+@pytest.mark.slow
+def test_a_checkpoint_continues_under_the_other_stage_of_its_format(runs: tuple[Path, str, str]) -> None:
+    assert_same_curve(runs[0] / "2to1-zero1to2", read_metrics(runs[0] / "1-zero1"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("zero_stage", 3), ("training_set", "b"), ("tokenizer", "b"), ("layers", 5), ("learning_rate", 2.0)],
+)
+def test_what_decides_the_weights_or_cannot_be_converted_is_refused_by_name(field: str, value: Any) -> None:
+    present = {"zero_stage": 1, "training_set": "a", "tokenizer": "a", "layers": 4, "learning_rate": 1.0}
+    division = {"processes": 2, "micro_batch": 4}
+    checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, {**present, **division})
+    require_same_run(checkpoint, {**present, "processes": 1, "micro_batch": 8, "zero_stage": 2})
+    with pytest.raises(CheckpointError, match=f"{field} is {value}, but the checkpoint has {present[field]}"):
+        require_same_run(checkpoint, {**present, **division, field: value})
+
+
+def assert_same_curve(run: Path, expected: list[dict[str, Any]]) -> None:
+    rows = read_metrics(run)
+    assert [row["step"] for row in rows] == [row["step"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)

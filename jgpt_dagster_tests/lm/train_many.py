@@ -1,0 +1,19 @@
+"""A training program that carries out several runs one after the other, so that libraries are imported only once.
+
+`python -m jgpt_dagster_tests.lm.train_many CONFIG.json …`, under a launcher or plain python.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from jgpt_dagster.lm.launch import training_environment
+from jgpt_dagster.lm.train_config import read_config
+
+if __name__ == "__main__":
+    os.environ.update(training_environment(processes=1))
+    from jgpt_dagster.lm.trainer import StopSignal, join_group, train_in_group
+
+    device = join_group()
+    for path in sys.argv[1:]:
+        train_in_group(read_config(Path(path)), device, StopSignal())
