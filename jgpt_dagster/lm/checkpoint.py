@@ -142,6 +142,10 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     # Under ZeRO-3 a universal checkpoint gives the first group's settings to all groups.
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
+    if convert:
+        # It also shares one step counter among the groups, which each of them would then raise.
+        for state in engine.optimizer.optimizer.state.values():
+            state["step"] = state["step"].clone()
     random_state = checkpoint.path / _random_state_name(dist.get_rank())
     if random_state.exists():
         state = load_file(random_state)
