@@ -86,7 +86,7 @@ def test_nothing_volatile_is_in_a_manifest(finished: Deployment) -> None:
         if name.endswith("manifest.json"):
             assert str(finished.data) not in path.read_text(), name
     record = finished.root.directory("tokenizer").run_record()
-    assert set(record) == {"seconds", "host", "run_id"}
+    assert set(record) == {"seconds", "host", "run_id", "peak_memory_bytes"}
 
 
 def test_a_second_run_makes_nothing_again(finished: Deployment, tmp_path: Path, small_run: Path) -> None:
