@@ -1,7 +1,8 @@
 """What `jgpt status` tells: for each dump what is done, stale, running, failed and missing. Imports no Dagster.
 
-Disk decides what is done. Only manifests are read, so that 64 shards of several dumps take a second; a stage that runs
-verifies its inputs by their hashes. Runs tell no more than why something is not there.
+Disk decides what is done. Only manifests are read, each once, and no data is hashed: a stage that runs verifies its
+inputs. Not told are a changed setting or segmenter, and a whole output whose check failed. Runs tell no more than why
+something is not there.
 """
 
 import json
