@@ -29,8 +29,9 @@ demo: install
 ui: install
 	$(DEMO_ENV) $(BIN)/jgpt ui
 
+# The tests of a file stay on one worker: they share fixtures. More than four workers would want more than 8 GB.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
