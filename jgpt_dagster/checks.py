@@ -91,7 +91,14 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
         for document, ids in zip(documents, tokenizer.encode_documents(documents), strict=True)
         if not _comes_back(tokenizer, document, ids)
     ]
-    return _result(not wrong, f"{len(documents) - len(wrong)} of {len(documents)} documents come back")
+    found = f"{len(documents) - len(wrong)} of {len(documents)} documents come back"
+    if wrong:
+        first = document_text(wrong[0], tokenizer.profile)[:40].strip()
+        found += (
+            f". The first that does not begins with {first!r}. The tokenizer's files were changed, or its code has a "
+            "fault: train it anew (`retrain: true`), and tokens and models after it"
+        )
+    return _result(not wrong, found)
 
 
 @dg.asset_check(asset="wikipedia_tokens", partitions_def=dump_shard_partitions, blocking=True)

@@ -1,5 +1,6 @@
 """The one Definitions object: assets, checks, sensors and what they are handed."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,8 +33,12 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         for check in dg.load_asset_checks_from_modules([checks])
         if {key.asset_key for key in check.check_keys} <= known
     ]
+    owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # the links to the code; their form may change
+        linked = dg.with_source_code_references(owned)
     return dg.Definitions(
-        assets=assets,
+        assets=linked,
         asset_checks=asset_checks,
         sensors=build_sensors(settings),
         # A stage is one step that runs in the run's own process; parallel work is parallel runs.

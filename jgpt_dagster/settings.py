@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     refresh: Literal["on", "off"] = "on"
     poll_hours: float = Field(default=6, gt=0, le=8_760)
     run_config: Path | None = None
+    # Dagster takes no other form of owner.
+    owner: str = Field(default="team:jgpt", pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+)$")
 
     @field_validator("data", "scratch", "dumps_url", "run_config", mode="before")
     @classmethod

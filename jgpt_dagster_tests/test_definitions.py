@@ -55,6 +55,11 @@ json.dump({
     "shards": [
         node.partitions_def.get_partition_keys() for name, node in nodes.items() if name == "cc100_documents"
     ],
+    "owners": {name: node.owners for name, node in nodes.items()},
+    "sources": {
+        name: [os.path.basename(link.file_path) for link in node.metadata["dagster/code_references"].code_references]
+        for name, node in nodes.items()
+    },
     "described": [name for name, node in nodes.items() if node.description],
     "heavy": [name for name in ("torch", "transformers", "deepspeed") if name in sys.modules],
     "seconds": os.times().user,
@@ -117,3 +122,10 @@ def test_every_stage_but_the_downloads_has_blocking_checks(definitions: dict[str
 
 def test_every_asset_says_what_it_is(definitions: dict[str, Any]) -> None:
     assert sorted(definitions["described"]) == sorted(CONTRACT)
+
+
+def test_every_asset_has_the_owner_of_the_settings_and_a_link_to_its_code(definitions: dict[str, Any]) -> None:
+    assert definitions["owners"] == {name: ["team:jgpt"] for name in CONTRACT}
+    assert definitions["sources"]["cc100_segmented"] == ["segmented.py"]
+    assert all(len(sources) == 1 for sources in definitions["sources"].values())
+    assert describe(OWNER="a@example.org")["owners"]["release"] == ["a@example.org"]

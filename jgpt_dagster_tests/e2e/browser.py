@@ -51,7 +51,7 @@ def browsing(deployment: Deployment, log: Path) -> Iterator["Page"]:
     """
     with _running_ui(deployment, log) as url, _open_page(url) as page:
         yield page
-    _, alive = psutil.wait_procs(_processes_of(deployment), timeout=STOP_SECONDS)
+    _, alive = psutil.wait_procs(processes_of(deployment), timeout=STOP_SECONDS)
     if alive:
         raise RuntimeError(f"processes of the UI are still there: {[process.cmdline() for process in alive]}")
 
@@ -94,7 +94,7 @@ def _open_page(url: str) -> Iterator["Page"]:
             browser.close()
 
 
-def _processes_of(deployment: Deployment) -> list[psutil.Process]:
+def processes_of(deployment: Deployment) -> list[psutil.Process]:
     """Return the running processes that were started for a deployment: they have its data root in their environment."""
     found = []
     for process in psutil.process_iter():

@@ -6,14 +6,18 @@ JGPT_SCREENSHOTS=docs/images keeps the pictures that the documentation shows.
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jgpt_dagster.lm.checkpoint import newest_whole
+from jgpt_dagster.lm.trainer import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
 from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment
-from jgpt_dagster_tests.e2e.browser import browsing, chromium
+from jgpt_dagster_tests.e2e.browser import browsing, chromium, processes_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -86,6 +90,46 @@ def test_a_refresh_shows_what_it_reused_and_what_that_saved(
         keep_picture(page, "reuse", height=1500)
 
 
+def test_a_failed_check_says_what_is_wrong(finished: Deployment, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    damaged = finished.copy(tmp_path / "data")
+    rewrite_directory(damaged.root.directory("tokenizer"), forgetful)
+    with browsing(damaged, tmp_path / "ui.log") as page:
+        page.goto("/assets/tokenizer?view=checks&checkDetail=text_survives_encoding")
+        page.get_by_role("button", name="Execute").last.click()
+        expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
+        page.reload()
+        expect(page.get_by_text(re.compile("^0 of [0-9]+ documents come back"))).to_be_visible()
+        keep_picture(page, "check", height=900)
+
+
+def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deployment, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    untrained = finished.copy(tmp_path / "data")
+    shutil.rmtree(untrained.root.directory("pretrained_model", DUMP, model="tiny").path)
+    untrained.succeed("jgpt", "dumps", "add", DUMP)
+    with browsing(untrained, tmp_path / "ui.log") as page:
+        page.goto("/assets/pretrained_model")
+        page.get_by_role("button", name="Materialize").first.click()
+        # The copy has the files of a run but not Dagster's record of it, and the UI warns of that.
+        page.get_by_role("button", name="Confirm").click()
+        dialog = page.get_by_role("dialog").first
+        dialog.get_by_role("button", name="All", exact=True).click()
+        dialog.get_by_role("button", name="Launch 1 run").click()
+        page.get_by_role("link", name="View", exact=True).click()
+        expect(page.get_by_text(re.compile("^step [0-9]+/")).first).to_be_visible(timeout=RUN_MILLISECONDS)
+        assert training_processes(untrained)
+        page.get_by_role("button", name="Terminate").click()
+        page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
+        expect(page.get_by_text("Canceled", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
+        assert not training_processes(untrained)
+        keep_picture(page, "cancelled", height=900)
+    scratch = untrained.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
+    assert newest_whole(scratch / CHECKPOINTS, print) is not None
+
+
 def add_and_make_dump(page: "Page") -> None:
     from playwright.sync_api import expect
 
@@ -154,6 +198,12 @@ def open_launch_dialog(page: "Page", asset: str) -> "Locator":
     dialog = page.get_by_role("dialog").first
     dialog.get_by_text("Partition selection").wait_for()
     return dialog
+
+
+def training_processes(deployment: Deployment) -> list[str]:
+    """Return the command lines of a deployment's launcher and training processes."""
+    commands = (" ".join(process.cmdline()) for process in processes_of(deployment))
+    return [command for command in commands if "jgpt_dagster.lm.train" in command]
 
 
 def metadata(page: "Page", name: str) -> "Locator":
