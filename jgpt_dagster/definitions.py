@@ -25,9 +25,9 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     assets = [
         asset
         for asset in dg.load_assets_from_modules(modules)
-        if with_cc100 or not (isinstance(asset, dg.AssetsDefinition) and asset.key.to_user_string().startswith("cc100"))
+        if isinstance(asset, dg.AssetsDefinition) and (with_cc100 or not asset.key.to_user_string().startswith("cc100"))
     ]
-    known = {key for asset in assets if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}
+    known = {key for asset in assets for key in asset.keys}
     asset_checks = [
         check
         for check in dg.load_asset_checks_from_modules([checks])
