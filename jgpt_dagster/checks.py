@@ -5,6 +5,7 @@ They read what lies on disk, so a check that is run again later still tells the 
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.corpus.selection import DROP_REASONS
 from jgpt_dagster.lm.tokenizer import TextTokenizer, document_text
 from jgpt_dagster.lm.tokens import TokenFile
 from jgpt_dagster.partitions import dump_and_shard, dump_partitions, dump_shard_partitions, shard_partitions
@@ -52,20 +54,28 @@ def every_article_segmented(context: dg.AssetCheckExecutionContext, store: Corpu
 # A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
 @dg.asset_check(asset="cc100_documents", blocking=True)
 def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """Kept and rejected documents of a shard are every n-th of the archive, none missing and none twice.
+    """Every n-th document of the archive is in its shard, rejected, or dropped for a reason: none missing, none twice.
 
     Looks at the shards of the run, or at all of them where the check is run by itself.
     """
     of_a_run = context.has_partition_key or context.has_partition_key_range
     keys = context.partition_keys if of_a_run else store.shard_keys
+    totals = Counter[str]()
     for key in keys:
         shard = store.parquet("cc100_documents", shard=key)
-        shard.verified()
-        rejected = (json.loads(line)["document_id"] for line in shard.rejected_path.open())
-        ids = sorted([*(row[0] for row in read_rows(shard.path, ["document_id"])), *rejected])
-        if ids != list(range(int(key), int(key) + len(ids) * store.shards, store.shards)):
-            return _result(False, f"the document ids of shard {key} have gaps or repeats")
-    return _result(True, f"{len(keys)} shards are complete")
+        counts = shard.verified().counts
+        with shard.rejected_path.open() as lines:
+            rejected = [json.loads(line)["document_id"] for line in lines]
+        ids = [row[0] for row in read_rows(shard.path, ["document_id"])]
+        expected = range(int(key), counts["archive_documents"], store.shards)
+        if ids != sorted({*ids}) or {*ids} & {*rejected} or any(number not in expected for number in (*ids, *rejected)):
+            return _result(False, f"the document ids of shard {key} are not in order, or not its own")
+        parts = {"rows": len(ids), "rejected": len(rejected)}
+        parts |= {name: counts[f"dropped_{name}"] for name in DROP_REASONS}
+        if sum(parts.values()) != len(expected):
+            return _result(False, f"shard {key}: {_listed(parts)} of {len(expected):,} documents")
+        totals.update(parts)
+    return _result(True, f"{len(keys)} shards: {_listed(totals)} of {sum(totals.values()):,} documents", **totals)
 
 
 @dg.asset_check(asset="cc100_segmented", partitions_def=shard_partitions, blocking=True)

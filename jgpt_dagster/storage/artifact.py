@@ -21,6 +21,8 @@ from jgpt_dagster.storage.writing import atomic_directory, write_json
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
+REJECTED = "rejected"
+DROPPED = "dropped"
 
 
 class ArtifactError(JgptError):
@@ -161,7 +163,7 @@ class DirectoryWriter:
 
 
 class ParquetArtifact(Artifact):
-    """One Parquet file, with the rows that were refused in a JSON-lines file beside it."""
+    """One Parquet file, with JSON-lines files beside it: the rows that were refused, samples of those left out."""
 
     def manifest(self) -> Manifest | None:
         return parquet.read_manifest(self.path)
@@ -174,21 +176,27 @@ class ParquetArtifact(Artifact):
             return f"{self.path} cannot be read: {error}"
         if found != data:
             return f"{self.path} holds data of sha256 {found.sha256[:16]}…, expected {data.sha256[:16]}…"
-        if entry := manifest.files.get(parquet.REJECTED):
-            return _mismatch(self.rejected_path, entry)
-        return None
+        beside = ((name, entry) for name, entry in manifest.files.items() if name != parquet.DATA)
+        return next(
+            filter(None, (_mismatch(parquet.beside_path(self.path, name), entry) for name, entry in beside)), None
+        )
 
     @property
     def rejected_path(self) -> Path:
-        """The file that keeps, as JSON lines, what was refused and why."""
-        return self.path.with_name(f"{self.path.stem}.rejected.jsonl")
+        """The file that keeps, as JSON lines, what could not be read and why."""
+        return parquet.beside_path(self.path, REJECTED)
+
+    @property
+    def dropped_path(self) -> Path:
+        """The file that keeps, as JSON lines, samples of what was read and left out, and why."""
+        return parquet.beside_path(self.path, DROPPED)
 
     @property
     def run_path(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.run.json")
 
     def remove(self) -> None:
-        for path in (self.path, self.rejected_path, self.run_path):
+        for path in (self.path, self.rejected_path, self.dropped_path, self.run_path):
             path.unlink(missing_ok=True)
 
     def write(
@@ -200,7 +208,7 @@ class ParquetArtifact(Artifact):
         rejected: Callable[[], list[dict[str, Any]]] | None = None,
     ) -> Manifest:
         """Write rows in their order; see `parquet.write_rows`. `rejected` is asked after the last row."""
-        return parquet.write_rows(self.path, schema, rows, recipe, counts, self.rejected_path, rejected)
+        return parquet.write_rows(self.path, schema, rows, recipe, counts, {REJECTED: rejected} if rejected else {})
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -24,7 +25,9 @@ from jgpt_dagster.storage.writing import atomic_file
 Schema = pa.Schema
 
 DATA = "data"
-REJECTED = "rejected"
+Beside = Mapping[str, Callable[[], list[dict[str, Any]]]]
+"""Names of JSON-lines files that go with a Parquet file, and how their lines are had."""
+
 _METADATA_KEY = b"jgpt"
 _SEAL_KEY = b"jgpt.footer_sha256"
 _UNSEALED = b"?" * 64
@@ -45,16 +48,15 @@ def write_rows(
     rows: Iterable[Sequence[Any]],
     recipe: Recipe,
     counts: Callable[[], Mapping[str, Any]],
-    rejected_path: Path | None = None,
-    rejected: Callable[[], list[dict[str, Any]]] | None = None,
+    beside: Beside = MappingProxyType({}),
 ) -> Manifest:
     """Write rows (one value a column, in schema order) to `path`, atomically, and return the manifest in its footer.
 
-    `counts` and `rejected` are asked once the rows are exhausted; the manifest counts the `rows` itself. The rejected
-    rows go to `rejected_path` as JSON lines before the Parquet file gets its name, so that a file under its name always
-    has them beside it.
+    `counts` and what is to lie `beside` the file are asked once the rows are exhausted; the manifest counts the `rows`
+    itself. The latter go to `beside_path` as JSON lines before the Parquet file gets its name, so that a file under its
+    name always has them.
     """
-    with RowWriter.opened(path, schema, recipe, counts, rejected_path, rejected) as writer:
+    with RowWriter.opened(path, schema, recipe, counts, beside) as writer:
         for row in rows:
             writer.append(row)
     return writer.manifest
@@ -80,8 +82,7 @@ class RowWriter:
         schema: pa.Schema,
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
-        rejected_path: Path | None = None,
-        rejected: Callable[[], list[dict[str, Any]]] | None = None,
+        beside: Beside = MappingProxyType({}),
     ) -> Iterator["RowWriter"]:
         """Yield a writer whose file gets its name when the block ends well. Arguments as for `write_rows`."""
         with atomic_file(path) as stream:
@@ -94,8 +95,8 @@ class RowWriter:
                 yield writer
                 writer._end_group()
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
-                if rejected is not None and rejected_path is not None:
-                    files[REJECTED] = _write_rejected(rejected_path, rejected())
+                for name, lines in beside.items():
+                    files[name] = _write_json_lines(beside_path(path, name), lines())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
                     {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _SEAL_KEY: _UNSEALED}
@@ -123,6 +124,11 @@ class RowWriter:
         if self._group:
             self._writer.write_table(pa.Table.from_batches(self._group), row_group_size=_rows(self._group))
             self._group = []
+
+
+def beside_path(path: Path, name: str) -> Path:
+    """Return where a JSON-lines file lies that goes with the Parquet file at `path`."""
+    return path.with_name(f"{path.stem}.{name}.jsonl")
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -193,7 +199,7 @@ def _batch(schema: pa.Schema, rows: list[Sequence[Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _write_rejected(path: Path, rows: list[dict[str, Any]]) -> FileEntry:
+def _write_json_lines(path: Path, rows: list[dict[str, Any]]) -> FileEntry:
     data = "".join(canonical_json(row) + "\n" for row in rows).encode()
     with atomic_file(path) as stream:
         stream.write(data)

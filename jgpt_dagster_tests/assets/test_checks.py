@@ -110,6 +110,12 @@ CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = 
         "no_document_missing",
         lambda of: rewrite_shard(of.root.parquet("cc100_documents", shard="000"), DOCUMENTS, without_second),
     ),
+    "a dropped document too many": (
+        "cc100_documents",
+        "000",
+        "no_document_missing",
+        lambda of: rewrite_shard(of.root.parquet("cc100_documents", shard="000"), DOCUMENTS, dropped_too_short=1000),
+    ),
     "a missing segmented document": (
         "cc100_segmented",
         "001",

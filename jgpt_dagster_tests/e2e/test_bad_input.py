@@ -271,7 +271,7 @@ def test_a_bad_cc100_archive_is_refused_and_harms_nothing(
     _replace(source, XZ)
     assert deployment.materialize("cc100_dump", force=True).error is None
     assert deployment.materialize("cc100_documents", "000").error is None
-    assert deployment.root.parquet("cc100_documents", shard="000").verified().counts["rows"] == 4000
+    assert deployment.root.parquet("cc100_documents", shard="000").verified().counts["documents"] == 4000
 
 
 def test_an_archive_of_another_sha256_is_refused(tmp_path: Path, good: Deployment) -> None:

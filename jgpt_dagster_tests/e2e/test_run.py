@@ -185,5 +185,5 @@ def test_a_real_excerpt_gives_its_articles(tmp_path: Path) -> None:
     found = [total[name] for name in ("pages", "articles", "redirects", "other_namespaces", "rejected")]
     assert found == [234, 186, 16, 32, 0]
     training_set = deployment.root.directory("training_set", "20250801").verified()
-    assert training_set.counts["documents"] == 186 + 477
+    assert training_set.counts["documents"] == 186 + 456  # 15 are too short, 4 repetitive, 2 not Japanese
     assert training_set.counts["token_files"] == 8

@@ -1,0 +1,106 @@
+"""Which documents of a web corpus are kept, with what of them, and an account of the others for each shard.
+
+Decided in one pass in the order of the source, so that it depends neither on the number of shards nor on which of them
+are written.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from jgpt_dagster.corpus.cc100 import DocumentRow, shard_of
+from jgpt_dagster.corpus.deduplication import Deduplication, Deduplicator
+from jgpt_dagster.corpus.filters import DocumentFilters
+from jgpt_dagster.storage.seen import SeenHashes
+
+DROP_REASONS = ("too_short", "not_japanese", "repetitive", "near_duplicate", "nothing_new")
+PARAGRAPH_REASON = "duplicate_paragraph"
+
+# Enough to judge a reason by; with 99 shards at most some 50 MB of text.
+_SAMPLES = 20
+_SAMPLE_CHARACTERS = 1000
+
+
+class Selection(Deduplication, DocumentFilters):
+    """All settings that decide which documents are kept."""
+
+
+@dataclass
+class ShardTally:
+    """What one shard got and did not get: documents dropped by reason, and paragraphs that kept documents lost."""
+
+    lines: int = 0
+    characters: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_paragraphs: int = 0
+    _samples: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Return all that is counted, by name."""
+        dropped = {f"dropped_{reason}": self.dropped[reason] for reason in DROP_REASONS}
+        return {
+            "lines": self.lines,
+            "characters": self.characters,
+            **dropped,
+            "dropped_paragraphs": self.dropped_paragraphs,
+        }
+
+    def keep(self, lines: Sequence[str]) -> None:
+        """Count a document that is kept."""
+        self.lines += len(lines)
+        self.characters += sum(map(len, lines))
+
+    def drop(self, document_id: int, reason: str, detail: str, lines: Sequence[str]) -> None:
+        """Count a document that is dropped."""
+        self.dropped[reason] += 1
+        self._sample(document_id, reason, detail, lines)
+
+    def drop_paragraphs(self, document_id: int, paragraphs: Sequence[str]) -> None:
+        """Count paragraphs that a kept document loses."""
+        self.dropped_paragraphs += len(paragraphs)
+        self._sample(document_id, PARAGRAPH_REASON, f"{len(paragraphs)} paragraphs seen before", paragraphs)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Return up to 20 samples of each reason: {reason, document_id, detail, text}, the text cut at 1,000 signs.
+
+        They are those whose id has the least hash: evenly spread over the source, and the same in every run.
+        """
+        rows = [row for samples in self._samples.values() for _, _, row in samples]
+        return sorted(rows, key=lambda row: (row["reason"], row["document_id"]))
+
+    def _sample(self, document_id: int, reason: str, detail: str, lines: Sequence[str]) -> None:
+        samples = self._samples.setdefault(reason, [])
+        rank = -int.from_bytes(blake2b(document_id.to_bytes(8, "big"), digest_size=8).digest(), "big")
+        if len(samples) == _SAMPLES and rank < samples[0][0]:
+            return
+        text = "\n".join(lines)[:_SAMPLE_CHARACTERS]
+        row = {"reason": reason, "document_id": document_id, "detail": detail, "text": text}
+        (heapq.heappushpop if len(samples) == _SAMPLES else heapq.heappush)(samples, (rank, document_id, row))
+
+
+def select(
+    documents: Iterable[DocumentRow],
+    selection: Selection,
+    seen: SeenHashes,
+    tallies: Mapping[int, ShardTally],
+    shards: int,
+) -> Iterator[DocumentRow]:
+    """Yield the documents that are kept, with those of their lines that are; the tallies of their shards get the rest.
+
+    A shard without a tally is not written, but what it would hold counts as seen.
+    """
+    deduplicator = Deduplicator(selection, seen)
+    for document_id, lines in documents:
+        tally = tallies.get(shard_of(document_id, shards))
+        kept, repeated, fault = lines, list[str](), selection.fault(lines)
+        if fault is None:
+            kept, repeated, fault = deduplicator.examine(lines, selection.minimum_characters)
+        if tally and fault:
+            tally.drop(document_id, *fault, lines)
+        elif tally and repeated:
+            tally.drop_paragraphs(document_id, repeated)
+        if fault is None:
+            yield document_id, kept

@@ -1,0 +1,90 @@
+"""`cc100_documents` under both profiles: what it drops, how it accounts for it, and that shards have no part in it."""
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster_tests.corpus.test_selection import documents
+from jgpt_dagster_tests.deployments import Deployment
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Deployment:
+    """A deployment whose archive has documents of every kind, one of them not UTF-8."""
+    texts = ["\n".join(lines).encode() for _, lines in documents()]
+    archive = tmp_path / "ja.txt.xz"
+    archive.write_bytes(lzma.compress(b"\n\n".join([*texts, b"\xff"]), preset=0))
+    settings = {"CC100_URL": archive.as_uri(), "SHARDS": "2", "TEXT": "clean", "MODEL": "tiny"}
+    return Deployment(tmp_path / "data", settings)
+
+
+def kept(deployment: Deployment, shards: int, **config: Any) -> list[tuple[int, list[str]]]:
+    assert deployment.materialize("cc100_dump").error is None
+    rows = []
+    for number in range(shards):
+        made = deployment.materialize("cc100_documents", f"{number:03d}", **config)
+        assert made.error is None
+        assert made.checks == {"no_document_missing": True}
+        rows += read_rows(deployment.root.parquet("cc100_documents", shard=f"{number:03d}").path)
+    return sorted(rows)
+
+
+def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment):
+    kept(planted, 1)
+    shard = planted.root.parquet("cc100_documents", shard="000")
+    counts = shard.verified().counts
+    dropped = {name: value for name, value in counts.items() if name.startswith("dropped_")}
+    paragraphs = dropped.pop("dropped_paragraphs")
+    assert (counts["archive_documents"], counts["documents"], counts["rejected"]) == (401, 201, 1)
+    assert counts["rows"] + counts["rejected"] + sum(dropped.values()) == counts["documents"]
+    assert paragraphs
+    samples = [json.loads(line) for line in shard.dropped_path.read_text().splitlines()]
+    assert {f"dropped_{sample['reason']}" for sample in samples} - {"dropped_duplicate_paragraph"} == {
+        name for name, value in dropped.items() if value
+    }
+    made = planted.materialize("cc100_documents", "000")
+    assert made.metadata["dropped_repetitive"].value == counts["dropped_repetitive"]
+    assert "**repetitive " in made.metadata["dropped_samples"].value
+    shard.dropped_path.write_text("")
+    assert shard.damage(shard.manifest())
+    assert planted.materialize("cc100_documents", "000").metadata["status"].text == "made"
+
+
+def test_the_same_is_kept_in_two_shards_as_in_three(planted: Deployment, tmp_path: Path):
+    three = Deployment(tmp_path / "three", {**planted.settings, "SHARDS": "3"})
+    assert kept(planted, 2) == kept(three, 3)
+
+
+def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment):
+    seed = planted.with_settings(TEXT="seed")
+    assert kept(seed, 2) == documents()
+    assert not seed.root.parquet("cc100_documents", shard="000").dropped_path.exists()
+    error = seed.materialize("cc100_documents", "000", minimum_characters=10).error
+    assert error is not None
+    assert "minimum_characters cannot be set under JGPT_TEXT=seed" in error
+
+
+def test_another_setting_makes_the_shard_again(planted: Deployment):
+    everything = {
+        "minimum_characters": 0,
+        "minimum_japanese": 0.0,
+        "minimum_hiragana": 0.0,
+        "maximum_repeated_lines": 1.0,
+        "maximum_repeated_ngrams": 1.0,
+        "near_duplicates": False,
+        "duplicate_paragraphs": False,
+    }
+    assert len(kept(planted, 2)) < 400
+    assert kept(planted, 2, **everything) == documents()
+
+
+def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jgpt_dagster.assets.cc100._INDEX_SHARE", 1e12)
+    planted.materialize("cc100_dump")
+    error = planted.materialize("cc100_documents", "000").error
+    assert error is not None
+    assert "the index of the documents and paragraphs seen before needs" in error
