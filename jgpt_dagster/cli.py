@@ -101,6 +101,41 @@ def status(dates: tuple[str, ...]) -> None:
         click.echo("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")
 
 
+@main.command("plan")
+@click.option("--dump", required=True, help="Date of the dump whose training set is planned for, YYYYMMDD.")
+@click.option("--hardware", help="auto, cpu or COUNTxDEVICE such as 8xa100-80; default that of the run config.")
+@click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Share of the peak FLOP/s that is expected.")
+@click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU-hour, in any currency.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="JGPT_RUN_CONFIG",
+    help="Run config, of which that of pretrained_model is planned; default JGPT_RUN_CONFIG.",
+)
+def plan_command(
+    dump: str, hardware: str | None, mfu: float | None, price: float | None, config_path: Path | None
+) -> None:
+    """Say what training would take: steps, bytes by part, hours and cost. Trains nothing."""
+    settings = load_settings()
+    from jgpt_dagster import runs
+    from jgpt_dagster.assets.pretraining import PretrainingConfig, laid_out, training_config
+    from jgpt_dagster.definitions import defs
+    from jgpt_dagster.lm.training_set import TrainingSet
+    from jgpt_dagster.resources import TrainingLauncher
+
+    training_set = DataRoot(settings.data).directory("training_set", dump)
+    training_set.verified()
+    run_config = runs.read_run_config(defs, config_path) if config_path else {"ops": {}}
+    options = {"hardware": hardware, "mfu": mfu, "price": price}
+    fields = run_config["ops"].get("pretrained_model", {}).get("config", {})
+    config = PretrainingConfig(**{**fields, **{name: value for name, value in options.items() if value is not None}})
+    launcher, train_config = TrainingLauncher.of(settings), training_config(config, settings.model)
+    plan, _ = laid_out(config, launcher, train_config, TrainingSet.open(training_set.path))
+    for what, figure in plan.rows():
+        click.echo(f"{what:<28} {figure}")
+
+
 @main.group()
 def dumps() -> None:
     """The dump partitions of the Dagster instance."""

@@ -7,12 +7,22 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster import checks
-from jgpt_dagster.assets import cc100, model, segmented, tokenizer, training_set, wikipedia
+from jgpt_dagster.assets import (
+    cc100,
+    evaluation,
+    plan,
+    pretrained_model,
+    release,
+    segmented,
+    tokenizer,
+    training_set,
+    wikipedia,
+)
 from jgpt_dagster.automation import build_sensors
 from jgpt_dagster.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
 from jgpt_dagster.settings import Settings, load_settings
 
-_SHARED_MODULES = (segmented, tokenizer, training_set, model)
+_SHARED_MODULES = (segmented, tokenizer, training_set, plan, pretrained_model, evaluation, release)
 
 
 def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -47,7 +57,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
             "store": CorpusStore.of(settings),
             "mirror": Mirror(dumps_url=settings.dumps_url, cc100_url=settings.cc100_url),
             "segmenter": SegmenterResource(engine=settings.segmenter),
-            "launcher": TrainingLauncher(),
+            "launcher": TrainingLauncher.of(settings),
             **(resources or {}),
         },
     )

@@ -113,6 +113,11 @@ class TrainingLauncher(dg.ConfigurableResource):
     processes: int = Field(default=0, ge=0, description="On each host; 0 is one a GPU, or one where there is none.")
     hostfile: str = ""
 
+    @classmethod
+    def of(cls, settings: Settings) -> "TrainingLauncher":
+        """Return the launcher of a deployment."""
+        return cls(processes=settings.processes, hostfile=str(settings.hostfile or ""))
+
     def kind(self) -> Literal["deepspeed", "torchrun", "python"]:
         """Return which launcher is used."""
         return cast(Literal["deepspeed", "torchrun", "python"], self.launcher)
@@ -120,6 +125,13 @@ class TrainingLauncher(dg.ConfigurableResource):
     def process_count(self) -> int:
         """Return the number of training processes on each host."""
         return self.processes or max(1, sum(1 for _ in Path("/dev").glob("nvidia[0-9]*")))
+
+    def host_count(self) -> int:
+        """Return the number of hosts: the lines of the hostfile (`NAME slots=COUNT`), or this one."""
+        if not self.hostfile:
+            return 1
+        lines = (line.split("#")[0].strip() for line in Path(self.hostfile).read_text().splitlines())
+        return sum(1 for line in lines if line)
 
     def hostfile_path(self) -> Path | None:
         """Return the hostfile of a run over several hosts."""

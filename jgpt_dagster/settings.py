@@ -39,15 +39,17 @@ class Settings(BaseSettings):
     run_config: Path | None = None
     # Dagster takes no other form of owner.
     owner: str = Field(default="team:jgpt", pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+)$")
+    processes: int = Field(default=0, ge=0)
+    hostfile: Path | None = None
 
-    @field_validator("data", "scratch", "dumps_url", "run_config", mode="before")
+    @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")
     @classmethod
     def _not_empty(cls, value: object) -> object:
         if value == "":
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("data", "scratch", "run_config")
+    @field_validator("data", "scratch", "run_config", "hostfile")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()

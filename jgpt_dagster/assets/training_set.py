@@ -207,6 +207,12 @@ def _size(document: SegmentedDocument) -> int:
     return sum(len(sentence) for line in document for sentence in line)
 
 
+def require_token_files(store: CorpusStore, data: DirectoryArtifact) -> None:
+    """Raise ArtifactError unless every token file that the training set lists is whole and the one it was made for."""
+    for file in TrainingSet.open(data.path).token_files:
+        store.root.labelled_directory(file.label).verified_file(TOKENS, file.sha256)
+
+
 def _describe(target: DirectoryArtifact, manifest: Manifest, tokenizer: TextTokenizer) -> Mapping[str, Any]:
     file = TokenFile(target.path)
     samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]

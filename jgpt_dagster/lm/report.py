@@ -38,6 +38,14 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def last_timing(run: Path) -> dict[str, Any]:
+    """Return the last row of a run's `timing.jsonl` (step, seconds, tokens_per_second, mfu); empty without one."""
+    path = run / TIMING
+    lines = path.read_text().splitlines() if path.exists() else []
+    row: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return row
+
+
 def summarize(metrics: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the result of a run: steps, tokens, first and last loss, last and best validation loss with its step."""
     first, last = metrics[0], metrics[-1]
@@ -57,11 +65,18 @@ def summarize(metrics: list[dict[str, Any]]) -> dict[str, Any]:
 class Reporter:
     """Writes the files of one run and tells how it goes. Only the process of rank 0 has one."""
 
-    def __init__(self, run: Path, *, done: int, steps: int) -> None:
-        """Go on after step `done` (0 for a new run) of `steps`; what the files say of later steps is dropped."""
+    def __init__(
+        self, run: Path, *, done: int, steps: int, peak_speed: float | None = None, planned_mfu: float | None = None
+    ) -> None:
+        """Go on after step `done` (0 for a new run) of `steps`; what the files say of later steps is dropped.
+
+        `peak_speed` is the tokens/s at an MFU of 1; without it no MFU is reported.
+        """
         self._run = run
         self._done = done
         self._steps = steps
+        self._peak_speed = peak_speed
+        self._planned_mfu = planned_mfu
         self._started = time.monotonic()
         kept = [row for row in read_metrics(run) if row["step"] <= done]
         with atomic_file(run / METRICS) as stream:
@@ -86,12 +101,18 @@ class Reporter:
         speed = row["tokens"] / row["step"] * fresh / elapsed
         left = elapsed / fresh * (self._steps - row["step"])
         _append(self._metrics, row)
-        _append(self._timing, {"step": row["step"], "seconds": round(elapsed, 3), "tokens_per_second": round(speed, 1)})
-        line = _progress_line(row, self._steps, speed, left)
+        timing = {"step": row["step"], "seconds": round(elapsed, 3), "tokens_per_second": round(speed, 1)}
+        shown = f"{speed:,.0f} tokens/s"
+        if self._peak_speed is not None:
+            timing["mfu"] = round(speed / self._peak_speed, 4)
+            shown += f"  MFU {speed / self._peak_speed:.1%}"
+            shown += "" if self._planned_mfu is None else f" (planned {self._planned_mfu:.0%})"
+        _append(self._timing, timing)
+        line = _progress_line(row, self._steps, shown, left)
         if self._bar.disable:
             print(line, flush=True)
         else:
-            self._bar.set_postfix_str(f"loss {row['loss']:.3f}, {speed:,.0f} tokens/s", refresh=False)
+            self._bar.set_postfix_str(f"loss {row['loss']:.3f}, {shown}", refresh=False)
             self._bar.update(row["step"] - self._bar.n)
         if self._pipes is not None and now >= self._next_pipes_line:
             self._pipes.log.info(line)
@@ -123,12 +144,12 @@ def _append(stream: TextIO, row: Mapping[str, Any]) -> None:
     stream.flush()
 
 
-def _progress_line(row: Mapping[str, Any], steps: int, speed: float, left: float) -> str:
+def _progress_line(row: Mapping[str, Any], steps: int, speed: str, left: float) -> str:
     validation = f"  validation loss {row['validation_loss']:.4f}" if "validation_loss" in row else ""
     minutes, seconds = divmod(round(left), 60)
     hours, minutes = divmod(minutes, 60)
     return (
-        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  {speed:,.0f} tokens/s  "
+        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  {speed}  "
         f"{hours}:{minutes:02}:{seconds:02} left"
     )
 

@@ -50,6 +50,10 @@ class TrainConfig(BaseModel):
     zero_stage: int = Field(1, ge=0, le=3)
     activation_checkpointing: bool = False
     compile: bool = False
+    peak_tokens_per_second: PositiveFloat | None = Field(
+        None, description="over all processes at their peak FLOP/s: the speed of which the MFU is a share"
+    )
+    planned_mfu: PositiveFloat | None = Field(None, description="model FLOP/s utilisation that was counted on")
     log_every: PositiveInt = 10
     evaluate_every: PositiveInt = 250
     evaluation_blocks: PositiveInt = Field(64, description="held-out sequences of the validation loss at most")
@@ -101,6 +105,14 @@ def read_config(path: Path) -> TrainConfig:
         return TrainConfig.model_validate(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise TrainConfigError(f"{path}: {_explain(error)}") from error
+
+
+def validated(values: Mapping[str, Any]) -> TrainConfig:
+    """Return a configuration of these values. Raises TrainConfigError, naming every field that is wrong."""
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise TrainConfigError(_explain(error)) from error
 
 
 def geometry(config: TrainConfig, world: int) -> Geometry:

@@ -88,7 +88,8 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if resumed is not None:
         checkpoint.load(engine, resumed, config.seed)
     done = resumed.step if resumed else 0
-    reporter = Reporter(config.output, done=done, steps=steps) if rank == 0 else None
+    speeds = {"peak_speed": config.peak_tokens_per_second, "planned_mfu": config.planned_mfu}
+    reporter = Reporter(config.output, done=done, steps=steps, **speeds) if rank == 0 else None
     run = _Run(config, shape, steps, recipe, engine, data, _validation(config, training_set), reporter, device)
     try:
         if reporter is not None:

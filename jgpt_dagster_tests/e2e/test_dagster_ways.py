@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jgpt_dagster_tests.deployments import DUMP, PROJECT, Deployment
+from jgpt_dagster_tests.deployments import DUMP, PROJECT, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +98,28 @@ def test_runs_are_recorded_one_an_asset_and_shard(instance: dg.DagsterInstance) 
     assert len(runs) == 13 + 5
     assert len({run.tags["jgpt/command"] for run in runs}) == 1
     assert all(run.is_success for run in runs)
+
+
+def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment) -> None:
+    run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
+    shown = finished.materialize("plan", DUMP, **run).metadata["plan"].value
+    assert "| tokens | 4,096 |" in shown and "at an MFU of 40%" in shown
+    printed = finished.succeed("jgpt", "plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
+    assert "at 2 a GPU-hour" in printed and "ZeRO-1" in printed
+
+
+def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -> None:
+    query = dg.AssetRecordsFilter(dg.AssetKey("pretrained_model"), asset_partitions=[DUMP])
+    (record, *_) = instance.fetch_materializations(query, limit=1).records
+    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    assert "| tokens/s |" in metadata["plan_and_actual"].value
+
+
+def test_a_machine_that_is_not_here_is_refused_but_never_for_a_model_that_is_finished(finished: Deployment) -> None:
+    run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
+    assert finished.materialize("pretrained_model", DUMP, **run).error is None
+    refused = finished.materialize("pretrained_model", DUMP, **run, seed=1).error
+    assert refused is not None and "8xa100-80 has 8 processes, but the launcher would start 1" in refused
 
 
 def test_definitions_are_valid(deployment: Deployment) -> None:

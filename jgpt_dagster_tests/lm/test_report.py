@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.lm.report import METRICS, RESULT, Reporter, read_metrics
+from jgpt_dagster.lm.report import METRICS, RESULT, Reporter, last_timing, read_metrics
 
 
 def row(step: int, **more: float) -> dict[str, Any]:
@@ -59,6 +59,18 @@ def test_a_line_of_progress_says_step_loss_speed_and_time_left(
     line = capsys.readouterr().out
     assert "step 1/5  loss 8.0000  validation loss 2.5000" in line
     assert "tokens/s" in line and "left" in line
+
+
+def test_speed_stands_beside_the_share_of_the_peak_that_was_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 2.0])
+    monkeypatch.setattr("jgpt_dagster.lm.report.time.monotonic", lambda: next(seconds))
+    reporter = Reporter(tmp_path, done=0, steps=5, peak_speed=125.0, planned_mfu=0.5)
+    reporter.step(row(1))
+    reporter.close()
+    assert "50 tokens/s  MFU 40.0% (planned 50%)" in capsys.readouterr().out
+    assert last_timing(tmp_path) == {"step": 1, "seconds": 2.0, "tokens_per_second": 50.0, "mfu": 0.4}
 
 
 def test_a_run_launched_through_dagster_pipes_reports_its_progress_and_result(

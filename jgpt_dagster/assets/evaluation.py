@@ -1,0 +1,135 @@
+"""`evaluation`: how well a model predicts the held-out documents, and what it writes."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.assets.pretrained_model import GPU_POOL, GPU_TAGS, MODEL
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, table
+from jgpt_dagster.assets.training_set import require_token_files
+from jgpt_dagster.generate import continue_text
+from jgpt_dagster.partitions import dump_partitions
+from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.writing import write_json
+
+EVALUATION_CODE_VERSION = "2"
+
+EVALUATION = "evaluation.json"
+SAMPLES = "samples.json"
+
+
+class EvaluationConfig(StageConfig):
+    """Run config of the evaluation."""
+
+    max_tokens: int = Field(default=2_000_000, ge=1, description="Held-out tokens that are scored at most.")
+    baseline_tokens: int = Field(
+        default=100_000_000, ge=1, description="Training tokens that the unigram and bigram baselines are counted from."
+    )
+    batch: int = Field(default=8, ge=1, description="Windows of the model's context that are scored at a time.")
+    prompts: list[str] = Field(
+        default=["日本で一番高い山は", "早稲田大学で", "今日は朝から"], description="Texts that samples continue."
+    )
+    seed: int = Field(default=0, ge=0, description="Decides the samples.")
+
+
+@dg.asset(
+    group_name="model",
+    kinds={"pytorch", "huggingface"},
+    partitions_def=dump_partitions,
+    deps=["pretrained_model", "training_set", "tokenizer"],
+    code_version=EVALUATION_CODE_VERSION,
+    op_tags=GPU_TAGS,
+    pool=GPU_POOL,
+)
+def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> dg.MaterializeResult:
+    """Perplexity, bits per character and per byte on the held-out documents, and texts that the model wrote.
+
+    Beside the model's stand the bits of a unigram and a bigram model of the same training documents.
+    """
+    dump = context.partition_key
+    target = store.model_directory("evaluation", dump)
+    with failures_in_plain_words():
+        model, data = store.model_directory("pretrained_model", dump), store.directory("training_set", dump)
+        tokenizer = store.directory("tokenizer")
+        recipe = Recipe(
+            stage="evaluation",
+            code_version=EVALUATION_CODE_VERSION,
+            settings=config.model_dump(exclude={"force"}),
+            inputs={input.label: input.verified().data_sha256 for input in (model, data, tokenizer)},
+            libraries=library_versions("torch", "transformers"),
+        )
+        require_token_files(store, data)
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            # Read when torch is imported: threads that wait for work would otherwise keep other processes from theirs.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            from jgpt_dagster.lm.evaluation import evaluate
+
+            device = _device()
+            result = evaluate(
+                model.path / MODEL,
+                data.path,
+                store.root.path,
+                max_tokens=config.max_tokens,
+                baseline_tokens=config.baseline_tokens,
+                batch=config.batch,
+                device=device,
+            ).to_dict()
+            samples = [
+                {
+                    "prompt": prompt,
+                    "text": continue_text(model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device),
+                }
+                for prompt in config.prompts
+            ]
+            with target.writing(recipe) as out:
+                write_json(out.path / EVALUATION, result)
+                write_json(out.path / SAMPLES, samples)
+                out.counts = result["total"]
+
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_evaluation(target)
+        )
+
+
+def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
+    scores = json.loads((target.path / EVALUATION).read_text())
+    samples = json.loads((target.path / SAMPLES).read_text())
+    rows = [
+        [
+            name,
+            f"{score['documents']:,}",
+            f"{score['perplexity']:.1f}",
+            f"{score['bits_per_byte']:.3f}",
+            with_interval(score, places=3),
+            f"{score['bigram_bits_per_character']:.3f}",
+            f"{score['unigram_bits_per_character']:.3f}",
+        ]
+        for name, score in {**scores["corpora"], "total": scores["total"]}.items()
+    ]
+    return {
+        "scores": table(
+            ["corpus", "documents", "perplexity", "bits/byte", "bits/character (95 %)", "bigrams", "unigrams"], rows
+        ),
+        "samples": preview(
+            [(sample["prompt"], sample["text"].removeprefix(sample["prompt"])) for sample in samples], longest=300
+        ),
+    }
+
+
+def with_interval(score: Mapping[str, Any], places: int) -> str:
+    """Return bits per character with the interval in which they lie, where there are documents enough to know."""
+    value, low, high = (score[f"bits_per_character{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

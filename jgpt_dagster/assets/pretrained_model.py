@@ -1,0 +1,190 @@
+"""`pretrained_model`: the training run, from a training set to finished weights."""
+
+import base64
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.pretraining import (
+    PretrainingConfig,
+    laid_out,
+    recorded_settings,
+    require_present,
+    training_config,
+)
+from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, table
+from jgpt_dagster.assets.training_set import require_token_files
+from jgpt_dagster.assets.warm_start import initial_model
+from jgpt_dagster.lm.charts import loss_curve_svg
+from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.plan import Plan, actual_rows
+from jgpt_dagster.lm.report import METRICS, RESULT, last_timing, read_metrics
+from jgpt_dagster.lm.train_config import TrainConfig, warmup_steps
+from jgpt_dagster.lm.training_set import TrainingSet
+from jgpt_dagster.partitions import dump_partitions
+from jgpt_dagster.progress import ProgressEvent, publish
+from jgpt_dagster.resources import CorpusStore, TrainingLauncher
+from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.writing import write_json
+
+MODEL_CODE_VERSION = "1"
+MODEL = "model"
+RECIPE = "recipe.json"
+
+# Tags that only their own executor reads, so that they are safe everywhere; the pool keeps a second GPU run waiting.
+GPU_TAGS = {
+    "dagster-celery/queue": "gpu",
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "8"}}}},
+}
+GPU_POOL = "gpu"
+
+
+@dg.asset(
+    group_name="model",
+    kinds={"pytorch", "huggingface"},
+    partitions_def=dump_partitions,
+    deps=["training_set"],
+    code_version=MODEL_CODE_VERSION,
+    op_tags=GPU_TAGS,
+    pool=GPU_POOL,
+)
+def pretrained_model(
+    context: dg.AssetExecutionContext, config: PretrainingConfig, store: CorpusStore, launcher: TrainingLauncher
+) -> dg.MaterializeResult:
+    """The model that a DeepSpeed run made of the training set, with its loss curve.
+
+    Checkpoints lie in the scratch directory; a run that was interrupted goes on from the newest whole one.
+    """
+    dump = context.partition_key
+    target = store.model_directory("pretrained_model", dump)
+    run = store.scratch_path / "pretrained_model" / f"dump={dump}" / f"model={store.model}"
+    with failures_in_plain_words():
+        data = store.directory("training_set", dump)
+        data_manifest = data.verified()
+        require_token_files(store, data)
+        recorded = {} if config.force else _recorded_inputs(target, run)
+        initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
+        train_config = training_config(
+            config,
+            store.model,
+            training_set=data.path,
+            data_root=store.root.path,
+            output=run,
+            initial_model=initial and initial.artifact.path / MODEL,
+        )
+        recipe = Recipe(
+            stage="pretrained_model",
+            code_version=MODEL_CODE_VERSION,
+            settings=recorded_settings(train_config),
+            inputs={
+                data.label: data_manifest.data_sha256,
+                **({initial.artifact.label: initial.sha256} if initial else {}),
+            },
+            libraries=library_versions("torch", "deepspeed", "transformers"),
+        )
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            if initial:
+                initial.require_unchanged()
+            plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
+            require_present(plan.hardware, launcher)
+            _prepare_run(run, recipe, config.force)
+            _train(context, launcher, laid_out_config)
+            with target.writing(recipe) as out:
+                shutil.copytree(run / MODEL, out.path / MODEL, copy_function=_link_or_copy)
+                for name in (METRICS, RESULT):
+                    shutil.copyfile(run / name, out.path / name)
+                result = json.loads((run / RESULT).read_text())
+                out.counts = result | {
+                    "parameters": _parameters(run / MODEL / "model.safetensors"),
+                    "warmup_steps": warmup_steps(train_config, result["steps"]),
+                    "warm_start": train_config.initial_model is not None,
+                }
+            return _run_facts(plan, run)
+
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_run(target)
+        )
+
+
+def _recorded_inputs(target: DirectoryArtifact, run: Path) -> Mapping[str, str]:
+    """Return the inputs of a model that is finished or, where it is not, of its run as far as that has come."""
+    manifest, record = target.manifest(), run / RECIPE
+    if manifest is not None:
+        return manifest.recipe.inputs
+    begun: Mapping[str, str] = json.loads(record.read_text())["inputs"] if record.exists() else {}
+    return begun
+
+
+def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
+    """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
+
+    An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
+    """
+    record = run / RECIPE
+    wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
+    present = json.loads(record.read_text()) if record.exists() else None
+    if force or (present not in (None, wanted) and (run / RESULT).exists()):
+        shutil.rmtree(run)
+        present = None
+    if present is None:
+        write_json(record, wanted)
+
+
+def _train(context: dg.AssetExecutionContext, launcher: TrainingLauncher, config: TrainConfig) -> None:
+    """Run the training program under the launcher, with its messages streamed into the Dagster run."""
+    path, label = config.output / "config.json", f"pretrained_model {context.partition_key}"
+    write_json(path, json.loads(config.model_dump_json()))
+    processes = launcher.process_count()
+    command = launch_command(launcher.kind(), processes, path, launcher.hostfile_path())
+    with dg.open_pipes_session(
+        context=context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=dg.PipesTempFileMessageReader(),
+    ) as session:
+        environment = {**training_environment(processes), **session.get_bootstrap_env_vars()}
+        run_process_group(command, environment, on_line=lambda line: publish(ProgressEvent(label, line=line)))
+
+
+def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
+    """Return what is worth knowing of the machine that a run used, and how the run compares with its plan."""
+    return {
+        "hardware": plan.hardware.name,
+        "layout": asdict(plan.layout),
+        "plan_and_actual": actual_rows(plan, run),
+        **{name: value for name, value in last_timing(run).items() if name in ("tokens_per_second", "mfu")},
+    }
+
+
+def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
+    points = [(row["step"], row["loss"]) for row in read_metrics(target.path)]
+    picture = base64.b64encode(loss_curve_svg(points).encode()).decode()
+    rows = target.run_record().get("plan_and_actual")
+    return {
+        "loss_curve": dg.MetadataValue.md(f"![loss](data:image/svg+xml;base64,{picture})"),
+        **({"plan_and_actual": table(["what", "plan", "actual"], rows)} if rows else {}),
+    }
+
+
+def _parameters(weights: Path) -> int:
+    """Count the numbers in a safetensors file from its header."""
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Hard-link a file where scratch and data share a disk: weights are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

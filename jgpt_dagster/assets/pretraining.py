@@ -1,0 +1,134 @@
+"""What a training run is asked to do, and how it is laid out on a machine: shared by `plan` and `pretrained_model`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from jgpt_dagster.assets.stage import StageConfig
+from jgpt_dagster.lm.hardware import Hardware, HardwareError, detect, parse
+from jgpt_dagster.lm.layout import CHOICES
+from jgpt_dagster.lm.plan import MFU, Plan, layout_for, make_plan
+from jgpt_dagster.lm.train_config import TrainConfig, validated
+from jgpt_dagster.lm.training_set import TrainingSet
+from jgpt_dagster.resources import TrainingLauncher
+
+
+class PretrainingConfig(StageConfig):
+    """Run config of the training run; what is left out comes from the model preset.
+
+    At most one length may be given; that of a preset is one epoch, and 300 steps for `tiny`.
+    """
+
+    steps: int | None = Field(default=None, ge=1, description="Length of the run in optimizer steps.")
+    tokens: int | None = Field(default=None, ge=1, description="Length of the run in tokens.")
+    epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set.")
+    context: int | None = Field(default=None, ge=8, description="Tokens the model looks back at most.")
+    seed: int = Field(default=0, ge=0, description="Decides the first weights and the order of samples.")
+    warm_start: bool = Field(
+        default=False,
+        description="Go on from the model of the newest earlier dump, where there is one, instead of from scratch. The "
+        "optimizer begins anew, so the learning rate warms up to its peak again and then falls; a peak of a third or "
+        "less of the first run's moves the weights less.",
+    )
+    global_batch: int | None = Field(default=None, ge=1, description="Sequences a step, over all processes.")
+    micro_batch: int | None = Field(default=None, ge=1, description="Sequences a process holds in memory at a time.")
+    learning_rate: float | None = Field(default=None, gt=0, description="The peak.")
+    warmup_steps: int | None = Field(default=None, ge=0, description="Steps of linear warm-up, then cosine.")
+    weight_decay: float = Field(default=0.1, ge=0, description="On matrices only.")
+    gradient_clipping: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    dtype: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
+    hardware: str = Field(
+        default="auto",
+        description="What the run is laid out for: auto (what is here), cpu, or COUNTxDEVICE such as 8xa100-80.",
+    )
+    zero_stage: int | None = Field(default=None, ge=0, le=3, description="DeepSpeed ZeRO stage; default by need.")
+    activation_checkpointing: bool | None = Field(
+        default=None, description="Less memory for a third more computing; default by need."
+    )
+    compile: bool | None = Field(
+        default=None, description="Compile the model first (minutes), then go faster; default on GPUs up to ZeRO-2."
+    )
+    peak_tflops: float | None = Field(
+        default=None, gt=0, description="Dense TFLOP/s of one device, for one that the table of peaks does not have."
+    )
+    mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan counts on.")
+    price: float | None = Field(default=None, ge=0, description="Of a GPU-hour, in any currency, for the plan.")
+    log_every: int = Field(default=10, ge=1, description="Steps between rows of metrics.")
+    evaluate_every: int = Field(default=250, ge=1, description="Steps between validation losses.")
+    checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
+    keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")
+
+
+# What one fits to the hardware at hand: it moves sums by rounding errors, and does not make a finished model stale.
+_OF_THE_MACHINE = {
+    *CHOICES,
+    "peak_tokens_per_second",
+    "planned_mfu",
+    "log_every",
+    "evaluate_every",
+    "evaluation_blocks",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_every",
+}
+_PLACES = {"training_set", "data_root", "output", "initial_model"}
+
+# Fields that are no part of a training configuration: what the asset does, and what the hardware decides.
+_OF_THE_ASSET = {"force", "warm_start", "hardware", "peak_tflops", "mfu", "price", *CHOICES}
+
+
+def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:
+    """Return a run's configuration before it is laid out on a machine; `places` are its directories.
+
+    Raises TrainConfigError for settings that contradict one another.
+    """
+    nowhere = dict.fromkeys(("training_set", "data_root", "output"), Path())
+    given = config.model_dump(exclude=_OF_THE_ASSET, exclude_none=True)
+    return validated({**given, **nowhere, **places, "model": model})
+
+
+def recorded_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that decide the outcome of a run, whatever the machine."""
+    settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_OF_THE_MACHINE | _PLACES))
+    return settings
+
+
+def laid_out(
+    config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, training_set: TrainingSet
+) -> tuple[Plan, TrainConfig]:
+    """Return the plan of a run, and its configuration with what the hardware decides.
+
+    Raises HardwareError, with the arithmetic, where the model does not fit.
+    """
+    if config.hardware == "auto":
+        hardware = detect(launcher.process_count(), launcher.host_count())
+    else:
+        hardware = parse(config.hardware)
+    if config.peak_tflops is not None:
+        hardware = hardware.with_peak(config.peak_tflops * 1e12)
+    layout = layout_for(train_config, hardware, training_set.vocab_size, config.model_dump(include=set(CHOICES)))
+    plan = make_plan(
+        train_config,
+        hardware,
+        layout,
+        vocab_size=training_set.vocab_size,
+        train_tokens=training_set.counts.train_tokens,
+        mfu=config.mfu,
+        price=config.price,
+    )
+    speeds = {"peak_tokens_per_second": plan.peak_tokens_per_second, "planned_mfu": plan.mfu}
+    return plan, train_config.model_copy(update={**asdict(layout), **speeds})
+
+
+def require_present(hardware: Hardware, launcher: TrainingLauncher) -> None:
+    """Raise HardwareError where a run was laid out for another number of processes than will be started."""
+    started = launcher.process_count() * launcher.host_count()
+    if hardware.world != started:
+        raise HardwareError(
+            f"hardware {hardware.name} has {hardware.world} processes, but the launcher would start {started}. Set the "
+            "launcher's processes and hostfile, or hardware to auto."
+        )

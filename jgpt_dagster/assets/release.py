@@ -1,0 +1,88 @@
+"""`release`: the directory that `transformers` opens, with a model card."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.evaluation import with_interval
+from jgpt_dagster.assets.pretrained_model import MODEL
+from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize
+from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.lm.export import CARD, ModelCardFacts, model_card, write_release
+from jgpt_dagster.partitions import dump_partitions
+from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe
+
+RELEASE_CODE_VERSION = "2"
+
+
+@dg.asset(
+    group_name="model",
+    kinds={"huggingface"},
+    partitions_def=dump_partitions,
+    deps=["pretrained_model", "evaluation", "tokenizer"],
+    code_version=RELEASE_CODE_VERSION,
+    op_tags={"dagster-celery/queue": "cpu"},
+)
+def release(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
+    """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
+    dump = context.partition_key
+    target = store.model_directory("release", dump)
+    with failures_in_plain_words():
+        model, scores = (store.model_directory(name, dump) for name in ("pretrained_model", "evaluation"))
+        tokenizer = store.directory("tokenizer")
+        recipe = Recipe(
+            stage="release",
+            code_version=RELEASE_CODE_VERSION,
+            settings={"wiki": store.wiki, "corpora": store.corpora},
+            inputs={input.label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
+        )
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            with target.writing(recipe) as out:
+                write_release(out.path, model.path / MODEL, tokenizer.path, _card(store, dump, model, scores))
+                out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
+
+        return materialize(
+            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
+        )
+
+
+def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
+    return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
+
+
+def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: DirectoryArtifact) -> str:
+    config = json.loads((model.path / MODEL / "config.json").read_text())
+    tokenizer, _ = open_tokenizer(store)
+    model_manifest, scores_manifest = model.verified(), scores.verified()
+    total = scores_manifest.counts
+    data = {"wikipedia": f"{store.wiki}, dump of {dump}"}
+    if "cc100" in store.corpora:
+        source = store.directory("cc100_dump").verified()
+        data["cc100"] = f"ja.txt.xz, sha256 {next(iter(source.files.values())).sha256}"
+    return model_card(
+        ModelCardFacts(
+            name=f"jgpt-{store.model}-{dump}",
+            parameters=model_manifest.counts["parameters"],
+            context=config["n_positions"],
+            segmenter=tokenizer.segmenter,
+            profile=tokenizer.profile,
+            data=data,
+            settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
+            figures={
+                "held-out documents": f"{total['documents']:,}",
+                "perplexity per token": f"{total['perplexity']:.2f}",
+                "bits per character (95 % interval over documents)": with_interval(total, places=4),
+                "of a bigram model (Kneser-Ney) of the same training documents": (
+                    f"{total['bigram_bits_per_character']:.4f}"
+                ),
+                "of a unigram model": f"{total['unigram_bits_per_character']:.4f}",
+                "bits per byte": f"{total['bits_per_byte']:.4f}",
+                "training tokens": f"{model_manifest.counts['tokens']:,}",
+            },
+        )
+    )

@@ -1,0 +1,141 @@
+"""What a training run will cost before it starts, and how a run that has ended compares with that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jgpt_dagster.lm.hardware import GB, GIB, Hardware
+from jgpt_dagster.lm.layout import CHOICES, Layout, Memory, fit, memory, parameter_count
+from jgpt_dagster.lm.model import PRESETS, Preset
+from jgpt_dagster.lm.report import last_timing
+from jgpt_dagster.lm.train_config import TrainConfig, total_steps
+
+# Seen with models of this size on such GPUs: 40 % (llm-foundry, H100) to 60 % (llm-foundry, A100).
+MFU = 0.4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run on a machine. `mfu` is the share of the peak that is expected; `price` is per GPU-hour."""
+
+    model: str
+    hardware: Hardware
+    layout: Layout
+    memory: Memory
+    parameters: int
+    flops_per_token: float
+    tokens: int
+    steps: int
+    checkpoint_bytes: int
+    mfu: float
+    price: float | None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Over all processes; None where the device has no published peak."""
+        peak = self.peak_tokens_per_second
+        return None if peak is None else self.mfu * peak
+
+    @property
+    def peak_tokens_per_second(self) -> float | None:
+        """What the peak FLOP/s of all devices would do, which is the speed at an MFU of 1."""
+        peak = self.hardware.device.peak_flops
+        return None if peak is None else peak * self.hardware.world / self.flops_per_token
+
+    @property
+    def hours(self) -> float | None:
+        """Hours of training, without start, validation and checkpoints."""
+        speed = self.tokens_per_second
+        return None if speed is None else self.tokens / speed / 3600
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the plan as lines of a table: what, and how much."""
+        rows = [
+            ("model", f"{self.model}, {self.parameters:,} parameters"),
+            ("hardware", self.hardware.name),
+            ("layout", str(self.layout)),
+            ("tokens", f"{self.tokens:,}"),
+            ("steps", f"{self.steps:,}"),
+            ("FLOP a token", f"{self.flops_per_token:.4g}"),
+            *((f"GiB a process: {part}", f"{size / GIB:.2f}") for part, size in vars(self.memory).items()),
+            ("GiB a process", f"{self.memory.total / GIB:.2f} of {self.hardware.device.memory / GIB:.2f}"),
+            ("checkpoints on disk", f"{self.checkpoint_bytes / GB:.1f} GB"),
+        ]
+        if self.hours is None or self.tokens_per_second is None:
+            return [*rows, ("hours", f"unknown: no peak FLOP/s of {self.hardware.device.name} is in the table")]
+        gpu_hours = self.hours * self.hardware.world
+        cost = [] if self.price is None else [("cost", f"{gpu_hours * self.price:,.2f} at {self.price:g} a GPU-hour")]
+        return [
+            *rows,
+            ("tokens/s", f"{self.tokens_per_second:,.0f} at an MFU of {self.mfu:.0%}"),
+            ("hours", f"{self.hours:,.2f}"),
+            ("GPU-hours", f"{gpu_hours:,.2f}"),
+            *cost,
+        ]
+
+
+def make_plan(
+    config: TrainConfig,
+    hardware: Hardware,
+    layout: Layout,
+    *,
+    vocab_size: int,
+    train_tokens: int,
+    mfu: float = MFU,
+    price: float | None = None,
+) -> Plan:
+    """Plan a run of `config` over a training set of `train_tokens` tokens."""
+    shape = PRESETS[config.model]
+    steps = total_steps(config, max(0, train_tokens - 1) // config.context)
+    parameters = parameter_count(shape, vocab_size, config.context)
+    numbers = 4 * 3 + (2 if hardware.device.gpu else 4)
+    return Plan(
+        model=config.model,
+        hardware=hardware,
+        layout=layout,
+        memory=memory(shape, vocab_size, config.context, hardware, layout),
+        parameters=parameters,
+        flops_per_token=flops_per_token(shape, parameters, config.context),
+        tokens=steps * config.global_batch * config.context,
+        steps=steps,
+        # The one that is being written lies beside those that are kept.
+        checkpoint_bytes=(config.keep_checkpoints + 1) * numbers * parameters,
+        mfu=mfu,
+        price=price,
+    )
+
+
+def layout_for(config: TrainConfig, hardware: Hardware, vocab_size: int, given: Mapping[str, object]) -> Layout:
+    """Return the layout of a run on a machine; raises HardwareError where it does not fit. `given` is not changed."""
+    choices = {name: given.get(name) for name in CHOICES}
+    return fit(PRESETS[config.model], vocab_size, config.context, config.global_batch, hardware, **choices)  # type: ignore[arg-type]
+
+
+def flops_per_token(shape: Preset, parameters: int, context: int) -> float:
+    """Return the FLOPs of forward and backward a token: 6N + 12LHT.
+
+    Chowdhery et al., "PaLM" (2022), appendix B; what activation checkpointing computes twice is not counted.
+    """
+    return 6 * parameters + 12 * shape.layers * shape.width * context
+
+
+def actual_rows(plan: Plan, run: Path) -> list[tuple[str, str, str]]:
+    """Return plan and outcome of a run that has ended, side by side; no rows where the run left no timings."""
+    timing = last_timing(run)
+    if not timing:
+        return []
+    speed = timing["tokens_per_second"]
+    hours = plan.tokens / speed / 3600
+    written = sum(file.stat().st_size for file in (run / "checkpoints").rglob("*") if file.is_file())
+    rows = [
+        ("tokens/s", _figure(plan.tokens_per_second, ",.0f"), f"{speed:,.0f}"),
+        ("hours", _figure(plan.hours, ",.2f"), f"{hours:,.2f}"),
+        ("checkpoints, GB", f"{plan.checkpoint_bytes / GB:.2f}", f"{written / GB:.2f}"),
+    ]
+    if (peak := plan.peak_tokens_per_second) is not None:
+        rows.insert(1, ("MFU", f"{plan.mfu:.1%}", f"{speed / peak:.1%}"))
+    return rows
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

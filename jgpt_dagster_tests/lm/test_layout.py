@@ -1,0 +1,124 @@
+"""Bytes by part, held against DeepSpeed's estimators and what PyTorch keeps; layouts, against DeepSpeed's checks."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from jgpt_dagster.lm.deepspeed_config import deepspeed_config
+from jgpt_dagster.lm.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
+from jgpt_dagster.lm.layout import Layout, Memory, fit, memory, parameter_count
+from jgpt_dagster.lm.model import PRESETS, model_config
+from jgpt_dagster.lm.model import parameter_count as counted
+from jgpt_dagster.lm.train_config import TrainConfig, geometry
+
+XL = PRESETS["xl"]
+VOCABULARY = 32_000
+
+
+def needed(name: str, stage: int) -> Memory:
+    return memory(XL, VOCABULARY, 1024, parse(name), Layout(stage, 1, False, False))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_parameters_are_those_of_the_model(name: str) -> None:
+    shape = PRESETS[name]
+    expected = counted(model_config(name, VOCABULARY, bos_id=1, eos_id=2))
+    assert parameter_count(shape, VOCABULARY, shape.context) == expected
+    assert name != "xl" or expected == 1_528_400_000
+
+
+@pytest.mark.parametrize("name", ["1xa100-80", "8xa100-80", "2x8xh100-80"])
+def test_model_states_are_what_deepspeed_estimates(name: str) -> None:
+    from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
+    from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+
+    machine = parse(name)
+    count, largest = 1_528_400_000, VOCABULARY * XL.width
+    where = {"num_gpus_per_node": machine.processes, "num_nodes": machine.nodes, "cpu_offload": False}
+    _, two = estimate_zero2_model_states_mem_needs(count, **where)
+    _, three, _ = estimate_zero3_model_states_mem_needs(count, largest, cpu_offload_params=False, **where)
+    # For ZeRO-3 the estimator leaves out the bf16 gradients, which it counts for ZeRO-2.
+    for stage, expected in ((2, two), (3, three + 2 * count / machine.world)):
+        states = needed(name, stage)
+        assert states.weights + states.gradients + states.optimizer == pytest.approx(expected, rel=1e-6)
+    assert needed(name, 1).optimizer == needed(name, 2).optimizer
+    assert needed(name, 1).gradients == 6 * count
+
+
+def kept_for_backward(layers: int, width: int, tokens: int) -> int:
+    """Return the bytes that the backward pass of a model keeps, weights apart, each storage once."""
+    config = model_config("tiny", 50, bos_id=1, eos_id=2, context=tokens)
+    config.n_layer, config.n_embd, config.n_head = layers, width, 4
+    model = GPT2LMHeadModel(config)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False).logits.sum()
+    loss.backward()
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def test_a_block_keeps_the_activations_that_the_plan_counts() -> None:
+    width, tokens = 128, 64
+    seen = (kept_for_backward(6, width, tokens) - kept_for_backward(2, width, tokens)) / 4
+    shape = PRESETS["tiny"]
+    assert seen / (4 * tokens * width) == pytest.approx(16, rel=0.01)
+    machine = parse("cpu")
+    planned = memory(shape, 50, tokens, machine, Layout(1, 1, False, False)).activations
+    assert planned == shape.layers * 16 * 4 * tokens * shape.width
+
+
+@pytest.mark.parametrize("model", ["small", "xl"])
+@pytest.mark.parametrize("name", presets())
+def test_the_layout_of_every_preset_fits_and_is_a_configuration_that_deepspeed_accepts(
+    name: str, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepspeed.runtime import config as runtime
+
+    machine, shape = parse(name), PRESETS[model]
+    if machine.device.name == "cpu":
+        machine = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""))
+    layout = fit(shape, VOCABULARY, 1024, shape.global_batch, machine)
+    assert memory(shape, VOCABULARY, 1024, machine, layout).total < 0.9 * machine.device.memory
+    train = TrainConfig.model_validate(
+        {"training_set": "s", "data_root": ".", "output": "o", "model": model, **vars(layout)}
+    )
+    monkeypatch.setattr(runtime.dist, "get_rank", lambda *_: 0)
+    monkeypatch.setattr(runtime.dist, "get_world_size", lambda *_: machine.world)
+    written = deepspeed_config(train, geometry(train, machine.world), gpu=machine.device.gpu)
+    accepted = runtime.DeepSpeedConfig(written)
+    assert accepted.world_size == machine.world
+    assert accepted.zero_config.stage == layout.zero_stage
+    assert accepted.bfloat16_config.enabled == machine.device.gpu
+    assert accepted.train_batch_size == 512
+
+
+def test_on_large_gpus_xl_needs_neither_zero_2_nor_recomputing() -> None:
+    layout = fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"))
+    assert (layout.zero_stage, layout.activation_checkpointing, layout.compile) == (1, False, True)
+    cramped = fit(XL, VOCABULARY, 1024, 512, parse("1xa100-40"))
+    assert cramped.micro_batch < XL.micro_batch and not cramped.activation_checkpointing
+
+
+def test_what_is_given_is_kept() -> None:
+    assert fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"), zero_stage=3, micro_batch=2) == Layout(3, 2, False, False)
+
+
+def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic() -> None:
+    small = Hardware(DEVICES["a100-40"].__class__("a100-40", 16 * GIB, 312e12, ""))
+    with pytest.raises(HardwareError, match=r"weights 3\.\d+ \+ gradients .* GiB, and may use 14\.40 GiB"):
+        fit(XL, VOCABULARY, 1024, 512, small)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(HardwareError, match="multiple of 24"):
+        fit(XL, VOCABULARY, 1024, 512, parse("3x8xa100-80"))

@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.lm.hardware import parse
+from jgpt_dagster.lm.plan import Plan, actual_rows, layout_for, make_plan
+from jgpt_dagster.lm.train_config import TrainConfig
+
+
+def planned(hardware: str, train_tokens: int = 10_000_000_001, **options: Any) -> Plan:
+    config = TrainConfig.model_validate({"training_set": "s", "data_root": ".", "output": "o", "model": "xl"})
+    machine = parse(hardware)
+    layout = layout_for(config, machine, 32_000, {})
+    return make_plan(config, machine, layout, vocab_size=32_000, train_tokens=train_tokens, **options)
+
+
+def test_ten_billion_tokens_on_eight_a100_take_28_hours_at_40_percent() -> None:
+    plan = planned("8xa100-80", mfu=0.4, price=2.0)
+    assert plan.parameters == 1_528_400_000
+    assert plan.flops_per_token == pytest.approx(1.0114e10, rel=1e-4)
+    assert plan.tokens_per_second == pytest.approx(98_700, rel=0.001)
+    assert plan.hours == pytest.approx(1.17 * 24, rel=0.01)
+    assert (plan.steps, plan.tokens) == (19_073, 19_073 * 512 * 1024)
+    rows = dict(plan.rows())
+    assert rows["GPU-hours"] == "225.11" and rows["cost"] == "450.23 at 2 a GPU-hour"
+    assert rows["checkpoints on disk"] == "64.2 GB"
+
+
+def test_without_a_peak_hours_are_not_guessed() -> None:
+    config = TrainConfig.model_validate({"training_set": "s", "data_root": ".", "output": "o", "model": "tiny"})
+    machine = parse("cpu")
+    layout = layout_for(config, machine, 2_000, {})
+    plan = make_plan(config, machine, layout, vocab_size=2_000, train_tokens=100_000)
+    assert plan.hours is None and "no peak" in dict(plan.rows())["hours"]
+    assert plan.steps == 300
+
+
+def test_a_run_that_has_ended_stands_beside_its_plan(tmp_path: Path) -> None:
+    plan = planned("8xa100-80", mfu=0.4)
+    assert actual_rows(plan, tmp_path) == []
+    (tmp_path / "timing.jsonl").write_text(json.dumps({"step": 1, "tokens_per_second": 123_397.0}) + "\n")
+    rows = {what: (plan, actual) for what, plan, actual in actual_rows(plan, tmp_path)}
+    assert rows["MFU"] == ("40.0%", "50.0%")
+    assert rows["tokens/s"] == ("98,713", "123,397")
