@@ -36,6 +36,15 @@ def finished(root: Path) -> Path:
     return root / "finished"
 
 
+@pytest.fixture(scope="module")
+def sparse(root: Path) -> Path:
+    """The configuration of a finished run that keeps its newest checkpoint and those of every eighth step."""
+    config = write_config(root, "sparse", keep_checkpoints=1, keep_every=8)
+    code, output = run_training(config)
+    assert code == 0, output
+    return config
+
+
 def test_a_run_learns_and_leaves_a_model_that_transformers_opens(finished: Path) -> None:
     rows = read_metrics(finished)
     assert [row["step"] for row in rows] == list(range(1, 13))
@@ -52,6 +61,11 @@ def test_only_the_newest_checkpoints_are_kept(finished: Path) -> None:
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["step=00000008", "step=00000012"]
 
 
+def test_checkpoints_of_chosen_steps_stay_for_good(sparse: Path) -> None:
+    checkpoints = sparse.with_suffix("") / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step=00000008", "step=00000012"]
+
+
 def test_a_run_killed_at_any_moment_and_run_again_gives_the_same_metrics_and_weights(
     root: Path, finished: Path
 ) -> None:
@@ -66,18 +80,17 @@ def test_a_run_killed_at_any_moment_and_run_again_gives_the_same_metrics_and_wei
     _assert_same(run, finished)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(root: Path, finished: Path) -> None:
-    config = write_config(root, "damaged")
-    assert run_training(config)[0] == 0
-    weights = root / "damaged" / "checkpoints" / "step=00000012" / "engine" / "mp_rank_00_model_states.pt"
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(sparse: Path, finished: Path) -> None:
+    run = sparse.with_suffix("")
+    weights = run / "checkpoints" / "step=00000012" / "engine" / "mp_rank_00_model_states.pt"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    code, output = run_training(config)
+    code, output = run_training(sparse)
     assert code == 0, output
     assert "step=00000012 is damaged" in output and str(weights) in output
     assert "resuming after step 8" in output
-    _assert_same(root / "damaged", finished)
+    _assert_same(run, finished)
 
 
 def test_a_run_that_is_asked_to_end_saves_a_checkpoint_first_and_says_interrupted(root: Path, finished: Path) -> None:
