@@ -48,6 +48,7 @@ def main() -> None:
 def run(dump: str, until: str, config_path: Path | None, workers: int | None) -> None:
     """Bring every asset up to --to up to date for one dump; what is whole and current is not made again."""
     settings = _settings()
+    _tell_where_runs_go()
     from jgpt_dagster import runs
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.partitions import require_dump_key
@@ -237,6 +238,42 @@ def ui(host: str, port: int) -> None:
     os.execv(sys.executable, [sys.executable, *arguments])
 
 
+@main.command()
+@click.option(
+    "--queue", "queues", multiple=True, required=True, type=click.Choice(["cpu", "gpu"]), help="May be given twice."
+)
+@click.option("--processes", type=click.IntRange(min=1), help="Runs at once; default JGPT_WORKERS, on `gpu` 1.")
+@click.option(
+    "--name", help="Name of the worker, different for each on one host; default the queues and the process id."
+)
+def worker(queues: tuple[str, ...], processes: int | None, name: str | None) -> None:
+    """Take runs from the queues of a deployment of several machines and execute them here."""
+    settings = _settings()
+    from dagster import DagsterInstance
+
+    try:
+        from jgpt_dagster.workers import worker_app
+    except ModuleNotFoundError as error:
+        raise JgptError(f"{error}. Install the extra: pip install 'jgpt-dagster[cluster]'") from error
+    count = processes or (1 if "gpu" in queues else settings.workers)
+    name = name or f"{'-'.join(queues)}-{os.getpid()}"
+    worker_app(DagsterInstance.get()).worker_main(
+        [
+            "worker",
+            "--queues",
+            ",".join(queues),
+            "--concurrency",
+            str(count),
+            "--hostname",
+            f"{name}@%h",
+            "--loglevel",
+            "INFO",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
 def _settings() -> Settings:
     """Return the settings, with a data root that can be written and DAGSTER_HOME set, and said where it was not."""
     settings = load_settings()
@@ -246,6 +283,19 @@ def _settings() -> Settings:
     if announced:
         click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
     return settings
+
+
+def _tell_where_runs_go() -> None:
+    """Say so where the instance has workers of its own: they have no part in what a command does itself."""
+    from dagster import DagsterInstance
+    from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+
+    if not isinstance(DagsterInstance.get().run_launcher, DefaultRunLauncher):
+        click.echo(
+            "This works on this machine alone. The workers of this deployment take what the UI launches, and what "
+            "refresh_sensor and train_sensor start.",
+            err=True,
+        )
 
 
 def _all_dumps(root: DataRoot) -> list[str]:
