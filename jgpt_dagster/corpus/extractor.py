@@ -21,6 +21,7 @@ from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from jgpt_dagster.corpus import shortcuts
 from jgpt_dagster.errors import JgptError
 
 MAX_NESTING = 100
@@ -84,6 +85,17 @@ def _check_links(text: str) -> None:
     runs = text.count("[[[")
     _check(runs * text.count("[["), 5_000_000, "runs of three or more link brackets")
     _check(runs * len(text), 100 * MAX_SCANNED, "runs of three or more link brackets")
+
+
+# Each text in which tags are looked for is checked once.
+_TAGS = shortcuts.TagNames(_check_tags)
+
+
+@lru_cache
+def _tag_name(pattern: str) -> str:
+    """The name in a pattern of the library for an opening tag; empty for one of other brackets."""
+    match = re.match(r"<\\s\*(\w+)", pattern)
+    return match[1] if match else ""
 
 
 class _Bounded:
@@ -180,31 +192,27 @@ def _bounded_module() -> ModuleType:
     module.logger.setLevel(logging.WARNING)
     module.time = SimpleNamespace(strftime=lambda form: time.strftime(form, RECIPE_DAY))
     module.section = _Heading
+    shortcuts.install(module, _TAGS)
     module.ExtLinkBracketedRegex = _Bounded(module.ExtLinkBracketedRegex, _check_external_links)
     module.syntaxhighlight = _Bounded(module.syntaxhighlight, _check_highlight)
-    module.comment = _Bounded(module.comment, lambda text, _: _check_tags(text))
+    module.comment = _Bounded(module.comment, lambda text, _: _TAGS.among(text, ()))
     module.placeholder_tag_patterns = [
         (_Bounded(pattern, _check_placeholder), word) for pattern, word in module.placeholder_tag_patterns
     ]
-    substitute, collapse, drop, call = (
-        module.substituteLineBreakTag,
+    collapse, drop, call = (
         module.collapseDoubledLinkBrackets,
         module.dropNested,
         module.callParserFunction,
     )
-
-    def substitute_line_break_tag(pattern: Any, text: str, separator: str = " ") -> str:
-        _check_tags(text)
-        return substitute(pattern, text, separator)
 
     def collapse_doubled_link_brackets(text: str) -> str:
         _check_links(text)
         return collapse(text)
 
     def drop_nested(text: str, opening: str, closing: str) -> str:
-        if opening.startswith("<"):
-            _check_tags(text)
-        return drop(text, opening, closing)
+        name = _tag_name(opening)
+        present = _TAGS.among(text, [name]) if name else opening.replace("\\", "") in text
+        return drop(text, opening, closing) if present else text
 
     def call_parser_function(name: str, args: list[str], frame: Any, **page: Any) -> str:
         _check_parser_function(name, args)  # outside of the call, which swallows every exception
@@ -220,7 +228,6 @@ def _bounded_module() -> ModuleType:
     # The library keeps 10,000 parsed templates, of any size.
     module.Extractor._parse_template = staticmethod(lru_cache(_PARSED)(module.Template.parse))
     module.TemplateArg.subst = substitute_argument
-    module.substituteLineBreakTag = substitute_line_break_tag
     module.collapseDoubledLinkBrackets = collapse_doubled_link_brackets
     module.dropNested = drop_nested
     module.callParserFunction = call_parser_function
@@ -231,7 +238,8 @@ _wikiextractor: Any = _bounded_module()
 _PROTOCOLS = "|".join(_wikiextractor.wgUrlProtocols)
 _URL_OPENING = re.compile(rf"(?i)\[(?:{_PROTOCOLS}){_wikiextractor.EXT_LINK_URL_CLASS}++\s*+")
 _URL_LABEL = re.compile(r"[^\]\x00-\x08\x0a-\x1F]*+")
-_IGNORED_TAGS = [*_wikiextractor._DEFAULT_IGNORED_TAG_PATTERNS, _wikiextractor.ignoreTag("a")]
+# Nothing of a call, nor a call's title, goes on behind this where it ends with "|" or the call.
+_PLAIN_TITLE = re.compile(r"([^|:{}\[\]<\x00]*)(?:\||\Z)")
 
 
 @dataclass(frozen=True)
@@ -304,7 +312,7 @@ class BoundedExtractor(_wikiextractor.Extractor):
     """
 
     def __init__(self, page_id: int, revision_id: int, title: str, library: TemplateLibrary | None = None) -> None:
-        known = (
+        known: dict[str, Any] = (
             {
                 "templates": _Counted(library.templates, self),
                 "redirects": library.redirects,
@@ -314,7 +322,9 @@ class BoundedExtractor(_wikiextractor.Extractor):
             if library
             else {}
         )
-        super().__init__(str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_IGNORED_TAGS, **known)
+        super().__init__(
+            str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_wikiextractor.ignored_tags, **known
+        )
         self._depth = 0
         self._expanded = 0
         self._substituted = 0
@@ -330,6 +340,8 @@ class BoundedExtractor(_wikiextractor.Extractor):
 
     def expandTemplates(self, wikitext: str) -> str:
         self.substitute(len(wikitext))
+        if "{{" not in wikitext and "\0" not in wikitext and len(self.frame) < self.maxTemplateRecursionLevels:
+            return wikitext
         result: str = super().expandTemplates(wikitext)
         return result
 
@@ -338,10 +350,21 @@ class BoundedExtractor(_wikiextractor.Extractor):
         _check(self._depth, MAX_NESTING, "templates nested")
         self._spend(len(body))
         self.substitute(CALL_COST)
-        result: str = super().expandTemplate(body)
+        result: str = "" if self._is_unknown(body) else super().expandTemplate(body)
         self._spend(len(result))
         self._depth -= 1
         return result
+
+    def _is_unknown(self, body: str) -> bool:
+        """Whether a call is surely of a template that there is not: the library gives an empty text for it."""
+        if (plain := _PLAIN_TITLE.match(body)) is None:
+            return False
+        title = plain[1].strip()
+        if title.lower() in self.magicWords.values:
+            return False
+        self.substitute(len(title))
+        page = f"{self.templatePrefix}{title[:1].upper()}{title[1:]}"
+        return not title or not (self.redirects.get(page) or page in self.templates)
 
     def substitute(self, characters: int) -> None:
         """Count characters that the expansion looks at."""

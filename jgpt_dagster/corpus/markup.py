@@ -160,7 +160,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
 
     Raises `WikitextError` where more than `MAX_NESTING` of them are open at once.
     """
-    text = _PLAIN_LINK.sub(r"\1", text)
+    text = "".join(_PLAIN_LINK.split(text))  # the labels stand between the parts
     root = _Frame("")
     stack = [root]
     position = 0

@@ -27,6 +27,14 @@ FRAGMENTS = [
     "\n: ",
     "[[a|b]]",
     "{{padleft:7|3|0}}",
+    "{{ない|あ}}",
+    "[[ファイル:あ|い [[う|え]] お|か]]き",
+    "[[あ |い [[う|え]] お| か ]]き",
+    "[[あ:い| う]]",
+    "<DIV class='a'>",
+    "</ div >",
+    "< re\u017f >",
+    "\0",
 ]
 MARKUP = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
 

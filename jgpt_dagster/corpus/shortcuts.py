@@ -1,0 +1,164 @@
+"""Shorter ways to what steps of wikiextractor 3.1 give, for its private instance in `extractor`.
+
+A page goes through some two hundred patterns there, most of which look for tags and braces that it does not hold. Here
+a step is passed over where the text lacks what could set it off, and links are replaced in one pass. The lines stay
+those of the library; `install` is to be called before the bounds of `extractor` are laid around the steps.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+_TAG_NAME = re.compile(r"<\s*+/?+\s*+(\w+)")
+
+
+class TagNames:
+    """The lower-case names of the tags in a text, remembered for the text asked about last, as the same object.
+
+    `check(text)` is called once for each new text. A name that is not ASCII stands for all names: the library's
+    patterns ignore case, and ſ (U+017F) is an s for them.
+    """
+
+    def __init__(self, check: Callable[[str], None]) -> None:
+        self._check = check
+        self._text: str | None = None
+        self._names: set[str] = set()
+        self._any = False
+
+    def among(self, text: str, names: Iterable[str]) -> bool:
+        """Return whether `text` may hold a tag with one of `names`."""
+        if text is not self._text:
+            self._check(text)
+            self._names = {name.lower() for name in _TAG_NAME.findall(text)} if "<" in text else set()
+            self._any = not all(map(str.isascii, self._names))
+            self._text = text
+        return self._any or not self._names.isdisjoint(names)
+
+
+class _TagPattern:
+    """A compiled pattern that begins with a tag of one of `names`, searched for where there is such a tag."""
+
+    def __init__(self, pattern: re.Pattern[str], names: Iterable[str], tags: TagNames) -> None:
+        self._pattern, self._names, self._tags = pattern, frozenset(names), tags
+        self.pattern = pattern.pattern
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        return self._pattern.finditer(text) if self._tags.among(text, self._names) else iter(())
+
+
+def install(module: Any, tags: TagNames) -> None:
+    """Put the shorter ways into an instance of `wikiextractor.extract`."""
+    module.unescape = _unescape(module.unescape)
+    module.findMatchingBraces = _find_matching_braces(module.findMatchingBraces)
+    module.replaceInternalLinks = _replace_internal_links(module)
+    module.re = SimpleNamespace(**vars(re) | {"sub": _sub(module.discardElements, tags)})
+    module.magicWordsRE = _Guarded(module.magicWordsRE, "__")
+    for name in ("bold_italic", "bold", "italic_quote", "italic"):
+        setattr(module, name, _Guarded(getattr(module, name), "''"))
+    module.selfClosing_tag_patterns = [
+        _TagPattern(pattern, [name], tags)
+        for pattern, name in zip(module.selfClosing_tag_patterns, module.selfClosingTags, strict=True)
+    ]
+    module.placeholder_tag_patterns = [
+        (_TagPattern(pattern, [name], tags), word)
+        for (pattern, word), name in zip(module.placeholder_tag_patterns, module.placeholder_tags, strict=True)
+    ]
+    module.lineBreak_tag_pattern = _TagPattern(module.lineBreak_tag_pattern, module.lineBreakTags, tags)
+    module.block_separator_tag_pattern = _TagPattern(
+        module.block_separator_tag_pattern, module.blockSeparatorTags, tags
+    )
+    module.ignored_tags = [
+        tuple(_TagPattern(pattern, [name], tags) for pattern in module.ignoreTag(name))
+        for name in (*module.ignoredTags, "a")
+    ]
+
+
+class _Guarded:
+    """A compiled pattern that matches nothing in a text without `sign`."""
+
+    def __init__(self, pattern: re.Pattern[str], sign: str) -> None:
+        self._pattern, self._sign = pattern, sign
+
+    def sub(self, replacement: str, text: str) -> str:
+        return self._pattern.sub(replacement, text) if self._sign in text else text
+
+
+def _unescape(original: Callable[[str], str]) -> Callable[[str], str]:
+    def unescape(text: str) -> str:
+        """Most references are to one of three characters, which make no new reference with what surrounds them."""
+        if "&" not in text:
+            return text
+        text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
+        return original(text) if "&" in text else text
+
+    return unescape
+
+
+def _find_matching_braces(original: Any) -> Any:
+    def find_matching_braces(text: str, ldelim: int = 0) -> Iterable[tuple[int, int]]:
+        if "{{" in text or (ldelim == 0 and "[[" in text):
+            matches: Iterable[tuple[int, int]] = original(text, ldelim)
+            return matches
+        return ()
+
+    return find_matching_braces
+
+
+def _sub(discarded: Iterable[str], tags: TagNames) -> Any:
+    names = {rf"<\s*/\s*{name}\s*>": (name,) for name in discarded}
+    names[r"<\s*noinclude\s*/?\s*>"] = ("noinclude",)
+
+    def sub(pattern: str, replacement: Any, text: str, count: int = 0, flags: int = 0) -> str:
+        name = names.get(pattern)
+        if name and not tags.among(text, name):
+            return text
+        return re.sub(pattern, replacement, text, count=count, flags=flags)
+
+    return sub
+
+
+# A link without brackets in it as (target, label, letters behind it); or two brackets that open any other.
+_LINK = re.compile(r"\[\[(?:([^\[\]|]*)(?:\|([^\[\]]*))?\]\](\w*))?")
+_LINK_BRACKETS = re.compile(r"\[\[|\]\]")
+
+
+def _replace_internal_links(module: ModuleType) -> Callable[[str, Any], str]:
+    original = module.replaceInternalLinks
+
+    def replace_internal_links(text: str, extractor: Any) -> str:
+        """One pass for links without links in them. The library does the others, and pages with an unclosed link."""
+        if "[[[" in text or "\0" in text:
+            return str(original(text, extractor))
+        parts = []
+        position = 0
+        for link in _LINK.finditer(text):
+            start = link.start()
+            if start < position:  # inside of a link that is done
+                continue
+            target, label, trail = link.groups()
+            parts.append(text[position:start])
+            if target is None:
+                position = _link_end(text, start)
+                if not position:
+                    return str(original(text, extractor))
+                parts.append(original(text[start:position], extractor))
+                continue
+            position = link.end()
+            label = target if label is None else label.strip()
+            parts.append(module.makeInternalLink(target.rstrip(), label, extractor) if ":" in target else label)
+            parts.append(trail)
+        parts.append(text[position:])
+        return "".join(parts)
+
+    return replace_internal_links
+
+
+def _link_end(text: str, start: int) -> int:
+    """Return where the link that opens at `start` ends, 0 where it does not."""
+    depth = 0
+    for brackets in _LINK_BRACKETS.finditer(text, start):
+        depth += 1 if brackets[0] == "[[" else -1
+        if depth == 0:
+            return brackets.end()
+    return 0
