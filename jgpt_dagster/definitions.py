@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster import checks
+from jgpt_dagster.alerts import build_alerts
 from jgpt_dagster.assets import (
     cc100,
     evaluation,
@@ -50,7 +51,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     return dg.Definitions(
         assets=linked,
         asset_checks=asset_checks,
-        sensors=build_sensors(settings),
+        sensors=[*build_sensors(settings), *build_alerts(settings)],
         # A stage is one step that runs in the run's own process; parallel work is parallel runs.
         executor=dg.in_process_executor,
         resources={

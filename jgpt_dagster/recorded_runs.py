@@ -1,6 +1,6 @@
 """What the runs that a Dagster instance has recorded make, which of them are at work, and why those that failed did."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -32,6 +32,13 @@ def assets_of(run: dg.DagsterRun) -> set[str]:
     """Return the assets that a run makes; a job that was launched as a whole names none, and may make any."""
     selected = {key.to_user_string() for key in run.asset_selection or ()}
     return selected or {"wikipedia_dump", "tokenizer", "training_set", *MODEL_ASSETS, *sum(TEXT_ASSETS.values(), ())}
+
+
+def partition_of(tags: Mapping[str, str]) -> str | None:
+    """Return the partition that a run's tags name, a range as `first...last`; None for what has no partitions."""
+    if RANGE_START in tags and tags[RANGE_START] != tags.get(RANGE_END, tags[RANGE_START]):
+        return f"{tags[RANGE_START]}...{tags[RANGE_END]}"
+    return tags.get(PARTITION) or tags.get(RANGE_START)
 
 
 def makes(run: dg.DagsterRun, output: Artifact) -> bool:

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jgpt_dagster.errors import JgptError
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     refresh: Literal["on", "off"] = "on"
     poll_hours: float = Field(default=6, gt=0, le=8_760)
     run_config: Path | None = None
+    failure_webhook: SecretStr | None = None
     # Dagster takes no other form of owner.
     owner: str = Field(default="team:jgpt", pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+)$")
     processes: int = Field(default=0, ge=0)
@@ -66,6 +68,15 @@ class Settings(BaseSettings):
             )
         return url.rstrip("/")
 
+    @field_validator("failure_webhook")
+    @classmethod
+    def _over_http(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        if not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
     @cached_property
     def scratch_directory(self) -> Path:
         """Local disk for what must be memory-mapped or renamed: checkpoints and token files in use."""
@@ -86,14 +97,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"JGPT_{str(problem['loc'][0]).upper()}={_shown(problem['input'])}: {problem['msg']}"
-            for problem in error.errors()
+            f"JGPT_{str(problem['loc'][0]).upper()}={_shown(problem)}: {problem['msg']}" for problem in error.errors()
         ]
         raise SettingsError("\n".join(problems)) from None
 
 
-def _shown(value: object) -> str:
-    return _without_secrets(str(value)) if "://" in str(value) else str(value)
+def _shown(problem: ErrorDetails) -> str:
+    """Return the value at fault, as far as others may read it. All of a webhook's URL is a secret."""
+    value = str(problem["input"])
+    if problem["loc"][0] == "failure_webhook":
+        return "…"
+    return _without_secrets(value) if "://" in value else value
 
 
 def _without_secrets(url: str) -> str:
