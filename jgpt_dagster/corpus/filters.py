@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from jgpt_dagster.corpus.ngrams import code_points, ngram_hashes
+from jgpt_dagster.corpus.ngrams import code_points, distinct, ngram_hashes
 
 Fault = tuple[str, str]
 """The reason to drop a document, in a word, and the figure that led to it."""
@@ -62,7 +62,7 @@ class DocumentFilters(BaseModel):
         if (share := 1 - len(set(lines)) / len(lines)) > self.maximum_repeated_lines:
             return "repetitive", f"{share:.3f} of its lines repeat an earlier one"
         ngrams = ngram_hashes(points, _NGRAM)
-        if (share := 1 - len(np.unique(ngrams)) / len(ngrams)) > self.maximum_repeated_ngrams:
+        if (share := 1 - distinct(ngrams) / len(ngrams)) > self.maximum_repeated_ngrams:
             return "repetitive", f"{share:.3f} of its {_NGRAM}-grams repeat an earlier one"
         return None
 

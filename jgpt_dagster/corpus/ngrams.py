@@ -3,7 +3,8 @@
 import numpy as np
 
 # Knuth's multiplicative constant for 64 bits, 2^64 divided by the golden ratio.
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER = 0x9E3779B97F4A7C15
+_MODULUS = 1 << 64
 
 
 def code_points(text: str) -> np.ndarray:
@@ -12,11 +13,27 @@ def code_points(text: str) -> np.ndarray:
 
 
 def ngram_hashes(points: np.ndarray, n: int) -> np.ndarray:
-    """Return a 64-bit hash of each n-gram of code points, in order; of the whole where it is shorter. Never empty."""
+    """Return a 64-bit hash of each n-gram of code points, in order; of the whole where it is shorter. Never empty.
+
+    A polynomial in _MULTIPLIER, modulo 2^64. That of two neighbours is had from theirs: n-grams of twice the length in
+    one step, by the binary digits of n.
+    """
+    if not len(points):
+        return np.zeros(1, np.uint64)
     n = min(n, len(points))
-    hashes = np.zeros(len(points) - n + 1, np.uint64)
-    for offset in range(n):
-        hashes *= _MULTIPLIER
-        hashes += points[offset : offset + len(hashes)]
+    ones = points.astype(np.uint64)
+    hashes, length, power = ones, 1, _MULTIPLIER
+    for digit in f"{n:b}"[1:]:
+        hashes = hashes[:-length] * np.uint64(power) + hashes[length:]
+        length, power = 2 * length, power * power % _MODULUS
+        if digit == "1":
+            hashes = hashes[:-1] * np.uint64(_MULTIPLIER) + ones[length:]
+            length, power = length + 1, power * _MULTIPLIER % _MODULUS
     # A polynomial's low bits know the low bits of the characters alone; its high bits know all.
     return hashes ^ (hashes >> np.uint64(32))
+
+
+def distinct(hashes: np.ndarray) -> int:
+    """Return how many different values there are. Some times as fast as len(numpy.unique(...))."""
+    ordered = np.sort(hashes)
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])) if len(ordered) else 0

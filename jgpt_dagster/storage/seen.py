@@ -44,6 +44,14 @@ class SeenHashes:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
+    @property
+    def disk_bytes(self) -> int:
+        """How large the database is."""
+        (pages,), (page_bytes,) = (
+            self._database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        return int(pages * page_bytes)
+
     def among(self, hashes: Sequence[int]) -> set[int]:
         """Return those of the hashes (signed, 64 bits) that were added before."""
         found: set[int] = set()

@@ -1,12 +1,11 @@
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.filters import DocumentFilters
-from jgpt_dagster.corpus.ngrams import code_points, ngram_hashes
+from jgpt_dagster.corpus.ngrams import code_points, distinct, ngram_hashes
 
 ORDINARY = [
     "港町の朝は早い。魚市場に灯りがともるころ、坂の上のパン屋ではもう窯に火が入っている。",
@@ -81,4 +80,4 @@ def test_two_ngrams_are_equal_where_their_hashes_are(text, n):
     hashes = ngram_hashes(code_points(text), n)
     ngrams = [text[start : start + n] for start in range(len(text) - n + 1)]
     assert len(hashes) == len(ngrams)
-    assert len(np.unique(hashes)) == len(set(ngrams)) == len(set(zip(ngrams, hashes.tolist(), strict=True)))
+    assert distinct(hashes) == len(set(ngrams)) == len(set(zip(ngrams, hashes.tolist(), strict=True)))

@@ -1,0 +1,213 @@
+"""What the filters and the deduplication of `cc100_documents` cost, and how well they find what was planted.
+
+Speed: the pass from xz to Parquet over made documents, in processes of their own, without and with the selection of
+`clean`. A document is some lines of the source with a character in fifty changed, so that few are alike. Quality: pairs
+of documents of a known Jaccard similarity, and unrelated ones.
+"""
+
+import argparse
+import lzma
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jgpt_dagster.corpus.cc100 import read_documents
+from jgpt_dagster.corpus.deduplication import Deduplication, Deduplicator
+from jgpt_dagster.corpus.schemas import DOCUMENTS
+from jgpt_dagster.corpus.selection import Selection, ShardTally, select
+from jgpt_dagster.sample.pack import write_mirror
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.parquet import write_rows
+from jgpt_dagster.storage.seen import SeenHashes
+
+# CC-100 ja has 75 GB in 66 million documents.
+_DOCUMENT_BYTES = 1_140
+_RECIPE = Recipe(stage="benchmark", code_version="1")
+
+
+def source_documents(folder: Path, data: Path | None) -> list[list[str]]:
+    """Return the documents of the real excerpt, or of the embedded sample."""
+    if data is None:
+        write_mirror(folder / "sample")
+        return [lines for _, lines in read_documents(folder / "sample/cc-100/ja.txt.xz", [])]
+    return [lines for _, lines in read_documents(data / "cc100/ja-cc100sample.txt.xz", [])]
+
+
+def made_documents(source: Sequence[Sequence[str]], size: float, chooser: random.Random) -> Iterator[list[str]]:
+    """Yield documents of CC-100's mean size until they have `size` bytes."""
+    lines = [line for document in source for line in document]
+    letters = "".join(lines)
+    written = 0
+    while written < size:
+        document: list[str] = []
+        length = chooser.expovariate(1 / _DOCUMENT_BYTES)
+        while sum(map(len, document)) * 3 < length:
+            line = list(chooser.choice(lines))
+            for place in chooser.sample(range(len(line)), -(-len(line) // 50)):
+                line[place] = chooser.choice(letters)
+            document.append("".join(line))
+        if document:
+            written += len("\n".join(document).encode())
+            yield document
+
+
+# ---- speed -------------------------------------------------------------------------------------------------------
+
+
+def run_pass(archive: Path, folder: Path, with_selection: bool) -> None:
+    """Write one shard of the archive's documents, as the asset does; print how many were kept."""
+    rejected: list[dict[str, Any]] = []
+    rows = read_documents(archive, rejected)
+    with SeenHashes(folder) as seen:
+        if with_selection:
+            rows = select(rows, Selection(), seen, {0: ShardTally()}, 1)
+        manifest = write_rows(folder / "documents.parquet", DOCUMENTS, rows, _RECIPE, dict)
+        print(manifest.counts["rows"], seen.disk_bytes)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass took."""
+
+    cpu: float
+    resident: int
+    kept: int
+    index_bytes: int
+
+
+def measured_pass(archive: Path, work: Path, with_selection: bool) -> Pass:
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        command = [sys.executable, __file__, "--pass", str(archive), folder, "clean" if with_selection else "seed"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"the pass failed with {process.returncode}")
+        kept, index_bytes = map(int, output.split())
+        return Pass(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, kept, index_bytes)
+
+
+def compare_passes(source: Sequence[Sequence[str]], work: Path, megabytes: float, rounds: int) -> None:
+    archive, documents, size = work / "made.txt.xz", 0, 0
+    with lzma.open(archive, "wb", preset=1) as out:
+        for document in made_documents(source, megabytes * 1e6, random.Random(1)):
+            text = ("\n".join(document) + "\n\n").encode()
+            out.write(text)
+            documents += 1
+            size += len(text)
+    print(f"{documents:,} documents, {size / 1e6:,.0f} MB")
+    print("| pass | CPU s | documents/s | MB/s | resident MB | index MB | kept |\n|---|---:|---:|---:|---:|---:|---:|")
+    passes: dict[bool, list[Pass]] = {False: [], True: []}
+    for _ in range(rounds):
+        for with_selection, taken in passes.items():
+            taken.append(measured_pass(archive, work, with_selection))
+    for with_selection, taken in passes.items():
+        best = min(taken, key=lambda one: one.cpu)
+        figures = (
+            f"{best.cpu:.1f}",
+            f"{documents / best.cpu:,.0f}",
+            f"{size / 1e6 / best.cpu:.1f}",
+            f"{best.resident / 1e6:.0f}",
+            f"{best.index_bytes / 1e6:.0f}",
+            f"{best.kept:,}",
+        )
+        print(f"| {'clean' if with_selection else 'seed: all kept'} | {' | '.join(figures)} |")
+
+
+def time_parts(source: Sequence[Sequence[str]], work: Path, megabytes: float) -> None:
+    """Print what the parts of the selection take of a document, one after the other in this process."""
+    documents = list(enumerate(made_documents(source, megabytes * 1e6, random.Random(2))))
+    settings = {
+        "filters": Selection(near_duplicates=False, duplicate_paragraphs=False),
+        "filters, near duplicates": Selection(duplicate_paragraphs=False),
+        "filters, near duplicates, paragraphs": Selection(),
+    }
+    print("| selection | µs a document |\n|---|---:|")
+    for name, selection in settings.items():
+        with SeenHashes(work) as seen:
+            started = time.process_time()
+            for _ in select(documents, selection, seen, {}, 1):
+                pass
+        print(f"| {name} | {(time.process_time() - started) / len(documents) * 1e6:.0f} |")
+
+
+# ---- quality -----------------------------------------------------------------------------------------------------
+
+
+def likeness(first: str, second: str) -> float:
+    """Return the Jaccard similarity of the sets of character 5-grams."""
+    one, other = ({text[start : start + 5] for start in range(len(text) - 4)} for text in (first, second))
+    return len(one & other) / len(one | other)
+
+
+def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
+    """Print how many near duplicates of each likeness are found, beside what the formula says."""
+    texts = [text for text in ("\n".join(lines) for lines in source) if 300 <= len(text) <= 2000][:200]
+    chooser = random.Random(3)
+    print("| Jaccard similarity | pairs | found | by the formula |\n|---|---:|---:|---:|")
+    for low in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        pairs, found, expected = 0, 0, 0.0
+        with SeenHashes(work) as seen:
+            deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
+            for text in texts:
+                deduplicator.examine([text], 0)
+            for text in texts:
+                copy, alike = text, 1.0
+                width = len(text) // 40  # what one edit replaces: less than a tenth of the likeness
+                while alike >= low + 0.1:
+                    place = chooser.randrange(len(copy) - width)
+                    copy = copy[:place] + chooser.choice(texts)[:width] + copy[place + width :]
+                    alike = likeness(text, copy)
+                if alike < low:
+                    continue
+                pairs += 1
+                found += deduplicator.examine([copy], 0)[2] is not None
+                expected += 1 - (1 - alike**8) ** 14
+        print(f"| {low:.1f} to {low + 0.1:.1f} | {pairs} | {found / pairs:.3f} | {expected / pairs:.3f} |")
+    with SeenHashes(work) as seen:
+        deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
+        wrong = sum(deduplicator.examine(lines, 0)[2] is not None for lines in source)
+    print(f"{wrong} of {len(source)} different documents of the source taken for near duplicates")
+
+
+def account(source: Sequence[Sequence[str]], work: Path) -> None:
+    """Print what goes of the source for which reason."""
+    tally = ShardTally()
+    with SeenHashes(work) as seen:
+        for _, lines in select(enumerate(map(list, source)), Selection(), seen, {0: tally}, 1):
+            tally.keep(lines)
+    print({"documents": len(source), **tally.counts()})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=float, default=60, help="size of the made archive, uncompressed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, help="folder of a real excerpt (default: the embedded sample)")
+    parser.add_argument("--pass", nargs=3, dest="one_pass", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one_pass:
+        archive, folder, profile = options.one_pass
+        run_pass(Path(archive), Path(folder), profile == "clean")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        source = source_documents(work, options.data)
+        account(source, work)
+        find_planted(source, work)
+        time_parts(source, work, options.megabytes / 6)
+        compare_passes(source, work, options.megabytes, options.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
