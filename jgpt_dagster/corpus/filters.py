@@ -1,7 +1,7 @@
 """What a web document must be like to be kept, told from the document alone: its length, its script, its repetition.
 
-The rules are those that Gopher (Rae et al. 2021, appendix A) and the Swallow corpus (Okazaki et al. 2024) state, with
-milder thresholds: what a person would read as ordinary text stays.
+The rules are those of Gopher (Rae et al. 2021, appendix A.1) on length and repetition and of the NINJAL Web Japanese
+Corpus (nwc-toolkit) on script, with milder thresholds: what a person would read as ordinary text stays.
 """
 
 from collections.abc import Sequence

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,15 @@ def test_a_full_disk_is_a_clear_error(small_disk: Path, monkeypatch):
     with SeenHashes(small_disk) as seen, pytest.raises(DiskFullError, match=r"disk: the index .* JGPT_SCRATCH"):
         for start in range(0, 1_000_000, 1000):
             seen.add([hash_ * 9_176_237_517 for hash_ in range(start, start + 1000)])
+
+
+def test_a_killed_process_leaves_nothing_behind(tmp_path):
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from jgpt_dagster.storage.seen import SeenHashes\n"
+        "SeenHashes(pathlib.Path(sys.argv[1])).add(range(100_000))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program, str(tmp_path)])
+    assert process.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
