@@ -57,9 +57,9 @@ class PacedMecab(MecabSegmenter):
     def fingerprint(self) -> str:
         return f"{super().fingerprint} at {self._rate:g} sentences/s"
 
-    def segment(self, lines: Sequence[str]) -> list[list[str]]:
+    def spaced(self, lines: Sequence[str]) -> list[str]:
         until = time.process_time() + len(lines) / self._rate
-        words = super().segment(lines)
+        words = super().spaced(lines)
         while time.process_time() < until:
             pass
         return words

@@ -122,8 +122,8 @@ class WholeSentences:
 
     fingerprint, fallbacks = "none", 0
 
-    def segment(self, lines: Sequence[str]) -> list[list[str]]:
-        return [[line] for line in lines]
+    def spaced(self, lines: Sequence[str]) -> list[str]:
+        return [*lines]
 
 
 def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: Profile) -> None:

@@ -87,9 +87,12 @@ def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
 def _segment_batch(
     documents: list[list[list[str]]], profile: Profile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
-    join = _join_seed if profile == "seed" else _join_clean
     sentences = [sentence for document in documents for line in document for sentence in line]
-    segmented = (join(words) for part in _chunks(sentences, batch_sentences) for words in segmenter.segment(part))
+    # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
+    # pre-tokenizer takes no space for a token.
+    segmented = (words for part in _chunks(sentences, batch_sentences) for words in segmenter.spaced(part))
+    if profile == "clean":
+        segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
     for document in documents:
         yield [[next(segmented) for _ in line] for line in document]
 
@@ -107,12 +110,3 @@ def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:
             characters = 0
     if part:
         yield part
-
-
-def _join_seed(words: list[str]) -> str:
-    # The recipe's tokenizer drops them as well: its Whitespace pre-tokenizer takes no space for a token.
-    return " ".join(word for word in words if not word.isspace())
-
-
-def _join_clean(words: list[str]) -> str:
-    return " ".join(words).replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL)

@@ -16,7 +16,7 @@ clean = normalizer("clean")
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 # Dense in what neologdn changes, alone or by what stands beside it.
-CHANGED = "~〜～ーｰ—―-‐–−  \u3000*abＡ１é1あカｶはハﾊうﾞﾟ゛゜“”’¥。．，、！()（）\ufeff\xa0漢"
+CHANGED = "~〜～ーｰ—―-‐–−  \u3000*abＡ１é1あカｶはハﾊうﾞﾟ゛゜“”’¥。．，、！()（）：\ufeff\xa0漢"
 TEXT = (
     st.text(alphabet=st.sampled_from(CHANGED))
     | st.text(alphabet=st.sampled_from(" *aéあー~"))
@@ -42,6 +42,8 @@ def test_seed_is_the_recipe_to_the_letter(line: str) -> None:
         "a あ",
         "あ a",
         "a ー",
+        "a 〜b",
+        "a  （ b：",
         "a 。",
         "a ｱ",
         "ーー",

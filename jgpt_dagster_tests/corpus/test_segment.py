@@ -95,10 +95,10 @@ class Watched:
         self.fallbacks = 0
         self.batches: list[list[str]] = []
 
-    def segment(self, lines: Sequence[str]) -> list[list[str]]:
+    def spaced(self, lines: Sequence[str]) -> list[str]:
         self.batches.append(list(lines))
         self.fallbacks += len(lines)
-        return self.segmenter.segment(lines)
+        return self.segmenter.spaced(lines)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.segmenter, name)

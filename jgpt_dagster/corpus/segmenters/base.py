@@ -5,11 +5,11 @@ putting lines together again is done once, here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from jgpt_dagster.corpus.segmenters.pieces import cut, is_apart, words_by_class
+from jgpt_dagster.corpus.segmenters.pieces import cut, is_apart, is_piece, words_by_class
 from jgpt_dagster.errors import JgptError
 
 
@@ -29,6 +29,10 @@ class Segmenter(Protocol):
         ...
 
     def segment(self, lines: Sequence[str]) -> list[list[str]]: ...
+
+    def spaced(self, lines: Sequence[str]) -> list[str]:
+        """The words of each line with a space between them, without the words that are white space."""
+        ...
 
     def close(self) -> None: ...
 
@@ -50,8 +54,8 @@ class PieceSegmenter(ABC):
     def fingerprint(self) -> str: ...
 
     @abstractmethod
-    def _split(self, pieces: Sequence[str]) -> list[list[str]]:
-        """The engine's words for each piece, in order; an empty list for a piece that it has no answer to."""
+    def _split(self, pieces: Sequence[str]) -> list[str]:
+        """The engine's words for each piece, a space between them, in order; empty for one that it has no answer to."""
 
     @abstractmethod
     def close(self) -> None:
@@ -60,20 +64,34 @@ class PieceSegmenter(ABC):
     def segment(self, lines: Sequence[str]) -> list[list[str]]:
         """The words of each line, joining to exactly that line. A space or control character is a word of its own."""
         cut_lines = [cut(line) for line in lines]
+        answers = self._answers(cut_lines)
+        return [
+            [word for piece in line for word in ((piece,) if is_apart(piece) else next(answers).split(" "))]
+            for line in cut_lines
+        ]
+
+    def spaced(self, lines: Sequence[str]) -> list[str]:
+        """The same as text, a space between two words, without the words that are white space."""
+        cut_lines = [[line] if is_piece(line) else cut(line) for line in lines]
+        answers = self._answers(cut_lines)
+        return [
+            " ".join([piece if is_apart(piece) else next(answers) for piece in line if not piece.isspace()])
+            for line in cut_lines
+        ]
+
+    def _answers(self, cut_lines: Sequence[Sequence[str]]) -> Iterator[str]:
+        """The words of each piece that is the engine's business; the fallback's where these are not its text."""
         pieces = [piece for line in cut_lines for piece in line if not is_apart(piece)]
         answers = self._split(pieces)
         if len(answers) != len(pieces):
             raise SegmenterError(f"{self.fingerprint}: {len(pieces)} pieces of text went in, {len(answers)} came out.")
-        checked = iter([self._checked(piece, words) for piece, words in zip(pieces, answers, strict=True)])
-        return [
-            [word for piece in line for word in ((piece,) if is_apart(piece) else next(checked))] for line in cut_lines
-        ]
+        return iter([self._checked(piece, words) for piece, words in zip(pieces, answers, strict=True)])
 
-    def _checked(self, piece: str, words: list[str]) -> list[str]:
-        if "".join(words) == piece:
+    def _checked(self, piece: str, words: str) -> str:
+        if words.replace(" ", "") == piece:
             return words
         self.fallbacks += 1
-        return words_by_class(piece)
+        return " ".join(words_by_class(piece))
 
     def __enter__(self) -> Self:
         return self

@@ -25,7 +25,7 @@ _BATCH_PIECES = 2000
 _ADDRESS_SPACE_KIB = 4 << 20
 """Cap on the child's address space, so that a runaway analysis kills the child and not the machine."""
 
-_CANARY = ("魅力", "が", "たっぷり", "と", "詰まって", "いる")
+_CANARY = "魅力 が たっぷり と 詰まって いる"
 """The example of Juman++'s README: what a working model answers."""
 
 _INSTALL = (
@@ -63,38 +63,38 @@ class JumanppSegmenter(PieceSegmenter):
     def _start(self) -> "_Child":
         child = _Child(self._binary, self._timeout)
         try:
-            answers = child.exchange(["".join(_CANARY)])
+            answers = child.exchange([_CANARY.replace(" ", "")])
         except SegmenterError:
             child.kill()
             raise
-        if answers != [list(_CANARY)]:
+        if answers != [_CANARY]:
             child.kill()
             raise SegmenterError(
-                f"{self._binary} does not work: asked to segment {''.join(_CANARY)!r} it answered {answers!r} and not "
-                f"{' '.join(_CANARY)!r}. It said: {child.complaints() or 'nothing'}\n"
+                f"{self._binary} does not work: asked to segment {_CANARY.replace(' ', '')!r} it answered {answers!r} "
+                f"and not {_CANARY!r}. It said: {child.complaints() or 'nothing'}\n"
                 f"Check its model with `echo 魅力 | {self._binary} --segment`. {_INSTALL}"
             )
         return child
 
-    def _split(self, pieces: Sequence[str]) -> list[list[str]]:
+    def _split(self, pieces: Sequence[str]) -> list[str]:
         batches = (pieces[start : start + _BATCH_PIECES] for start in range(0, len(pieces), _BATCH_PIECES))
         return [words for batch in batches for words in self._split_batch(batch)]
 
-    def _split_batch(self, pieces: Sequence[str]) -> Iterator[list[str]]:
-        """Words of each piece; an empty list for one that Juman++ cannot do even when it is alone."""
+    def _split_batch(self, pieces: Sequence[str]) -> Iterator[str]:
+        """Words of each piece; an empty text for one that Juman++ cannot do even when it is alone."""
         answers = self._ask(pieces)
         if answers is None:  # it died; if somebody killed it rather than the text, it will live now
             answers = self._ask(pieces)
-        if answers is not None and [*map("".join, answers)] == [*pieces]:
+        if answers is not None and [answer.replace(" ", "") for answer in answers] == [*pieces]:
             yield from answers
         elif len(pieces) == 1:
-            yield []
+            yield ""
         else:
             middle = len(pieces) // 2
             yield from self._split_batch(pieces[:middle])
             yield from self._split_batch(pieces[middle:])
 
-    def _ask(self, pieces: Sequence[str]) -> list[list[str]] | None:
+    def _ask(self, pieces: Sequence[str]) -> list[str] | None:
         if not self._child.alive:
             self._child = self._start()
         return self._child.exchange(pieces)
@@ -116,8 +116,8 @@ class _Child:
         self._stderr_reader.start()
         self.alive = True
 
-    def exchange(self, pieces: Sequence[str]) -> list[list[str]] | None:
-        """The words of each output line up to our mark, or None if the child died before that."""
+    def exchange(self, pieces: Sequence[str]) -> list[str] | None:
+        """The output lines, words with a space between them, up to our mark, or None if the child died before that."""
         assert self._process.stdin and self._process.stdout
         mark = _mark_not_in(pieces)
         late = Event()
@@ -146,11 +146,11 @@ class _Child:
             )
         return answers
 
-    def _read_until(self, mark: str, stdout: IO[bytes]) -> list[list[str]] | None:
-        answers: list[list[str]] = []
+    def _read_until(self, mark: str, stdout: IO[bytes]) -> list[str] | None:
+        answers: list[str] = []
         for line in stdout:  # bytes are cut at \n alone; text mode would cut at \r too
-            words = line.removesuffix(b"\n").decode(errors="replace").split(" ")
-            if "".join(words) == mark:
+            words = line.removesuffix(b"\n").decode(errors="replace")
+            if words.replace(" ", "") == mark:
                 return answers
             answers.append(words)
         return None

@@ -48,9 +48,8 @@ class MecabSegmenter(PieceSegmenter):
     def close(self) -> None:
         """Nothing to do: the dictionary is unmapped with the object."""
 
-    def _split(self, pieces: Sequence[str]) -> list[list[str]]:
-        parse = self._parse
-        return [parse(piece).split(" ") for piece in pieces]
+    def _split(self, pieces: Sequence[str]) -> list[str]:
+        return [*map(self._parse, pieces)]
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,11 @@ def is_apart(piece: str) -> bool:
     return len(piece) == 1 and _APART_CHARACTER.match(piece) is not None
 
 
+def is_piece(line: str) -> bool:
+    """Whether `line` surely is one piece as it stands."""
+    return 0 < len(line) <= MAX_RUN and _APART_CHARACTER.search(line) is None
+
+
 def cut(line: str) -> list[str]:
     """The pieces of `line`, none empty: characters that stand apart (see `is_apart`), and text within the limits."""
     pieces = []
