@@ -54,10 +54,14 @@ class PretrainingConfig(StageConfig):
     peak_tflops: float | None = Field(
         default=None, gt=0, description="Dense TFLOP/s of one device, for one that the table of peaks does not have."
     )
+    offload: bool | None = Field(
+        default=None, description="Optimizer states lie on disk, in the scratch directory: slow, for little memory."
+    )
     mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan counts on.")
     price: float | None = Field(default=None, ge=0, description="Of a GPU-hour, in any currency, for the plan.")
     log_every: int = Field(default=10, ge=1, description="Steps between rows of metrics.")
     evaluate_every: int = Field(default=250, ge=1, description="Steps between validation losses.")
+    evaluation_blocks: int = Field(default=64, ge=1, description="Held-out sequences of the validation loss at most.")
     checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
     keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")

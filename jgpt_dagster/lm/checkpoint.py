@@ -21,6 +21,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm import offload
 from jgpt_dagster.storage.artifact import MANIFEST, DirectoryArtifact, file_entry
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.writing import atomic_directory, require_free_space, temporary_path, write_json
@@ -139,6 +140,8 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     loaded, _ = engine.load_checkpoint(str(copy if convert else checkpoint.path), tag=_ENGINE)
     if loaded is None:
         raise CheckpointError(f"DeepSpeed found nothing to load in {checkpoint.path / _ENGINE}")
+    if engine.zero_nvme_offload_optimizer():
+        offload.restore(engine, Path(engine._get_zero_ckpt_name(str(checkpoint.path), _ENGINE)))
     # Under ZeRO-3 a universal checkpoint gives the first group's settings to all groups.
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
@@ -168,7 +171,8 @@ def run_recipe(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Recipe
 def _may_change(name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
     if name == "zero_stage":
         return any({wanted.get(name), present.get(name)} <= stages for stages in _CONVERTIBLE)
-    return name in DIVISION
+    # States on disk are divided as they were saved: DeepSpeed has no universal format for them.
+    return name in DIVISION and not (name == "processes" and present.get("offload"))
 
 
 def _to_universal(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jgpt_dagster.lm import offload
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig
 
 
@@ -22,7 +23,14 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
         "bf16": {"enabled": bf16},
         # Summing many small bf16 gradients loses most of them. Without ZeRO, DeepSpeed cannot keep them in fp32.
         **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and stage else {}),
-        "zero_optimization": {"stage": stage, "overlap_comm": gpu and stage > 0, "contiguous_gradients": stage > 0},
+        "zero_optimization": {
+            "stage": stage,
+            "overlap_comm": gpu and stage > 0,
+            "contiguous_gradients": stage > 0,
+            **(offload.zero_settings(config.output) if config.offload else {}),
+        },
+        # DeepSpeed's own optimizer for offloaded states would be compiled on first use.
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
         "wall_clock_breakdown": False,
     }

@@ -5,6 +5,7 @@ The arithmetic is checked against DeepSpeed's estimators and against what PyTorc
 
 from dataclasses import dataclass, fields
 
+from jgpt_dagster.lm import offload
 from jgpt_dagster.lm.hardware import GIB, Hardware, HardwareError
 from jgpt_dagster.lm.model import Preset
 
@@ -22,9 +23,14 @@ class Layout:
     micro_batch: int
     activation_checkpointing: bool
     compile: bool
+    offload: bool = False
 
     def __str__(self) -> str:
-        switches = {"activation checkpointing": self.activation_checkpointing, "torch.compile": self.compile}
+        switches = {
+            "activation checkpointing": self.activation_checkpointing,
+            "torch.compile": self.compile,
+            "optimizer on disk": self.offload,
+        }
         named = "".join(f", {name}" for name, on in switches.items() if on)
         return f"ZeRO-{self.zero_stage}, micro batch {self.micro_batch}{named}"
 
@@ -83,6 +89,9 @@ def memory(shape: Preset, vocab_size: int, context: int, hardware: Hardware, lay
             "gradients": 4 * count + (4 * share if stage else 0) if stage < 3 else 8 * share,
             "optimizer": (12 if stage else 8) * share,
         }
+    if layout.offload:
+        largest = max(offload.PORTION, vocab_size * shape.width)
+        states |= {"gradients": 4 * share, "optimizer": offload.BUFFERS * 4 * largest}
     tokens = layout.micro_batch * context
     buckets = min(BUCKET, count) * number * (2 if hardware.device.gpu else 1)
     return Memory(
@@ -90,7 +99,7 @@ def memory(shape: Preset, vocab_size: int, context: int, hardware: Hardware, lay
         activations=number * tokens * shape.width * _kept_of_a_token(shape.layers, layout),
         # The logits in the dtype of the model, and in fp32: themselves, their softmax, and the gradient of both.
         logits=tokens * vocab_size * ((2 + 2) if bf16 else 0) + 12 * tokens * vocab_size,
-        buffers=buckets if stage and world > 1 else 0,
+        buffers=number * (offload.LIVE + offload.BUCKET) if layout.offload else buckets if stage and world > 1 else 0,
     )
 
 
@@ -116,12 +125,13 @@ def fit(
     micro_batch: int | None = None,
     activation_checkpointing: bool | None = None,
     compile: bool | None = None,
+    offload: bool | None = None,
 ) -> Layout:
     """Return the fastest layout that fits, with what is given taken as it is.
 
     Recomputing activations costs a third more computing, ZeRO-2 and 3 more communication, a small micro batch idle
-    units: they are taken in that order of reluctance. Raises HardwareError with the arithmetic of the smallest layout
-    where none fits, or where the batch cannot be divided.
+    units: they are taken in that order of reluctance. Optimizer states go to disk only where that is given. Raises
+    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided.
     """
     share, rest = divmod(global_batch, hardware.world)
     if rest:
@@ -130,14 +140,16 @@ def fit(
             f"make it a multiple of {hardware.world}"
         )
     micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
-    stages = [zero_stage] if zero_stage is not None else [1, 2, 3]
+    if offload and zero_stage not in (None, 3):
+        raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
+    stages = [zero_stage] if zero_stage is not None else [3] if offload else [1, 2, 3]
     checkpointing = [False, True] if activation_checkpointing is None else [activation_checkpointing]
     compiled = hardware.device.gpu if compile is None else compile
     room = int(USABLE * hardware.device.memory / (1 if hardware.device.gpu else hardware.processes))
     for recompute in checkpointing:
         for stage in stages:
             for micro in micros:
-                layout = Layout(stage, micro, recompute, compiled and stage < 3)
+                layout = Layout(stage, micro, recompute, compiled and stage < 3, bool(offload))
                 needed = memory(shape, vocab_size, context, hardware, layout)
                 if needed.total <= room:
                     return layout
@@ -147,7 +159,7 @@ def fit(
         + (
             "Take more or larger GPUs, a smaller model or a shorter context."
             if hardware.device.gpu
-            else "Take a GPU, a smaller model or a shorter context."
+            else "Take a GPU, a smaller model, a shorter context, or offload: true."
         )
     )
 

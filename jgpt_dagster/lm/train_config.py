@@ -50,6 +50,7 @@ class TrainConfig(BaseModel):
     zero_stage: int = Field(1, ge=0, le=3)
     activation_checkpointing: bool = False
     compile: bool = False
+    offload: bool = Field(False, description="optimizer states lie on disk, below `output`; needs zero_stage 3")
     peak_tokens_per_second: PositiveFloat | None = Field(
         None, description="over all processes at their peak FLOP/s: the speed of which the MFU is a share"
     )
@@ -78,10 +79,12 @@ class TrainConfig(BaseModel):
         }
 
     @model_validator(mode="after")
-    def _one_length(self) -> "TrainConfig":
+    def _consistent(self) -> "TrainConfig":
         given = [name for name in ("steps", "tokens", "epochs") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of steps, tokens and epochs, not {' and '.join(given)}")
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs zero_stage 3, not {self.zero_stage}")
         return self
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm import checkpoint
+from jgpt_dagster.lm import checkpoint, offload
 from jgpt_dagster.lm.batches import PackedTokens, step_samples
 from jgpt_dagster.lm.deepspeed_config import deepspeed_config, uses_bf16
 from jgpt_dagster.lm.held_out import held_out_blocks
@@ -78,6 +78,11 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     steps = total_steps(config, len(data))
     recipe = _recipe(config, shape, training_set, steps, device)
     root = config.output / CHECKPOINTS
+    if config.offload:
+        offload.require_async_io()
+    if rank == 0:
+        # Those of a run that was killed are in its checkpoints too.
+        shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
     resumed = _agree_on_checkpoint(root)
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
@@ -103,6 +108,8 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
         if reporter is not None:
             reporter.close()
     dist.barrier()
+    if rank == 0:
+        shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
 
 
 @dataclass
@@ -243,6 +250,7 @@ def _recipe(
         "vocab_size": training_set.vocab_size,
         "dtype": "bf16" if uses_bf16(config, gpu=device.type == "cuda") else "fp32",
         "zero_stage": config.zero_stage,
+        "offload": config.offload,
         "steps": steps,
         "warmup_steps": warmup_steps(config, steps),
         "global_batch": shape.global_batch,

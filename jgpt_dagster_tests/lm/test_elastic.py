@@ -104,6 +104,14 @@ def test_what_decides_the_weights_or_cannot_be_converted_is_refused_by_name(fiel
         require_same_run(checkpoint, {**present, **division, field: value})
 
 
+def test_states_on_disk_go_on_with_as_many_processes_as_they_were_saved_by() -> None:
+    present = {"zero_stage": 3, "offload": True, "processes": 2}
+    checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, present)
+    require_same_run(checkpoint, present)
+    with pytest.raises(CheckpointError, match="processes is 1, but the checkpoint has 2"):
+        require_same_run(checkpoint, {**present, "processes": 1})
+
+
 def assert_same_curve(run: Path, expected: list[dict[str, Any]]) -> None:
     rows = read_metrics(run)
     assert [row["step"] for row in rows] == [row["step"] for row in expected]

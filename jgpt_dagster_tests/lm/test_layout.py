@@ -119,6 +119,20 @@ def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic() -> None:
         fit(XL, VOCABULARY, 1024, 512, small)
 
 
+def test_a_machine_that_holds_no_optimizer_states_is_told_of_the_disk_and_then_holds_the_model() -> None:
+    small = Hardware(DEVICES["a100-40"].__class__("cpu", 20 * GIB, None, ""))
+    with pytest.raises(HardwareError, match="offload: true"):
+        fit(XL, 8_000, 128, 1, small)
+    layout = fit(XL, 8_000, 128, 1, small, offload=True)
+    assert layout == Layout(3, 1, False, False, offload=True)
+    needed = memory(XL, 8_000, 128, small, layout)
+    # Weights and gradients stay in memory; of the optimizer, one portion with its four buffers.
+    assert needed.weights == needed.gradients == 4 * parameter_count(XL, 8_000, 128)
+    assert needed.optimizer == 4 * 4 * 50_000_000
+    with pytest.raises(HardwareError, match="offload needs zero_stage 3"):
+        fit(XL, 8_000, 128, 1, small, offload=True, zero_stage=1)
+
+
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
     with pytest.raises(HardwareError, match="multiple of 24"):
         fit(XL, VOCABULARY, 1024, 512, parse("3x8xa100-80"))
