@@ -8,9 +8,28 @@ RUN apt-get update \
         ca-certificates g++ git make pdsh python3 python3-dev python3-venv xz-utils \
     && rm -rf /var/lib/apt/lists/*
 
+# Juman++ 2, for JGPT_SEGMENTER=jumanpp, from the package of a release (it holds the model). Its tests are not built:
+# they do not compile with a C library as new as Debian 12's.
+ARG JUMANPP_URL=""
+ARG JUMANPP_SHA256=""
+RUN if [ -n "${JUMANPP_URL}" ]; then set -e; \
+        apt-get update; \
+        apt-get install --yes --no-install-recommends cmake; \
+        mkdir --parents /tmp/jumanpp/build; \
+        cd /tmp/jumanpp; \
+        python3 -c "import sys, urllib.request; urllib.request.urlretrieve(sys.argv[1], 'jumanpp.tar.xz')" "${JUMANPP_URL}"; \
+        echo "${JUMANPP_SHA256}  jumanpp.tar.xz" | sha256sum --check; \
+        tar --extract --strip-components=1 --file jumanpp.tar.xz; \
+        cd build; \
+        cmake .. -DCMAKE_BUILD_TYPE=Release -DJPP_ENABLE_TESTS=OFF -DCMAKE_POLICY_VERSION_MINIMUM=3.5; \
+        make --jobs "$(nproc)" install; \
+        rm -r /tmp/jumanpp /var/lib/apt/lists/*; \
+        jumanpp --version; \
+    fi
+
 RUN useradd --create-home --uid 1000 jgpt \
-    && mkdir --parents /data /opt/jgpt-dagster \
-    && chown jgpt /data
+    && mkdir --parents /data /opt/dagster /opt/jgpt-dagster \
+    && chown jgpt /data /opt/dagster
 
 WORKDIR /opt/jgpt-dagster
 
@@ -21,10 +40,13 @@ ARG PIP_ARGS=""
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --constraint constraints.txt --upgrade pip setuptools wheel \
     && mkdir jgpt_dagster && touch jgpt_dagster/__init__.py \
-    && /opt/venv/bin/python -m pip install --no-cache-dir ${PIP_ARGS} --constraint constraints.txt .
+    && /opt/venv/bin/python -m pip install --no-cache-dir ${PIP_ARGS} --constraint constraints.txt '.[cluster,s3]'
 
 COPY jgpt_dagster jgpt_dagster
 COPY workspace.yaml ./
+COPY deploy deploy
+# The instance of a deployment with workers, where DAGSTER_HOME=/opt/dagster says so.
+COPY deploy/dagster.yaml /opt/dagster/
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
 
 ENV PATH=/opt/venv/bin:$PATH \
