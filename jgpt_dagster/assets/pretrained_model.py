@@ -22,10 +22,10 @@ from jgpt_dagster.assets.pretraining import (
 from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, table
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
-from jgpt_dagster.lm.charts import loss_curve_svg
+from jgpt_dagster.lm.charts import run_curves, thinned
 from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.plan import Plan, actual_rows
-from jgpt_dagster.lm.report import METRICS, RESULT, last_timing, read_metrics
+from jgpt_dagster.lm.report import METRICS, RESULT, last_timing, read_metrics, read_speeds
 from jgpt_dagster.lm.train_config import TrainConfig, warmup_steps
 from jgpt_dagster.lm.training_set import TrainingSet
 from jgpt_dagster.partitions import dump_partitions
@@ -97,7 +97,7 @@ def pretrained_model(
             plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
             require_present(plan.hardware, launcher)
             _prepare_run(run, recipe, config.force)
-            _train(context, launcher, laid_out_config)
+            _train(context, launcher, laid_out_config, config.stop_grace_seconds)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=_link_or_copy)
                 for name in (METRICS, RESULT):
@@ -139,7 +139,9 @@ def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
         write_json(record, wanted)
 
 
-def _train(context: dg.AssetExecutionContext, launcher: TrainingLauncher, config: TrainConfig) -> None:
+def _train(
+    context: dg.AssetExecutionContext, launcher: TrainingLauncher, config: TrainConfig, stop_grace_seconds: float
+) -> None:
     """Run the training program under the launcher, with its messages streamed into the Dagster run."""
     path, label = config.output / "config.json", f"pretrained_model {context.partition_key}"
     write_json(path, json.loads(config.model_dump_json()))
@@ -151,7 +153,12 @@ def _train(context: dg.AssetExecutionContext, launcher: TrainingLauncher, config
         message_reader=dg.PipesTempFileMessageReader(),
     ) as session:
         environment = {**training_environment(processes), **session.get_bootstrap_env_vars()}
-        run_process_group(command, environment, on_line=lambda line: publish(ProgressEvent(label, line=line)))
+        run_process_group(
+            command,
+            environment,
+            on_line=lambda line: publish(ProgressEvent(label, line=line)),
+            stop_grace_seconds=stop_grace_seconds,
+        )
 
 
 def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
@@ -160,18 +167,26 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
         "hardware": plan.hardware.name,
         "layout": asdict(plan.layout),
         "plan_and_actual": actual_rows(plan, run),
+        "peak_tokens_per_second": plan.peak_tokens_per_second,
+        "speeds": thinned(read_speeds(run)),
         **{name: value for name, value in last_timing(run).items() if name in ("tokens_per_second", "mfu")},
     }
 
 
 def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
-    points = [(row["step"], row["loss"]) for row in read_metrics(target.path)]
-    picture = base64.b64encode(loss_curve_svg(points).encode()).decode()
-    rows = target.run_record().get("plan_and_actual")
+    record = target.run_record()
+    rows = record.get("plan_and_actual")
+    curves = run_curves(
+        read_metrics(target.path), record.get("speeds", []), peak_speed=record.get("peak_tokens_per_second")
+    )
     return {
-        "loss_curve": dg.MetadataValue.md(f"![loss](data:image/svg+xml;base64,{picture})"),
+        **{name: _picture(name, svg) for name, svg in curves.items()},
         **({"plan_and_actual": table(["what", "plan", "actual"], rows)} if rows else {}),
     }
+
+
+def _picture(name: str, svg: str) -> dg.MetadataValue:
+    return dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def _parameters(weights: Path) -> int:

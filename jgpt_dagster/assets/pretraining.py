@@ -59,12 +59,22 @@ class PretrainingConfig(StageConfig):
     )
     mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan counts on.")
     price: float | None = Field(default=None, ge=0, description="Of a GPU-hour, in any currency, for the plan.")
+    early_stop: int | None = Field(
+        default=None, ge=1, description="End after this many validation losses in a row that are not below the lowest."
+    )
+    divergence_steps: int | None = Field(
+        default=500, ge=1, description="Fail after this many steps at a loss one nat above its lowest level or worse."
+    )
+    stall_seconds: float = Field(default=1800, gt=0, description="Fail where no step was made for this long.")
     log_every: int = Field(default=10, ge=1, description="Steps between rows of metrics.")
     evaluate_every: int = Field(default=250, ge=1, description="Steps between validation losses.")
     evaluation_blocks: int = Field(default=64, ge=1, description="Held-out sequences of the validation loss at most.")
     checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
     keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")
+    stop_grace_seconds: float = Field(
+        default=300, ge=0, description="Time that a cancelled training has to save a checkpoint before it is killed."
+    )
 
 
 # What one fits to the hardware at hand: it moves sums by rounding errors, and does not make a finished model stale.
@@ -72,6 +82,8 @@ _OF_THE_MACHINE = {
     *CHOICES,
     "peak_tokens_per_second",
     "planned_mfu",
+    "divergence_steps",
+    "stall_seconds",
     "log_every",
     "evaluate_every",
     "evaluation_blocks",
@@ -82,7 +94,7 @@ _OF_THE_MACHINE = {
 _PLACES = {"training_set", "data_root", "output", "initial_model"}
 
 # Fields that are no part of a training configuration: what the asset does, and what the hardware decides.
-_OF_THE_ASSET = {"force", "warm_start", "hardware", "peak_tflops", "mfu", "price", *CHOICES}
+_OF_THE_ASSET = {"force", "warm_start", "stop_grace_seconds", "hardware", "peak_tflops", "mfu", "price", *CHOICES}
 
 
 def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:

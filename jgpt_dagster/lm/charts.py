@@ -1,6 +1,7 @@
 """Pictures small enough to be shown inline: an SVG that fits into a line of metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _POINTS = 50
 _HEIGHT = 100
@@ -8,27 +9,58 @@ _HEIGHT = 100
 _FONT = "font-size='11' font-family='sans-serif' fill='#888'"
 
 
-def loss_curve_svg(points: Sequence[tuple[int, float]], width: int = 300) -> str:
-    """Draw the loss over steps as an SVG of at most 750 characters, with the first and last value as text.
+def curve_svg(
+    points: Sequence[tuple[int, float]], width: int = 300, *, label: str = "loss", number: str = ".2f"
+) -> str:
+    """Draw a figure over steps as an SVG of at most 750 characters, with its first and last value as text.
 
-    `points` are (step, loss) in order of steps, at least one; 50 of them are kept. `width` is in pixels, at most 400.
+    `points` are (step, value) in order of steps, at least one; 50 of them are kept. `width` is in pixels, at most 400.
+    The text begins with `label` and has numbers in the format `number`.
     """
     width = min(width, 400)
-    kept = _thinned(points)
+    kept = thinned(points)
     first, last = kept[0], kept[-1]
-    low, high = min(loss for _, loss in kept), max(loss for _, loss in kept)
+    low, high = min(value for _, value in kept), max(value for _, value in kept)
     x_scale = width / max(1, last[0] - first[0])
     y_scale = (_HEIGHT - 15) / ((high - low) or 1.0)
-    path = " ".join(f"{(step - first[0]) * x_scale:.0f},{(high - loss) * y_scale + 13:.0f}" for step, loss in kept)
+    path = " ".join(f"{(step - first[0]) * x_scale:.0f},{(high - value) * y_scale + 13:.0f}" for step, value in kept)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{_HEIGHT}'>"
         f"<polyline fill='none' stroke='#36c' points='{path}'/>"
-        f"<text x='{width}' y='10' text-anchor='end' {_FONT}>loss {first[1]:.2f} → {last[1]:.2f}, step {last[0]}</text>"
+        f"<text x='{width}' y='10' text-anchor='end' {_FONT}>"
+        f"{label} {first[1]:{number}} → {last[1]:{number}}, step {last[0]}</text>"
         "</svg>"
     )
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+def run_curves(
+    metrics: Sequence[Mapping[str, Any]], speeds: Sequence[tuple[int, float]], peak_speed: float | None = None
+) -> dict[str, str]:
+    """Draw what there is to see of a training run, by name: losses, learning rate, gradient norm, tokens/s and MFU.
+
+    `metrics` are rows of `metrics.jsonl`; `speeds` are (step, tokens/s); the MFU is their share of `peak_speed`.
+    """
+    curves: dict[str, tuple[Sequence[tuple[int, float]], str]] = {
+        **{
+            name: ([(row["step"], row[name]) for row in metrics if name in row], number)
+            for name, number in (
+                ("loss", ".2f"),
+                ("validation_loss", ".2f"),
+                ("learning_rate", ".1e"),
+                ("gradient_norm", ".2f"),
+            )
+        },
+        "tokens_per_second": (speeds, ",.0f"),
+        "mfu": ([(step, speed / peak_speed) for step, speed in speeds] if peak_speed else [], ".1%"),
+    }
+    return {
+        f"{name}_curve": curve_svg(points, label=name.replace("_", " "), number=number)
+        for name, (points, number) in curves.items()
+        if points
+    }
+
+
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Return at most 50 points, evenly spaced, with the first and the last among them."""
     if len(points) <= _POINTS:
         return list(points)

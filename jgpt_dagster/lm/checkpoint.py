@@ -61,9 +61,14 @@ class Checkpoint:
         return differs and settings["zero_stage"] > 0
 
 
-def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not."""
+def newest_whole(root: Path, report: Callable[[str], None], before: int | None = None) -> Checkpoint | None:
+    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not.
+
+    With `before`, only those of earlier steps count.
+    """
     for path in reversed(_directories(root)):
+        if before is not None and _step(path) >= before:
+            continue
         artifact = DirectoryArtifact("checkpoint", "", path)
         manifest = artifact.manifest()
         damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.damage(manifest)
@@ -94,11 +99,19 @@ def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> Non
 
 
 def save(
-    engine: Any, root: Path, step: int, samples: int, run: Recipe, keep: int, keep_every: int | None = None
+    engine: Any,
+    root: Path,
+    step: int,
+    samples: int,
+    run: Recipe,
+    keep: int,
+    keep_every: int | None = None,
+    doubtful_since: int | None = None,
 ) -> None:
     """Write a checkpoint. Every process must call this; afterwards it is whole.
 
-    Of all whole ones the newest `keep` are left, and those of every step that `keep_every` divides.
+    Of all whole ones the newest `keep` are left, and those of every step that `keep_every` divides. Those of step
+    `doubtful_since` and later do not count and are all left: what is before them may still be needed.
     """
     rank = dist.get_rank()
     path = root / f"{_PREFIX}{step:08d}"
@@ -118,8 +131,9 @@ def save(
     dist.barrier()
     if rank == 0:
         # A damaged checkpoint of a later step must not count among those that are kept.
-        for old in [other for other in _directories(root) if other.name <= path.name][:-keep]:
-            if keep_every is None or int(old.name.removeprefix(_PREFIX)) % keep_every:
+        limit = step + 1 if doubtful_since is None else doubtful_since
+        for old in [other for other in _directories(root) if _step(other) < limit][:-keep]:
+            if keep_every is None or _step(old) % keep_every:
                 DirectoryArtifact("checkpoint", "", old).remove()
 
 
@@ -195,6 +209,10 @@ def _to_universal(source: Path, target: Path) -> None:
 
 def _directories(root: Path) -> list[Path]:
     return sorted(path for path in root.glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX))
 
 
 def _hash_together(directory: Path) -> dict[str, Any]:

@@ -3,6 +3,10 @@
 Launchers start processes of their own, some in sessions of their own, and forward signals unreliably. So every process
 of a launch carries a mark in its environment, by which all of them are found; and holds, as its standard input, a pipe
 whose other end is the launching process, so that the training program notices when that process is gone.
+
+A launcher that is asked to end gives its children 30 seconds (DeepSpeed, torchrun), which may be too short to save a
+checkpoint. So the training programs, which go by a name of their own, are asked first, and the launcher once they are
+gone.
 """
 
 import ctypes
@@ -16,7 +20,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,9 +31,14 @@ PROGRAM = "jgpt_dagster.lm.train"
 INTERRUPTED = 143
 
 _MARK = "JGPT_LAUNCH"
+# The name of a training process, as `ps -o comm` shows it; Linux allows 15 characters.
+_NAME = "jgpt-train"
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _TAIL_LINES = 30
 _POLL_SECONDS = 0.2
+# What a launcher may take to end once its training processes have.
+_LAUNCHER_SECONDS = 5.0
 
 
 class LaunchError(JgptError):
@@ -104,8 +113,9 @@ def run_process_group(
     """Run a command and all that it starts; hand each line of their output to `on_line`; return the exit code, 0.
 
     `env` is the whole environment. Whatever ends this call, the end of the command, an exception here or in `on_line`,
-    or a KeyboardInterrupt, no process is left: all get SIGTERM and, `stop_grace_seconds` later, SIGKILL. If this
-    process itself is killed, the command is killed too, and a training program below it ends itself.
+    or a KeyboardInterrupt, no process is left: training programs get SIGTERM and `stop_grace_seconds` to save what they
+    have, then all that is left gets SIGTERM and, soon after, SIGKILL. Where there is no training program, the grace is
+    that of the others. If this process itself is killed, the command is killed too, and a training program ends itself.
 
     Raises LaunchError with the last lines of the output where the command cannot be started, ends with another code
     than 0, or ends before the processes that it started (a killed launcher may report success).
@@ -124,11 +134,12 @@ def run_process_group(
 
 
 def end_with_launcher() -> None:
-    """Kill this process when the process that launched it, at whatever remove, is gone.
+    """Kill this process when the process that launched it, at whatever remove, is gone; be asked to end before others.
 
     Does nothing in a process that was not started by `run_process_group`.
     """
     if _MARK in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME.encode())
         threading.Thread(target=_await_end_of_launcher, daemon=True).start()
 
 
@@ -192,13 +203,14 @@ class _ProcessGroup:
     def stop(self, grace_seconds: float) -> None:
         """End every process that is left and forward the last of their output."""
         try:
-            self._signal(signal.SIGTERM)
             deadline = time.monotonic() + grace_seconds
-            while any(self.members()) and time.monotonic() < deadline:
-                self.forward_output()
+            if any(self._training()):
+                self._end(self._training, deadline)
+                deadline = time.monotonic() + min(grace_seconds, _LAUNCHER_SECONDS)
+            self._end(self.members, deadline)
         finally:
             while any(self.members()):
-                self._signal(signal.SIGKILL)
+                _signal(self.members(), signal.SIGKILL)
                 time.sleep(0.05)
             self.process.wait()
         while self.forward_output():
@@ -220,12 +232,30 @@ class _ProcessGroup:
             self._on_line = _ignore
             raise
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _training(self) -> Iterator[int]:
+        """Yield the ids of the training programs among the processes."""
         for pid in self.members():
             try:
-                os.kill(pid, number)
-            except ProcessLookupError:
+                if Path(f"/proc/{pid}/comm").read_text().rstrip("\n") == _NAME:
+                    yield pid
+            except OSError:
                 continue
+
+    def _end(self, processes: Callable[[], Iterator[int]], deadline: float) -> None:
+        """Ask processes to end, each once, and forward their output until none is left or the deadline is over."""
+        asked: set[int] = set()
+        while (left := set(processes())) and time.monotonic() < deadline:
+            _signal(left - asked, signal.SIGTERM)
+            asked |= left
+            self.forward_output()
+
+
+def _signal(processes: Iterable[int], number: signal.Signals) -> None:
+    for pid in processes:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
 
 
 def _ignore(line: str) -> None:

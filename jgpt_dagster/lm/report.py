@@ -1,4 +1,5 @@
-"""What a training run leaves for its readers: metrics, timings, a line of progress, and messages to Dagster.
+"""What a training run leaves for its readers: metrics, timings, TensorBoard's files, and lines of progress for
+a terminal and for Dagster.
 
 `metrics.jsonl` holds nothing volatile, so that a run that was killed and resumed writes the same bytes as one that was
 not; speed goes to `timing.jsonl`.
@@ -6,12 +7,12 @@ not; speed goes to `timing.jsonl`.
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
-
-from tqdm import tqdm
 
 from jgpt_dagster.storage.hashing import canonical_json
 from jgpt_dagster.storage.writing import atomic_file, write_json
@@ -19,14 +20,39 @@ from jgpt_dagster.storage.writing import atomic_file, write_json
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 RESULT = "result.json"
+TENSORBOARD = "tensorboard"
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 _PIPES_SECONDS = 10.0
+_TENSORBOARD_SECONDS = 10
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's `metrics.jsonl`, empty where there is none; a line cut off by a kill is left out."""
-    path = run / METRICS
+    return _read_rows(run / METRICS)
+
+
+def last_timing(run: Path) -> dict[str, Any]:
+    """Return the last row of a run's `timing.jsonl` (step, seconds, tokens_per_second, mfu); empty without one."""
+    rows = _read_rows(run / TIMING)
+    return rows[-1] if rows else {}
+
+
+def read_speeds(run: Path) -> list[tuple[int, float]]:
+    """Return the speed between one report and the next as (step, tokens/s), without what a run's starts took."""
+    metrics = read_metrics(run)
+    if not metrics:
+        return []
+    tokens_per_step = metrics[-1]["tokens"] / metrics[-1]["step"]
+    return [
+        (row["step"], (row["step"] - before["step"]) * tokens_per_step / (row["seconds"] - before["seconds"]))
+        for before, row in pairwise(_read_rows(run / TIMING))
+        # Seconds and steps go back where a run was started again.
+        if row["seconds"] > before["seconds"] and row["step"] > before["step"]
+    ]
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
@@ -36,14 +62,6 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
-
-
-def last_timing(run: Path) -> dict[str, Any]:
-    """Return the last row of a run's `timing.jsonl` (step, seconds, tokens_per_second, mfu); empty without one."""
-    path = run / TIMING
-    lines = path.read_text().splitlines() if path.exists() else []
-    row: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return row
 
 
 def summarize(metrics: list[dict[str, Any]]) -> dict[str, Any]:
@@ -83,13 +101,13 @@ class Reporter:
             stream.write("".join(canonical_json(row) + "\n" for row in kept).encode())
         self._metrics = open(run / METRICS, "a")  # noqa: SIM115
         self._timing = open(run / TIMING, "a")  # noqa: SIM115
-        self._bar = tqdm(total=steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
+        self._tensorboard = _tensorboard_writer(run / TENSORBOARD, done)
         self._pipes = _open_pipes()
         self._next_pipes_line = 0.0
 
     def say(self, line: str) -> None:
         """Tell the reader something that happens once."""
-        tqdm.write(line)
+        print(line, flush=True)
         if self._pipes is not None:
             self._pipes.log.info(line)
 
@@ -108,12 +126,11 @@ class Reporter:
             shown += f"  MFU {speed / self._peak_speed:.1%}"
             shown += "" if self._planned_mfu is None else f" (planned {self._planned_mfu:.0%})"
         _append(self._timing, timing)
+        for name, value in {**row, **timing}.items():
+            if name not in ("step", "seconds"):
+                self._tensorboard.add_scalar(name, value, row["step"])
         line = _progress_line(row, self._steps, shown, left)
-        if self._bar.disable:
-            print(line, flush=True)
-        else:
-            self._bar.set_postfix_str(f"loss {row['loss']:.3f}, {shown}", refresh=False)
-            self._bar.update(row["step"] - self._bar.n)
+        print(line, flush=True)
         if self._pipes is not None and now >= self._next_pipes_line:
             self._pipes.log.info(line)
             self._next_pipes_line = now + _PIPES_SECONDS
@@ -132,7 +149,7 @@ class Reporter:
 
     def close(self) -> None:
         """Release files and connections."""
-        self._bar.close()
+        self._tensorboard.close()
         self._metrics.close()
         self._timing.close()
         if self._pipes is not None:
@@ -149,9 +166,19 @@ def _progress_line(row: Mapping[str, Any], steps: int, speed: str, left: float) 
     minutes, seconds = divmod(round(left), 60)
     hours, minutes = divmod(minutes, 60)
     return (
-        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  {speed}  "
-        f"{hours}:{minutes:02}:{seconds:02} left"
+        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  "
+        f"learning rate {row['learning_rate']:.2e}  gradient norm {row['gradient_norm']:.2f}  "
+        f"{speed}  {hours}:{minutes:02}:{seconds:02} left"
     )
+
+
+def _tensorboard_writer(directory: Path, done: int) -> Any:
+    """Open a writer of event files, on whose account readers forget what earlier files have after step `done`."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    if not done:
+        shutil.rmtree(directory, ignore_errors=True)
+    return SummaryWriter(str(directory), purge_step=done + 1, flush_secs=_TENSORBOARD_SECONDS)
 
 
 def _open_pipes() -> Any:

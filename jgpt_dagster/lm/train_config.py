@@ -55,6 +55,13 @@ class TrainConfig(BaseModel):
         None, description="over all processes at their peak FLOP/s: the speed of which the MFU is a share"
     )
     planned_mfu: PositiveFloat | None = Field(None, description="model FLOP/s utilisation that was counted on")
+    early_stop: PositiveInt | None = Field(
+        None, description="end after this many validation losses in a row that are not below the lowest"
+    )
+    divergence_steps: PositiveInt | None = Field(
+        500, description="fail after this many steps at a loss of one nat or more above its lowest level"
+    )
+    stall_seconds: PositiveFloat = Field(1800, description="fail where no process has made a step for this long")
     log_every: PositiveInt = 10
     evaluate_every: PositiveInt = 250
     evaluation_blocks: PositiveInt = Field(64, description="held-out sequences of the validation loss at most")

@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import deepspeed
 import torch
@@ -22,12 +24,14 @@ from transformers import GPT2LMHeadModel
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm import checkpoint, offload
 from jgpt_dagster.lm.batches import PackedTokens, step_samples
+from jgpt_dagster.lm.course import MARGIN, Course
 from jgpt_dagster.lm.deepspeed_config import deepspeed_config, uses_bf16
 from jgpt_dagster.lm.held_out import held_out_blocks
 from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config, preset
-from jgpt_dagster.lm.report import RESULT, TIMING, Reporter
+from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
 from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
+from jgpt_dagster.lm.watchdog import Watchdog
 from jgpt_dagster.storage.artifact import file_entry
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe
@@ -36,6 +40,8 @@ from jgpt_dagster.storage.writing import atomic_directory
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = "model.safetensors"
+_CURE = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
+T = TypeVar("T")
 
 
 class TrainingError(JgptError):
@@ -60,11 +66,12 @@ class StopSignal:
 def train(config: TrainConfig) -> None:
     """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
 
-    Every process of the group calls this. Raises TrainingError where the loss is not finite, CheckpointError where the
-    run directory holds another run, Interrupted after a SIGTERM, and what opening the training set raises.
+    Every process of the group calls this. Raises TrainingError where the loss is not finite or has diverged,
+    CheckpointError where the run directory holds another run, Interrupted after a SIGTERM, and what opening the
+    training set raises. Ends the process where the run stands still for `stall_seconds`.
     """
     stop = StopSignal()
-    device = join_group()
+    device = join_group(config.stall_seconds)
     train_in_group(config, device, stop)
     dist.destroy_process_group()
 
@@ -83,7 +90,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if rank == 0:
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
-    resumed = _agree_on_checkpoint(root)
+    resumed = _from_first(lambda: checkpoint.newest_whole(root, _warn))
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
@@ -95,12 +102,20 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     done = resumed.step if resumed else 0
     speeds = {"peak_speed": config.peak_tokens_per_second, "planned_mfu": config.planned_mfu}
     reporter = Reporter(config.output, done=done, steps=steps, **speeds) if rank == 0 else None
-    run = _Run(config, shape, steps, recipe, engine, data, _validation(config, training_set), reporter, device)
+    course = Course(config.early_stop, config.divergence_steps)
+    for row in _from_first(lambda: read_metrics(config.output)):
+        course.add(row)
+    validation = _validation(config, training_set)
+    run = _Run(config, shape, steps, recipe, engine, data, validation, course, reporter, device)
     try:
         if reporter is not None:
             reporter.say(_opening(run, resumed))
-        for step in range(done + 1, steps + 1):
-            run.step(step, stop)
+        with Watchdog(config.output, rank, world, config.stall_seconds, run.last_checkpoint) as watchdog:
+            for step in range(done + 1, steps + 1):
+                if course.stops_early:
+                    break
+                watchdog.beat(step)
+                run.step(step, stop)
         _write_model(engine, config.output / MODEL)
         if reporter is not None:
             reporter.finish()
@@ -121,6 +136,7 @@ class _Run:
     engine: Any
     data: PackedTokens
     validation: torch.Tensor
+    course: Course
     reporter: Reporter | None
     device: torch.device
 
@@ -136,17 +152,40 @@ class _Run:
         )
         loss, norm, asked_to_stop = self._optimize(step, rate, stop)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingError(self._divergence(step, loss, norm))
+            raise TrainingError(
+                f"step {step:,}: loss {loss}, gradient norm {norm}: the run has diverged. Last whole checkpoint: "
+                f"{self.last_checkpoint()}. Run it again to go on from there; where it fails at the same step, {_CURE}"
+            )
         row = self._row(step, loss, rate, norm)
         evaluated = step % config.evaluate_every == 0 or last
         if evaluated:
             row["validation_loss"] = self._validate()
-        if self.reporter is not None and (evaluated or step == 1 or step % config.log_every == 0):
-            self.reporter.step(row)
+        if evaluated or step == 1 or step % config.log_every == 0:
+            self._record(row)
+        last = last or self.course.stops_early
         if step % config.checkpoint_every == 0 or last or asked_to_stop:
             self._save(step)
         if asked_to_stop and not last:
             raise Interrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
+
+    def _record(self, row: dict[str, Any]) -> None:
+        """Report a row of metrics and judge the run's course by it."""
+        course, step = self.course, row["step"]
+        course.add(row)
+        if self.reporter is not None:
+            self.reporter.step(row)
+            if course.stops_early:
+                self.reporter.say(
+                    f"early stop after step {step:,}: the validation loss has not fallen below "
+                    f"{course.best_validation_loss:.4f} (step {course.best_validation_step:,}) since"
+                )
+        if course.diverged:
+            raise TrainingError(
+                f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
+                f"{course.lowest_level:.3f} since step {course.off_since:,}: the run has diverged. Last whole "
+                f"checkpoint before that: {self.last_checkpoint(before=course.off_since)}. To go on from there all the "
+                f"same, delete the later ones and set divergence_steps to null; better, {_CURE}"
+            )
 
     def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:
         """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
@@ -190,16 +229,21 @@ class _Run:
             self.reporter.flush()
         samples = step * self.shape.global_batch
         root = self.config.output / CHECKPOINTS
-        config = self.config
-        checkpoint.save(self.engine, root, step, samples, self.recipe, config.keep_checkpoints, config.keep_every)
-
-    def _divergence(self, step: int, loss: float, norm: float) -> str:
-        whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, lambda line: None)
-        last = f"{whole.path} (step {whole.step:,})" if whole else "none yet"
-        return (
-            f"step {step:,}: loss {loss}, gradient norm {norm}: the run has diverged. Last whole checkpoint: {last}. "
-            "Start a new run with a lower learning rate or a longer warm-up."
+        checkpoint.save(
+            self.engine,
+            root,
+            step,
+            samples,
+            self.recipe,
+            keep=self.config.keep_checkpoints,
+            keep_every=self.config.keep_every,
+            doubtful_since=self.course.off_since,
         )
+
+    def last_checkpoint(self, before: int | None = None) -> str:
+        """Name the newest whole checkpoint (of a step before `before`) in a message."""
+        whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, _warn, before)
+        return f"{whole.path} (step {whole.step:,})" if whole else "none"
 
 
 def _loss(engine: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -208,8 +252,11 @@ def _loss(engine: Any, tokens: torch.Tensor) -> torch.Tensor:
     return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def join_group() -> torch.device:
-    """Join the process group and return the device of this process."""
+def join_group(stall_seconds: float) -> torch.device:
+    """Join the process group and return the device of this process.
+
+    Communication gives up later than a watchdog of `stall_seconds`, which has more to say.
+    """
     deepspeed.utils.logger.setLevel("WARNING")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -218,15 +265,19 @@ def join_group() -> torch.device:
         device = torch.device("cpu")
         # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(verbose=False)
+    deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=2 * stall_seconds + 60))
     return device
 
 
-def _agree_on_checkpoint(root: Path) -> checkpoint.Checkpoint | None:
-    """Let the first process find the newest whole checkpoint, and tell the others."""
-    found = [checkpoint.newest_whole(root, lambda line: print(line, file=sys.stderr)) if dist.get_rank() == 0 else None]
+def _from_first(find: Callable[[], T]) -> T:
+    """Let the first process find something, and tell the others."""
+    found = [find() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(found)
-    return found[0]
+    return cast(T, found[0])
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _clear(output: Path) -> None:

@@ -108,6 +108,38 @@ def test_processes_get_the_time_to_end_in_peace(tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
+def test_a_training_program_saves_in_peace_before_its_launcher_is_asked_to_end(tmp_path: Path) -> None:
+    worker = f"""
+import pathlib, signal, sys, time
+from jgpt_dagster.lm.launch import end_with_launcher
+def end(*_):
+    time.sleep(1)
+    pathlib.Path({str(tmp_path)!r}, "saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+end_with_launcher()
+print("ready", flush=True)
+time.sleep(600)
+"""
+    impatient = f"""
+        import signal, subprocess, sys
+        process = subprocess.Popen([sys.executable, "-c", {worker!r}])
+        def end(*_):
+            process.kill()
+            sys.exit(1)
+        signal.signal(signal.SIGTERM, end)
+        process.wait()
+        sys.stdin.read()
+    """
+
+    def on_line(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_process_group(python(impatient), ENVIRONMENT, on_line=on_line, stop_grace_seconds=20)
+    assert (tmp_path / "saved").exists()
+
+
 def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
     output = tmp_path / "output"
     caller = f"""

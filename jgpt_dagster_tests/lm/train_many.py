@@ -1,5 +1,7 @@
 """A training program that carries out several runs one after the other, so that libraries are imported only once.
 
+What is wrong with one is printed, and the next one begins.
+
 `python -m jgpt_dagster_tests.lm.train_many CONFIG.json …`, under a launcher or plain python.
 """
 
@@ -7,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.launch import training_environment
 from jgpt_dagster.lm.train_config import read_config
 
@@ -14,6 +17,10 @@ if __name__ == "__main__":
     os.environ.update(training_environment(processes=1))
     from jgpt_dagster.lm.trainer import StopSignal, join_group, train_in_group
 
-    device = join_group()
-    for path in sys.argv[1:]:
-        train_in_group(read_config(Path(path)), device, StopSignal())
+    configs = [read_config(Path(path)) for path in sys.argv[1:]]
+    device = join_group(configs[0].stall_seconds)
+    for config in configs:
+        try:
+            train_in_group(config, device, StopSignal())
+        except JgptError as error:
+            print(f"{config.output.name}: {error}")
