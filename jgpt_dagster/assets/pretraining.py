@@ -62,8 +62,8 @@ class PretrainingConfig(StageConfig):
     early_stop: int | None = Field(
         default=None, ge=1, description="End after this many validation losses in a row that are not below the lowest."
     )
-    divergence_steps: int | None = Field(
-        default=500, ge=1, description="Fail after this many steps at a loss one nat above its lowest level or worse."
+    divergence_steps: int = Field(
+        default=500, ge=0, description="Fail after this many steps at a loss one nat above its lowest level; 0: never."
     )
     stall_seconds: float = Field(default=1800, gt=0, description="Fail where no step was made for this long.")
     log_every: int = Field(default=10, ge=1, description="Steps between rows of metrics.")

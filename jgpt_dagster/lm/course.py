@@ -19,10 +19,10 @@ class Course:
 
     `early_stop` is the number of validation losses in a row, none below the lowest before, after which the run is to
     end; `divergence_steps` the number of steps over which each recorded loss lies by MARGIN above the lowest running
-    level before the run counts as diverged. None switches either off.
+    level before the run counts as diverged. None and 0 switch them off.
     """
 
-    def __init__(self, early_stop: int | None, divergence_steps: int | None) -> None:
+    def __init__(self, early_stop: int | None, divergence_steps: int) -> None:
         self._early_stop = early_stop
         self._divergence_steps = divergence_steps
         self._level: float | None = None
@@ -60,6 +60,6 @@ class Course:
     @property
     def diverged(self) -> bool:
         """Whether the loss has been off its level for too long."""
-        if self._divergence_steps is None or self.off_since is None:
+        if not self._divergence_steps or self.off_since is None:
             return False
         return self._step - self.off_since >= self._divergence_steps

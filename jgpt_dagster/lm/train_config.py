@@ -58,8 +58,8 @@ class TrainConfig(BaseModel):
     early_stop: PositiveInt | None = Field(
         None, description="end after this many validation losses in a row that are not below the lowest"
     )
-    divergence_steps: PositiveInt | None = Field(
-        500, description="fail after this many steps at a loss of one nat or more above its lowest level"
+    divergence_steps: int = Field(
+        500, ge=0, description="fail after this many steps at a loss over one nat above its lowest level; 0: never"
     )
     stall_seconds: PositiveFloat = Field(1800, description="fail where no process has made a step for this long")
     log_every: PositiveInt = 10

@@ -184,7 +184,7 @@ class _Run:
                 f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
                 f"{course.lowest_level:.3f} since step {course.off_since:,}: the run has diverged. Last whole "
                 f"checkpoint before that: {self.last_checkpoint(before=course.off_since)}. To go on from there all the "
-                f"same, delete the later ones and set divergence_steps to null; better, {_CURE}"
+                f"same, delete the later ones and set divergence_steps to 0; better, {_CURE}"
             )
 
     def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:

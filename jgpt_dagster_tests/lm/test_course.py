@@ -34,11 +34,11 @@ def test_a_spike_that_passes_a_small_rise_and_noise_are_no_divergence(losses: li
 def test_divergence_is_judged_in_steps_whatever_the_rows() -> None:
     assert followed(Course(None, divergence_steps=10), [3.0] + [5.0] * 11, every=1).diverged
     assert not followed(Course(None, divergence_steps=11), [3.0] + [5.0] * 11, every=1).diverged
-    assert not followed(Course(None, divergence_steps=None), [3.0] + [50.0] * 1000).diverged
+    assert not followed(Course(None, divergence_steps=0), [3.0] + [50.0] * 1000).diverged
 
 
 def test_early_stop_counts_validation_losses_in_a_row_that_are_not_below_the_lowest() -> None:
-    course = Course(early_stop=2, divergence_steps=None)
+    course = Course(early_stop=2, divergence_steps=0)
     stops = []
     for step, loss in enumerate([5.0, 4.0, 4.1, 3.9, 3.9, 4.0]):
         course.add(row(2 * step, 1.0, validation_loss=loss))
@@ -49,7 +49,7 @@ def test_early_stop_counts_validation_losses_in_a_row_that_are_not_below_the_low
 
 
 def test_a_run_does_not_stop_early_unless_told_to() -> None:
-    course = Course(early_stop=None, divergence_steps=None)
+    course = Course(early_stop=None, divergence_steps=0)
     for step in range(1000):
         course.add(row(step, 1.0, validation_loss=1.0 + step))
     assert not course.stops_early
