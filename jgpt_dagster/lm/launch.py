@@ -29,6 +29,7 @@ from jgpt_dagster.errors import JgptError
 PROGRAM = "jgpt_dagster.lm.train"
 # Exit code of a training process that saved a checkpoint because it was asked to end: 128 + SIGTERM.
 INTERRUPTED = 143
+_KILLERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
 
 _MARK = "JGPT_LAUNCH"
 # The name of a training process, as `ps -o comm` shows it; Linux allows 15 characters.
@@ -271,9 +272,15 @@ def _await_end_of_launcher() -> None:
 
 def _failure(argv: Sequence[str], code: int, tail: Sequence[str]) -> str:
     command = " ".join(argv)
+    if 256 - code in _KILLERS:
+        # What DeepSpeed's launcher makes of a training process that a signal has killed.
+        code -= 256
     if code in (INTERRUPTED, -signal.SIGTERM):
         return f"interrupted: {command}\nRun it again to go on from the newest checkpoint."
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"ended with exit code {code}"
+    if code < 0:
+        cause = " (out of memory? See the kernel's log)" if code == -signal.SIGKILL else ""
+        how = f"was killed by {signal.Signals(-code).name}{cause}; run it again to go on from the newest checkpoint"
     if code == 0:
         how = "ended before the processes that it had started"
     return "\n".join([f"{command} {how}. The last lines of its output:", *tail])

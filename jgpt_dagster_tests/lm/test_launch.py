@@ -56,6 +56,9 @@ def test_a_killed_command_and_an_interrupted_one_are_told_apart() -> None:
         code = f"import os, signal; os.kill(os.getpid(), signal.{how})"
         with pytest.raises(LaunchError, match=message):
             run_process_group(python(code), ENVIRONMENT, on_line=str)
+    with pytest.raises(LaunchError, match="killed by SIGKILL"):
+        # As DeepSpeed's launcher ends when one of its processes is killed.
+        run_process_group(python("exit(-9)"), ENVIRONMENT, on_line=str)
     with pytest.raises(LaunchError, match="cannot start"):
         run_process_group(["/no/such/program"], ENVIRONMENT, on_line=str)
 
