@@ -95,6 +95,7 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
     shard = next((shard for shard in shards if shard.manifest()), None)
     if shard is None:
         return _result(True, "the corpora that it was trained on were removed")
+    shard.verified()
     documents = [lines for (lines,) in islice(read_rows(shard.path, ["lines"]), _SAMPLE_DOCUMENTS)]
     wrong = [
         document

@@ -62,7 +62,7 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
         workers=workers or settings.workers,
         run_config=run_config,
         resume=shlex.join(["jgpt", *sys.argv[1:]]),
-        root=settings.data,
+        root=settings.root.path,
     ):
         now = time.monotonic()
         # Through tqdm, which takes its bars away while something is written.
@@ -90,7 +90,7 @@ def status(dates: tuple[str, ...]) -> None:
 
     for date in dates:
         require_dump_key(date)
-    root, instance = DataRoot(settings.data), DagsterInstance.get()
+    root, instance = settings.root, DagsterInstance.get()
     outputs = Outputs(root, settings.corpora, shard_names(settings.shards), settings.model, code_versions(defs))
     runs = cache(lambda: recent_runs(instance))
     shared = outputs.status(None, runs)
@@ -125,7 +125,7 @@ def plan_command(
     from jgpt_dagster.lm.training_set import TrainingSet
     from jgpt_dagster.resources import TrainingLauncher
 
-    training_set = DataRoot(settings.data).directory("training_set", dump)
+    training_set = settings.root.directory("training_set", dump)
     training_set.verified()
     run_config = runs.read_run_config(defs, config_path) if config_path else {"ops": {}}
     options = {"hardware": hardware, "mfu": mfu, "price": price}
@@ -163,7 +163,7 @@ def dumps_list() -> None:
 
     from jgpt_dagster.partitions import known_dumps
 
-    root = DataRoot(settings.data)
+    root = settings.root
     for date in known_dumps(DagsterInstance.get()):
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
@@ -179,7 +179,7 @@ def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
     from jgpt_dagster.partitions import require_dump_key
     from jgpt_dagster.retention import models_of
 
-    root = DataRoot(settings.data)
+    root = settings.root
     for date in dates:
         require_dump_key(date)
         if date not in _all_dumps(root):
@@ -200,7 +200,7 @@ def dumps_prune(keep: int) -> None:
     settings = _settings()
     from jgpt_dagster.retention import DumpInUseError, keep_reasons
 
-    root = DataRoot(settings.data)
+    root = settings.root
     dates = _all_dumps(root)
     kept = keep_reasons(root, dates, keep)
     for date in dates:
@@ -223,7 +223,7 @@ def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: fl
     settings = load_settings()
     from jgpt_dagster.generate import continue_text, newest_release
 
-    release = newest_release(DataRoot(settings.data), settings.model, dump)
+    release = newest_release(settings.root, settings.model, dump)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     click.echo(continue_text(release, release, prompt, **sampling))
 
@@ -277,7 +277,7 @@ def worker(queues: tuple[str, ...], processes: int | None, name: str | None) -> 
 def _settings() -> Settings:
     """Return the settings, with a data root that can be written and DAGSTER_HOME set, and said where it was not."""
     settings = load_settings()
-    _require_writable(settings.data)
+    _require_writable(settings)
     announced = "DAGSTER_HOME" not in os.environ
     home = ensure_dagster_home(settings)
     if announced:
@@ -317,7 +317,7 @@ def _remove_dump(settings: Settings, date: str) -> int:
     from jgpt_dagster.retention import DumpInUseError, delete_data, sole_use
     from jgpt_dagster.storage.layout import shard_names
 
-    root, scratch, instance = DataRoot(settings.data), settings.scratch_directory, DagsterInstance.get()
+    root, scratch, instance = settings.root, settings.scratch_directory, DagsterInstance.get()
     end_abandoned_runs(instance, root.path, lambda _: None)
     if runs := unfinished_runs(instance, date):
         raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
@@ -326,26 +326,25 @@ def _remove_dump(settings: Settings, date: str) -> int:
         return delete_data(root, scratch, date)
 
 
-def _require_writable(data: Path) -> None:
+def _require_writable(settings: Settings) -> None:
+    data, name = settings.root.path, "JGPT_DATA" if settings.root.published is None else "JGPT_SCRATCH"
     try:
         data.mkdir(parents=True, exist_ok=True)
         writable = os.access(data, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise JgptError(
-            f"JGPT_DATA={data} cannot be written. Make it writable, or point JGPT_DATA at another directory."
-        )
+        raise JgptError(f"{name}={data} cannot be written. Make it writable, or point {name} at another directory.")
 
 
 def _show_release(settings: Settings, dump: str) -> None:
-    root = DataRoot(settings.data)
+    root = settings.root
     release = root.directory("release", dump, model=settings.model)
     evaluation = root.directory("evaluation", dump, model=settings.model)
     counts = evaluation.verified().counts
     samples = json.loads((evaluation.path / "samples.json").read_text())
     prompt, text = samples[0]["prompt"], samples[0]["text"]
-    click.echo(f"\nrelease                     {release.path}")
+    click.echo(f"\nrelease                     {release.place}")
     beside = f"{counts['documents']:,} documents; bigrams need {counts['bigram_bits_per_character']:.3f}"
     click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({beside})")
     click.echo(f"a text that begins with “{prompt}”:\n{text}")

@@ -36,13 +36,13 @@ def newest_release(root: DataRoot, model: str, dump: str | None = None) -> Path:
 
     Raises JgptError where there is none.
     """
-    dumps = [dump] if dump else sorted((path.name[5:] for path in root.path.glob("release/dump=*")), reverse=True)
+    dumps = [dump] if dump else reversed(root.dumps("release"))
     for date in dumps:
         release = root.directory("release", date, model=model)
         if release.manifest() is not None:
             release.verified()
             return release.path
     raise JgptError(
-        f"{root.path / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
+        f"{root.place / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
         "Make one with:\n  jgpt run --dump YYYYMMDD"
     )

@@ -12,9 +12,10 @@ from jgpt_dagster.storage.writing import atomic_file
 def ensure_dagster_home(settings: Settings) -> Path:
     """Return the directory of the Dagster instance, setting DAGSTER_HOME and making the instance where they are not.
 
-    By default it lies in `$JGPT_DATA/.dagster`. One that has a `dagster.yaml` is left as it is.
+    By default it lies in `$JGPT_DATA/.dagster` or, where that is a URL, in `$JGPT_SCRATCH/.dagster`. One that has a
+    `dagster.yaml` is left as it is.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.data / ".dagster").expanduser().absolute()
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
     config = home / "dagster.yaml"
     if not config.exists():
         with atomic_file(config) as stream:

@@ -52,7 +52,7 @@ class CorpusStore(dg.ConfigurableResource):
     @property
     def root(self) -> DataRoot:
         """The data root."""
-        return DataRoot(Path(self.data))
+        return DataRoot.open(self.data, self.scratch_path)
 
     @property
     def scratch_path(self) -> Path:

@@ -17,8 +17,9 @@ from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
 from jgpt_dagster.storage.artifact import MANIFEST
 from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster.storage.lock import partition_lock
+from jgpt_dagster.storage.objects import reaching
 
-_DUMP_DIRECTORY = re.compile(r"dump=(\d{8})", re.ASCII)
+_DUMP = re.compile(r"\d{8}", re.ASCII)
 
 
 class DumpInUseError(JgptError):
@@ -27,16 +28,14 @@ class DumpInUseError(JgptError):
 
 def dumps_on_disk(root: DataRoot) -> list[str]:
     """Return the dates of which a data root holds anything, oldest first."""
-    found = (_DUMP_DIRECTORY.fullmatch(path.name) for path in root.path.glob("*/dump=*"))
-    return sorted({match[1] for match in found if match})
+    return [dump for dump in root.dumps() if _DUMP.fullmatch(dump)]
 
 
 def models_of(root: DataRoot, dump: str) -> list[str]:
     """Name the releases of a dump, and the models that have no release."""
     found: dict[str, str] = {}
     for asset in ("pretrained_model", "release"):
-        for path in sorted((root.path / asset / f"dump={dump}").glob("model=*")):
-            model = path.name.removeprefix("model=")
+        for model in root.models(asset, dump):
             if root.directory(asset, dump, model=model).manifest():
                 found[model] = f"{asset} {dump} of model {model}"
     return list(found.values())
@@ -78,6 +77,7 @@ def sole_use(root: DataRoot, scratch: Path, shards: Sequence[str], dump: str) ->
 
 def delete_data(root: DataRoot, scratch: Path, dump: str) -> int:
     """Delete all that lies below the data root and the scratch directory for a dump; return how many bytes that was."""
+    published = _delete_published(root, dump)
     directories = [*root.path.glob(f"*/dump={dump}"), *scratch.glob(f"*/dump={dump}")]
     unfinished = [*root.path.glob(f"*/.dump={dump}.*"), *root.path.glob(f".incoming/*-{dump}")]
     files = [path for directory in directories + unfinished for path in directory.rglob("*") if path.is_file()]
@@ -88,6 +88,18 @@ def delete_data(root: DataRoot, scratch: Path, dump: str) -> int:
         manifest.unlink()
     for directory in directories + unfinished:
         shutil.rmtree(directory)
+    return published or size
+
+
+def _delete_published(root: DataRoot, dump: str) -> int:
+    """Delete the objects of a dump, where the root is a URL; return how many bytes that was."""
+    if root.published is None:
+        return 0
+    with reaching(root.published):
+        objects = [path for path in root.published.glob(f"*/dump={dump}/**/*") if path.is_file()]
+        size = sum(path.stat().st_size for path in objects)
+        for path in sorted(objects, key=lambda path: (path.name != MANIFEST, "wikipedia_dump" not in path.parts)):
+            path.unlink(missing_ok=True)
     return size
 
 

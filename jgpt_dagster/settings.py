@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.layout import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 SegmenterName = Literal["mecab", "jumanpp"]
@@ -25,8 +26,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JGPT_", frozen=True, extra="ignore")
 
-    data: Path = Path("data")
-    scratch: Path | None = None
+    data: Path | str = Field(default="data", validate_default=True)
+    scratch: Path | None = Field(default=None, validate_default=True)
     wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$")
     dumps_url: str = "https://dumps.wikimedia.org"
     cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
@@ -51,10 +52,28 @@ class Settings(BaseSettings):
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("data", "scratch", "run_config", "hostfile")
+    @field_validator("data", mode="after")
+    @classmethod
+    def _directory_or_url(cls, data: Path | str) -> Path | str:
+        if "://" not in str(data):
+            return Path(data).expanduser().absolute()
+        if data != _without_secrets(str(data)):
+            raise ValueError("must hold no user, password or query; credentials come from the environment of the store")
+        return str(data).rstrip("/")
+
+    @field_validator("scratch", "run_config", "hostfile")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
+
+    @field_validator("scratch")
+    @classmethod
+    def _beside_url(cls, scratch: Path | None, others: ValidationInfo) -> Path | None:
+        if scratch is None and isinstance(others.data.get("data"), str):
+            raise ValueError(
+                "JGPT_DATA is a URL, which needs a directory of a local disk for this machine's copy of it"
+            )
+        return scratch
 
     @field_validator("dumps_url", "cc100_url")
     @classmethod
@@ -79,8 +98,18 @@ class Settings(BaseSettings):
 
     @cached_property
     def scratch_directory(self) -> Path:
-        """Local disk for what must be memory-mapped or renamed: checkpoints and token files in use."""
-        return self.scratch or self.data / ".scratch"
+        """Local disk for what must be memory-mapped or renamed: checkpoints, and the working copy of a URL."""
+        return self.scratch or Path(self.data) / ".scratch"
+
+    @cached_property
+    def root(self) -> DataRoot:
+        """The data root. Raises ObjectStoreError where it is a URL that cannot be opened."""
+        return DataRoot.open(self.data, self.scratch_directory)
+
+    @property
+    def home(self) -> Path:
+        """The directory of the Dagster instance where DAGSTER_HOME does not name one; always on a local disk."""
+        return (self.data if isinstance(self.data, Path) else self.scratch_directory) / ".dagster"
 
     @property
     def corpora(self) -> tuple[str, ...]:

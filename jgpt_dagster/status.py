@@ -16,6 +16,7 @@ from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.objects import read_bytes
 
 State = Literal["done", "stale", "running", "failed", "missing"]
 STATES: tuple[State, ...] = ("done", "stale", "running", "failed", "missing")
@@ -160,7 +161,7 @@ class Outputs:
         """Return the hash of each shard's bytes of a dump; none where the dump is not there."""
         artifact = self._root.directory("wikipedia_dump", dump)
         try:
-            shards = json.loads((artifact.path / "shards.json").read_text())["shards"]
+            shards = json.loads(read_bytes(artifact.place / "shards.json"))["shards"]
             return [shard["sha256"] for shard in shards] if len(shards) == len(self._shards) else []
         except (OSError, ValueError, KeyError, TypeError):
             return []

@@ -126,7 +126,7 @@ class Deployment:
     def materialize(self, asset: str, partition: str | None = None, **config: Any) -> Materialized:
         """Run one asset with its checks in this process, as a Dagster run of its own: seconds faster than a command."""
         values = {name.lower(): value for name, value in self.settings.items()}
-        definitions = build_definitions(Settings(data=self.data, scratch=None, **values))
+        definitions = build_definitions(Settings(**{"data": self.data, "scratch": None, **values}))
         with dg.DagsterInstance.ephemeral() as instance:
             instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP])
             result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(

@@ -85,9 +85,8 @@ def _earlier_rows(
     store: CorpusStore, asset: str, dump: str, part: Callable[[str, str], KeyedRows[T] | None]
 ) -> EarlierRows[T]:
     """Return the rows of the newest earlier dump of which an asset has every shard, whole or not."""
-    dates = sorted((path.name.removeprefix("dump=") for path in (store.root.path / asset).glob("dump=*")), reverse=True)
-    for earlier in dates:
-        if earlier < dump and all(store.root.shard(asset, earlier, shard).path.exists() for shard in store.shard_keys):
+    for earlier in reversed(store.root.dumps(asset)):
+        if earlier < dump and all(store.root.shard(asset, earlier, shard).place.exists() for shard in store.shard_keys):
             parts = [part(shard, earlier) for shard in store.shard_keys]
             return EarlierRows(found for found in parts if found is not None)
     return EarlierRows([])

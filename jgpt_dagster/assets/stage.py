@@ -73,12 +73,13 @@ def holding(context: dg.AssetExecutionContext, store: CorpusStore, artifact: Art
 def finished(
     context: dg.AssetExecutionContext, artifact: Artifact, seconds: float, facts: Mapping[str, Any] | None = None
 ) -> Manifest:
-    """Record the run that has just written an output, with its `facts`, and return the output's manifest."""
-    manifest = artifact.manifest()
-    if manifest is None:
-        raise JgptError(f"{artifact.label}: {artifact.path} is not whole although it was just written")
+    """Record the run that has just written an output, with its `facts`, publish it, and return its manifest."""
     record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id, **(facts or {})}
     write_json(artifact.run_path, record)
+    artifact.publish()
+    manifest = artifact.manifest()
+    if manifest is None:
+        raise JgptError(f"{artifact.label}: {artifact.place} is not whole although it was just written")
     return manifest
 
 

@@ -39,8 +39,8 @@ def initial_model(
         asset, _, dump = label.partition(" ")
         if asset == "pretrained_model":
             return InitialModel(store.model_directory(asset, dump), sha256)
-    dumps = (path.name.removeprefix("dump=") for path in (store.root.path / "pretrained_model").glob("dump=*"))
-    for dump in sorted((dump for dump in dumps if dump < context.partition_key), reverse=True):
+    dumps = store.root.dumps("pretrained_model")
+    for dump in reversed([dump for dump in dumps if dump < context.partition_key]):
         model = store.model_directory("pretrained_model", dump)
         manifest = model.manifest()
         if manifest is None:

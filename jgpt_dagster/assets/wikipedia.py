@@ -191,7 +191,7 @@ def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
     """Return the dump file and its shard plan; of the dump, each shard verifies its own bytes as it reads them."""
     artifact = store.directory("wikipedia_dump", dump)
     plan = ShardPlan.from_dict(json.loads(artifact.verified_file(_PLAN).read_text()))
-    return artifact.path / f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2", plan
+    return artifact.present_file(f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2"), plan
 
 
 def _collected(

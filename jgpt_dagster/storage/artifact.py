@@ -2,6 +2,10 @@
 
 A *directory* artifact is complete when its `manifest.json` is there. A *file* artifact is one Parquet file that carries
 its manifest in the footer; the hash in it covers every byte in front of the footer.
+
+Where the data root is a URL, an output is made and read at a local path all the same. What has been *published* is the
+truth: an output is made locally and then uploaded, what makes it complete last; before it is used, each local file is
+compared with the published manifest by its hash and fetched if it differs.
 """
 
 import json
@@ -10,14 +14,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage import parquet
+from jgpt_dagster.storage import objects, parquet
 from jgpt_dagster.storage.hashing import sha256_file
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
 from jgpt_dagster.storage.writing import atomic_directory, write_json
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
@@ -31,11 +39,20 @@ class ArtifactError(JgptError):
 
 @dataclass(frozen=True)
 class Artifact(ABC):
-    """One output: the asset key, the partition key (empty for an unpartitioned asset) and the path."""
+    """One output: the asset key, the partition key (empty for an unpartitioned asset) and the path.
+
+    `published` is where it lies for all machines, if that is not `path`.
+    """
 
     asset: str
     partition: str
     path: Path
+    published: "UPath | None" = None
+
+    @property
+    def place(self) -> "Path | UPath":
+        """Where the output is looked for."""
+        return self.path if self.published is None else self.published
 
     @property
     def label(self) -> str:
@@ -48,18 +65,38 @@ class Artifact(ABC):
         partition = f" --partition '{self.partition}'" if self.partition else ""
         return f"dagster asset materialize -m jgpt_dagster.definitions --select {self.asset}{partition}"
 
-    @abstractmethod
     def manifest(self) -> Manifest | None:
-        """Return the manifest as it stands, unchecked against the data; None where the output is not complete."""
+        """Return the manifest as it stands, unchecked against the data; None where the output is not complete.
+
+        Raises ObjectStoreError where the store of a published output cannot be asked.
+        """
+        return self._manifest_at(self.place)
+
+    @abstractmethod
+    def _manifest_at(self, place: "Path | UPath") -> Manifest | None: ...
 
     @abstractmethod
     def damage(self, manifest: Manifest) -> str | None:
-        """Compare the files with a manifest of this output; return what does not match, or None."""
+        """Compare the files with a manifest of this output; return what does not match, or None.
+
+        A published file whose local copy is not there, or another, is fetched.
+        """
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Upload an output that was made here, if it has a place to be published at; an old one is replaced.
+
+        Cut short, it leaves nothing that passes for whole.
+        """
 
     @property
-    @abstractmethod
     def run_path(self) -> Path:
         """Where the volatile record of the run that made this output lies."""
+        return self._record_beside(self.path)
+
+    @abstractmethod
+    def _record_beside(self, place: Any) -> Any:
+        """Return where the run's record lies for an output at `place`."""
 
     @abstractmethod
     def remove(self) -> None:
@@ -72,22 +109,29 @@ class Artifact(ABC):
         """
         manifest = self.manifest()
         if manifest is None:
-            raise ArtifactError(f"{self.label}: {self.path} is missing or incomplete. Make it with:\n  {self.command}")
+            raise ArtifactError(f"{self.label}: {self.place} is missing or incomplete. Make it with:\n  {self.command}")
         if damage := self.damage(manifest):
             raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
         return manifest
 
     def current(self, recipe: Recipe) -> Manifest | None:
-        """Return the manifest if the output was made by exactly this recipe and its files still match, else None."""
-        manifest = self.manifest()
-        if manifest is None or manifest.recipe != recipe or self.damage(manifest):
+        """Return the manifest if the output was made by exactly this recipe and its files still match, else None.
+
+        One that was made here and whose publishing was cut short is published now.
+        """
+        manifest = self.manifest() or self._manifest_at(self.path)
+        if manifest is None or manifest.recipe != recipe:
             return None
-        return manifest
+        if self.published is not None and self.manifest() is None:
+            if type(self)(self.asset, self.partition, self.path).damage(manifest):
+                return None
+            self.publish()
+        return None if self.damage(manifest) else manifest
 
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id), empty where unknown."""
         try:
-            record = json.loads(self.run_path.read_text())
+            record = json.loads(objects.read_bytes(self._record_beside(self.place)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -96,17 +140,33 @@ class Artifact(ABC):
 class DirectoryArtifact(Artifact):
     """A directory whose `manifest.json`, written last, lists every file."""
 
-    def manifest(self) -> Manifest | None:
+    def _manifest_at(self, place: "Path | UPath") -> Manifest | None:
         try:
-            return Manifest.from_dict(json.loads((self.path / MANIFEST).read_text()))
+            return Manifest.from_dict(json.loads(objects.read_bytes(place / MANIFEST)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def damage(self, manifest: Manifest) -> str | None:
         for name, entry in manifest.files.items():
-            if damage := _mismatch(self.path / name, entry):
+            if damage := self._file_damage(name, entry):
                 return damage
         return None
+
+    def _file_damage(self, name: str, entry: FileEntry) -> str | None:
+        path = self.path / name
+        damage = _mismatch(path, entry)
+        if damage and self.published is not None:
+            return objects.fetch(self.published / name, path, lambda: _mismatch(path, entry))
+        return damage
+
+    def publish(self) -> None:
+        manifest = self._manifest_at(self.path)
+        if self.published is None or manifest is None:
+            return
+        objects.delete(self.published / MANIFEST)
+        record = [RUN] if self.run_path.exists() else []
+        for name in (*manifest.files, *record, MANIFEST):
+            objects.publish(self.path / name, self.published / name)
 
     def verified_file(self, name: str, sha256: str | None = None) -> Path:
         """Return the path of one file of this output after hashing that file alone.
@@ -115,7 +175,7 @@ class DirectoryArtifact(Artifact):
         """
         manifest = self.manifest()
         entry = manifest.files.get(name) if manifest else None
-        damage = _mismatch(self.path / name, entry) if entry else f"{self.path / name} is missing or incomplete"
+        damage = self._file_damage(name, entry) if entry else f"{self.place / name} is missing or incomplete"
         if entry and damage is None and sha256 not in (None, entry.sha256):
             damage = (
                 f"{self.path / name} has been made again since: sha256 {entry.sha256[:16]}…, expected {sha256[:16]}…"
@@ -124,9 +184,20 @@ class DirectoryArtifact(Artifact):
             raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
         return self.path / name
 
-    @property
-    def run_path(self) -> Path:
-        return self.path / RUN
+    def present_file(self, name: str) -> Path:
+        """Return the path of one file of this output, which the caller verifies as it reads.
+
+        A published file is fetched, and hashed, only where the local copy has another size: a large file that many
+        readers want ranges of is not hashed by each.
+        """
+        path, manifest = self.path / name, self.manifest()
+        entry = manifest.files.get(name) if manifest else None
+        if self.published is not None and entry and not (path.is_file() and path.stat().st_size == entry.size):
+            return self.verified_file(name)
+        return path
+
+    def _record_beside(self, place: Any) -> Any:
+        return place / RUN
 
     def remove(self) -> None:
         # The manifest goes first: a kill in the middle must not leave a directory that looks complete.
@@ -165,21 +236,49 @@ class DirectoryWriter:
 class ParquetArtifact(Artifact):
     """One Parquet file, with JSON-lines files beside it: the rows that were refused, samples of those left out."""
 
-    def manifest(self) -> Manifest | None:
-        return parquet.read_manifest(self.path)
+    def _manifest_at(self, place: "Path | UPath") -> Manifest | None:
+        return parquet.read_manifest(place)
 
     def damage(self, manifest: Manifest) -> str | None:
+        data_damage = self._data_damage if self.published is None else self._copy_damage
+        if damage := self._fetched(self.path, lambda: data_damage(manifest)):
+            return damage
+        for name, entry in _beside_files(manifest):
+            path = parquet.beside_path(self.path, name)
+            if damage := self._fetched(path, partial(_mismatch, path, entry)):
+                return damage
+        return None
+
+    def _fetched(self, path: Path, damage: Callable[[], str | None]) -> str | None:
+        """Return what is wrong with a file once it is fetched, if there is a place to fetch it from."""
+        found = damage()
+        if found and self.published is not None:
+            return objects.fetch(self.published.with_name(path.name), path, damage)
+        return found
+
+    def _copy_damage(self, manifest: Manifest) -> str | None:
+        """Say what the local copy has that the published file has not, its footer included."""
+        differs = self._manifest_at(self.path) != manifest
+        return f"{self.path} is another file than its manifest says" if differs else self._data_damage(manifest)
+
+    def publish(self) -> None:
+        manifest = self._manifest_at(self.path)
+        if self.published is None or manifest is None:
+            return
+        # A file of the old output with one of the new is no output: their hashes tell.
+        beside = [parquet.beside_path(self.path, name) for name, _ in _beside_files(manifest)]
+        for path in [*beside, *([self.run_path] if self.run_path.exists() else []), self.path]:
+            objects.publish(path, self.published.with_name(path.name))
+
+    def _data_damage(self, manifest: Manifest) -> str | None:
         data = manifest.files[parquet.DATA]
         try:
             found = parquet.data_entry(self.path)
-        except (OSError, ValueError) as error:
+        except (OSError, parquet.NotParquetError) as error:
             return f"{self.path} cannot be read: {error}"
         if found != data:
             return f"{self.path} holds data of sha256 {found.sha256[:16]}…, expected {data.sha256[:16]}…"
-        beside = ((name, entry) for name, entry in manifest.files.items() if name != parquet.DATA)
-        return next(
-            filter(None, (_mismatch(parquet.beside_path(self.path, name), entry) for name, entry in beside)), None
-        )
+        return None
 
     @property
     def rejected_path(self) -> Path:
@@ -191,9 +290,8 @@ class ParquetArtifact(Artifact):
         """The file that keeps, as JSON lines, samples of what was read and left out, and why."""
         return parquet.beside_path(self.path, DROPPED)
 
-    @property
-    def run_path(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.run.json")
+    def _record_beside(self, place: Any) -> Any:
+        return place.with_name(f"{self.path.stem}.run.json")
 
     def remove(self) -> None:
         for path in (self.path, self.rejected_path, self.dropped_path, self.run_path):
@@ -209,6 +307,11 @@ class ParquetArtifact(Artifact):
     ) -> Manifest:
         """Write rows in their order; see `parquet.write_rows`. `rejected` is asked after the last row."""
         return parquet.write_rows(self.path, schema, rows, recipe, counts, {REJECTED: rejected} if rejected else {})
+
+
+def _beside_files(manifest: Manifest) -> list[tuple[str, FileEntry]]:
+    """Return the files that lie beside a Parquet file, by the names that its manifest has for them."""
+    return [(name, entry) for name, entry in manifest.files.items() if name != parquet.DATA]
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -54,7 +54,13 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Manifest":
-        """Read a manifest back. Raises KeyError or TypeError where the value is not one."""
+        """Read a manifest back. Raises KeyError, TypeError or ValueError where the value is not one.
+
+        A file's name never leads out of the output: that is refused, whoever wrote it.
+        """
+        for name in value["files"]:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} is no name of a file of an output")
         return cls(
             recipe=Recipe(**value["recipe"]),
             counts=value["counts"],

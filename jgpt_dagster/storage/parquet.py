@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.objects import reaching
 from jgpt_dagster.storage.writing import atomic_file
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 Schema = pa.Schema
 
@@ -40,6 +45,10 @@ _BATCH_ROWS = 64
 _BATCH_CHARACTERS = 2 << 20
 _GROUP_ROWS = 8192
 _GROUP_BYTES = 8 << 20
+
+
+class NotParquetError(JgptError, ValueError):
+    """A file does not end as a Parquet file does."""
 
 
 def write_rows(
@@ -131,13 +140,16 @@ def beside_path(path: Path, name: str) -> Path:
     return path.with_name(f"{path.stem}.{name}.jsonl")
 
 
-def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest of a Parquet file's footer; None where there is no such file or its footer is not ours."""
+def read_manifest(path: "Path | UPath") -> Manifest | None:
+    """Return the manifest of a Parquet file's footer; None where there is no such file or its footer is not ours.
+
+    Of an object only its end is read. Raises ObjectStoreError where the store cannot be asked.
+    """
     try:
-        with open(path, "rb") as stream:
+        with reaching(path), path.open("rb") as stream:
             stream.seek(_data_size(stream))
             footer = stream.read()
-        metadata = pq.read_metadata(path).metadata or {}
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer)).metadata or {}
         seal = metadata[_SEAL_KEY]
         if _footer_sha256(footer.replace(seal, _UNSEALED)) != seal:
             return None
@@ -147,7 +159,7 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def data_entry(path: Path) -> FileEntry:
-    """Return size and sha256 of the bytes in front of the footer. Raises ValueError where `path` is not Parquet."""
+    """Return size and sha256 of the bytes in front of the footer. Raises NotParquetError."""
     with open(path, "rb") as stream:
         size = _data_size(stream)
     return FileEntry(size, sha256_file(path, length=size))
@@ -167,15 +179,15 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
 
 
 def _data_size(stream: BinaryIO) -> int:
-    """Return how many bytes of a Parquet file lie in front of its footer. Raises ValueError where it has none."""
+    """Return how many bytes of a Parquet file lie in front of its footer. Raises NotParquetError where it has none."""
     end = stream.seek(0, os.SEEK_END)
     if end < 12:
-        raise ValueError(f"{end} bytes are no Parquet file")
+        raise NotParquetError(f"{end} bytes are no Parquet file")
     stream.seek(end - 8)
     footer, magic = struct.unpack("<I4s", stream.read(8))
     size = end - 8 - footer
     if magic != _MAGIC or size < len(_MAGIC):
-        raise ValueError("the end of the file is not a Parquet footer")
+        raise NotParquetError("the end of the file is not a Parquet footer")
     return size
 
 

@@ -1,0 +1,93 @@
+"""A data root on an object store, worked on by machines that share nothing else."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment
+from jgpt_dagster_tests.object_store import SECRET, s3_bucket
+
+UP_TO_TRAINING_SET = [
+    ("wikipedia_dump", DUMP),
+    ("cc100_dump", None),
+    ("wikipedia_articles", f"{DUMP}|000"),
+    ("wikipedia_segmented", f"{DUMP}|000"),
+    ("cc100_documents", "000"),
+    ("cc100_segmented", "000"),
+    ("tokenizer", None),
+    ("wikipedia_tokens", f"{DUMP}|000"),
+    ("cc100_tokens", "000"),
+    ("training_set", DUMP),
+]
+
+
+def materialize_all(deployment: Deployment) -> set[str]:
+    """Bring everything up to the training set up to date; return the states that the runs tell of."""
+    states = set()
+    for asset, partition in UP_TO_TRAINING_SET:
+        result = deployment.materialize(asset, partition, **SMALL_RUN.get(asset, {}))
+        assert result.error is None and all(result.checks.values()), (asset, partition, result)
+        states.add(result.metadata["status"].value.partition(":")[0])
+    return states
+
+
+def objects(url: str) -> dict[str, bytes]:
+    """Return every object but the records of runs by its name below the root."""
+    root = UPath(url, use_listings_cache=False)
+    found = [path for path in root.rglob("*") if path.is_file() and not path.name.endswith("run.json")]
+    return {path.path.removeprefix(f"{root.path}/"): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[tuple[str, Mapping[str, str]]]:
+    with s3_bucket() as (url, environment):
+        yield url, environment
+
+
+@pytest.fixture(scope="module")
+def machines(
+    tmp_path_factory: pytest.TempPathFactory, mirror: Path, store: tuple[str, Mapping[str, str]]
+) -> list[Deployment]:
+    """Three machines over one bucket; the first has made everything up to the training set."""
+    url, environment = store
+    made = []
+    for number in range(3):
+        scratch = tmp_path_factory.mktemp(f"machine{number}")
+        deployment = sample_deployment(scratch, mirror).with_settings(DATA=url, SCRATCH=str(scratch), SHARDS="1")
+        made.append(Deployment(scratch, deployment.settings, environment))
+    assert materialize_all(made[0]) == {"made"}
+    return made
+
+
+@pytest.mark.slow
+def test_a_bucket_holds_the_bytes_of_a_local_root(
+    machines: list[Deployment], store: tuple[str, Mapping[str, str]], tmp_path: Path, mirror: Path
+) -> None:
+    local = sample_deployment(tmp_path / "data", mirror).with_settings(SHARDS="1")
+    materialize_all(local)
+    published = objects(store[0])
+    assert published.keys() == local.files().keys()
+    assert published == local.files()
+    assert not any(SECRET.encode() in data for data in published.values())
+
+
+@pytest.mark.slow
+def test_another_machine_finds_all_current_trains_and_then_removes_the_dump(
+    machines: list[Deployment], store: tuple[str, Mapping[str, str]]
+) -> None:
+    before = objects(store[0])
+    assert materialize_all(machines[1]) == {"verified"}
+    assert objects(store[0]) == before
+
+    trained = machines[1].materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"] | {"steps": 2})
+    assert trained.error is None
+    assert f"pretrained_model/dump={DUMP}/model=tiny/manifest.json" in objects(store[0])
+    output = machines[2].succeed("jgpt", "status", "--dump", DUMP)
+    assert "pretrained_model     done" in output and "training_set         done" in output
+    refused = machines[2].run("jgpt", "dumps", "remove", DUMP)
+    assert refused.code and "is kept for pretrained_model" in refused.output
+    output = machines[2].succeed("jgpt", "dumps", "remove", "--force", DUMP)
+    assert not any(DUMP in name for name in objects(store[0])) and "removed" in output
+    assert SECRET not in output
