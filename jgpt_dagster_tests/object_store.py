@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 
@@ -14,7 +15,7 @@ SECRET = "a-secret-that-nothing-may-show"
 def s3_bucket() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Yield the URL of an empty bucket and the environment in which it is reached, here set already."""
     server_module = pytest.importorskip("moto.server", reason="needs moto[server]")
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     import boto3
 
     server = server_module.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
@@ -26,7 +27,10 @@ def s3_bucket() -> Iterator[tuple[str, Mapping[str, str]]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }
+    # An open file system is kept for its URL, with the server that an earlier test had.
+    s3fs.S3FileSystem.clear_instance_cache()
     with patch.dict(os.environ, environment):
-        boto3.client("s3").create_bucket(Bucket="corpus")
-        yield "s3://corpus/jgpt", environment
+        bucket = f"corpus-{uuid4().hex}"  # moto's servers of one process share their buckets
+        boto3.client("s3").create_bucket(Bucket=bucket)
+        yield f"s3://{bucket}/jgpt", environment
     server.stop()
