@@ -67,6 +67,8 @@ def restore(engine: Any, states: Path) -> None:
         if not zero._swappable_optimizer_subgroup(portion):
             master.data.copy_(masters[portion])
             zero.optimizer.state[master] = adam[index]
+            # The weights that the model computes with follow; those of the others have.
+            zero._reassign_or_swap_out_partitioned_parameters(portion)
             continue
         numbers = int(zero.fp16_partitioned_groups_flat_numel[portion])
         zero.optimizer.state[master] = {
@@ -75,5 +77,3 @@ def restore(engine: Any, states: Path) -> None:
         # Registers the moments, by the names under which their files were copied, and lets go of the zeros.
         zero.optimizer_swapper._get_param_swap_info(master)
         zero.optimizer_swapper.release_swap_buffers(master)
-    # The weights that the model computes with follow those of the optimizer.
-    zero.reset_swap_buffers()
