@@ -71,7 +71,7 @@ class Deduplicator:
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(ngrams, [0, len(ngrams)], bands * rows, _SEED)
         signature = np.array(matrix.to_rows()[0], "<u4").tobytes()
         width = len(signature) // bands
-        return [_hash(signature[band * width : (band + 1) * width], f"band {band}") for band in range(bands)]
+        return [_hash(signature[band * width : (band + 1) * width], b"band %d" % band) for band in range(bands)]
 
     def _new_lines(self, lines: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
         """Return the lines that are new, those that are not, and the hashes of the new ones that are long enough."""
@@ -79,7 +79,7 @@ class Deduplicator:
             return list(lines), [], []
         stripped = [line.strip() for line in lines]
         hashes = [
-            _hash(text.encode(), "paragraph") if len(text) >= self._settings.paragraph_characters else None
+            _hash(text.encode(), b"paragraph") if len(text) >= self._settings.paragraph_characters else None
             for text in stripped
         ]
         before = self._seen.among([value for value in hashes if value is not None])
@@ -95,6 +95,6 @@ class Deduplicator:
         return kept, repeated, new
 
 
-def _hash(data: bytes, kind: str) -> int:
+def _hash(data: bytes, kind: bytes) -> int:
     """Return a signed hash of 64 bits; equal data of another kind has another."""
-    return int.from_bytes(blake2b(data, digest_size=8, person=kind.encode()).digest(), "big", signed=True)
+    return int.from_bytes(blake2b(data, digest_size=8, person=kind).digest(), "big", signed=True)

@@ -4,6 +4,7 @@ The rules are those of Gopher (Rae et al. 2021, appendix A.1) on length and repe
 Corpus (nwc-toolkit) on script, with milder thresholds: what a person would read as ordinary text stays.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +18,21 @@ Fault = tuple[str, str]
 # Ten words of Gopher's longest rule: a word of the JUMAN standard has two characters on average.
 _NGRAM = 20
 
-# Inclusive ranges of code points: CJK punctuation and kana, han (with extension A), full- and half-width forms.
-_HIRAGANA = ((0x3041, 0x309F),)
-_JAPANESE = ((0x3000, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xFF00, 0xFFEF))
+_OTHER, _HIRAGANA, _OTHER_JAPANESE = range(3)
+
+
+def _scripts() -> np.ndarray:
+    """Return the script of each code point."""
+    scripts = np.full(sys.maxunicode + 1, _OTHER, np.uint8)
+    # CJK punctuation and kana, han with extensions A and B and after, compatibility forms, full- and half-width forms.
+    for first, last in ((0x3000, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF00, 0xFFEF)):
+        scripts[first : last + 1] = _OTHER_JAPANESE
+    scripts[0x20000:0x30000] = _OTHER_JAPANESE
+    scripts[0x3041:0x30A0] = _HIRAGANA
+    return scripts
+
+
+_SCRIPTS = _scripts()
 
 
 class DocumentFilters(BaseModel):
@@ -55,9 +68,10 @@ class DocumentFilters(BaseModel):
         characters = len(points)
         if characters < self.minimum_characters:
             return "too_short", f"{characters} characters"
-        if characters and (share := _share(points, _JAPANESE)) < self.minimum_japanese:
+        scripts = np.bincount(_SCRIPTS[points], minlength=3) / max(characters, 1)
+        if (share := scripts[_HIRAGANA] + scripts[_OTHER_JAPANESE]) < self.minimum_japanese:
             return "not_japanese", f"{share:.3f} of its characters are Japanese"
-        if characters and (share := _share(points, _HIRAGANA)) < self.minimum_hiragana:
+        if (share := scripts[_HIRAGANA]) < self.minimum_hiragana:
             return "not_japanese", f"{share:.3f} of its characters are hiragana"
         if (share := 1 - len(set(lines)) / len(lines)) > self.maximum_repeated_lines:
             return "repetitive", f"{share:.3f} of its lines repeat an earlier one"
@@ -65,9 +79,3 @@ class DocumentFilters(BaseModel):
         if (share := 1 - distinct(ngrams) / len(ngrams)) > self.maximum_repeated_ngrams:
             return "repetitive", f"{share:.3f} of its {_NGRAM}-grams repeat an earlier one"
         return None
-
-
-def _share(points: np.ndarray, ranges: Sequence[tuple[int, int]]) -> float:
-    """Return the share of code points within any of the ranges."""
-    within = sum(np.count_nonzero((points >= first) & (points <= last)) for first, last in ranges)
-    return float(within / len(points))
