@@ -167,6 +167,9 @@ def _write_shards(
     rejected: list[dict[str, Any]] = []
     tallies = {number: ShardTally() for number in targets}
     read = 0
+    if selection:
+        needed = int(_INDEX_SHARE * (archive.path / _ARCHIVE).stat().st_size)
+        require_free_space(store.scratch_path, needed, "the index of the documents and paragraphs seen before")
 
     def rejected_of(number: int) -> list[dict[str, Any]]:
         return [row for row in rejected if shard_of(row["document_id"], store.shards) == number]
@@ -204,8 +207,6 @@ def _write_shards(
         bar = progress(context, next(iter(targets.values())), "documents")
         rows = bar.track(documents())
         if selection:
-            needed = int(_INDEX_SHARE * (archive.path / _ARCHIVE).stat().st_size)
-            require_free_space(store.scratch_path, needed, "the index of the documents and paragraphs seen before")
             seen = files.enter_context(SeenHashes(store.scratch_path))
             rows = select(rows, selection, seen, tallies, store.shards)
         deal(kept(rows), store.shards, writers)
