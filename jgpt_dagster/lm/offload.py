@@ -56,9 +56,12 @@ def restore(engine: Any, states: Path) -> None:
     too, since nothing says that they are in files, and what is too small for a file stays as it was initialised.
     """
     import torch
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
 
     zero = engine.optimizer
-    saved = torch.load(states, map_location="cpu", weights_only=False)["optimizer_state_dict"]
+    with torch.serialization.safe_globals([LossScaler, ZeroStageEnum]):
+        saved = torch.load(states, map_location="cpu", weights_only=True)["optimizer_state_dict"]
     masters, adam = saved["fp32_flat_groups"], saved["optimizer_state_dict"]["state"]
     # The optimizer counts its parameters group by group.
     by_group = sorted(range(len(masters)), key=lambda portion: zero.sub_group_to_group_id[portion])
