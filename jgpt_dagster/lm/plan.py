@@ -61,6 +61,9 @@ class Plan:
             ("GiB a process", f"{self.memory.total / GIB:.2f} of {self.hardware.device.memory / GIB:.2f}"),
             ("checkpoints on disk", f"{self.checkpoint_bytes / GB:.1f} GB"),
         ]
+        if self.layout.offload:
+            # Weights in fp32, two moments and gradients.
+            rows.append(("optimizer on disk", f"{16 * self.parameters / GB:.1f} GB"))
         if self.hours is None or self.tokens_per_second is None:
             return [*rows, ("hours", f"unknown: no peak FLOP/s of {self.hardware.device.name} is in the table")]
         gpu_hours = self.hours * self.hardware.world

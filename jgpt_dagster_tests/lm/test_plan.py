@@ -37,6 +37,17 @@ def test_without_a_peak_hours_are_not_guessed() -> None:
     assert plan.steps == 300
 
 
+def test_states_on_disk_are_planned_for() -> None:
+    config = TrainConfig.model_validate(
+        {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "context": 128, "global_batch": 1}
+    )
+    machine = parse("1xa100-40")
+    layout = layout_for(config, machine, 32_000, {"offload": True})
+    rows = dict(make_plan(config, machine, layout, vocab_size=32_000, train_tokens=100_000).rows())
+    assert "optimizer on disk" in rows["layout"] and rows["optimizer on disk"] == "24.4 GB"
+    assert "optimizer on disk" not in dict(planned("8xa100-80").rows())
+
+
 def test_a_run_that_has_ended_stands_beside_its_plan(tmp_path: Path) -> None:
     plan = planned("8xa100-80", mfu=0.4)
     assert actual_rows(plan, tmp_path) == []
