@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from jgpt_dagster.sample.pack import write_mirror
 from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment, write_config
+
+# How long an example takes says nothing on a busy machine; what hangs is stopped by pytest's own limit.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")
