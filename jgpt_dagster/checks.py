@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.corpus.quality import excerpt, faulty_lines
 from jgpt_dagster.corpus.selection import DROP_REASONS
 from jgpt_dagster.lm.tokenizer import TextTokenizer, document_text
 from jgpt_dagster.lm.tokens import TokenFile
@@ -41,6 +42,24 @@ def eligible_pages_have_rows(context: dg.AssetCheckExecutionContext, store: Corp
     counts = store.parquet("wikipedia_articles", *dump_and_shard(context.partition_key)).verified().counts
     eligible = counts["pages"] - counts["redirects"] - counts["other_namespaces"]
     return _result(counts["rows"] > 0 or not eligible, f"{eligible} eligible pages, {counts['rows']} rows")
+
+
+@dg.asset_check(asset="wikipedia_articles", partitions_def=dump_shard_partitions)
+def no_markup_left(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+    """Under `clean`, no line shows markup, an entity, an empty bracket or the like. Only warns, and names a line.
+
+    Text that is literal in its article (a `[[` in `<code>`) counts as well. What `seed` leaves behind is the recipe's.
+    """
+    shard = store.parquet("wikipedia_articles", *dump_and_shard(context.partition_key))
+    counts = shard.verified().counts
+    found = {name: count for name, count in counts["faults"].items() if count}
+    listed = f"{_listed(found) or 'none'} in {counts['lines']:,} lines"
+    passed = not found or store.profile == "seed"
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=listed if passed else f"{listed}; {_first_fault(shard)}",
+    )
 
 
 @dg.asset_check(asset="wikipedia_segmented", partitions_def=dump_shard_partitions, blocking=True)
@@ -196,6 +215,14 @@ def _result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckRes
 
 def _listed(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in parts.items())
+
+
+def _first_fault(shard: ParquetArtifact) -> str:
+    """Name the page of the first faulty line, and show the line around its fault."""
+    for page_id, title, (_, *lines) in read_rows(shard.path, ["page_id", "title", "lines"]):
+        for line, names in faulty_lines(lines):
+            return f"the first: {names[0]} on page {page_id} '{title}': {excerpt(line, names[0])}"
+    return "no row shows any: materialize it with `force: true`"
 
 
 def _same_keys(source: ParquetArtifact, target: ParquetArtifact, key: str) -> dg.AssetCheckResult:

@@ -21,6 +21,7 @@ from jgpt_dagster.assets.stage import (
     preview,
     progress,
     reuse_facts,
+    table,
 )
 from jgpt_dagster.corpus.articles import ArticleTotals, Clean, PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
@@ -36,6 +37,7 @@ from jgpt_dagster.corpus.multistream import (
     read_siteinfo,
 )
 from jgpt_dagster.corpus.pages import PageXmlError, parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.quality import per_thousand
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.siteinfo import SiteInfo
@@ -57,7 +59,7 @@ from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.writing import write_json
 
 DUMP_CODE_VERSION = "1"
-ARTICLES_CODE_VERSION = "1"
+ARTICLES_CODE_VERSION = "2"
 
 _PLAN = "shards.json"
 
@@ -183,7 +185,13 @@ def wikipedia_articles(
             return reuse_facts(tally)
 
         return materialize(
-            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
+            context,
+            store,
+            target,
+            recipe,
+            make,
+            force=config.force,
+            describe=lambda made: _describe(target, made.counts),
         )
 
 
@@ -235,11 +243,18 @@ def _reusing(clean: Clean, earlier: EarlierRows[tuple[int, str, list[str]]], tal
     return cleaned
 
 
-def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
+def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str, Any]:
     rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 4)]
     rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
     return {
         "preview": preview(rows),
+        "faults_per_1000_lines": table(
+            ["left behind", "lines in 1,000"],
+            [
+                (name.replace("_", " "), f"{rate:g}")
+                for name, rate in per_thousand(counts["faults"], counts["lines"]).items()
+            ],
+        ),
         **({"rejected_pages": preview([(str(row["page_id"]), row["reason"]) for row in rejected])} if rejected else {}),
     }
 

@@ -5,11 +5,12 @@ wikitext becomes lines is the matter of `wikitext`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jgpt_dagster.corpus.multistream import IndexMismatchError
 from jgpt_dagster.corpus.pages import TEXT_LIMIT, Page, parse_pages
+from jgpt_dagster.corpus.quality import FAULTS, count_faults
 
 Clean = Callable[[int, int, str, str], list[str]]
 ArticleRow = tuple[int, int, str, list[str]]
@@ -30,12 +31,16 @@ class PageCounts:
 
 @dataclass
 class ArticleTotals:
-    """What the rows of a shard hold. The page ids tell a later dump where to look for a page."""
+    """What the rows of a shard hold, and how many of their lines show what cleaning left behind (see `quality`).
+
+    The page ids tell a later dump where to look for a page.
+    """
 
     lines: int = 0
     characters: int = 0
     first_page_id: int | None = None
     last_page_id: int | None = None
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
 
     def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
         """Yield the rows and add them up."""
@@ -45,6 +50,8 @@ class ArticleTotals:
             self.characters += sum(map(len, lines))
             self.first_page_id = min(self.first_page_id or page_id, page_id)
             self.last_page_id = max(self.last_page_id or page_id, page_id)
+            for name, count in count_faults(lines[1:]).items():  # a title is what it is
+                self.faults[name] += count
             yield row
 
 

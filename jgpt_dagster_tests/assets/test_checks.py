@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jgpt_dagster.corpus.articles import ArticleTotals
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.parquet import read_rows
@@ -24,7 +25,7 @@ Rows = Iterable[tuple[Any, ...]]
 
 
 def rewrite_shard(
-    shard: ParquetArtifact, schema: pa.Schema, change: Callable[[Rows], Rows] = lambda rows: rows, **counts: int
+    shard: ParquetArtifact, schema: pa.Schema, change: Callable[[Rows], Rows] = lambda rows: rows, **counts: Any
 ) -> None:
     """Write a shard again with changed rows and counts, of the same recipe."""
     manifest = shard.verified()
@@ -196,3 +197,24 @@ def test_a_model_no_better_than_bigrams_is_warned_of_and_stops_nothing(tmp_path:
         assert made.error is None
         assert made.checks == {"scores_are_finite": True, "better_than_bigrams": better}
         assert "bigrams 4.0000" in (made.descriptions["better_than_bigrams"] or "")
+
+
+def test_markup_left_in_an_article_is_warned_of_with_its_page_and_stops_nothing(
+    tmp_path: Path, finished: Deployment
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    shard = deployment.root.parquet("wikipedia_articles", DUMP, "000")
+    made = deployment.materialize(*ARTICLES_SHARD)
+    assert made.checks["no_markup_left"] is True
+    assert "| links | 0 |" in made.metadata["faults_per_1000_lines"].value
+    (page_id, *_), *_ = rows = list(read_rows(shard.path))
+    totals = ArticleTotals()
+    spoiled = [(*key, [*lines, f"前の文。[[{key[0]}"]) for *key, lines in rows]
+    rewrite_shard(shard, ARTICLES, lambda _: totals.count(spoiled), faults=totals.faults)
+    made = deployment.materialize(*ARTICLES_SHARD)
+    assert made.error is None
+    assert made.checks == {"pages_add_up": True, "eligible_pages_have_rows": True, "no_markup_left": False}
+    described = made.descriptions["no_markup_left"] or ""
+    assert f"{len(rows)} links in " in described
+    assert f"links on page {page_id} '" in described
+    assert f"前の文。[[{page_id}" in described

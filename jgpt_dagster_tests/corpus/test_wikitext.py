@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jgpt_dagster.corpus.quality import count_faults, faulty_lines
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
 
@@ -352,12 +353,12 @@ def test_no_text_makes_a_cleaner_fail_other_than_by_rejecting_it(wikitext: str) 
 
 @pytest.mark.slow
 def test_clean_shows_no_markup_on_real_articles(excerpt: list[Article]) -> None:
-    pattern = re.compile(
-        r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|'''|formula_|codice_|（[\s、]*）|\([\s,]*\)|「」|&\w+;|ファイル:|  "
-    )
+    pattern = re.compile(r"\]\]|\}\}|\{\||'''|&\w+;|  ")
     seed = [line for article in excerpt for line in SEED(*article)]
     lines = [line for article in excerpt for line in CLEAN(*article)]
     assert [line for line in lines if pattern.search(line)] == []
+    assert list(faulty_lines(lines)) == []
+    assert count_faults(seed).total() > 400
     assert sum(map(len, lines)) > 1.2 * sum(map(len, seed))
 
 

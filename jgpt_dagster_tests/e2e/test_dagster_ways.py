@@ -37,7 +37,7 @@ STAGES = {
     "release": DUMP,
 }
 CHECKS = {
-    "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows"},
+    "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "no_markup_left"},
     "wikipedia_segmented": {"every_article_segmented"},
     "cc100_documents": {"no_document_missing"},
     "cc100_segmented": {"every_document_segmented"},

@@ -1,0 +1,99 @@
+"""What each text profile leaves behind in a dump, and what the same articles read like under both.
+
+    python benchmarks/quality.py DUMP.xml.bz2
+
+prints, for `seed` and `clean`, how many of 1,000 lines show each fault (as `wikipedia_articles` counts them, and all
+headings, which can be told where the wikitext is at hand), and ten passages side by side.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jgpt_dagster.corpus.articles import PageCounts, read_articles
+from jgpt_dagster.corpus.decompress import bz2_chunks
+from jgpt_dagster.corpus.normalize import Profile, normalizer
+from jgpt_dagster.corpus.pages import parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.quality import FAULTS, count_faults, per_thousand
+from jgpt_dagster.corpus.sentences import split_sentences
+from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
+from jgpt_dagster.corpus.wikitext import article_cleaner
+
+PROFILES: tuple[Profile, ...] = ("seed", "clean")
+_HEADING = re.compile(r"^(={2,6})\s*([^=\n]+?)\s*\1\s*$", re.MULTILINE)
+_MARKUP = re.compile(r"'{2,}|<[^<>]*>|\[\[(?:[^|\]]*\|)?|\]\]")
+
+
+@dataclass
+class Totals:
+    """What the articles of one profile hold."""
+
+    lines: int = 0
+    characters: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def add(self, lines: list[str], wikitext: str) -> None:
+        names = {_MARKUP.sub("", heading[2]).strip() for heading in _HEADING.finditer(wikitext)}
+        self.lines += len(lines)
+        self.characters += sum(map(len, lines))
+        self.faults += count_faults(lines)
+        self.faults["all headings"] += sum(line in {f"{name}." for name in names} for line in lines)
+
+
+def articles(dump: Path, profile: Profile) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield title, wikitext and cleaned lines, without the title, of each article of a dump."""
+    site = parse_siteinfo(bz2_chunks(dump), str(dump))
+    texts: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        library = None
+        if profile == "seed":
+            collect_templates(parse_pages(bz2_chunks(dump), str(dump)), site, Path(folder))
+            library = open_templates(Path(folder), site)
+        clean = article_cleaner(profile, site, library)
+
+        def remembering(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
+            texts[:] = [text]
+            return clean(page_id, revision_id, title, text)
+
+        for _, _, title, lines in read_articles(bz2_chunks(dump), remembering, PageCounts(), []):
+            yield title, texts[0], lines[1:]
+
+
+def first_prose(lines: list[str], profile: Profile) -> str:
+    """Return the first sentence of an article that is long enough to tell something."""
+    normalize = normalizer(profile)
+    sentences = (sentence for line in lines for sentence in split_sentences(normalize(line)))
+    return next((sentence for sentence in sentences if len(sentence) > 40), "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dump", type=Path)
+    parser.add_argument("--passages", type=int, default=10)
+    options = parser.parse_args()
+    totals = {profile: Totals() for profile in PROFILES}
+    passages: list[tuple[str, str, str]] = []
+    for seed, clean in zip(*(articles(options.dump, profile) for profile in PROFILES), strict=True):
+        for profile, (_, wikitext, lines) in zip(PROFILES, (seed, clean), strict=True):
+            totals[profile].add(lines, wikitext)
+        pair = first_prose(seed[2], "seed"), first_prose(clean[2], "clean")
+        if len(passages) < options.passages and all(pair) and pair[0] != pair[1]:
+            passages.append((seed[0], *pair))
+    print("| lines in 1,000 with | seed | clean |\n|---|---:|---:|")
+    rates = [per_thousand(total.faults, total.lines) for total in totals.values()]
+    for name in (*FAULTS, "all headings"):
+        print(f"| {name.replace('_', ' ')} | {' | '.join(f'{rate.get(name, 0):.1f}' for rate in rates)} |")
+    for unit in ("lines", "characters"):
+        print(f"| *{unit} in all* | {' | '.join(f'{getattr(total, unit):,}' for total in totals.values())} |")
+    print("\n| article | seed | clean |\n|---|---|---|")
+    for row in passages:
+        print(f"| {' | '.join(text.replace('|', chr(0xFF5C)) for text in row)} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
