@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from jgpt_dagster.corpus.extractor import MAX_NESTING, WikitextError
-from jgpt_dagster.corpus.templates import render
+from jgpt_dagster.corpus.templates import HOLE, render
 
 # Plane 16 of Unicode is private: text that holds these characters holds nothing that could be read.
 _PRIVATE = 0x100000
@@ -63,16 +63,16 @@ _GROUP = re.compile(r"\{([^{}\\]*)\}")
 
 
 def formula(tex: str) -> str:
-    """A simple formula as text (`x^2 + 1`), the empty text for one that cannot be said in a line (`\\frac`, matrices).
+    """A simple formula as text (`x^2 + 1`), a hole for one that cannot be said in a line (`\\frac`, matrices).
 
     Simple is what is left with letters, digits and operators once commands with a character of their own are replaced.
     """
     if len(tex) > 80:
-        return ""
+        return HOLE
     tex = _SPACING.sub(" ", tex)
     tex = _COMMAND.sub(lambda command: _COMMANDS.get(command[1], "\\"), tex)
     tex = _GROUP.sub(r"\1", tex)
-    return "" if re.search(r"[\\{}&\n]", tex.strip()) else hide(" ".join(tex.split()))
+    return HOLE if re.search(r"[\\{}&\n]", tex.strip()) else hide(" ".join(tex.split()))
 
 
 _DROPPED_ELEMENTS = """
@@ -127,6 +127,8 @@ def without_elements(text: str) -> str:
 _PARTS = re.compile(r"^[ \t:*#;]*+\{\||^[ \t]*+\|\}(?=(?:\}\})*+(?!\}))|\{\{|\}\}|\[\[|\]\]|\|", re.MULTILINE)
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
+# A parameter has no value in an article, so that its default shows.
+_PARAMETER = re.compile(r"\{\{\{[^{}|\n]*+(?:\|([^{}]*+))?\}\}\}")
 _LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{2,8}){0,2}|simple):")
 
 
@@ -160,6 +162,8 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
 
     Raises `WikitextError` where more than `MAX_NESTING` of them are open at once.
     """
+    if "{{{" in text:
+        text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text)
     text = "".join(_PLAIN_LINK.split(text))  # the labels stand between the parts
     root = _Frame("")
     stack = [root]

@@ -9,6 +9,9 @@ it with the kind that shows the same argument. Nothing about how calls are found
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+HOLE = "\U00100001"
+"""Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
+
 _NO_NAME = re.compile(r"[<>\[\]\n\"']")
 
 Arguments = Mapping[str, str]
@@ -75,7 +78,10 @@ tha タイ mys マレーシア sgp シンガポール sin シンガポール idn
 mmr ミャンマー ind インド pak パキスタン bgd バングラデシュ ban バングラデシュ lka スリランカ npl ネパール
 irn イラン irq イラク isr イスラエル sau サウジアラビア egy エジプト zaf 南アフリカ rsa 南アフリカ
 nga ナイジェリア ken ケニア eth エチオピア mar モロッコ dza アルジェリア tun チュニジア kaz カザフスタン
-uzb ウズベキスタン
+uzb ウズベキスタン frg 西ドイツ ddr 東ドイツ gdr 東ドイツ tch チェコスロバキア yug ユーゴスラビア srb セルビア
+hrv クロアチア cro クロアチア svn スロベニア slo スロベニア bih ボスニア・ヘルツェゴビナ est エストニア lat ラトビア
+lva ラトビア ltu リトアニア geo ジョージア arm アルメニア aze アゼルバイジャン blr ベラルーシ ury ウルグアイ
+uru ウルグアイ pry パラグアイ par パラグアイ ecu エクアドル gha ガーナ cmr カメルーン civ コートジボワール sen セネガル
 """
 _COUNTRIES = dict(zip(_COUNTRY_CODES.split()[::2], _COUNTRY_CODES.split()[1::2], strict=True))
 
@@ -106,6 +112,32 @@ def _reading(arguments: Arguments) -> str:
     return f"{base}（{'、'.join(notes)}）" if notes else base
 
 
+def _country(arguments: Arguments) -> str:
+    name = _value(arguments, "1")
+    return _COUNTRIES.get(name.lower(), name)
+
+
+def _conversion(arguments: Arguments) -> str:
+    """Number and unit as given, also of a range (`10|-|20|km`), and not what they are converted to."""
+    first, second, *more = [*_unnamed(arguments), "", ""]
+    if second in _RANGES and len(more) > 3:
+        return f"{first}{_RANGES[second]}{more[0]} {more[1]}"
+    return f"{first} {second}".strip()
+
+
+_RANGES = {"-": "–", "–": "–", "to": "–", "～": "〜", "〜": "〜", "and": "、", "x": "×", "×": "×", "by": "×"}
+
+
+def _quantity(arguments: Arguments) -> str:
+    number, exponent, unit = (_value(arguments, *names) for names in (("1",), ("e",), ("u", "ul")))
+    return f"{number}{exponent and f'×10^{exponent}'}{unit and f' {unit}'}" if number else ""
+
+
+def _fraction(arguments: Arguments) -> str:
+    parts = _unnamed(arguments)
+    return f"1/{parts[0]}" if len(parts) == 1 else " ".join([*parts[:-2], "/".join(parts[-2:])])
+
+
 def _number(arguments: Arguments) -> str:
     number = _value(arguments, "1")
     return f"{int(number):,}" if re.fullmatch(r"-?[0-9]{1,30}", number) else number
@@ -126,23 +158,35 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
     _shows("1"): (
         "ipa ipa2 ipalink ipa音 unicode jis2004フォント jis90フォント jis2000フォント 補助漢字フォント 拡張漢字 "
         "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large sup sub center u 下線 取消線 "
-        "strike 強調 要出典範囲 要検証範囲 信頼性要検証範囲 独自研究範囲 要追加記述範囲 疑問点範囲 "
-        "いつ範囲 誰範囲 旧字体 ilq 行内引用 abbr tooltip "
-        "key kbd keyboard mono code tt samp var math mvar visible_anchor vanchor flag flagcountry flagu 国旗 "
-        "linktext au 下げ核 " + " ".join(_LANGUAGES)
+        "strike 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq 行内引用 abbr tooltip "
+        "key kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor vanchor "
+        "nobr bold em underline by by2 mlby 拼音 ピン音 下げ核 au " + " ".join(_LANGUAGES)
     ),
+    _shows("text", "2", "1"): "font",
+    _shows("文章", "1"): "傍点 圏点",
     _shows("2", "1"): "sname snamei",
     _shows("3", "2"): "transl 翻字 interlang",
     _shows("2"): (
-        "lang lang2 rtl-lang fontsize color colour 色 fontcolor font_color font 背景色 bgcolor legend legend2 legend0"
+        "lang lang2 rtl-lang fontsize color colour 色 fontcolor font_color 背景色 bgcolor legend legend2 legend0 "
+        "フォントサイズ wikt-lang audio-ipa"
     ),
-    _block("1"): "quotation quote cquote blockquote 引用文 引用 indent",
+    _block("1"): "quotation quote cquote blockquote 引用文 引用 bq indent",
     _block("2"): "col-list columns-list",
     _reading: "読み仮名 読み仮名_ruby不使用 読み仮名ruby不使用 ルビ ruby ruby-ja ふりがな 振り仮名 furigana",
     _number: "formatnum nts",
     _author_and_year: "harvtxt",
     _named_language: "langwithname",
-    lambda arguments: " ".join(_unnamed(arguments)[:2]): "convert cvt",
+    _conversion: "convert cvt",
+    _quantity: "val",
+    _fraction: "frac sfrac 分数",
+    _country: "flag flagcountry flagu 国旗 fb fbw",
+    lambda arguments: "".join(_unnamed(arguments)): "chem chem2 linktext",
+    lambda arguments: f"×10^{_value(arguments, '1')}": "e",
+    lambda arguments: f"√{_value(arguments, '1')}": "sqrt",
+    lambda arguments: f"/{''.join(_unnamed(arguments))}/": "ipac-en",
+    lambda arguments: f"ISBN {_value(arguments, '1')}": "isbn isbn2",
+    # What a page shows of these is worked out when it is read.
+    lambda arguments: HOLE: "age 年齢 age_in_days age_in_years 和暦 pagename currentyear currentmonth currentday",
     _lines: "bulleted_list unbulleted_list ubl plainlist flatlist plain_list flat_list ul col no_col_break",
     lambda arguments: "・".join(_unnamed(arguments)): "hlist",
     lambda arguments: "、".join(_unnamed(arguments)): "hlist-comma",
@@ -151,7 +195,7 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
     lambda arguments: "・": "· • ・ dot",
     lambda arguments: "–": "ndash – en_dash",
     lambda arguments: "—": "mdash — em_dash",
-    lambda arguments: " ": "sp space spaces nbsp",
+    lambda arguments: " ": "sp space spaces nbsp スペース",
 }
 _RENDERERS = {name.replace("_", " "): show for show, names in _SHOWS.items() for name in names.split()}
 
@@ -161,11 +205,17 @@ def _renderer(name: str) -> Callable[[Arguments], str] | None:
         return known
     if country := _COUNTRIES.get(name):
         return lambda arguments: country
+    if name.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")):
+        return lambda arguments: HOLE
+    if name.endswith("範囲"):  # text that somebody doubts: 要出典範囲, 独自研究範囲 …
+        return _shows("1")
     prefix, _, code = name.partition("-")
     if prefix == "lang" and code:
         full, short = _LANGUAGES.get(code.removesuffix("-short"), ("", ""))
         label = short if code.endswith("-short") else full
         return lambda arguments: f"{label}: {text}" if (text := _value(arguments, "1")) and label else text
+    if prefix == "link" and code:
+        return _shows("label", "1")
     if prefix == "ipa" and code:
         language = _LANGUAGES.get(code, ("", ""))[0]
         heading = f"{language}発音: " if language else ""

@@ -14,8 +14,10 @@ from typing import Literal
 
 from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
 from jgpt_dagster.corpus.markup import PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restore
+from jgpt_dagster.corpus.sentences import split_sentences
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import no_templates
+from jgpt_dagster.corpus.templates import HOLE
 
 __all__ = ["WikitextError", "article_cleaner"]
 
@@ -62,13 +64,19 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
     return lines
 
 
+# Stands at both ends of a line: wikiextractor drops lines by their first and last sign, such as `*p` and `f(x) {}`.
+_EDGE = "\U00100002"
+
+
 def _clean_lines(page_id: int, revision_id: int, title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
     text = plain(_INVISIBLE.sub("", PRIVATE_CHARACTERS.sub("", wikitext)), hidden)
     text = "\n".join(_prose(text))
     text = _decoded(_untagged(text))
     text = _LEFTOVER.sub("", _SWITCH.sub("", text))
+    text = f"{_EDGE}{text}{_EDGE}".replace("\n", f"{_EDGE}\n{_EDGE}")
     lines = BoundedExtractor(page_id, revision_id, title).clean_text(text, expand_templates=False, html_safe=False)
-    return [title, *_polished(_OTHER_BLANKS.sub(" ", _INVISIBLE.sub("", "\n".join(lines))))]
+    text = "\n".join(lines).replace(_EDGE, "")
+    return [title, *_polished(_OTHER_BLANKS.sub(" ", _INVISIBLE.sub("", text)))]
 
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:
@@ -219,8 +227,13 @@ def _without_empty_brackets(line: str) -> str:
 
 
 def _polished(text: str) -> Iterator[str]:
-    """The lines of `text` as a reader would have them: without what dropped markup left behind, those with a letter."""
+    """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind.
+
+    A sentence in which a value or a formula is missing goes as a whole.
+    """
     for line in text.split("\n"):
+        if HOLE in line:
+            line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
         if _GAP.search(line):
             line = _without_empty_brackets(line)
             line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
