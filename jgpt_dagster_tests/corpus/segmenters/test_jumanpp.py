@@ -7,6 +7,7 @@ long, so that they cannot be taken for those of the fallback.
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ if sys.argv[1:] == ["--version"]:
 assert sys.argv[1:] == ["--segment"], sys.argv
 first_run = os.path.join(os.path.dirname(os.path.abspath(__file__)), "died-once")
 out = sys.stdout.buffer
+swallowing = False
 for line in sys.stdin.buffer:
     line = line.removesuffix(b"\n")
     try:
@@ -39,7 +41,11 @@ for line in sys.stdin.buffer:
     if len(line) > 4096:
         sys.stderr.write("byte size of input string (%d) is greater than maximum allowed (4096)\n" % len(line))
         continue
-    if text.startswith("# ") or "消" in text:
+    if text.startswith("# "):
+        swallowing = len(line) > 1024
+        continue
+    if swallowing or "消" in text:
+        swallowing = False
         continue
     if re.search(r"\d．$", text) or "死" in text:
         os.abort()
@@ -59,7 +65,7 @@ for line in sys.stdin.buffer:
     if "歪" in text:
         text = text.replace("歪", "正")
     known = canary if text == canary.replace(" ", "") else None
-    out.write((known or " ".join(re.findall("..?", text))).encode() + b"\n")
+    out.write((known or " ".join(re.findall(" |[^ ]{{1,2}}", text))).encode() + b"\n")
     out.flush()
 """
 
@@ -130,6 +136,38 @@ def test_hostile_lines_come_back_whole_and_but_one_without_fallback(jumanpp: Jum
 @given(st.lists(ANY_TEXT))
 def test_words_join_to_their_line_for_any_text(jumanpp: JumanppSegmenter, lines: list[str]) -> None:
     assert ["".join(words) for words in jumanpp.segment(lines)] == lines
+
+
+FAULTS: dict[str, tuple[list[str], list[bytes] | None, int]] = {
+    # What Juman++ 2 is known to do with lines: which it prints (None: it dies), and how often we must fall back.
+    "no line for more than 4096 bytes": (["吾輩は猫である。" * 200], [], 0),
+    "no line for what is no UTF-8": (["\udcff"], [], 0),
+    "no line for a comment": (["# 注釈", "次の"], ["次の".encode()], 0),
+    "a long comment takes the next line with it": (["# " + "長い話" * 200, "次の"], [], 0),
+    "an empty line for an empty line": ([""], [b""], 0),
+    "a space is a word like any other": (["a b"], [b"a   b"], 0),
+    "controls are printed as they are": (["a\tb\r\v\x85"], ["a\t b\r \v\x85".encode()], 0),
+    "it dies of a long run of one class": (["あ" * 1000, "A" * 1000], None, 0),
+    "it dies of digits before a wide stop": (["１２３．"], None, 1),
+}
+
+
+@pytest.mark.parametrize(("lines", "printed", "fallbacks"), FAULTS.values(), ids=FAULTS)
+def test_a_known_fault_of_the_program_loses_nothing(
+    install: Install, lines: list[str], printed: list[bytes] | None, fallbacks: int
+) -> None:
+    binary = install()
+    question = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    alone = subprocess.run([binary, "--segment"], input=question, capture_output=True, timeout=60)
+    if printed is None:
+        assert alone.returncode == -signal.SIGABRT
+    else:
+        assert (alone.returncode, alone.stdout.split(b"\n")[:-1]) == (0, printed)
+    with JumanppSegmenter(binary) as segmenter:
+        result = segmenter.segment(["前の", *lines, "後の"])
+        assert ["".join(words) for words in result] == ["前の", *lines, "後の"]
+        assert result[0] == ["前の"] and result[-1] == ["後の"]
+        assert segmenter.fallbacks == fallbacks
 
 
 def test_comments_are_text(jumanpp: JumanppSegmenter) -> None:
