@@ -4,13 +4,12 @@ The one place outside of `assets/` where the text and the model library meet.
 """
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from jgpt_dagster.corpus.segment import segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer import LINE_END, encoder_text, load_tokenizer
-from jgpt_dagster.settings import SegmenterName
 from jgpt_dagster.storage.layout import DataRoot
 
 
@@ -23,7 +22,7 @@ def continue_text(model_dir: Path, tokenizer_dir: Path, prompt: str, **sampling:
     from jgpt_dagster.lm.generation import generate
 
     tokenizer = load_tokenizer(tokenizer_dir)
-    with open_segmenter(cast(SegmenterName, tokenizer.segmenter)) as segmenter:
+    with open_segmenter(tokenizer.segmenter) as segmenter:
         tokenizer.require_segmenter(tokenizer.segmenter, segmenter.fingerprint)
         (document,) = segment_documents([prompt.splitlines()], tokenizer.profile, segmenter)
     # The prompt's last line goes on: it has no end yet.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.settings import ModelName, SegmenterName, Settings, TextProfile
+from jgpt_dagster.settings import ModelName, Settings, TextProfile
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.layout import DataRoot, shard_names
 
@@ -103,7 +103,7 @@ class SegmenterResource(dg.ConfigurableResource):
         """Start the engine; the caller closes it (it is a context manager)."""
         from jgpt_dagster.corpus.segmenters import open_segmenter
 
-        return open_segmenter(cast(SegmenterName, self.engine))
+        return open_segmenter(self.engine)
 
 
 class TrainingLauncher(dg.ConfigurableResource):

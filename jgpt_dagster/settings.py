@@ -9,11 +9,11 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.layout import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
-SegmenterName = Literal["mecab", "jumanpp"]
 TextProfile = Literal["seed", "clean"]
 
 
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     dumps_url: str = "https://dumps.wikimedia.org"
     cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
     shards: int = Field(default=64, ge=1, le=99)
-    segmenter: SegmenterName = "mecab"
+    segmenter: str = "mecab"
     text: TextProfile = "clean"
     model: ModelName = "xl"
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
@@ -74,6 +74,14 @@ class Settings(BaseSettings):
                 "JGPT_DATA is a URL, which needs a directory of a local disk for this machine's copy of it"
             )
         return scratch
+
+    @field_validator("segmenter")
+    @classmethod
+    def _installed(cls, name: str) -> str:
+        names = segmenter_names()
+        if name not in names:
+            raise ValueError(f"must be one of {', '.join(names)}, or be added by a package (docs/extending.md)")
+        return name
 
     @field_validator("dumps_url", "cc100_url")
     @classmethod

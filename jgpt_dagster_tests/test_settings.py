@@ -45,7 +45,7 @@ def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SHARDS", "100", "less than or equal to 99"),
         ("SHARDS", "many", "valid integer"),
         ("WORKERS", "0", "greater than or equal to 1"),
-        ("SEGMENTER", "sudachi", "'mecab' or 'jumanpp'"),
+        ("SEGMENTER", "sudachi", "must be one of mecab, jumanpp"),
         ("TEXT", "raw", "'seed' or 'clean'"),
         ("MODEL", "xxl", "'tiny', 'small', 'medium', 'large' or 'xl'"),
         ("WIKI", "ja wiki/..", "pattern"),

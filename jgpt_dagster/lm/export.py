@@ -30,6 +30,10 @@ words = " ".join(word.surface for word in tagger(text))""",
 import subprocess  # needs the jumanpp program
 words = subprocess.run(["jumanpp", "--segment"], input=text + "\\n", capture_output=True, text=True).stdout.strip()""",
 }
+_SEGMENT_ELSEWHERE = """
+from jgpt_dagster.corpus.segmenters import open_segmenter  # needs the package that adds {name}
+with open_segmenter("{name}") as segmenter:
+    words = " ".join(segmenter.segment([text])[0])"""
 _GENERATE = """
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +54,7 @@ class ExportError(JgptError):
 class ModelCardFacts:
     """What a model card says. `data` maps a corpus (`wikipedia`, `cc100`) to its source, with its date.
 
-    `settings` and `figures` are tables of names and values; `segmenter` is `mecab` or `jumanpp`.
+    `settings` and `figures` are tables of names and values; `segmenter` is the engine's name.
     """
 
     name: str
@@ -81,6 +85,7 @@ def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: s
 
 def model_card(facts: ModelCardFacts) -> str:
     """Return the model card of a release in Markdown, with the header that model hubs read."""
+    engine = _SEGMENTERS.get(facts.segmenter, facts.segmenter)
     sources = "\n".join(
         f"* {corpus}: {source}; licence of the text: {_LICENCES.get(corpus, 'see its source')}"
         for corpus, source in facts.data.items()
@@ -99,7 +104,7 @@ from scratch with jgpt-dagster. It continues text. It has not been tuned to foll
 repeats the errors and biases of its training text.
 
 ## Use
-The tokenizer expects text that is already cut into words by one half-width space each ({_SEGMENTERS[facts.segmenter]},
+The tokenizer expects text that is already cut into words by one half-width space each ({engine},
 text profile `{facts.profile}`). Text that is not segmented, or by another word standard, gives much worse results.
 
 ```python
@@ -124,7 +129,8 @@ def _example(facts: ModelCardFacts) -> str:
     # The recipe's tokenizer has no decoder: its tokens come joined by spaces.
     unspaced = '.replace(" ", "")' if facts.profile == "seed" else ""
     text = 'text = "日本で一番高い山は"'
-    return text + _SEGMENT[facts.segmenter] + _GENERATE.format(unspaced=unspaced)
+    segment = _SEGMENT.get(facts.segmenter) or _SEGMENT_ELSEWHERE.format(name=facts.segmenter)
+    return text + segment + _GENERATE.format(unspaced=unspaced)
 
 
 def _table(values: Mapping[str, Any]) -> str:

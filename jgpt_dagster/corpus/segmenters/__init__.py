@@ -4,16 +4,21 @@ The engines follow the JUMAN word standard but agree at 96.9 F1 only: a corpus, 
 same one. `Segmenter.fingerprint` is what tells.
 """
 
-from typing import Literal
+from importlib.metadata import entry_points
 
 from jgpt_dagster.corpus.segmenters.base import Segmenter, SegmenterError
 
-SegmenterName = Literal["mecab", "jumanpp"]
+_GROUP = "jgpt_dagster.segmenters"
 
-__all__ = ["Segmenter", "SegmenterError", "SegmenterName", "open_segmenter"]
+__all__ = ["Segmenter", "SegmenterError", "open_segmenter", "segmenter_names"]
 
 
-def open_segmenter(name: SegmenterName) -> Segmenter:
+def segmenter_names() -> list[str]:
+    """The names of the engines that can be opened: those of this package, and what others add as entry points."""
+    return ["mecab", "jumanpp", *sorted(entry_points(group=_GROUP).names)]
+
+
+def open_segmenter(name: str) -> Segmenter:
     """Opens the engine `name`; the caller closes it. Raises SegmenterError if the engine is not there or is broken."""
     if name == "mecab":
         from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
@@ -23,4 +28,10 @@ def open_segmenter(name: SegmenterName) -> Segmenter:
         from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
 
         return JumanppSegmenter()
-    raise SegmenterError(f"No segmenter is called {name!r}. Set JGPT_SEGMENTER to mecab or jumanpp.")
+    for added in entry_points(group=_GROUP, name=name):
+        segmenter: Segmenter = added.load()()
+        return segmenter
+    raise SegmenterError(
+        f"No segmenter is called {name!r}. Set JGPT_SEGMENTER to one of {', '.join(segmenter_names())}, or install the "
+        f"package that adds it (entry points {_GROUP})."
+    )

@@ -1,0 +1,78 @@
+"""The documents say what the code does: every setting is explained, and the worked examples run."""
+
+import lzma
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jgpt_dagster.definitions import defs
+from jgpt_dagster.settings import Settings
+from jgpt_dagster_tests.deployments import DUMP, PROJECT, mini_deployment
+
+SETTINGS = (PROJECT / "docs" / "settings.md").read_text()
+EXTENDING = (PROJECT / "docs" / "extending.md").read_text()
+
+
+def run_config_rows() -> Iterator[tuple[str, str]]:
+    """Yield, for every run config field, its asset and its row of the table."""
+    for key in defs.resolve_asset_graph().materializable_asset_keys:
+        asset = key.to_user_string()
+        for name, field in defs.get_assets_def(key).node_def.config_schema.as_field().config_type.fields.items():
+            default = field.default_value if field.default_provided else None
+            shown = "–" if default in (None, "") else f"`{default}`"
+            yield asset, f"| `{name}` | {shown} | {field.description} |"
+
+
+def code(language: str) -> list[str]:
+    """Return the code blocks of the guide in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", EXTENDING, flags=re.DOTALL)
+
+
+def test_every_variable_is_explained() -> None:
+    missing = [name for name in Settings.model_fields if f"| `JGPT_{name.upper()}` |" not in SETTINGS]
+    assert not missing
+
+
+def test_every_field_of_the_run_config_is_explained_with_its_default() -> None:
+    sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^#|\Z)", SETTINGS, flags=re.MULTILINE | re.DOTALL))
+    of_asset = {name.strip("`"): text for names, text in sections.items() for name in names.split(", ")}
+    missing = [f"{asset}: {row}" for asset, row in run_config_rows() if row not in of_asset.get(asset, "")]
+    assert not missing, "\n".join(missing)
+
+
+def test_the_segmenter_of_the_guide_segments_a_wiki(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (module,), (project,) = code("python"), code("toml")
+    _, _, entry_point = project.partition('[project.entry-points."jgpt_dagster.segmenters"]\n')
+    name, target = re.findall(r'(\w+) = "(.+)"', entry_point)[0]
+    packages = tmp_path / "packages"
+    installed = packages / "script_segmenter-0.1.dist-info"
+    installed.mkdir(parents=True)
+    (packages / f"{target.partition(':')[0]}.py").write_text(module)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: script-segmenter\nVersion: 0.1\n")
+    (installed / "entry_points.txt").write_text(f"[jgpt_dagster.segmenters]\n{name} = {target}\n")
+    monkeypatch.syspath_prepend(packages)
+
+    deployment = mini_deployment(tmp_path).with_settings(SEGMENTER=name)
+    for asset, partition in [
+        ("wikipedia_dump", DUMP),
+        ("wikipedia_articles", f"{DUMP}|000"),
+        ("wikipedia_segmented", f"{DUMP}|000"),
+    ]:
+        assert deployment.materialize(asset, partition).error is None
+    segmented = deployment.root.parquet("wikipedia_segmented", DUMP, "000")
+    assert segmented.verified().recipe.libraries["segmenter"] == "script 1"
+    assert ["第 1 の 町"] in pq.read_table(segmented.path)["lines"][0].as_py()
+
+
+def test_the_corpus_of_the_guide_is_read(tmp_path: Path) -> None:
+    (text,) = code("text")
+    archive = tmp_path / "own.txt.xz"
+    archive.write_bytes(lzma.compress(text.encode()))
+    deployment = mini_deployment(tmp_path).with_settings(CC100_URL=archive.as_uri())
+    assert deployment.materialize("cc100_dump").error is None
+    assert deployment.materialize("cc100_documents", "000", minimum_characters=1).error is None
+    documents = pq.read_table(deployment.root.parquet("cc100_documents", shard="000").path)["lines"].to_pylist()
+    assert documents == [block.splitlines() for block in text.strip().split("\n\n")]
