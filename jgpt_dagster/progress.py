@@ -15,12 +15,13 @@ _LINE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """A step's state: `done` of `total` units (None: unknown), or a line of text that it wants seen."""
+    """A step's state: `done` of `total` units (None: unknown) and how fast, or a line of text that it wants seen."""
 
     label: str
     done: int = 0
     total: int | None = None
     unit: str = ""
+    rates: str = ""
     line: str = ""
 
 
@@ -43,11 +44,18 @@ def publish(event: ProgressEvent) -> None:
 
 
 class Progress:
-    """Counts the work of one step and reports it: events every half second, lines every 15 s."""
+    """Counts the work of one step and reports it: events every half second, lines every 15 s.
 
-    def __init__(self, label: str, unit: str, total: int | None, report: Callable[[str], None]) -> None:
-        self._label, self._unit, self._total, self._report = label, unit, total, report
-        self._done = 0
+    Where the `total` is not known beforehand, the `size` of the input in bytes stands in: the share of it that is read
+    (see `read`) tells how far the step is.
+    """
+
+    def __init__(
+        self, label: str, unit: str, total: int | None, report: Callable[[str], None], size: int | None = None
+    ) -> None:
+        self._label, self._unit, self._total, self._report, self._size = label, unit, total, report, size
+        self._done = self._read = 0
+        self._others: dict[str, int] = {}
         self._started = self._last_line = time.monotonic()
         self._last_event = 0.0
 
@@ -61,10 +69,19 @@ class Progress:
         now = time.monotonic()
         if now - self._last_event >= _EVENT_SECONDS:
             self._last_event = now
-            publish(ProgressEvent(self._label, self._done, self._total, self._unit))
+            rates = ", ".join(self._rates(now - self._started))
+            publish(ProgressEvent(self._label, self._done, self._expected(), self._unit, rates))
         if now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             self._report(self.line(now - self._started))
+
+    def read(self, size: int) -> None:
+        """Count bytes of the input."""
+        self._read += size
+
+    def also(self, unit: str, count: int) -> None:
+        """Count something else beside the work, of which the rate is shown."""
+        self._others[unit] = self._others.get(unit, 0) + count
 
     def track(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items and count each one."""
@@ -78,8 +95,24 @@ class Progress:
         self._report(f"{self._label}: {text}")
 
     def line(self, seconds: float) -> str:
-        """Say what was done in `seconds`, at which rate, and what is left."""
+        """Say what was done in `seconds`, at which rates, and how long the rest will take."""
+        total = self._expected()
+        of_total = f" of {'' if self._total else 'about '}{total:,}" if total else ""
         rate = self._done / seconds if seconds else 0.0
-        of_total = f" of {self._total:,}" if self._total else ""
-        left = f", {(self._total - self._done) / rate:,.0f} s left" if self._total and rate else ""
-        return f"{self._label}: {self._done:,}{of_total} {self._unit}, {rate:,.0f} {self._unit}/s{left}"
+        parts = [f"{self._done:,}{of_total} {self._unit}", f"{rate:,.0f} {self._unit}/s", *self._rates(seconds)]
+        if total and rate:
+            parts.append(f"{(total - self._done) / rate:,.0f} s left")
+        return f"{self._label}: {', '.join(parts)}"
+
+    def _expected(self) -> int | None:
+        """The total; where it is unknown, what it will be if the rest of the input is like what was read."""
+        if self._total or not (self._size and self._read):
+            return self._total
+        return max(self._done, round(self._done * self._size / self._read))
+
+    def _rates(self, seconds: float) -> Iterator[str]:
+        if seconds:
+            for unit, count in self._others.items():
+                yield f"{count / seconds:,.0f} {unit}/s"
+            if self._read:
+                yield f"{self._read / seconds / 1e6:,.1f} MB/s"

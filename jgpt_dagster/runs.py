@@ -289,6 +289,7 @@ def _draw(events: "Queue[ProgressEvent | None]") -> None:
             )
         bar.total = event.total
         bar.n = event.done
+        bar.set_postfix_str(event.rates, refresh=False)
         bar.refresh()
     for bar in bars.values():
         bar.close()

@@ -164,6 +164,8 @@ def _write_shards(
     selection: Selection | None,
 ) -> None:
     """Read the archive once and write the given shards."""
+    path = archive.path / _ARCHIVE
+    bar = progress(context, next(iter(targets.values())), "documents", size=path.stat().st_size)
     rejected: list[dict[str, Any]] = []
     tallies = {number: ShardTally() for number in targets}
     read = 0
@@ -176,7 +178,7 @@ def _write_shards(
 
     def documents() -> Iterator[DocumentRow]:
         nonlocal read
-        for row in read_documents(archive.path / _ARCHIVE, rejected):
+        for row in read_documents(path, rejected, on_read=bar.read):
             read += 1
             yield row
 
@@ -204,7 +206,6 @@ def _write_shards(
             return files.enter_context(RowWriter.opened(target.path, DOCUMENTS, recipe, lambda: counts(number), beside))
 
         writers = {number: opened(number, target) for number, target in targets.items()}
-        bar = progress(context, next(iter(targets.values())), "documents")
         rows = bar.track(documents())
         if selection:
             seen = files.enter_context(SeenHashes(store.scratch_path))

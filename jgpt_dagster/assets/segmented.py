@@ -122,6 +122,8 @@ def _segment(
                 for (*key, lines), found in zip(chunk, known, strict=True):
                     result = next(results) if found is None else found
                     counts.add(lines, result)
+                    bar.also("sentences", sum(map(len, result)))
+                    bar.read(len("".join(lines).encode()))
                     yield (*key, result)
 
             rows = (row for chunk in _chunks(read_rows(source.path)) for row in segmented(chunk))

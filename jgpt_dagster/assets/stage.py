@@ -127,9 +127,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.MarkdownMeta
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
-def progress(context: dg.AssetExecutionContext, artifact: Artifact, unit: str, total: int | None = None) -> Progress:
+def progress(
+    context: dg.AssetExecutionContext, artifact: Artifact, unit: str, total: int | None = None, size: int | None = None
+) -> Progress:
     """Return a progress counter whose lines go to the run's log."""
-    return Progress(artifact.label, unit, total, context.log.info)
+    return Progress(artifact.label, unit, total, context.log.info, size)
 
 
 @contextmanager

@@ -166,14 +166,19 @@ def wikipedia_articles(
             tally = ReuseTally(earlier.rate)
             library = _templates(store, dump, site) if store.profile == "seed" else None
             clean = _reusing(article_cleaner(store.profile, site, library), earlier, tally)
+            bar = progress(context, target, "articles", size=part.length)
             rows = (
                 read_articles(
-                    read_range(source, part), clean, counts, rejected, source=target.label, expected_pages=part.pages
+                    read_range(source, part, bar.read),
+                    clean,
+                    counts,
+                    rejected,
+                    source=target.label,
+                    expected_pages=part.pages,
                 )
                 if part.length
                 else iter(())
             )
-            bar = progress(context, target, "articles")
             with _as_published("materialize wikipedia_dump with `force: true`"):
                 target.write(
                     ARTICLES,
@@ -206,8 +211,9 @@ def _collected(
     context: dg.AssetExecutionContext, target: DirectoryArtifact, dump: Path, site: SiteInfo, folder: Path
 ) -> TemplateCounts:
     """Write the dump's templates to `folder`, as wikiextractor's command line does before it extracts."""
-    bar = progress(context, target, "pages")
-    return collect_templates(bar.track(parse_pages(bz2_chunks(dump), str(dump))), site, folder)
+    bar = progress(context, target, "pages", size=dump.stat().st_size)
+    pages = parse_pages(bz2_chunks(dump, on_read=bar.read), str(dump))
+    return collect_templates(bar.track(pages), site, folder)
 
 
 def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:

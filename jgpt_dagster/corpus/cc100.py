@@ -4,7 +4,7 @@ Form of the source (https://data.statmt.org/cc-100/): xz, a paragraph a line, an
 done to the text of a document is not settled here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ DocumentRow = tuple[int, list[str]]
 
 
 def read_documents(
-    path: Path, rejected: list[dict[str, Any]], *, limit_bytes: int = DOCUMENT_LIMIT
+    path: Path,
+    rejected: list[dict[str, Any]],
+    *,
+    limit_bytes: int = DOCUMENT_LIMIT,
+    on_read: Callable[[int], None] | None = None,
 ) -> Iterator[DocumentRow]:
     """Yield (document id, lines) of each document of an xz file, holding no more than one of them.
 
@@ -27,9 +31,11 @@ def read_documents(
     that are truly empty part documents, as in the corpus's definition; one of spaces is a line like others, so that
     ids do not depend on what counts as a space. Documents without lines do not exist and are not counted.
 
+    `on_read` is told how many bytes of the file were read, each time that some were.
+
     Raises DamagedFileError where the file is cut or corrupt.
     """
-    for document_id, (content, size) in enumerate(_contents(path, limit_bytes)):
+    for document_id, (content, size) in enumerate(_contents(xz_chunks(path, on_read), limit_bytes)):
         if content is None:
             reason = f"it has {size:,} bytes, more than {limit_bytes:,}"
             rejected.append({"document_id": document_id, "reason": reason})
@@ -59,10 +65,10 @@ def deal(documents: Iterable[DocumentRow], shards: int, writers: Mapping[int, Ro
             writer.append(document)
 
 
-def _contents(path: Path, limit_bytes: int) -> Iterator[tuple[bytes | None, int]]:
+def _contents(chunks: Iterator[bytes], limit_bytes: int) -> Iterator[tuple[bytes | None, int]]:
     """Yield each document's bytes without the line ends around it, None if over the limit, and how many there are."""
     pending, dropped = b"", 0  # the beginning of a document; how much of it was let go
-    for chunk in _unix_lines(xz_chunks(path)):
+    for chunk in _unix_lines(chunks):
         *contents, pending = (pending + chunk).split(b"\n\n")
         for content in contents:
             yield from _content(content, dropped, limit_bytes)

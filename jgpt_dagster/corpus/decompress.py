@@ -22,16 +22,19 @@ class DamagedFileError(JgptError):
     """A compressed file is cut short or its bytes are not what a compressor wrote."""
 
 
-def bz2_chunks(path: Path, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+def bz2_chunks(
+    path: Path, offset: int = 0, length: int | None = None, on_read: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
     """Yield what the bz2 streams in `length` bytes of `path` from `offset` hold (by default: all), up to 1 MiB a time.
 
-    The range must begin and end at a stream border. Raises DamagedFileError with the byte offset of the bad stream.
+    `on_read` is told how many bytes of the file were read, each time that some were. The range must begin and end at a
+    stream border. Raises DamagedFileError with the byte offset of the bad stream.
     """
-    return _chunks(path, bz2.BZ2Decompressor, offset, length, padding=b"")
+    return _chunks(path, bz2.BZ2Decompressor, offset, length, b"", on_read)
 
 
-def xz_chunks(path: Path) -> Iterator[bytes]:
-    """Yield the content of an xz file of one or more streams, at most 1 MiB a time.
+def xz_chunks(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield the content of an xz file of one or more streams, at most 1 MiB a time; `on_read` as for `bz2_chunks`.
 
     Raises DamagedFileError with the byte offset of the stream at fault; one that asks for more than 256 MiB of memory
     is refused likewise, and so is an empty file.
@@ -39,7 +42,7 @@ def xz_chunks(path: Path) -> Iterator[bytes]:
     if not path.stat().st_size:
         raise _damaged(path, 0, 0, "the file is empty")
     # Zero bytes may pad an xz stream (section 2.2 of the format), so a stream that follows is looked for behind them.
-    return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), 0, None, padding=b"\0")
+    return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), 0, None, b"\0", on_read)
 
 
 class _Decompressor(Protocol):
@@ -56,7 +59,12 @@ class _Decompressor(Protocol):
 
 
 def _chunks(
-    path: Path, new: Callable[[], _Decompressor], offset: int, length: int | None, padding: bytes
+    path: Path,
+    new: Callable[[], _Decompressor],
+    offset: int,
+    length: int | None,
+    padding: bytes,
+    on_read: Callable[[int], None] | None,
 ) -> Iterator[bytes]:
     produced = 0
     with open(path, "rb") as file:
@@ -64,7 +72,10 @@ def _chunks(
         end = path.stat().st_size if length is None else offset + length
 
         def read() -> bytes:
-            return file.read(min(_INPUT, end - file.tell()))
+            data = file.read(min(_INPUT, end - file.tell()))
+            if on_read is not None:
+                on_read(len(data))
+            return data
 
         def past_padding(data: bytes) -> bytes:
             while not (data := data.lstrip(padding)):

@@ -7,7 +7,7 @@ too: it is one shard.
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -102,8 +102,10 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
     return ShardPlan(header, ranges)
 
 
-def read_range(dump: Path, part: ByteRange) -> Iterator[bytes]:
+def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """Yield the XML in one range of a dump, at most 1 MiB a time, after the range's sha256 was found right.
+
+    `on_read` is told how many bytes of the range were read, each time that some were.
 
     Raises DumpChangedError where the bytes are not those of the plan, DamagedFileError where they are no bz2 streams.
     """
@@ -113,7 +115,7 @@ def read_range(dump: Path, part: ByteRange) -> Iterator[bytes]:
             f"{dump}: bytes {part.offset:,} to {part.end:,} have sha256 {found}, expected {part.sha256}: this is "
             "not the file that was planned for. Materialize wikipedia_dump again."
         )
-    yield from bz2_chunks(dump, part.offset, part.length)
+    yield from bz2_chunks(dump, part.offset, part.length, on_read)
 
 
 def read_siteinfo(dump: Path, plan: ShardPlan) -> SiteInfo:

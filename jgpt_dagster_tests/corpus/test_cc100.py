@@ -48,6 +48,13 @@ def test_more_empty_lines_make_no_documents(archive, start, gap, end):
     assert documents_of(archive, f"{start}一{gap}二{end}") == [(0, ["一"]), (1, ["二"])]
 
 
+def test_all_bytes_of_the_archive_are_told_as_they_are_read(archive):
+    archive.write_bytes(lzma.compress("一\n\n二\n".encode()) * 2)
+    told: list[int] = []
+    list(read_documents(archive, [], on_read=told.append))
+    assert sum(told) == archive.stat().st_size
+
+
 def test_windows_line_ends_are_line_ends(archive):
     assert documents_of(archive, "一\r\n二\r\n\r\n三\r四\r\n") == [(0, ["一", "二"]), (1, ["三\r四"])]
 

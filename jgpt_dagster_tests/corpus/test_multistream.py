@@ -119,6 +119,13 @@ def test_a_dump_in_one_stream_is_one_shard(pair, tmp_path, shards):
     assert len([part for part in plan.shards if part.length]) == 1
 
 
+def test_of_each_shard_all_bytes_are_told_as_they_are_read(pair):
+    for part in plan_shards(*pair, 3).shards:
+        told: list[int] = []
+        list(read_range(pair[0], part, told.append))
+        assert sum(told) == part.length
+
+
 def test_a_dump_packed_in_pieces_of_any_place_is_one_shard(pair, tmp_path):
     xml = b"".join(bz2_chunks(pair[0]))
     pieces = [xml[start : start + 9000] for start in range(0, len(xml), 9000)]
