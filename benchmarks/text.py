@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ class Inputs:
 
 def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
     """Write a dump and an archive of about `megabytes` of text each: the source's pages and documents, repeated."""
-    pages, text = _source(folder, data)
-    write_dump(folder, WIKI, DATE, _repeated(pages, megabytes * 1e6))
+    pages, text = sample(folder, data)
+    write_dump(folder, WIKI, DATE, repeated(pages, megabytes * 1e6))
     archive = folder / "ja.txt.xz"
     with lzma.open(archive, "wb", preset=1) as out:
         for _ in range(max(1, round(megabytes * 1e6 / len(text)))):
@@ -91,7 +92,8 @@ def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
     return Inputs(next((folder / WIKI / DATE).glob("*multistream.xml.bz2")), archive)
 
 
-def _source(folder: Path, data: Path | None) -> tuple[list[Page], bytes]:
+def sample(folder: Path, data: Path | None) -> tuple[list[Page], bytes]:
+    """Return the pages and the text to repeat: those of a real excerpt in `data`, or else the embedded ones."""
     if data is None:
         write_mirror(folder / "sample")
         return read_pages(DATES[-1]), lzma.decompress((folder / "sample/cc-100/ja.txt.xz").read_bytes())
@@ -105,7 +107,8 @@ def _source(folder: Path, data: Path | None) -> tuple[list[Page], bytes]:
     return pages, b"\n".join(lzma.decompress(archive.read_bytes()) for archive in archives)
 
 
-def _repeated(pages: Sequence[Page], size: float) -> Iterator[Page]:
+def repeated(pages: Sequence[Page], size: float) -> Iterator[Page]:
+    """Yield the pages again and again, with ids of their own, until there are `size` bytes of wikitext."""
     written, number = 0, 0
     while written < size:
         for page in pages:
@@ -131,14 +134,14 @@ def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: 
     first, second = folder / "first.parquet", folder / "segmented.parquet"
     if source == "bz2":
         _write_articles(inputs.dump, first, profile)
-        schema, segmented_schema = ARTICLES, ARTICLES_SEGMENTED
+        segmented_schema = ARTICLES_SEGMENTED
     else:
         rejected: list[dict[str, Any]] = []
         write_rows(first, DOCUMENTS, read_documents(inputs.archive, rejected), _RECIPE, dict)
-        schema, segmented_schema = DOCUMENTS, DOCUMENTS_SEGMENTED
+        segmented_schema = DOCUMENTS_SEGMENTED
     engine: Any = open_segmenter("mecab") if words else WholeSentences()
     counts = SegmentCounts()
-    rows = _segmented(first, len(schema.names), profile, engine, counts)
+    rows = segmented(read_rows(first), profile, engine, counts)
     write_rows(second, segmented_schema, rows, _RECIPE, lambda: asdict(counts))
 
 
@@ -151,18 +154,19 @@ def _write_articles(dump: Path, path: Path, profile: Profile) -> None:
     write_rows(path, ARTICLES, totals.count(rows), _RECIPE, lambda: asdict(counts) | asdict(totals))
 
 
-def _segmented(
-    path: Path, columns: int, profile: Profile, engine: Segmenter, counts: SegmentCounts
+def segmented(
+    rows: Iterator[tuple[Any, ...]], profile: Profile, engine: Segmenter, counts: SegmentCounts
 ) -> Iterator[tuple[Any, ...]]:
-    keys: list[tuple[Any, ...]] = []
+    """Yield rows with their lines segmented, and count them."""
+    waiting: deque[tuple[Any, ...]] = deque()
 
     def documents() -> Iterator[list[str]]:
-        for *key, lines in read_rows(path):
-            keys.append((*key, lines))
-            yield lines
+        for row in rows:
+            waiting.append(row)
+            yield row[-1]
 
     for result in segment_documents(documents(), profile, engine):
-        *key, lines = keys.pop(0)
+        *key, lines = waiting.popleft()
         counts.add(lines, result)
         yield (*key, result)
 
@@ -170,25 +174,19 @@ def _segmented(
 # ---- measuring ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process tree took: CPU seconds of all its processes, and seconds on the clock."""
+def measure(command: Sequence[str], folder: Path) -> float:
+    """Run a command in a new folder, its output to `log` there; return the CPU seconds of its whole tree.
 
-    cpu: float
-    wall: float
-
-
-def measure(command: Sequence[str], folder: Path) -> Usage:
-    """Run a command in an empty folder to its end. Exits with its output where it fails."""
+    Exits with the output where it fails.
+    """
     folder.mkdir()
-    started = time.monotonic()
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command}: exit code {process.returncode}\n{(folder / 'log').read_text()[-2000:]}")
-    return Usage(usage.ru_utime + usage.ru_stime, time.monotonic() - started)
+    return usage.ru_utime + usage.ru_stime
 
 
 def recipe_command(inputs: Inputs, source: str, words: bool) -> list[str]:
@@ -216,7 +214,7 @@ def compare(inputs: Inputs, work: Path, rounds: int) -> bool:
         nonlocal number
         number += 1
         with tempfile.TemporaryDirectory(dir=work) as folder:
-            return measure(command, Path(folder) / "run").cpu
+            return measure(command, Path(folder) / "run")
 
     for round_number in range(rounds):
         for comparison in COMPARISONS:

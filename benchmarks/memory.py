@@ -1,0 +1,174 @@
+"""How much memory the text stages take, whatever the size of dump, archive, article or paragraph.
+
+Makes a dump of a given size of XML in one shard and an archive of the same size of text, runs each stage on them in a
+process of its own, with the functions that the assets call, and prints the peak of its resident set. The streams of the
+embedded sample are compressed once and repeated, so that the input costs a copy; an article and a paragraph of 50 MB
+are among them. The figures and what they mean are in benchmarks/README.md.
+"""
+
+import argparse
+import lzma
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from text import DATE, WIKI, measure, repeated, sample, segmented
+
+from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
+from jgpt_dagster.corpus.cc100 import deal, read_documents
+from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
+from jgpt_dagster.corpus.segment import SegmentCounts
+from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.lm.tokenizer import load_tokenizer, save_tokenizer
+from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.lm.tokens import write_tokens
+from jgpt_dagster.sample.dump import Page, write_dump
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
+
+GOAL = 600e6
+HUGE = 50e6
+SHARDS = 64
+_RECIPE = Recipe(stage="benchmark", code_version="1")
+_DUMP, _ARCHIVE = "dump.xml.bz2", "ja.txt.xz"
+_ARTICLES, _DOCUMENTS, _TOKENIZER = "articles.parquet", "documents-000.parquet", "tokenizer"
+
+
+# ---- input -------------------------------------------------------------------------------------------------------
+
+
+def make_inputs(folder: Path, size: float) -> None:
+    """Write a dump and an archive that hold `size` bytes each when decompressed, and a huge article and paragraph."""
+    pages, text = sample(folder, None)
+    write_dump(folder, WIKI, DATE, repeated(pages, min(size, 4e6)))
+    huge = Page("長い記事", 1, 1, "長い段落が続く。" * int(HUGE / len("長い段落が続く。".encode())))
+    write_dump(folder, "huge", DATE, [huge])
+    header, streams, end = _streams(next((folder / WIKI / DATE).glob("*multistream.xml.bz2")))
+    with open(folder / _DUMP, "wb") as out:
+        out.write(header + _streams(next((folder / "huge" / DATE).glob("*multistream.xml.bz2")))[1])
+        for _ in range(max(1, round(size / 4e6))):
+            out.write(streams)
+        out.write(end)
+    block = lzma.compress(text + b"\n", preset=1)
+    with open(folder / _ARCHIVE, "wb") as out:
+        out.write(lzma.compress(("長い段落が続く。" * int(HUGE / 24) + "\n\n").encode(), preset=1))
+        for _ in range(max(1, round(size / len(text)))):
+            out.write(block)
+
+
+def _streams(dump: Path) -> tuple[bytes, bytes, bytes]:
+    """Return the header's stream of a dump, those of its pages, and the last one."""
+    header = plan_shards(dump, next(dump.parent.glob("*index.txt.bz2")), 1).header
+    data = dump.read_bytes()
+    end = data.rindex(b"BZh91AY&SY")
+    return data[: header.length], data[header.length : end], data[end:]
+
+
+# ---- stages ------------------------------------------------------------------------------------------------------
+
+
+def _write_articles(folder: Path) -> None:
+    dump = folder / _DUMP
+    plan = plan_shards(dump, None, 1)
+    counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
+    clean = article_cleaner("clean", read_siteinfo(dump, plan))
+    rows = totals.count(read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected))
+    write_rows(folder / _ARTICLES, ARTICLES, rows, _RECIPE, lambda: asdict(counts) | asdict(totals))
+    assert [row["title"] for row in rejected if "bytes" in row["reason"]] == ["長い記事"]
+
+
+def _write_documents(folder: Path) -> None:
+    """All shards in one pass, as the asset does under the profile `seed`, which drops no document."""
+    rejected: list[dict[str, Any]] = []
+    with ExitStack() as files:
+        writers = {
+            number: files.enter_context(
+                RowWriter.opened(folder / f"documents-{number:03d}.parquet", DOCUMENTS, _RECIPE, dict)
+            )
+            for number in range(SHARDS)
+        }
+        deal(read_documents(folder / _ARCHIVE, rejected), SHARDS, writers)
+    assert len(rejected) == 1
+
+
+def _whole(folder: Path) -> Iterator[tuple[Any, ...]]:
+    """The rows of all shards of the archive: a shard as large as the archive."""
+    for path in sorted(folder.glob("documents-*.parquet")):
+        yield from read_rows(path)
+
+
+def _segment_articles(folder: Path) -> None:
+    _segment(read_rows(folder / _ARTICLES), ARTICLES_SEGMENTED, folder / "articles_segmented.parquet")
+
+
+def _segment_documents(folder: Path) -> None:
+    _segment(_whole(folder), DOCUMENTS_SEGMENTED, folder / "documents_segmented.parquet")
+
+
+def _segment(rows: Iterator[tuple[Any, ...]], schema: Any, path: Path) -> None:
+    counts = SegmentCounts()
+    with open_segmenter("mecab") as engine:
+        write_rows(path, schema, segmented(rows, "clean", engine, counts), _RECIPE, lambda: asdict(counts))
+
+
+def _train_tokenizer(folder: Path) -> None:
+    documents = [row[-1] for row, _ in zip(read_rows(folder / "articles_segmented.parquet"), range(500), strict=False)]
+    trained = train_tokenizer(lambda: documents, "clean", TokenizerSettings(4000, 1, 2000), lambda line: None)
+    (folder / _TOKENIZER).mkdir()
+    save_tokenizer(trained.tokenizer, folder / _TOKENIZER, "clean", "mecab", "benchmark")
+
+
+def _write_tokens(folder: Path) -> None:
+    rows = read_rows(folder / "articles_segmented.parquet", ["page_id", "lines"])
+    (folder / "tokens").mkdir()
+    write_tokens(((key, lines) for key, lines in rows), load_tokenizer(folder / _TOKENIZER), folder / "tokens")
+
+
+def _peak() -> int:
+    """The peak resident set of this process in bytes. (That of `wait4` starts with the parent's.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
+STAGES: dict[str, Callable[[Path], None]] = {
+    "wikipedia_articles": _write_articles,
+    "wikipedia_segmented": _segment_articles,
+    "tokenizer, of 500 articles": _train_tokenizer,
+    "wikipedia_tokens": _write_tokens,
+    f"cc100_documents, {SHARDS} shards": _write_documents,
+    "cc100_segmented": _segment_documents,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the memory of the text stages.")
+    parser.add_argument("--megabytes", type=float, default=2000, help="size of dump and archive, uncompressed")
+    parser.add_argument("--directory", type=Path, help="where to work (default: the system's temporary directory)")
+    parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        STAGES[options.stage[0]](Path(options.stage[1]))
+        print(_peak())
+        return 0
+    met = True
+    with tempfile.TemporaryDirectory(dir=options.directory) as name:
+        folder = Path(name)
+        make_inputs(folder, options.megabytes * 1e6)
+        print("| stage | CPU s | peak resident set, MB |\n|---|---:|---:|", flush=True)
+        for number, stage in enumerate(STAGES):
+            place = folder / f"stage-{number}"
+            seconds = measure([sys.executable, __file__, "--stage", stage, name], place)
+            peak = int((place / "log").read_text().split()[-1])
+            met &= peak < GOAL
+            print(f"| {stage} | {seconds:.0f} | {peak / 1e6:.0f} |", flush=True)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
