@@ -170,7 +170,7 @@ def _write_shards(
     tallies = {number: ShardTally() for number in targets}
     read = 0
     if selection:
-        needed = int(_INDEX_SHARE * (archive.path / _ARCHIVE).stat().st_size)
+        needed = int(_INDEX_SHARE * path.stat().st_size)
         require_free_space(store.scratch_path, needed, "the index of the documents and paragraphs seen before")
 
     def rejected_of(number: int) -> list[dict[str, Any]]:

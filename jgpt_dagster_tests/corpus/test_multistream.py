@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus import multistream
@@ -70,6 +70,7 @@ def test_the_shards_together_are_the_dump_for_any_number_with_and_without_index(
 
 
 @given(st.integers(0, 12), st.integers(1, 5), st.integers(1, 9))
+@settings(deadline=None)
 def test_the_shards_together_are_any_dump(tmp_path_factory, pages, pages_per_stream, shards):
     dump, index = dump_of(tmp_path_factory.mktemp("mirror"), PAGES[:pages], pages_per_stream)
     for plan in (plan_shards(dump, index, shards), plan_shards(dump, None, shards)):
