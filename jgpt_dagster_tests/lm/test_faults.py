@@ -85,7 +85,7 @@ def test_a_run_whose_validation_loss_no_longer_falls_ends_well_and_early(root: P
 
 
 def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
-    config = write_config(root, "stalled", steps=100_000, checkpoint_every=2, micro_batch=2, stall_seconds=8)
+    config = write_config(root, "stalled", steps=100_000, checkpoint_every=2, micro_batch=2, stall_seconds=12)
     lines: list[str] = []
     stopped: list[int] = []
 
