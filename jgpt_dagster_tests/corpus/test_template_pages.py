@@ -13,8 +13,10 @@ import pytest
 from jgpt_dagster.corpus.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import bz2_chunks
 from jgpt_dagster.corpus.pages import parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.sample.dump import Page, write_dump
 from jgpt_dagster.sample.pack import DATES, WIKI
 
@@ -181,3 +183,22 @@ def test_seed_prints_what_the_recipe_prints_for_a_real_dump(tmp_path: Path) -> N
     lines, counts, rejected = seed_lines(dump, tmp_path / "templates")
     assert lines == recipe_lines(dump, tmp_path, processes=2)
     assert (counts.templates, rejected) == (0, [])
+
+
+def test_a_template_that_cannot_be_read_within_bounds_is_named_and_its_calls_show_nothing(tmp_path: Path) -> None:
+    deep = "{{{1|" * 200 + "x" + "}}}" * 200
+    dump = dump_of(tmp_path, pages({"深い": deep, "挨拶": "こんにちは"}, {"記事": "前{{深い}}と{{挨拶}}。"}))
+    lines, counts, rejected = seed_lines(dump, tmp_path / "templates")
+    assert lines == ["記事", "前とこんにちは。"]
+    assert (counts.templates, rejected) == (1, [])
+    assert list(counts.rejected) == ["Template:深い"]
+    assert "parameters nested" in counts.rejected["Template:深い"]
+
+
+def test_a_dump_that_names_no_template_namespace_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    site = SiteInfo(dbname="testwiki", base="https://example.org/wiki/", namespaces={0: "", 14: "Category"})
+    for refused in (lambda: collect_templates([], site, tmp_path), lambda: article_cleaner("seed", site)):
+        with pytest.raises(JgptError, match=r"dump of testwiki names no template namespace .*Set JGPT_TEXT=clean"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
+    assert article_cleaner("clean", site)(1, 2, "題", "本文") == ["題", "本文"]
