@@ -80,6 +80,11 @@ def delete_data(root: DataRoot, scratch: Path, dump: str) -> int:
     published = _delete_published(root, dump)
     directories = [*root.path.glob(f"*/dump={dump}"), *scratch.glob(f"*/dump={dump}")]
     unfinished = [*root.path.glob(f"*/.dump={dump}.*"), *root.path.glob(f".incoming/*-{dump}")]
+    # A link goes itself; what it leads to, on another disk perhaps, is not ours to delete.
+    links = [path for path in directories + unfinished if path.is_symlink()]
+    for link in links:
+        link.unlink()
+    directories, unfinished = ([path for path in group if path not in links] for group in (directories, unfinished))
     files = [path for directory in directories + unfinished for path in directory.rglob("*") if path.is_file()]
     size = sum(path.lstat().st_size for path in files)
     # Manifests go first, that of the dump before all others: without it no refresh begins anew.
