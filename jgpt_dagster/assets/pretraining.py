@@ -26,6 +26,9 @@ class PretrainingConfig(StageConfig):
     tokens: int | None = Field(default=None, ge=1, description="Length of the run in tokens.")
     epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set.")
     context: int | None = Field(default=None, ge=8, description="Tokens the model looks back at most.")
+    document_masking: bool = Field(
+        default=False, description="Keep attention within a document where several are packed into a sequence."
+    )
     seed: int = Field(default=0, ge=0, description="Decides the first weights and the order of samples.")
     warm_start: bool = Field(
         default=False,

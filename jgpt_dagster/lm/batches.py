@@ -75,6 +75,16 @@ class PackedTokens:
         return np.stack([self.block(index) for index in blocks]).astype(np.int64)
 
 
+def document_positions(inputs: np.ndarray, eos_id: int) -> np.ndarray:
+    """Return the position of each input (batch, context) in its document, which a `</s>` opens with position 0.
+
+    Handed to a model without an attention mask, they confine attention to the document: transformers takes positions
+    that do not go on from those before for another sequence.
+    """
+    places = np.arange(inputs.shape[1])
+    return places - np.maximum.accumulate(np.where(inputs == eos_id, places, 0), axis=1)
+
+
 def step_samples(step: int, global_batch: int, rank: int = 0, world: int = 1) -> range:
     """Return the samples that one rank takes in a step; slice the range for micro batches.
 

@@ -18,7 +18,7 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
         "train_batch_size": shape.global_batch,
         "train_micro_batch_size_per_gpu": shape.micro_batch,
         "gradient_accumulation_steps": shape.accumulation,
-        "gradient_clipping": config.gradient_clipping,
+        "gradient_clipping": 0.0 if clips_itself(config, gpu=gpu) else config.gradient_clipping,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
         # Summing many small bf16 gradients loses most of them. Without ZeRO, DeepSpeed cannot keep them in fp32.
@@ -39,3 +39,8 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
 def uses_bf16(config: TrainConfig, *, gpu: bool) -> bool:
     """Say whether a run computes in bf16. On a CPU that is six to eight times slower than fp32."""
     return config.dtype == "bf16" or (config.dtype == "auto" and gpu)
+
+
+def clips_itself(config: TrainConfig, *, gpu: bool) -> bool:
+    """Say whether the training loop clips the gradients: without ZeRO, DeepSpeed keeps their norm in fp32 to itself."""
+    return not config.zero_stage and not uses_bf16(config, gpu=gpu)

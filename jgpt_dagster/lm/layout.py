@@ -142,7 +142,9 @@ def fit(
     micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
     if offload and zero_stage not in (None, 3):
         raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
-    stages = [zero_stage] if zero_stage is not None else [3] if offload else [1, 2, 3]
+    # Without ZeRO there is one copy of the weights less, and on a CPU, whose memory is large, none of its overhead.
+    by_need = [3] if offload else [1, 2, 3] if hardware.device.gpu else [0, 1, 2, 3]
+    stages = by_need if zero_stage is None else [zero_stage]
     checkpointing = [False, True] if activation_checkpointing is None else [activation_checkpointing]
     compiled = hardware.device.gpu if compile is None else compile
     room = int(USABLE * hardware.device.memory / (1 if hardware.device.gpu else hardware.processes))

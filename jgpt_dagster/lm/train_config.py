@@ -32,6 +32,7 @@ class TrainConfig(BaseModel):
     model: Literal["tiny", "small", "medium", "large", "xl"]
     initial_model: Path | None = Field(None, description="saved model whose weights the run starts from")
     context: PositiveInt
+    document_masking: bool = Field(False, description="keep attention within a document of a packed sequence")
     seed: int = Field(0, ge=0)
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None

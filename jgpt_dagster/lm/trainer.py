@@ -23,9 +23,9 @@ from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm import checkpoint, offload
-from jgpt_dagster.lm.batches import PackedTokens, step_samples
+from jgpt_dagster.lm.batches import PackedTokens, document_positions, step_samples
 from jgpt_dagster.lm.course import MARGIN, Course
-from jgpt_dagster.lm.deepspeed_config import deepspeed_config, uses_bf16
+from jgpt_dagster.lm.deepspeed_config import clips_itself, deepspeed_config, uses_bf16
 from jgpt_dagster.lm.held_out import held_out_blocks
 from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config, preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
@@ -140,6 +140,11 @@ class _Run:
     reporter: Reporter | None
     device: torch.device
 
+    @property
+    def clips(self) -> bool:
+        """Whether the gradients are clipped here, and not by DeepSpeed."""
+        return clips_itself(self.config, gpu=self.device.type == "cuda")
+
     def step(self, step: int, stop: StopSignal) -> None:
         """Take one optimizer step with all that is due after it."""
         config, last = self.config, step == self.steps
@@ -197,25 +202,33 @@ class _Run:
         norm = None
         for first in range(0, len(samples), shape.micro_batch):
             tokens = torch.from_numpy(self.data.batch(samples[first : first + shape.micro_batch], config.seed))
-            loss = _loss(engine, tokens.to(self.device))
+            loss = self._loss(tokens)
             engine.backward(loss)
             loss_sum += loss.detach().float()
-            if not config.zero_stage and engine.is_gradient_accumulation_boundary():
-                # DeepSpeed knows the norm in its ZeRO optimizers only.
-                norm = torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters()])
+            if self.clips and engine.is_gradient_accumulation_boundary():
+                norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), config.gradient_clipping)
             engine.step()
         shared = torch.stack([loss_sum / shape.accumulation, torch.tensor(float(stop.received), device=self.device)])
         dist.all_reduce(shared)
         mean_loss, stops = (shared / shape.world).tolist()
         return mean_loss, float(engine.get_global_grad_norm() if norm is None else norm), stops > 0
 
+    def _loss(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy of blocks (batch, context + 1): every token but the first is a target."""
+        positions = None
+        if self.config.document_masking:
+            eos_id = self.data.training_set.eos_id
+            positions = torch.from_numpy(document_positions(tokens[:, :-1].numpy(), eos_id)).to(self.device)
+        tokens = tokens.to(self.device)
+        logits = self.engine(input_ids=tokens[:, :-1], position_ids=positions, use_cache=False).logits
+        return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+
     def _validate(self) -> float:
         """Return the mean loss of the fixed held-out blocks. Every process computes it, to the same value."""
         self.engine.eval()
         with torch.no_grad():
             losses = [
-                _loss(self.engine, tokens.to(self.device)).item() * len(tokens)
-                for tokens in self.validation.split(self.shape.micro_batch)
+                self._loss(tokens).item() * len(tokens) for tokens in self.validation.split(self.shape.micro_batch)
             ]
         self.engine.train()
         return sum(losses) / len(self.validation)
@@ -244,12 +257,6 @@ class _Run:
         """Name the newest whole checkpoint (of a step before `before`) in a message."""
         whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, _warn, before)
         return f"{whole.path} (step {whole.step:,})" if whole else "none"
-
-
-def _loss(engine: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of blocks (batch, context + 1): every token but the first is a target."""
-    logits = engine(input_ids=tokens[:, :-1], use_cache=False).logits
-    return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
 
 def join_group(stall_seconds: float) -> torch.device:
@@ -291,7 +298,15 @@ def _recipe(
     config: TrainConfig, shape: Geometry, training_set: TrainingSet, steps: int, device: torch.device
 ) -> Recipe:
     """Return what decides the weights of a run."""
-    names = ("learning_rate", "minimum_learning_rate_ratio", "weight_decay", "betas", "gradient_clipping", "seed")
+    names = (
+        "learning_rate",
+        "minimum_learning_rate_ratio",
+        "weight_decay",
+        "betas",
+        "gradient_clipping",
+        "seed",
+        "document_masking",
+    )
     settings = {
         **{name: getattr(config, name) for name in names},
         "betas": list(config.betas),
@@ -336,11 +351,15 @@ def _engine(
         _parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,
         betas=config.betas,
-        fused=device.type == "cuda",
+        # States that move between memory and disk are for the loop over parameters alone.
+        fused=device.type == "cuda" or not config.offload,
     )
     gpu = device.type == "cuda"
     settings = {**deepspeed_config(config, shape, gpu=gpu), "checkpoint": {"load_universal": load_universal}}
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    if shape.world == 1 and not config.zero_stage:
+        # A sum over one process, for which all gradients would be copied to a buffer and back.
+        engine.enable_backward_allreduce = False
     if config.compile:
         engine.compile()
     return engine

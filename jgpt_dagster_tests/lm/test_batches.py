@@ -3,10 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.batches import BatchError, PackedTokens, sample_order, step_samples
+from jgpt_dagster.lm.batches import BatchError, PackedTokens, document_positions, sample_order, step_samples
+from jgpt_dagster.lm.model import model_config
 from jgpt_dagster.lm.tokens import TokenFileError
 from jgpt_dagster.lm.training_set import build_training_set
 from jgpt_dagster_tests.lm.samples import write_shard
@@ -154,3 +157,22 @@ def test_a_token_file_that_was_cut_is_refused(root, packed, tmp_path):
     PackedTokens(root / "training_set", tmp_path, CONTEXT)
     with pytest.raises(TokenFileError, match=r"shard=000/tokens\.bin is missing"):
         PackedTokens(root / "training_set", tmp_path / "elsewhere", CONTEXT)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_masked_documents_in_a_packed_block_have_the_logits_that_they_have_alone(attention: str) -> None:
+    torch.manual_seed(0)
+    config = model_config("tiny", 50, bos_id=1, eos_id=2, context=24)
+    config._attn_implementation = attention
+    model = GPT2LMHeadModel(config).eval()
+    rest, document, another = torch.randint(3, 50, (5,)), torch.randint(3, 50, (7,)), torch.randint(3, 50, (9,))
+    end = torch.tensor([2])
+    documents = [rest, torch.cat([end, document]), end, torch.cat([end, another])]
+    packed = torch.cat(documents)[None]
+    positions = torch.from_numpy(document_positions(packed.numpy(), eos_id=2))
+    with torch.no_grad():
+        masked = model(packed, position_ids=positions, use_cache=False).logits[0]
+        alone = torch.cat([model(tokens[None], use_cache=False).logits[0] for tokens in documents])
+        open_to_all = model(packed, use_cache=False).logits[0]
+    torch.testing.assert_close(masked, alone, rtol=0, atol=1e-5)
+    assert not torch.allclose(open_to_all, alone, atol=1e-2)
