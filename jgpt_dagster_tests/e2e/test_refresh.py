@@ -25,7 +25,7 @@ from jgpt_dagster_tests.deployments import (
     mini_pages,
     write_config,
 )
-from jgpt_dagster_tests.e2e.browser import STOP_SECONDS, _processes_of, _running_ui
+from jgpt_dagster_tests.e2e.browser import STOP_SECONDS, _running_ui, processes_of
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def test_a_dump_that_gets_ready_is_refreshed_to_without_a_hand(tmp_path: Path) -
             tokenizer = deployment.root.directory("tokenizer").verified()
             announce(tmp_path, "done")
             wait_for(deployment, LATER_DUMP)
-        _, alive = psutil.wait_procs(_processes_of(deployment), timeout=STOP_SECONDS)
+        _, alive = psutil.wait_procs(processes_of(deployment), timeout=STOP_SECONDS)
         assert alive == []
 
     # Of eleven articles in the later dump, one was edited and one is new; one was touched: new revision, same text.
