@@ -1,5 +1,6 @@
 """Nothing that comes from outside writes outside of the data root, fills the memory, or opens a port to the world."""
 
+import ast
 import bz2
 import lzma
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import jgpt_dagster
 from jgpt_dagster import cli
 from jgpt_dagster.retention import delete_data
 from jgpt_dagster.sample.pack import Page
@@ -122,3 +124,15 @@ def test_the_ui_listens_on_loopback_unless_told_otherwise(tmp_path: Path, monkey
         assert CliRunner().invoke(cli.main, ["ui", *options]).exit_code == 0
     hosts = [arguments[arguments.index("-h") + 1] for arguments in started]
     assert hosts == ["127.0.0.1", "0.0.0.0"]
+
+
+def test_no_file_that_is_read_can_run_code() -> None:
+    """`torch.load` runs what a pickle asks for unless it is told to read weights only."""
+    sources = list(Path(jgpt_dagster.__file__).parent.rglob("*.py"))
+    calls = [
+        node for source in sources for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)
+    ]
+    loads = [call for call in calls if ast.unparse(call.func) in ("torch.load", "pickle.load", "pickle.loads")]
+    assert loads
+    for call in loads:
+        assert "weights_only=True" in [ast.unparse(keyword) for keyword in call.keywords], ast.unparse(call)
