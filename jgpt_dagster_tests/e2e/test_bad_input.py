@@ -386,7 +386,7 @@ def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment) -> None
     refused = good.with_settings(TEXT="seed", SHARDS="2").run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
     assert refused.code == 1
     assert "JGPT_TEXT=seed, but the data in it was made with clean; JGPT_SHARDS=2, but" in refused.output
-    assert "Set the variable back, or point JGPT_DATA at another directory" in refused.output
+    assert "Set the variable back, or point JGPT_DATA elsewhere" in refused.output
     assert "Traceback" not in refused.output
     assert good.mtimes() == before
 

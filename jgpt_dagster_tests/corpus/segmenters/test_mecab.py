@@ -67,7 +67,7 @@ def test_the_fingerprint_names_engine_binding_and_dictionary_and_no_path(mecab: 
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
-    with pytest.raises(SegmenterError, match="JGPT_SEGMENTER to mecab or jumanpp"):
+    with pytest.raises(SegmenterError, match="JGPT_SEGMENTER to one of mecab, jumanpp"):
         open_segmenter("kytea")  # type: ignore[arg-type]
 
 
