@@ -17,17 +17,15 @@ from typing import Any, TypeVar, cast
 import deepspeed
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm import checkpoint, offload
 from jgpt_dagster.lm.batches import PackedTokens, document_positions, step_samples
 from jgpt_dagster.lm.course import MARGIN, Course
-from jgpt_dagster.lm.deepspeed_config import clips_itself, deepspeed_config, uses_bf16
+from jgpt_dagster.lm.deepspeed_config import clips_itself, uses_bf16
+from jgpt_dagster.lm.engine import WEIGHTS, TrainingError, build_engine, write_model
 from jgpt_dagster.lm.held_out import held_out_blocks
-from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config, preset
+from jgpt_dagster.lm.model import preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
 from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
@@ -35,17 +33,11 @@ from jgpt_dagster.lm.watchdog import Watchdog
 from jgpt_dagster.storage.artifact import file_entry
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.writing import atomic_directory
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
-WEIGHTS = "model.safetensors"
 _CURE = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
 T = TypeVar("T")
-
-
-class TrainingError(JgptError):
-    """A run that cannot go on."""
 
 
 class Interrupted(Exception):
@@ -96,7 +88,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     elif rank == 0:
         _clear(config.output)
     convert = resumed is not None and resumed.needs_conversion(recipe.settings)
-    engine = _engine(config, shape, training_set, device, load_universal=convert)
+    engine = build_engine(config, shape, training_set, device, load_universal=convert)
     if resumed is not None:
         checkpoint.load(engine, resumed, config.seed)
     done = resumed.step if resumed else 0
@@ -116,7 +108,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
                     break
                 watchdog.beat(step)
                 run.step(step, stop)
-        _write_model(engine, config.output / MODEL)
+        write_model(engine, config.output / MODEL)
         if reporter is not None:
             reporter.finish()
     finally:
@@ -334,89 +326,9 @@ def _digest(directory: Path, *names: str) -> str:
     return sha256_value({name: file_entry(directory / name).sha256 for name in names})
 
 
-def _engine(
-    config: TrainConfig, shape: Geometry, training_set: TrainingSet, device: torch.device, *, load_universal: bool
-) -> Any:
-    """Return the DeepSpeed engine of a run at its start. The same seed gives the same weights at every ZeRO stage.
-
-    The whole model is built on each device first, also for ZeRO-3, which divides it afterwards: the largest preset
-    takes 6 GB, and construction under `zero.Init` skips GPT-2's own initialisation without a word.
-    """
-    torch.manual_seed(config.seed)
-    with device:
-        model = _model(config, training_set)
-    if config.activation_checkpointing:
-        model.activation_checkpointing_enable()
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=config.betas,
-        # States that move between memory and disk are for the loop over parameters alone.
-        fused=device.type == "cuda" or not config.offload,
-    )
-    gpu = device.type == "cuda"
-    settings = {**deepspeed_config(config, shape, gpu=gpu), "checkpoint": {"load_universal": load_universal}}
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
-    if shape.world == 1 and not config.zero_stage:
-        # A sum over one process, for which all gradients would be copied to a buffer and back.
-        engine.enable_backward_allreduce = False
-    if config.compile:
-        engine.compile()
-    return engine
-
-
-def _model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
-    wanted = model_config(config.model, training_set.vocab_size, BEGIN_ID, training_set.eos_id, config.context)
-    if config.initial_model is None:
-        return GPT2LMHeadModel(wanted)
-    model = load_model(config.initial_model).float()
-    for name in ("vocab_size", "n_positions", "n_layer", "n_embd", "n_head"):
-        if getattr(model.config, name) != getattr(wanted, name):
-            raise TrainingError(
-                f"initial_model {config.initial_model} has {name} {getattr(model.config, name)}, but model "
-                f"{config.model} on this training set has {getattr(wanted, name)}"
-            )
-    return model
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Divide the parameters: matrices decay, biases and layer norms do not."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-
-
 def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:
     files = training_set.open_tokens(config.data_root)
     return torch.from_numpy(held_out_blocks(training_set, files, config.context, config.evaluation_blocks))
-
-
-def _write_model(engine: Any, directory: Path) -> None:
-    """Write the whole model in the layout that `from_pretrained` opens. Every process must call this."""
-    state = _whole_state(engine)
-    if dist.get_rank() == 0:
-        config = engine.module.config
-        with atomic_directory(directory) as files:
-            save_file(state, files / WEIGHTS, metadata={"format": "pt"})
-            # safetensors leaves its files readable by their owner alone.
-            (files / WEIGHTS).chmod(0o644)
-            config.architectures = [type(engine.module).__name__]
-            config.dtype = next(iter(state.values())).dtype
-            config.save_pretrained(files)
-            generation_config(config.eos_token_id).save_pretrained(files)
-    dist.barrier()
-
-
-def _whole_state(engine: Any) -> dict[str, torch.Tensor]:
-    """Return all parameters, on the CPU in process 0 and empty elsewhere; tied ones once, under their first name."""
-    state = {}
-    for name, parameter in engine.module.named_parameters():
-        with deepspeed.zero.GatheredParameters([parameter]):
-            if dist.get_rank() == 0:
-                state[name] = parameter.detach().cpu().clone().contiguous()
-    return state
 
 
 def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:

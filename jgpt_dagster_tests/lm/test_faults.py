@@ -12,16 +12,9 @@ import pytest
 from jgpt_dagster.lm.checkpoint import newest_whole
 from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.report import read_metrics
-from jgpt_dagster_tests.lm.runs import small_training_set, write_config
+from jgpt_dagster_tests.lm.runs import write_config
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("root")
-    small_training_set(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,9 @@ from transformers import GPT2LMHeadModel
 from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.report import METRICS, read_metrics
 from jgpt_dagster.storage.hashing import sha256_file
-from jgpt_dagster_tests.lm.runs import run_training, small_training_set, start_training, write_config
+from jgpt_dagster_tests.lm.runs import run_training, start_training, write_config
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("root")
-    small_training_set(path)
-    return path
 
 
 @pytest.fixture(scope="module")
