@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from jgpt_dagster.storage.writing import write_json
+
 _POLL_SECONDS = 0.2
 _REPORT_SECONDS = 30.0
 
@@ -34,7 +36,7 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
             report(f"{label}: waiting for {_describe(holder)}")
             wait = _REPORT_SECONDS
     try:
-        holder.write_text(json.dumps({"owner": owner, "pid": os.getpid(), "host": socket.gethostname()}))
+        write_json(holder, {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()})
         yield
     finally:
         holder.unlink(missing_ok=True)
