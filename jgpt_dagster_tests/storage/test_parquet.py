@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,27 @@ def test_row_groups_are_bounded_by_rows_and_by_bytes(tmp_path: Path) -> None:
     write(tmp_path / "short", ROWS)
     metadata = pq.read_metadata(tmp_path / "short")
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [8192, 1808]
-    write(tmp_path / "long", ((number, [["あ" * 1_000_000]]) for number in range(12)))
-    assert pq.read_metadata(tmp_path / "long").num_row_groups > 3
+    write(tmp_path / "long", ((number, [["あ" * 100_000]]) for number in range(12)))
+    assert pq.read_metadata(tmp_path / "long").num_row_groups == 2
+
+
+def test_large_rows_are_neither_written_nor_read_together(tmp_path: Path) -> None:
+    write(tmp_path / "file", ((number, [["あ" * 400_000]]) for number in range(64)))
+    assert max(batch.num_rows for batch in read_batches(tmp_path / "file")) == 1
+
+
+def test_an_open_writer_holds_little(tmp_path: Path) -> None:
+    """One pass over CC-100 has up to 99 of them, and its memory is to stay below 600 MB."""
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(RowWriter.opened(tmp_path / f"{number}", SCHEMA, RECIPE, dict)) for number in range(10)
+        ]
+        before, held = pa.total_allocated_bytes(), list[int]()
+        for number in range(250):
+            for writer in writers:
+                writer.append((number, [["あ" * 3000]]))
+            held.append(pa.total_allocated_bytes() - before)
+    assert max(held) < 10 * (3 << 19)
 
 
 def test_the_manifest_in_the_footer_hashes_all_that_is_in_front_of_it(tmp_path: Path) -> None:
