@@ -40,7 +40,7 @@ def build_engine(
     if config.activation_checkpointing:
         model.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay),
+        parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,
         betas=config.betas,
         # States that move between memory and disk are for the loop over parameters alone.
@@ -97,7 +97,7 @@ def _model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
     return model
 
 
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Divide the parameters: matrices decay, biases and layer norms do not."""
     parameters = list(model.parameters())
     return [

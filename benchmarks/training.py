@@ -1,0 +1,279 @@
+"""What our training loop costs beside a plain PyTorch loop and transformers' Trainer, and data beside the model.
+
+All loops train the same model from the same weights on the same blocks in fp32, with the same optimizer (torch's fused
+AdamW, gradients clipped), in one process, one after the other in each round, and report every ten steps. The clock is
+the CPU time of the process from one forward pass in training to the next, whoever calls it, so that a start, the last
+validation and checkpoints are not in it. A ratio is that of two loops of the same round; the figure is the median over
+the rounds. What was measured is in benchmarks/README.md.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+from jgpt_dagster.lm.launch import training_environment
+
+# DeepSpeed and torch read it when they are imported.
+os.environ.update(training_environment(processes=1))
+
+import torch
+from accelerate.state import AcceleratorState
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.module import register_module_forward_pre_hook
+from transformers import GPT2LMHeadModel, Trainer, TrainingArguments
+
+from jgpt_dagster.lm.batches import PackedTokens, step_samples
+from jgpt_dagster.lm.engine import parameter_groups
+from jgpt_dagster.lm.model import BEGIN_ID, model_config, preset
+from jgpt_dagster.lm.tables import ColumnWriter
+from jgpt_dagster.lm.tokens import DOCUMENTS, SCHEMA, TOKENS
+from jgpt_dagster.lm.train_config import TrainConfig, validated
+from jgpt_dagster.lm.trainer import StopSignal, join_group, train_in_group
+from jgpt_dagster.lm.training_set import TokenShard, build_training_set
+
+VOCABULARY = 8000
+EOS = 2
+# Steps of a loop that are not counted: the first ones allocate what later ones use again.
+WARM_UP = 3
+PLAIN = "plain loop"
+TRAINING_SET = "training_set"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every loop trains: a model on the blocks of the training set in `root`, for some steps."""
+
+    root: Path
+    data: PackedTokens
+    model: str
+    batch: int
+    steps: int
+
+    def config(self, **fields: Any) -> TrainConfig:
+        """Return the task as the configuration of our loop."""
+        output = Path(tempfile.mkdtemp(dir=self.root))
+        paths = {"training_set": self.root / TRAINING_SET, "data_root": self.root, "output": output}
+        sizes = {"context": self.data.context, "global_batch": self.batch, "micro_batch": self.batch}
+        return validated({**paths, **sizes, "model": self.model, "steps": self.steps, "evaluation_blocks": 1, **fields})
+
+    def fresh_model(self) -> GPT2LMHeadModel:
+        """Return the model before its first step."""
+        torch.manual_seed(0)
+        return GPT2LMHeadModel(model_config(self.model, VOCABULARY, BEGIN_ID, EOS, self.data.context))
+
+    def optimizer(self, model: GPT2LMHeadModel) -> torch.optim.Optimizer:
+        """Return the optimizer of our loop."""
+        rate = preset(self.model).learning_rate
+        return torch.optim.AdamW(parameter_groups(model, 0.1), lr=rate, betas=(0.9, 0.95), fused=True)
+
+
+def ours(stage: int, task: Task) -> None:
+    """Our loop with a ZeRO stage: all that a run does, its files included."""
+    train_in_group(task.config(zero_stage=stage), torch.device("cpu"), StopSignal())
+
+
+def plain(task: Task) -> None:
+    """The loop that one writes by hand."""
+    model = task.fresh_model()
+    optimizer = task.optimizer(model)
+    for step in range(task.steps):
+        tokens = torch.from_numpy(task.data.batch(step_samples(step, task.batch), 0))
+        logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
+        loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 10 == 9:
+            print(f"step {step + 1}  loss {loss.item():.4f}")
+
+
+class Examples(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """The blocks as the Trainer wants them; the model shifts the labels itself."""
+
+    def __init__(self, task: Task) -> None:
+        self._data, self._length = task.data, task.steps * task.batch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        tokens = torch.from_numpy(self._data.batch([index], 0))[0, :-1]
+        return {"input_ids": tokens, "labels": tokens}
+
+
+def hf_trainer(stage: int | None, task: Task) -> None:
+    """The Trainer of transformers, with a ZeRO stage of DeepSpeed or without DeepSpeed."""
+    settings = {
+        "train_micro_batch_size_per_gpu": task.batch,
+        "gradient_clipping": 1.0,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {"stage": stage},
+        "steps_per_print": None,
+    }
+    with _own_state(distributed=stage is not None):
+        arguments = TrainingArguments(
+            output_dir=str(task.root / "hf"),
+            per_device_train_batch_size=task.batch,
+            max_steps=task.steps,
+            max_grad_norm=1.0,
+            use_cpu=True,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            logging_steps=10,
+            deepspeed=None if stage is None else settings,
+        )
+        model = task.fresh_model()
+        optimizer = task.optimizer(model)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        Trainer(model, arguments, train_dataset=Examples(task), optimizers=(optimizer, schedule)).train()
+
+
+@contextmanager
+def _own_state(*, distributed: bool) -> Iterator[None]:
+    """Let a Trainer neither see nor leave what another has set for the whole process.
+
+    One that is not `distributed` sees no process group, for which it would wrap the model.
+    """
+    AcceleratorState._reset_state(True)
+    with patch.dict(os.environ):
+        if not distributed:
+            for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+                del os.environ[name]
+        yield
+
+
+LOOPS: dict[str, Callable[[Task], None]] = {
+    PLAIN: plain,
+    **{f"ours, ZeRO {stage}": partial(ours, stage) for stage in (0, 1, 2)},
+    "Trainer": partial(hf_trainer, None),
+    **{f"Trainer and DeepSpeed, ZeRO {stage}": partial(hf_trainer, stage) for stage in (0, 1, 2)},
+}
+
+
+class Cost(NamedTuple):
+    """Mean seconds of a step."""
+
+    cpu: float
+    wall: float
+
+
+def step_cost(loop: Callable[[Task], None], task: Task) -> Cost:
+    """Return what a step costs, the first ones left out."""
+    marks: list[Cost] = []
+
+    def mark(module: torch.nn.Module, inputs: Any) -> None:
+        if isinstance(module, GPT2LMHeadModel) and module.training:
+            marks.append(Cost(time.process_time(), time.perf_counter()))
+
+    hook = register_module_forward_pre_hook(mark)
+    try:
+        loop(task)
+    finally:
+        hook.remove()
+    if len(marks) != task.steps:
+        raise RuntimeError(f"{len(marks)} forward passes in {task.steps} steps")
+    first, last = marks[WARM_UP], marks[-1]
+    steps = task.steps - 1 - WARM_UP
+    return Cost((last.cpu - first.cpu) / steps, (last.wall - first.wall) / steps)
+
+
+def loading_cost(task: Task, steps: int = 200) -> float:
+    """Return the CPU seconds that the batch of a step takes to read."""
+    start = time.process_time()
+    for step in range(steps):
+        torch.from_numpy(task.data.batch(step_samples(step, task.batch), 0))
+    return (time.process_time() - start) / steps
+
+
+def write_training_set(root: Path, tokens: int, document: int = 400) -> None:
+    """Write a training set of random tokens, in documents of one length: no loop's speed depends on what they say."""
+    ids = np.random.default_rng(0).integers(EOS + 1, VOCABULARY, (tokens // document, document), dtype="<u2")
+    ids[:, -1] = EOS
+    shard = root / "tokens"
+    shard.mkdir()
+    (shard / TOKENS).write_bytes(ids.tobytes())
+    with ColumnWriter(shard / DOCUMENTS, SCHEMA) as table:
+        lengths = np.full(len(ids), document)
+        columns = dict.fromkeys(("length", "characters", "bytes"), lengths)
+        table.append({"key": np.arange(len(ids)), "offset": np.arange(len(ids)) * document, **columns})
+    directory = root / TRAINING_SET
+    directory.mkdir()
+    build_training_set(
+        [TokenShard("random", "tokens", "tokens", ids.size, len(ids), sha256="", tokenizer_sha256="")],
+        {"random": 1.0},
+        0.05,
+        vocab_size=VOCABULARY,
+        eos_id=EOS,
+        tokenizer_sha256="",
+        data_root=root,
+        directory=directory,
+    )
+
+
+def rounds_of_costs(task: Task, names: list[str], rounds: int) -> dict[str, list[Cost]]:
+    """Return what a step of each loop cost in each round. Every round begins with another loop."""
+    costs: defaultdict[str, list[Cost]] = defaultdict(list)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            costs[name].append(step_cost(LOOPS[name], task))
+    return costs
+
+
+def table(costs: dict[str, list[Cost]], tokens: int) -> Iterator[str]:
+    """Yield the lines of a Markdown table of all loops; `tokens` are those of a step."""
+    yield "| loop | CPU ms a step | tokens a CPU second | speed, of the plain loop | in single rounds | on the clock |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for name, rounds in costs.items():
+        seconds = median(cost.cpu for cost in rounds)
+        ratios = [first.cpu / cost.cpu for first, cost in zip(costs[PLAIN], rounds, strict=True)]
+        clock = median(first.wall / cost.wall for first, cost in zip(costs[PLAIN], rounds, strict=True))
+        yield (
+            f"| {name} | {seconds * 1000:.0f} | {tokens / seconds:,.0f} | {median(ratios):.3f} | "
+            f"{min(ratios):.2f} to {max(ratios):.2f} | {clock:.2f} |"
+        )
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--context", type=int, help="tokens a sequence, by default the model's")
+    parser.add_argument("--batch", type=int, default=8, help="sequences a step")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=24, help="steps of each loop in a round")
+    parser.add_argument("--loops", nargs="*", choices=list(LOOPS), default=list(LOOPS), metavar="LOOP")
+    arguments = parser.parse_args()
+    if arguments.steps < WARM_UP + 2:
+        parser.error(f"--steps must be at least {WARM_UP + 2}")
+    names = list(dict.fromkeys([PLAIN, *arguments.loops]))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    with tempfile.TemporaryDirectory() as folder:
+        root, context = Path(folder), arguments.context or preset(arguments.model).context
+        write_training_set(root, tokens=2_000_000)
+        data = PackedTokens(root / TRAINING_SET, root, context)
+        task = Task(root, data, arguments.model, arguments.batch, arguments.steps)
+        join_group(task.config().stall_seconds)
+        costs = rounds_of_costs(task, names, arguments.rounds)
+        loading = loading_cost(task)
+    print("\n".join(table(costs, arguments.batch * context)))
+    step = median(cost.cpu for cost in costs[PLAIN])
+    print(f"\nReading a batch takes {loading / step:.3%} of a step: data comes {step / loading:,.0f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
