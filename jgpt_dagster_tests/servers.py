@@ -62,7 +62,7 @@ def postgres_server() -> Iterator[dict[str, str]]:
         finally:
             # Its fast shutdown: clients are cut off.
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
+            process.wait(timeout=240)
             shutil.rmtree(data, ignore_errors=True)
 
 
@@ -73,7 +73,7 @@ def _free_port() -> int:
 
 
 def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -20,9 +20,9 @@ from jgpt_dagster_tests.deployments import BIN, Deployment
 if TYPE_CHECKING:
     from playwright.sync_api import Page, ViewportSize
 
-START_SECONDS = 90
-STOP_SECONDS = 30
-PAGE_SECONDS = 30
+START_SECONDS = 240
+STOP_SECONDS = 120
+PAGE_SECONDS = 120
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _VIEWPORT: "ViewportSize" = {"width": 1600, "height": 1100}

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from jgpt_dagster.storage.lock import partition_lock
+from jgpt_dagster.storage.writing import temporary_path
 from jgpt_dagster_tests.deployments import BIN, DUMP, PROJECT, SMALL_RUN, Deployment, sample_deployment
 from jgpt_dagster_tests.servers import postgres_server, redis_server
 
@@ -72,12 +73,17 @@ def workers(cluster: Deployment) -> Iterator[Callable[[str], "subprocess.Popen[b
 def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_else(
     cluster: Deployment, workers: Callable[[str], "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
+    killed = cluster.root.parquet("wikipedia_articles", DUMP, "001")
+    # Whoever writes into a pipe that nobody reads is caught in the act.
+    pipe = temporary_path(killed.path)
+    pipe.parent.mkdir(exist_ok=True)
+    os.mkfifo(pipe)
     both = [workers("cpu"), workers("cpu")]
     launched = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("wikipedia_articles", f"{DUMP}|001")])
-    killed = cluster.root.parquet("wikipedia_articles", DUMP, "001")
     holder = cluster.data / ".locks" / f"wikipedia_articles__{DUMP}_001.json"
     await_(holder.exists)
     os.killpg(os.getpgid(json.loads(holder.read_text())["pid"]), signal.SIGKILL)
+    pipe.unlink()
     assert killed.manifest() is None
     await_(lambda: [worker.poll() for worker in both].count(None) == 1)
 

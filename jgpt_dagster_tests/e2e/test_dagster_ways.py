@@ -202,7 +202,7 @@ def _served(deployment: Deployment) -> Iterator[str]:
     log = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             try:
                 _graphql(url, "{ version }")
@@ -215,7 +215,7 @@ def _served(deployment: Deployment) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         log.wait()
@@ -224,7 +224,7 @@ def _served(deployment: Deployment) -> Iterator[str]:
 def _graphql(url: str, query: str, **variables: Any) -> dict[str, Any]:
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         answer: dict[str, Any] = json.load(response)
     assert "errors" not in answer, answer
     data: dict[str, Any] = answer["data"]

@@ -2,14 +2,16 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.refresh import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster.storage.writing import temporary_path
@@ -31,7 +33,7 @@ def lock_holder(root: DataRoot, artifact: Artifact) -> Path:
     return root.path / ".locks" / f"{artifact.label.replace(' ', '__').replace('|', '_')}.json"
 
 
-MOMENTS: list[Moment] = [
+TEXT_MOMENTS: list[Moment] = [
     (lambda root: root.directory("cc100_dump"), temporary),
     (lambda root: root.directory("wikipedia_dump", DUMP), temporary),
     (lambda root: root.parquet("cc100_documents", shard="001"), temporary),
@@ -41,6 +43,8 @@ MOMENTS: list[Moment] = [
     (lambda root: root.directory("tokenizer"), lock_holder),
     (lambda root: root.directory("wikipedia_tokens", DUMP, "001"), temporary),
     (lambda root: root.directory("training_set", DUMP), temporary),
+]
+MODEL_MOMENTS: list[Moment] = [
     (
         lambda root: root.directory("pretrained_model", DUMP, model="tiny"),
         lambda root, _: root.path / TRAINING / ".step=00000004.tmp",
@@ -53,26 +57,30 @@ MOMENTS: list[Moment] = [
 ]
 
 
+@pytest.fixture
+def untrained(finished: Deployment, tmp_path: Path) -> Deployment:
+    """The finished deployment without its model and what is made from it."""
+    copy = finished.copy(tmp_path / "copy")
+    for made in (*MODEL_ASSETS, ".scratch"):
+        shutil.rmtree(copy.data / made)
+    return copy
+
+
 @pytest.mark.timeout(1200)
-def test_killed_in_every_stage_the_same_command_gives_the_same_bytes(
+def test_killed_in_every_stage_of_text_the_same_command_gives_the_same_bytes(
     deployment: Deployment, finished: Deployment, small_run: Path
 ) -> None:
-    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run)
-    for target, sign in MOMENTS:
-        artifact = target(deployment.root)
-        # The moment can pass between two looks; then the stage is undone and tried again.
-        for _ in range(5):
-            _kill_at(deployment, command, sign(deployment.root, artifact))
-            if artifact.manifest() is None:
-                break
-            artifact.remove()
-        else:
-            pytest.fail(f"{artifact.label} was never caught in the making")
-    deployment.succeed(*command)
-    expected, found = finished.files(), deployment.files()
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
-    assert deployment.leftovers() == []
+    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", "training_set")
+    _kill_at_each(deployment, command, TEXT_MOMENTS)
+    _assert_same(deployment, finished, but=MODEL_ASSETS)
+
+
+@pytest.mark.timeout(1200)
+def test_killed_in_every_stage_of_the_model_the_same_command_gives_the_same_bytes(
+    untrained: Deployment, finished: Deployment, small_run: Path
+) -> None:
+    _kill_at_each(untrained, ("jgpt", "run", "--dump", DUMP, "--config", small_run), MODEL_MOMENTS)
+    _assert_same(untrained, finished)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +92,14 @@ def test_killed_in_every_stage_the_same_command_gives_the_same_bytes(
     ids=["reading articles", "training"],
 )
 def test_control_c_leaves_no_process_and_the_same_command_goes_on(
-    deployment: Deployment, finished: Deployment, tmp_path: Path, small_run: Path, until: str, sign: str
+    request: pytest.FixtureRequest, finished: Deployment, small_run: Path, until: str, sign: str
 ) -> None:
-    if until == "pretrained_model":
-        deployment = finished.copy(tmp_path / "copy")
-        for made in (deployment.root.path / until, deployment.root.path / ".scratch"):
-            subprocess.check_call(["rm", "-r", made])
+    deployment = request.getfixturevalue("untrained" if until == "pretrained_model" else "deployment")
     command = ("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", until)
     process = deployment.start(*command)
-    _await(deployment.data / sign, process)
+    _await(process, deployment.data / sign)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "Aborted!" in output
     assert _outlived(deployment) == []
@@ -104,30 +109,54 @@ def test_control_c_leaves_no_process_and_the_same_command_goes_on(
     assert deployment.leftovers() == []
 
 
-def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], sign: Path) -> None:
-    """Run a command until a file appears, then kill its whole process group, and see that nothing outlives it."""
+def _kill_at_each(deployment: Deployment, command: tuple[str | Path, ...], moments: list[Moment]) -> None:
+    """Kill a command at each of the moments; at last let it come to its end."""
+    for target, sign in moments:
+        artifact = target(deployment.root)
+        # The moment can pass between two looks; then the stage is undone and tried again.
+        for _ in range(5):
+            _kill_at(deployment, command, sign(deployment.root, artifact), artifact.path)
+            if artifact.manifest() is None:
+                break
+            artifact.remove()
+        else:
+            pytest.fail(f"{artifact.label} was never caught in the making")
+    deployment.succeed(*command)
+
+
+def _assert_same(deployment: Deployment, finished: Deployment, but: Sequence[str] = ()) -> None:
+    """See that all files are those of the finished deployment, which may have some assets more."""
+    expected = {name: data for name, data in finished.files().items() if name.split("/")[0] not in but}
+    found = deployment.files()
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+    assert deployment.leftovers() == []
+
+
+def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], *signs: Path) -> None:
+    """Run a command until one of the files is there, then kill its process group, and see that nothing outlives it."""
     process = deployment.start(*command)
     try:
-        _await(sign, process)
+        _await(process, *signs)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert _outlived(deployment) == []
 
 
-def _await(sign: Path, process: "subprocess.Popen[str]") -> None:
+def _await(process: "subprocess.Popen[str]", *signs: Path) -> None:
     deadline = time.monotonic() + 300
-    while not sign.exists():
+    while not any(sign.exists() for sign in signs):
         if process.poll() is not None:
             output, _ = process.communicate()
-            pytest.fail(f"the run ended with {process.returncode} before {sign} appeared:\n{output[-4000:]}")
-        assert time.monotonic() < deadline, f"{sign} did not appear"
+            pytest.fail(f"the run ended with {process.returncode} before {signs[0]} appeared:\n{output[-4000:]}")
+        assert time.monotonic() < deadline, f"{signs[0]} did not appear"
         time.sleep(0.001)
 
 
 def _outlived(deployment: Deployment) -> list[str]:
-    """Return the command lines of the deployment's processes that are still there after 20 s."""
-    deadline = time.monotonic() + 20
+    """Return the command lines of the deployment's processes that are still there after 60 s."""
+    deadline = time.monotonic() + 60
     while (found := list(_processes(deployment))) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found

@@ -105,7 +105,7 @@ def announce(folder: Path, status: str) -> None:
 
 def wait_for(deployment: Deployment, dump: str) -> None:
     """Wait until a dump has its training set and the run that made it has ended: its checks come after the files."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     training_set = deployment.root.directory("training_set", dump)
     while training_set.manifest() is None or unfinished_runs(deployment, dump):
         assert time.monotonic() < deadline, f"no training set of {dump}"

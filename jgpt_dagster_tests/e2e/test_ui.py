@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 # The daemon takes up a backfill every 30 s, and a run takes some 10 s on two cores that have other work.
-RUN_MILLISECONDS = 120_000
+RUN_MILLISECONDS = 300_000
 
 
 def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment: Deployment, tmp_path: Path) -> None:
@@ -160,14 +160,14 @@ def choose_all_partitions(dialog: "Locator") -> None:
 
     every_key = dialog.get_by_role("button", name="All", exact=True)
     expect(every_key).to_have_count(2)
-    for last_try in (False, False, False, True):
+    for seconds in (5, 10, 20, 120):
         every_key.first.click()
         every_key.last.click()
         try:
-            expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible(timeout=10_000)
+            expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible(timeout=seconds * 1000)
             return
         except AssertionError:
-            if last_try:
+            if seconds == 120:
                 raise
 
 

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +35,14 @@ def holder(root: Path) -> Iterator["subprocess.Popen[str]"]:
 def test_the_second_waits_and_is_told_who_has_it(tmp_path: Path) -> None:
     reported: list[str] = []
     with holder(tmp_path) as process:
-        assert process.stdin
-        threading.Timer(0.5, process.stdin.close).start()
-        started = time.monotonic()
-        with partition_lock(tmp_path, LABEL, "run 43", reported.append):
-            assert time.monotonic() - started > 0.4
+
+        def report(line: str) -> None:
+            assert process.stdin and process.poll() is None
+            reported.append(line)
+            process.stdin.close()
+
+        with partition_lock(tmp_path, LABEL, "run 43", report):
+            pass
     assert len(reported) == 1
     assert reported[0].startswith(f"{LABEL}: waiting for run 42 (process {process.pid} on ")
 
