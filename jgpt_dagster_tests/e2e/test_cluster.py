@@ -88,7 +88,7 @@ def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_e
     await_(lambda: [worker.poll() for worker in both].count(None) == 1)
 
     with dg.DagsterInstance.get() as instance:
-        await_(lambda: all(run.is_finished for run in instance.get_runs()) and len(instance.get_runs()) == 3)
+        await_(lambda: [run.is_finished for run in instance.get_runs()] == [True] * 3)
         runs = {run.run_id: run for run in instance.get_runs()}
         (again,) = set(runs) - set(launched)
         assert [runs[run_id].status.value for run_id in (*launched, again)] == ["SUCCESS", "FAILURE", "SUCCESS"]
