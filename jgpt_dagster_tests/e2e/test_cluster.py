@@ -76,7 +76,7 @@ def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_e
     killed = cluster.root.parquet("wikipedia_articles", DUMP, "001")
     # Whoever writes into a pipe that nobody reads is caught in the act.
     pipe = temporary_path(killed.path)
-    pipe.parent.mkdir(exist_ok=True)
+    pipe.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(pipe)
     both = [workers("cpu"), workers("cpu")]
     launched = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("wikipedia_articles", f"{DUMP}|001")])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
 
@@ -22,7 +23,7 @@ class MecabSegmenter(PieceSegmenter):
     def __init__(self) -> None:
         super().__init__()
         try:
-            import fugashi
+            import fugashi  # noqa: F401
             import jumandic
         except ImportError as error:
             raise SegmenterError(
@@ -30,11 +31,8 @@ class MecabSegmenter(PieceSegmenter):
                 "installed. Run: pip install fugashi jumandic"
             ) from error
         self._dictionary = Path(jumandic.DICDIR)
-        # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds
-        # a space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
-        arguments = f"-O wakati -r /dev/null -d {shlex.quote(str(self._dictionary))}"
         try:
-            self._parse = fugashi.GenericTagger(arguments).parse
+            self._parse = _tagger(self._dictionary).parse
         except RuntimeError as error:
             raise SegmenterError(
                 f"MeCab cannot open the dictionary in {self._dictionary}: {error}\n"
@@ -46,10 +44,20 @@ class MecabSegmenter(PieceSegmenter):
         return f"mecab fugashi-{version('fugashi')} jumandic sha256:{_dictionary_sha256(self._dictionary)}"
 
     def close(self) -> None:
-        """Nothing to do: the dictionary is unmapped with the object."""
+        """Nothing to do: the dictionary stays mapped for the next segmenter of this process."""
 
     def _split(self, pieces: Sequence[str]) -> list[str]:
         return [*map(self._parse, pieces)]
+
+
+@lru_cache(maxsize=1)
+def _tagger(directory: Path) -> Any:
+    """Return the MeCab of this process: fugashi never frees one, so each more would map its dictionary once more."""
+    import fugashi
+
+    # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds a
+    # space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
+    return fugashi.GenericTagger(f"-O wakati -r /dev/null -d {shlex.quote(str(directory))}")
 
 
 @lru_cache(maxsize=1)
