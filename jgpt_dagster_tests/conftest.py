@@ -15,6 +15,30 @@ from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_d
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+# The files that take longest, the longest first: one that is begun last would keep a worker alone at the end.
+_LONG = (
+    "e2e/test_ui.py",
+    "lm/test_training.py",
+    "e2e/test_kill.py",
+    "e2e/test_run.py",
+    "assets/test_refresh_equals_rebuild.py",
+    "e2e/test_cluster.py",
+    "e2e/test_dagster_ways.py",
+    "e2e/test_refresh.py",
+    "assets/test_checks.py",
+    "lm/test_elastic.py",
+    "e2e/test_bad_input.py",
+    "e2e/test_object_store.py",
+    "corpus/test_normalize.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    folder = Path(__file__).parent
+    place = {folder / name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
