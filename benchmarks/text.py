@@ -18,25 +18,28 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
 from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.cc100 import read_documents
+from jgpt_dagster.corpus.decompress import bz2_chunks
 from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.pages import parse_pages
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
+from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.sample.dump import Page, write_dump
-from jgpt_dagster.sample.pack import DATES, read_pages, write_mirror
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
+
+if TYPE_CHECKING:
+    from jgpt_dagster.sample.dump import Page
 
 WIKI, DATE = "benchmarkwiki", "20260101"
 _RECIPE = Recipe(stage="benchmark", code_version="1")
@@ -83,6 +86,8 @@ class Inputs:
 
 def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
     """Write a dump and an archive of about `megabytes` of text each: the source's pages and documents, repeated."""
+    from jgpt_dagster.sample.dump import write_dump  # here, since each process that is measured loads this module
+
     pages, text = sample(folder, data)
     write_dump(folder, WIKI, DATE, repeated(pages, megabytes * 1e6))
     archive = folder / "ja.txt.xz"
@@ -92,8 +97,11 @@ def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
     return Inputs(next((folder / WIKI / DATE).glob("*multistream.xml.bz2")), archive)
 
 
-def sample(folder: Path, data: Path | None) -> tuple[list[Page], bytes]:
+def sample(folder: Path, data: Path | None) -> tuple[list["Page"], bytes]:
     """Return the pages and the text to repeat: those of a real excerpt in `data`, or else the embedded ones."""
+    from jgpt_dagster.sample.dump import Page
+    from jgpt_dagster.sample.pack import DATES, read_pages, write_mirror
+
     if data is None:
         write_mirror(folder / "sample")
         return read_pages(DATES[-1]), lzma.decompress((folder / "sample/cc-100/ja.txt.xz").read_bytes())
@@ -107,14 +115,14 @@ def sample(folder: Path, data: Path | None) -> tuple[list[Page], bytes]:
     return pages, b"\n".join(lzma.decompress(archive.read_bytes()) for archive in archives)
 
 
-def repeated(pages: Sequence[Page], size: float) -> Iterator[Page]:
+def repeated(pages: Sequence["Page"], size: float) -> Iterator["Page"]:
     """Yield the pages again and again, with ids of their own, until there are `size` bytes of wikitext."""
     written, number = 0, 0
     while written < size:
         for page in pages:
             number += 1
             written += len(page.text.encode())
-            yield Page(page.title, number, number, page.text, page.ns)
+            yield replace(page, id=number, revision_id=number)
 
 
 # ---- our side ----------------------------------------------------------------------------------------------------
@@ -148,8 +156,13 @@ def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: 
 def _write_articles(dump: Path, path: Path, profile: Profile) -> None:
     index = next(dump.parent.glob("*index.txt.bz2"))
     plan = plan_shards(dump, index, 1)
+    site = read_siteinfo(dump, plan)
+    library = None
+    if profile == "seed":
+        collect_templates(parse_pages(bz2_chunks(dump), str(dump)), site, path.parent)
+        library = open_templates(path.parent, site)
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
-    clean = article_cleaner(profile, read_siteinfo(dump, plan))
+    clean = article_cleaner(profile, site, library)
     rows = read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected)
     write_rows(path, ARTICLES, totals.count(rows), _RECIPE, lambda: asdict(counts) | asdict(totals))
 
