@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.lm.hosts import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings, TextProfile
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.layout import DataRoot, shard_names
@@ -127,11 +128,8 @@ class TrainingLauncher(dg.ConfigurableResource):
         return self.processes or max(1, sum(1 for _ in Path("/dev").glob("nvidia[0-9]*")))
 
     def host_count(self) -> int:
-        """Return the number of hosts: the lines of the hostfile (`NAME slots=COUNT`), or this one."""
-        if not self.hostfile:
-            return 1
-        lines = (line.split("#")[0].strip() for line in Path(self.hostfile).read_text().splitlines())
-        return sum(1 for line in lines if line)
+        """Return the number of hosts: those of the hostfile, or this one. Raises HostfileError."""
+        return len(read_hostfile(Path(self.hostfile))) if self.hostfile else 1
 
     def hostfile_path(self) -> Path | None:
         """Return the hostfile of a run over several hosts."""

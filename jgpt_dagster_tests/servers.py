@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL of a test's own: real servers on free ports of the loopback interface."""
+"""Redis, PostgreSQL and an SSH server of a test's own: real servers on free ports of the loopback interface."""
 
 import os
 import shutil
@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 _POSTGRES_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+_SSHD = Path("/usr/sbin/sshd")
+# A hostfile of two names under which `ssh_server` is reached.
+LOOPBACK_HOSTS = "127.0.0.1 slots=1\nlocalhost slots=1\n"
 
 
 @contextmanager
@@ -64,6 +67,41 @@ def postgres_server() -> Iterator[dict[str, str]]:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=240)
             shutil.rmtree(data, ignore_errors=True)
+
+
+@contextmanager
+def ssh_server(folder: Path) -> Iterator[Path]:
+    """Yield a directory for PATH whose `ssh` reaches a new server, which lets its own key in; skip without sshd."""
+    if not (_SSHD.exists() and shutil.which("ssh")):
+        pytest.skip("the OpenSSH server and client are not installed")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("key", "host_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port, programs = _free_port(), folder / "bin"
+    programs.mkdir()
+    options = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": folder / "host_key",
+        "AuthorizedKeysFile": folder / "key.pub",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PidFile": "none",
+    }
+    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+    trust = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+    (programs / "ssh").write_text(
+        f'#!/bin/sh\nexec {shutil.which("ssh")} -F none -p {port} -i {folder / "key"} {trust} "$@"\n'
+    )
+    (programs / "ssh").chmod(0o755)
+    command = [_SSHD, "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
+    with subprocess.Popen(command) as process:
+        try:
+            _await_port(port, process)
+            yield programs
+        finally:
+            process.kill()
 
 
 def _free_port() -> int:

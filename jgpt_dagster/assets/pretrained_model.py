@@ -147,10 +147,11 @@ def _train(
     write_json(path, json.loads(config.model_dump_json()))
     processes = launcher.process_count()
     command = launch_command(launcher.kind(), processes, path, launcher.hostfile_path())
+    # Nothing in a temporary file: the first process may be on another host, which shares the run directory alone.
     with dg.open_pipes_session(
         context=context,
-        context_injector=dg.PipesTempFileContextInjector(),
-        message_reader=dg.PipesTempFileMessageReader(),
+        context_injector=dg.PipesEnvContextInjector(),
+        message_reader=dg.PipesFileMessageReader(str(config.output / "messages")),
     ) as session:
         environment = {**training_environment(processes), **session.get_bootstrap_env_vars()}
         run_process_group(

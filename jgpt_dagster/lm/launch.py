@@ -55,12 +55,12 @@ def launch_command(
     directory is on PATH. Raises LaunchError where the launcher cannot do what is asked.
     """
     program = [PROGRAM, str(config)]
-    if hostfile is not None and launcher != "deepspeed":
-        raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
+    if hostfile is not None:
+        if launcher != "deepspeed":
+            raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
+        return [sys.executable, "-m", "jgpt_dagster.lm.hosts", str(hostfile), str(processes), *program]
     if launcher == "deepspeed":
-        # Several hosts meet at DeepSpeed's default port: nobody here knows which ports are free on the first of them.
-        where = [f"--master_port={_free_port()}"] if hostfile is None else [f"--hostfile={hostfile}"]
-        options = [*where, f"--num_gpus={processes}", "--no_local_rank", "--quiet", "--module"]
+        options = [f"--master_port={_free_port()}", f"--num_gpus={processes}", "--no_local_rank", "--quiet", "--module"]
         return [sys.executable, "-m", "deepspeed.launcher.runner", *options, *program]
     if launcher == "torchrun":
         return [
@@ -78,7 +78,7 @@ def launch_command(
 
 
 def training_environment(processes: int) -> dict[str, str]:
-    """Return the environment of a launch of `processes` processes on this host: this one's, and what is not set in it.
+    """Return the environment of a launch of `processes` processes a host: this one's, and what is not set in it.
 
     RANK and its like are for plain python, which DeepSpeed would otherwise take for an MPI job; launchers set their own
     for each process.

@@ -1,9 +1,10 @@
 """The number of processes may change between one start of a run and the next."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,14 +12,16 @@ from jgpt_dagster.lm.checkpoint import Checkpoint, CheckpointError, require_same
 from jgpt_dagster.lm.launch import PROGRAM, launch_command, training_environment
 from jgpt_dagster.lm.report import read_metrics
 from jgpt_dagster_tests.lm.runs import small_training_set, write_config
+from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
 
 STAGES = (1, 2, 3)
 STEPS, SAVED = 6, 3
 
 
-def train_all(configs: list[Path], processes: int) -> str:
+def train_all(configs: list[Path], processes: int, hostfile: Path | None = None) -> str:
     """Carry out runs in one launch; return the output."""
-    command = launch_command("deepspeed" if processes > 1 else "python", processes, configs[0])
+    launcher: Literal["deepspeed", "python"] = "deepspeed" if processes > 1 or hostfile else "python"
+    command = launch_command(launcher, processes, configs[0], hostfile)
     position = command.index(PROGRAM)
     command[position:] = ["jgpt_dagster_tests.lm.train_many", *map(str, configs)]
     environment = training_environment(processes)
@@ -84,6 +87,19 @@ def test_a_checkpoint_of_two_processes_continues_on_one_and_the_reverse(
         ], "the converted copy is gone"
     assert f"resuming after step {SAVED} (losses are the same up to rounding: processes 2 → 1" in shrunk
     assert f"resuming after step {SAVED} (losses are the same up to rounding: processes 1 → 2" in grown
+
+
+@pytest.mark.slow
+def test_two_hosts_with_a_process_each_give_the_losses_of_two_processes_on_one(
+    runs: tuple[Path, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = runs[0]
+    (tmp_path / "hostfile").write_text(LOOPBACK_HOSTS)
+    with ssh_server(tmp_path) as programs:
+        monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        said = train_all([config(root, "hosts", stage=1)], 1, tmp_path / "hostfile")
+    assert "on 2 cpu process(es)" in said
+    assert_same_curve(root / "hosts", read_metrics(root / "2-zero1"))
 
 
 @pytest.mark.slow

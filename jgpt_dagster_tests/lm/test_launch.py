@@ -168,7 +168,8 @@ def test_launchers_are_modules_of_the_running_interpreter() -> None:
         command = launch_command(launcher, 2, config)  # type: ignore[arg-type]
         assert command[:2] == [sys.executable, "-m"] and count in command
         assert command[-2:] == ["jgpt_dagster.lm.train", "config.json"]
-    assert "--hostfile=hosts" in launch_command("deepspeed", 8, config, Path("hosts"))
+    module = "jgpt_dagster.lm.hosts"
+    assert launch_command("deepspeed", 8, config, Path("hosts"))[1:5] == ["-m", module, "hosts", "8"]
 
 
 def test_a_launcher_is_not_asked_for_what_it_cannot_do() -> None:

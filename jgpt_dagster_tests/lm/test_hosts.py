@@ -1,0 +1,149 @@
+import base64
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jgpt_dagster.lm import hosts
+from jgpt_dagster.lm.hosts import HostfileError, host_commands, read_hostfile, run_on_hosts
+from jgpt_dagster.lm.launch import PROGRAM, launch_command
+from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
+
+WAITING = "jgpt_dagster_tests.lm.await_signal"
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ssh_server(tmp_path) as programs:
+        monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> list[str]:
+    """The command that starts a program which waits, once on each of two hosts."""
+    hostfile = tmp_path / "hostfile"
+    hostfile.write_text(LOOPBACK_HOSTS)
+    (tmp_path / "pids").mkdir()
+    command = launch_command("deepspeed", 1, tmp_path / "pids", hostfile)
+    return [WAITING if word == PROGRAM else word for word in command]
+
+
+def test_a_hostfile_names_hosts_with_their_slots(tmp_path: Path) -> None:
+    path = tmp_path / "hostfile"
+    path.write_text("# the GPU machines\ngpu-1 slots=8\n\n  user@10.0.0.2   slots=4 # the old one\n")
+    assert read_hostfile(path) == {"gpu-1": 8, "user@10.0.0.2": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gpu-1\n", "line 1: 'gpu-1' is not `NAME slots=COUNT`"),
+        ("gpu-1 slots=8\n-oProxyCommand=x slots=8\n", "line 2"),
+        ("gpu-1 slots=8\ngpu-1 slots=8\n", "line 2"),
+        ("# none\n", "names no host"),
+        (None, "No such file"),
+    ],
+)
+def test_a_hostfile_that_cannot_be_meant_is_refused_by_its_line(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "hostfile"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(HostfileError, match=message):
+        read_hostfile(path)
+
+
+def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_the_environment() -> None:
+    environment = {
+        "MASTER_PORT": "29500",
+        "JGPT_LAUNCH": "mark",
+        "DAGSTER_PIPES_CONTEXT": "a b'c",
+        "NCCL_SOCKET_IFNAME": "eth1",
+        "JGPT_FAILURE_WEBHOOK": "https://hooks.example/secret",
+        "POSTGRES_PASSWORD": "secret",
+        "RANK": "0",
+    }
+    commands = host_commands({"me@gpu-1": 8, "gpu-2": 8}, 4, [PROGRAM, "/data/a run.json"], environment)
+    assert list(commands) == ["me@gpu-1", "gpu-2"]
+    for rank, command in enumerate(commands.values()):
+        words = shlex.split(command)
+        assert words[:5] == [
+            "exec",
+            "env",
+            "JGPT_LAUNCH=mark",
+            "DAGSTER_PIPES_CONTEXT=a b'c",
+            "NCCL_SOCKET_IFNAME=eth1",
+        ]
+        assert words[5] == sys.executable and words[-2:] == [PROGRAM, "/data/a run.json"]
+        options = dict(word.split("=", 1) for word in words[5:] if word.startswith("--") and "=" in word)
+        assert (options["--node_rank"], options["--master_addr"]) == (str(rank), "gpu-1")
+        assert options["--master_port"] == "29500"
+        assert json.loads(base64.urlsafe_b64decode(options["--world_info"])) == {
+            "me@gpu-1": [0, 1, 2, 3],
+            "gpu-2": [0, 1, 2, 3],
+        }
+        assert "secret" not in command and "RANK" not in command
+
+
+def test_a_host_with_too_few_slots_is_named() -> None:
+    with pytest.raises(HostfileError, match="8 processes on each host: gpu-2 has 4"):
+        host_commands({"gpu-1": 8, "gpu-2": 4}, 8, [PROGRAM], {})
+
+
+def test_a_host_that_fails_ends_the_others_which_are_heard_first(
+    ssh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hosts, "_LAST_WORDS_SECONDS", 1.0)
+    other = f"exec {shlex.join([sys.executable, '-c', OTHER, str(tmp_path / 'ended')])}"
+    assert run_on_hosts({"127.0.0.1": "sleep 1; exit 3", "localhost": other}) == 3
+    assert "host 127.0.0.1 ended with exit code 3" in capfd.readouterr().err
+    _wait((tmp_path / "ended").exists)
+
+
+OTHER = """
+import os, pathlib, sys
+os.read(0, 1)
+pathlib.Path(sys.argv[1]).touch()
+"""
+
+
+def test_an_unreachable_host_fails_the_launch(ssh: None, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_on_hosts({"127.0.0.1": "true", "no-such-host.invalid": "true"}) == 255
+    assert "host no-such-host.invalid ended with exit code 255" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["cancelled", "killed"])
+def test_no_process_is_left_on_any_host_when_the_launching_one_is(
+    ssh: None, waiting: list[str], tmp_path: Path, end: signal.Signals
+) -> None:
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, *waiting])
+    files = [tmp_path / "pids" / rank for rank in ("0", "1")]
+    _wait(lambda: caller.poll() is not None or all(file.exists() and file.read_text() for file in files))
+    processes = [psutil.Process(int(file.read_text())) for file in files]
+    caller.send_signal(end)
+    caller.wait(timeout=30)
+    _wait(lambda: not any(process.is_running() for process in processes))
+
+
+CALLER = """
+import signal, sys
+from jgpt_dagster.lm.launch import run_process_group, training_environment
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run_process_group(sys.argv[1:], training_environment(1), on_line=print)
+"""
+
+
+def _wait(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.05)
