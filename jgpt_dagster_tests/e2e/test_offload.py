@@ -2,10 +2,11 @@
 
 The former runs where JGPT_TEST_OFFLOAD is set, since DeepSpeed compiles for minutes first. The latter takes most of an
 hour, 18 GiB of memory and 70 GB of disk: it runs where JGPT_TEST_XL is set, with the folder of real dumps in
-JGPT_TEST_DATA.
+JGPT_TEST_DATA; `pytest -rP` prints what it measured.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -117,7 +118,9 @@ def test_xl_takes_real_steps_within_18_gib_and_goes_on_from_its_checkpoint(tmp_p
     assert seen["after"].startswith(seen["before"])
     rows = [json.loads(line) for line in seen["after"].splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    # Four steps of 128 tokens teach nothing yet: a loss that is far from that of a guess would be a broken step.
+    assert all(abs(row["loss"] - math.log(32_000)) < 2 and row["gradient_norm"] > 0 for row in rows)
+    print({figure: seen[figure] for figure in ("peak GiB", "checkpoint GB", "timing")})
     assert max(seen["peak GiB"]) < 18
     manifest = deployment.root.directory("pretrained_model", REAL_DUMP, model="xl").verified()
     assert manifest.counts["parameters"] > 1.4e9
