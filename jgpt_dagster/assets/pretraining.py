@@ -19,7 +19,7 @@ from jgpt_dagster.resources import TrainingLauncher
 class PretrainingConfig(StageConfig):
     """Run config of the training run; what is left out comes from the model preset.
 
-    At most one length may be given; that of a preset is one epoch, and 300 steps for `tiny`.
+    At most one length may be given; that of a preset is one epoch, and 4,000 steps for `tiny`.
     """
 
     steps: int | None = Field(default=None, ge=1, description="Length of the run in optimizer steps.")

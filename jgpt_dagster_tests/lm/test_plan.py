@@ -34,7 +34,7 @@ def test_without_a_peak_hours_are_not_guessed() -> None:
     layout = layout_for(config, machine, 2_000, {})
     plan = make_plan(config, machine, layout, vocab_size=2_000, train_tokens=100_000)
     assert plan.hours is None and "no peak" in dict(plan.rows())["hours"]
-    assert plan.steps == 300
+    assert plan.steps == 4_000
 
 
 def test_states_on_disk_are_planned_for() -> None:

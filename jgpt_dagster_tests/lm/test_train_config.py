@@ -25,7 +25,7 @@ def test_what_is_left_out_comes_from_the_preset_and_a_run_is_one_epoch_long() ->
     defaults = config()
     assert (defaults.context, defaults.global_batch, defaults.learning_rate) == (1024, 512, 2e-4)
     assert (defaults.epochs, defaults.steps, defaults.tokens) == (1.0, None, None)
-    assert (config(model="tiny").epochs, config(model="tiny").steps) == (None, 300)
+    assert (config(model="tiny").epochs, config(model="tiny").steps) == (None, 4000)
     assert (config(model="tiny", tokens=5).steps, config(model="tiny", tokens=5).tokens) == (None, 5)
 
 
