@@ -36,8 +36,9 @@ class Preset:
 
 
 # Learning rates from Brown et al., "Language Models are Few-Shot Learners" (2020), table 2.1, for the nearest size.
-# `xl` has the 20 heads of the published recipe; GPT-2's own 1.5B has 25. `tiny` was searched for on two CPU cores: of the
-# shapes that see some four million tokens within ten minutes, the one with the best held-out loss on a few megabytes.
+# `xl` has the 20 heads of the published recipe; GPT-2's own 1.5B has 25. `tiny` was searched for on two CPU cores: of
+# the shapes that see some four million tokens within ten minutes, the one with the best held-out loss on a few
+# megabytes.
 PRESETS = {
     "tiny": Preset(2, 128, 4, 128, 5e-3, 8, 8, steps=4000),
     "small": Preset(12, 768, 12, 1024, 6e-4, 512, 32),
