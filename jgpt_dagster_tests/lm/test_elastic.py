@@ -11,6 +11,7 @@ import pytest
 from jgpt_dagster.lm.checkpoint import Checkpoint, CheckpointError, require_same_run
 from jgpt_dagster.lm.launch import PROGRAM, launch_command, training_environment
 from jgpt_dagster.lm.report import read_metrics
+from jgpt_dagster_tests.deployments import PROJECT
 from jgpt_dagster_tests.lm.runs import small_training_set, write_config
 from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
 
@@ -97,6 +98,8 @@ def test_two_hosts_with_a_process_each_give_the_losses_of_two_processes_on_one(
     (tmp_path / "hostfile").write_text(LOOPBACK_HOSTS)
     with ssh_server(tmp_path) as programs:
         monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        # A session of ssh begins in the home directory, where the tests' own programs are not found.
+        monkeypatch.setenv("PYTHONPATH", str(PROJECT))
         said = train_all([config(root, "hosts", stage=1)], 1, tmp_path / "hostfile")
     assert "on 2 cpu process(es)" in said
     assert_same_curve(root / "hosts", read_metrics(root / "2-zero1"))

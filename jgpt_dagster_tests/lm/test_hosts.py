@@ -15,6 +15,7 @@ import pytest
 from jgpt_dagster.lm import hosts
 from jgpt_dagster.lm.hosts import HostfileError, host_commands, read_hostfile, run_on_hosts
 from jgpt_dagster.lm.launch import PROGRAM, launch_command
+from jgpt_dagster_tests.deployments import PROJECT
 from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
 
 WAITING = "jgpt_dagster_tests.lm.await_signal"
@@ -24,6 +25,8 @@ WAITING = "jgpt_dagster_tests.lm.await_signal"
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with ssh_server(tmp_path) as programs:
         monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        # A session of ssh begins in the home directory, where the tests' own programs are not found.
+        monkeypatch.setenv("PYTHONPATH", str(PROJECT))
         yield
 
 
