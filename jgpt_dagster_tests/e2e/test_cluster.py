@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from jgpt_dagster.storage.lock import partition_lock
 from jgpt_dagster.storage.writing import temporary_path
 from jgpt_dagster_tests.deployments import BIN, DUMP, PROJECT, SMALL_RUN, Deployment, sample_deployment
 from jgpt_dagster_tests.servers import postgres_server, redis_server
+from jgpt_dagster_tests.waiting import wait_until
 
 pytest.importorskip("dagster_celery")
 
@@ -81,14 +81,14 @@ def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_e
     both = [workers("cpu"), workers("cpu")]
     launched = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("wikipedia_articles", f"{DUMP}|001")])
     holder = cluster.data / ".locks" / f"wikipedia_articles__{DUMP}_001.json"
-    await_(holder.exists)
+    wait_until(holder.exists)
     os.killpg(os.getpgid(json.loads(holder.read_text())["pid"]), signal.SIGKILL)
     pipe.unlink()
     assert killed.manifest() is None
-    await_(lambda: [worker.poll() for worker in both].count(None) == 1)
+    wait_until(lambda: [worker.poll() for worker in both].count(None) == 1)
 
     with dg.DagsterInstance.get() as instance:
-        await_(lambda: [run.is_finished for run in instance.get_runs()] == [True] * 3)
+        wait_until(lambda: [run.is_finished for run in instance.get_runs()] == [True] * 3)
         runs = {run.run_id: run for run in instance.get_runs()}
         (again,) = set(runs) - set(launched)
         assert [runs[run_id].status.value for run_id in (*launched, again)] == ["SUCCESS", "FAILURE", "SUCCESS"]
@@ -120,7 +120,7 @@ def test_a_training_run_goes_to_the_gpu_queue_and_is_never_delivered_twice(
     _ = [workers("gpu"), workers("gpu"), workers("cpu")]
     (run_id,) = launch(cluster, [("pretrained_model", DUMP)])
     with dg.DagsterInstance.get() as instance:
-        await_(lambda: (run := instance.get_run_by_id(run_id)) is not None and run.is_finished)
+        wait_until(lambda: (run := instance.get_run_by_id(run_id)) is not None and run.is_finished)
         run = instance.get_run_by_id(run_id)
         messages = [entry.message for entry in instance.all_logs(run_id)]
         began = [entry.timestamp for entry in instance.all_logs(run_id) if "Started process for run" in entry.message]
@@ -140,11 +140,11 @@ def test_a_terminated_run_ends_on_its_worker_and_one_that_waits_for_a_worker_at_
     with lock, dg.DagsterInstance.get() as instance:
         workers("cpu")
         at_work, waiting = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("evaluation", DUMP)])
-        await_(lambda: "waiting for the test" in "".join(entry.message for entry in instance.all_logs(at_work)))
-        await_(lambda: "forwarded to the broker" in "".join(entry.message for entry in instance.all_logs(waiting)))
+        wait_until(lambda: "waiting for the test" in "".join(entry.message for entry in instance.all_logs(at_work)))
+        wait_until(lambda: "forwarded to the broker" in "".join(entry.message for entry in instance.all_logs(waiting)))
         for run_id in (at_work, waiting):
             assert instance.run_launcher.terminate(run_id)
-        await_(lambda: {run.status.value for run in instance.get_runs(limit=2)} == {"CANCELED"})
+        wait_until(lambda: {run.status.value for run in instance.get_runs(limit=2)} == {"CANCELED"})
 
 
 def launch(cluster: Deployment, wanted: Sequence[tuple[str, str]]) -> list[str]:
@@ -196,10 +196,3 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def await_(condition: Callable[[], object], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "took too long"
-        time.sleep(0.05)

@@ -5,8 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +16,7 @@ from jgpt_dagster.lm.hosts import HostfileError, host_commands, read_hostfile, r
 from jgpt_dagster.lm.launch import PROGRAM, launch_command
 from jgpt_dagster_tests.deployments import PROJECT
 from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
+from jgpt_dagster_tests.waiting import wait_until
 
 WAITING = "jgpt_dagster_tests.lm.await_signal"
 
@@ -108,7 +108,7 @@ def test_a_host_that_fails_ends_the_others_which_are_heard_first(
     other = f"exec {shlex.join([sys.executable, '-c', OTHER, str(tmp_path / 'ended')])}"
     assert run_on_hosts({"127.0.0.1": "sleep 1; exit 3", "localhost": other}) == 3
     assert "host 127.0.0.1 ended with exit code 3" in capfd.readouterr().err
-    _wait((tmp_path / "ended").exists)
+    wait_until((tmp_path / "ended").exists)
 
 
 OTHER = """
@@ -130,11 +130,12 @@ def test_no_process_is_left_on_any_host_when_the_launching_one_is(
 ) -> None:
     caller = subprocess.Popen([sys.executable, "-c", CALLER, *waiting])
     files = [tmp_path / "pids" / rank for rank in ("0", "1")]
-    _wait(lambda: caller.poll() is not None or all(file.exists() and file.read_text() for file in files))
+    wait_until(lambda: caller.poll() is not None or all(file.exists() and file.read_text() for file in files))
+    assert caller.poll() is None, "it ended by itself"
     processes = [psutil.Process(int(file.read_text())) for file in files]
     caller.send_signal(end)
-    caller.wait(timeout=30)
-    _wait(lambda: not any(process.is_running() for process in processes))
+    caller.wait(timeout=240)
+    wait_until(lambda: not any(process.is_running() for process in processes))
 
 
 CALLER = """
@@ -143,10 +144,3 @@ from jgpt_dagster.lm.launch import run_process_group, training_environment
 signal.signal(signal.SIGINT, signal.default_int_handler)
 run_process_group(sys.argv[1:], training_environment(1), on_line=print)
 """
-
-
-def _wait(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "took too long"
-        time.sleep(0.05)

@@ -3,14 +3,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
+from jgpt_dagster_tests.waiting import wait_until
 
 ENVIRONMENT = dict(os.environ)
 
@@ -153,7 +152,7 @@ def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
         run_process_group({python(FOLLOWER)!r}, dict(os.environ), on_line=lambda line: stream.write(line + "\\n"))
     """
     process = subprocess.Popen(python(caller))
-    _wait(lambda: output.exists() and bool(_pids(output.read_text())))
+    wait_until(lambda: output.exists() and bool(_pids(output.read_text())))
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     assert len(children) == 2
     process.kill()
@@ -194,11 +193,4 @@ def _pids(text: str) -> list[int]:
 
 
 def _assert_gone(pids: list[int]) -> None:
-    _wait(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in pids))
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+    wait_until(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in pids))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_grou
 from jgpt_dagster.lm.report import METRICS, read_metrics
 from jgpt_dagster.storage.hashing import sha256_file
 from jgpt_dagster_tests.lm.runs import run_training, start_training, write_config
+from jgpt_dagster_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(sparse: Path, 
 def test_a_run_that_is_asked_to_end_saves_a_checkpoint_first_and_says_interrupted(root: Path, finished: Path) -> None:
     config = write_config(root, "stopped", checkpoint_every=1000)
     process = start_training(config)
-    _wait(lambda: len(read_metrics(root / "stopped")) >= 1)
+    wait_until(lambda: len(read_metrics(root / "stopped")) >= 1)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 143, output
@@ -151,12 +151,12 @@ command = launch_command({launcher!r}, 2, pathlib.Path({str(config)!r}))
 run_process_group(command, training_environment(2), on_line=print)
 """
     process = subprocess.Popen([sys.executable, "-c", caller], stdout=subprocess.DEVNULL)
-    _wait(lambda: len(read_metrics(root / name)) >= 2)
+    wait_until(lambda: len(read_metrics(root / name)) >= 2)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3
     process.kill()
     process.wait()
-    _wait(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    wait_until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
 
 
 def test_ctrl_c_and_a_killed_launcher_save_a_checkpoint_and_leave_no_process_behind(root: Path) -> None:
@@ -192,7 +192,7 @@ def test_ctrl_c_and_a_killed_launcher_save_a_checkpoint_and_leave_no_process_beh
 def _kill_when(config: Path, condition: Callable[[], bool], launcher: str = "python", processes: int = 1) -> None:
     """Start training and kill its whole process group as soon as the condition holds."""
     process = start_training(config, launcher, processes)
-    _wait(condition)
+    wait_until(condition)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
@@ -200,13 +200,6 @@ def _kill_when(config: Path, condition: Callable[[], bool], launcher: str = "pyt
 
 def _processes_of(config: Path) -> list[int]:
     return [p.pid for p in psutil.process_iter(["cmdline"]) if str(config) in (p.info["cmdline"] or [])]
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.005)
 
 
 def _has_checkpoint(run: Path, step: int) -> bool:
