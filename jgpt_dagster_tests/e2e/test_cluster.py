@@ -1,4 +1,4 @@
-"""Two workers, a real Redis and PostgreSQL: a killed worker costs its shard's time, a training is delivered once."""
+"""Two workers, Redis and PostgreSQL: a killed worker costs its shard's time, or a training's since a checkpoint."""
 
 import json
 import os
@@ -21,6 +21,12 @@ from jgpt_dagster_tests.waiting import wait_until
 pytest.importorskip("dagster_celery")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+# SMALL_RUN, with a training that takes long enough to be killed in its middle.
+RUN = {
+    **SMALL_RUN,
+    "pretrained_model": {**SMALL_RUN["pretrained_model"], "steps": 200, "checkpoint_every": 20, "evaluate_every": 200},
+}
 
 LAUNCH = """mutation Launch($runs: [ExecutionParams!]!) { launchMultipleRuns(executionParamsList: $runs) {
     __typename ... on LaunchMultipleRunsResult { launchMultipleRunsResult {
@@ -103,7 +109,7 @@ def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_e
     assert killed.path.read_bytes() == rebuilt.root.parquet("wikipedia_articles", DUMP, "001").path.read_bytes()
 
 
-def test_a_training_run_goes_to_the_gpu_queue_and_is_never_delivered_twice(
+def test_a_training_whose_worker_is_killed_goes_on_at_another_and_is_never_delivered_twice(
     cluster: Deployment, workers: Callable[[str], "subprocess.Popen[bytes]"]
 ) -> None:
     shards = [f"{DUMP}|000", f"{DUMP}|001"]
@@ -119,17 +125,29 @@ def test_a_training_run_goes_to_the_gpu_queue_and_is_never_delivered_twice(
             assert made.error is None
     _ = [workers("gpu"), workers("gpu"), workers("cpu")]
     (run_id,) = launch(cluster, [("pretrained_model", DUMP)])
+    scratch = cluster.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
+    wait_until((scratch / "checkpoints" / "step=00000020" / "manifest.json").exists)
+    killed = json.loads((cluster.data / ".locks" / f"pretrained_model__{DUMP}.json").read_text())["pid"]
+    os.killpg(os.getpgid(killed), signal.SIGKILL)
+
     with dg.DagsterInstance.get() as instance:
-        wait_until(lambda: (run := instance.get_run_by_id(run_id)) is not None and run.is_finished)
-        run = instance.get_run_by_id(run_id)
-        messages = [entry.message for entry in instance.all_logs(run_id)]
-        began = [entry.timestamp for entry in instance.all_logs(run_id) if "Started process for run" in entry.message]
-        ended = [entry.timestamp for entry in instance.all_logs(run_id)][-1]
-    assert run is not None and run.status == dg.DagsterRunStatus.SUCCESS, messages[-3:]
-    assert run.tags["dagster-celery/queue"] == "gpu"
+
+        def tries() -> list[dg.DagsterRun]:
+            runs = instance.get_runs()
+            return [run for run in runs if run_id in (run.run_id, run.tags.get("dagster/parent_run_id"))]
+
+        wait_until(lambda: [run.is_finished for run in tries()] == [True] * 2)
+        again, first = tries()
+        assert [run.status.value for run in (first, again)] == ["FAILURE", "SUCCESS"]
+        events = {run.run_id: instance.all_logs(run.run_id) for run in (first, again)}
+    for run in (first, again):
+        assert run.tags["dagster-celery/queue"] == "gpu"
+        messages = [event.message for event in events[run.run_id]]
+        assert len([message for message in messages if "Started process for run" in message]) == 1
+        assert not [message for message in messages if message.startswith("Ignoring")]
     # Longer than the broker waits for a message to be taken off its queue.
-    assert len(began) == 1 and ended - began[0] > 4
-    assert not [message for message in messages if message.startswith("Ignoring")]
+    assert events[again.run_id][-1].timestamp - events[again.run_id][0].timestamp > 4
+    assert "resuming after step " in "".join(event.message for event in events[again.run_id])
 
 
 def test_a_terminated_run_ends_on_its_worker_and_one_that_waits_for_a_worker_at_once(
@@ -158,7 +176,7 @@ def launch(cluster: Deployment, wanted: Sequence[tuple[str, str]]) -> list[str]:
                 "assetSelection": [{"path": [asset]}],
                 "assetCheckSelection": [],
             },
-            "runConfigData": {"ops": {asset: {"config": SMALL_RUN[asset]}}} if asset in SMALL_RUN else {},
+            "runConfigData": {"ops": {asset: {"config": RUN[asset]}}} if asset in RUN else {},
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
             "mode": "default",
         }
