@@ -38,6 +38,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _TAIL_LINES = 30
 _POLL_SECONDS = 0.2
+# What the last processes of a launch may take to end once their launcher has.
+_STRAGGLER_SECONDS = 1.0
 # What a launcher may take to end once its training processes have.
 _LAUNCHER_SECONDS = 5.0
 
@@ -123,9 +125,12 @@ def run_process_group(
     """
     group = _ProcessGroup(argv, env, on_line)
     try:
-        while group.forward_output() or group.process.poll() is None:
-            pass
-        abandoned = list(group.members())
+        while group.process.poll() is None:
+            group.forward_output()
+        # Only for so long: those of a killed launcher would go on for ever, and may always have something to say.
+        deadline = time.monotonic() + _STRAGGLER_SECONDS
+        while (abandoned := list(group.members())) and time.monotonic() < deadline:
+            group.forward_output()
     finally:
         group.stop(stop_grace_seconds)
     code = group.process.wait()

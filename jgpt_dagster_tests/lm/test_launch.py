@@ -62,11 +62,15 @@ def test_a_killed_command_and_an_interrupted_one_are_told_apart() -> None:
         run_process_group(["/no/such/program"], ENVIRONMENT, on_line=str)
 
 
-def test_a_launcher_that_ends_well_before_its_workers_is_a_failure_and_leaves_none() -> None:
+@pytest.mark.parametrize(
+    "worker", ["time.sleep(600)", "[print(i, flush=True) for i in iter(int, 1)]"], ids=["silent", "talking"]
+)
+def test_a_launcher_that_ends_well_before_its_workers_is_a_failure_and_leaves_none(worker: str) -> None:
     pids: list[int] = []
+    launcher = LAUNCHER.replace("time.sleep(600)\n", "sys.exit(0)\n").replace("time.sleep(600)", worker)
     with pytest.raises(LaunchError, match="before the processes that it had started"):
         run_process_group(
-            python(LAUNCHER.replace("time.sleep(600)\n", "sys.exit(0)\n")),
+            python(launcher),
             ENVIRONMENT,
             on_line=lambda line: pids.extend(_pids(line)),
             stop_grace_seconds=0.2,
