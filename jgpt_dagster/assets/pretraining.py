@@ -75,6 +75,9 @@ class PretrainingConfig(StageConfig):
     checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
     keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")
+    wandb_project: str | None = Field(
+        default=None, min_length=1, description="Report to this project of Weights & Biases too (extra `wandb`)."
+    )
     stop_grace_seconds: float = Field(
         default=300, ge=0, description="Time that a cancelled training has to save a checkpoint before it is killed."
     )
@@ -93,6 +96,7 @@ _OF_THE_MACHINE = {
     "checkpoint_every",
     "keep_checkpoints",
     "keep_every",
+    "wandb_project",
 }
 _PLACES = {"training_set", "data_root", "output", "initial_model"}
 

@@ -1,5 +1,5 @@
-"""What a training run leaves for its readers: metrics, timings, TensorBoard's files, and lines of progress for
-a terminal and for Dagster.
+"""What a training run leaves for its readers: metrics, timings, and lines of progress for a terminal and for
+Dagster; trackers get the same figures.
 
 `metrics.jsonl` holds nothing volatile, so that a run that was killed and resumed writes the same bytes as one that was
 not; speed goes to `timing.jsonl`.
@@ -7,24 +7,22 @@ not; speed goes to `timing.jsonl`.
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
+from jgpt_dagster.lm.trackers import open_trackers
 from jgpt_dagster.storage.hashing import canonical_json
 from jgpt_dagster.storage.writing import atomic_file, write_json
 
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 RESULT = "result.json"
-TENSORBOARD = "tensorboard"
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 _PIPES_SECONDS = 10.0
-_TENSORBOARD_SECONDS = 10
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -84,11 +82,19 @@ class Reporter:
     """Writes the files of one run and tells how it goes. Only the process of rank 0 has one."""
 
     def __init__(
-        self, run: Path, *, done: int, steps: int, peak_speed: float | None = None, planned_mfu: float | None = None
+        self,
+        run: Path,
+        *,
+        done: int,
+        steps: int,
+        peak_speed: float | None = None,
+        planned_mfu: float | None = None,
+        wandb_project: str | None = None,
     ) -> None:
         """Go on after step `done` (0 for a new run) of `steps`; what the files say of later steps is dropped.
 
-        `peak_speed` is the tokens/s at an MFU of 1; without it no MFU is reported.
+        `peak_speed` is the tokens/s at an MFU of 1; without it no MFU is reported. Raises TrackerError where W&B is
+        asked for and cannot be had.
         """
         self._run = run
         self._done = done
@@ -101,7 +107,7 @@ class Reporter:
             stream.write("".join(canonical_json(row) + "\n" for row in kept).encode())
         self._metrics = open(run / METRICS, "a")  # noqa: SIM115
         self._timing = open(run / TIMING, "a")  # noqa: SIM115
-        self._tensorboard = _tensorboard_writer(run / TENSORBOARD, done)
+        self._trackers = open_trackers(run, done, wandb_project)
         self._pipes = _open_pipes()
         self._next_pipes_line = 0.0
 
@@ -126,9 +132,9 @@ class Reporter:
             shown += f"  MFU {speed / self._peak_speed:.1%}"
             shown += "" if self._planned_mfu is None else f" (planned {self._planned_mfu:.0%})"
         _append(self._timing, timing)
-        for name, value in {**row, **timing}.items():
-            if name not in ("step", "seconds"):
-                self._tensorboard.add_scalar(name, value, row["step"])
+        figures = {name: value for name, value in {**row, **timing}.items() if name not in ("step", "seconds")}
+        for tracker in self._trackers:
+            tracker.log(row["step"], figures)
         line = _progress_line(row, self._steps, shown, left)
         print(line, flush=True)
         if self._pipes is not None and now >= self._next_pipes_line:
@@ -149,7 +155,8 @@ class Reporter:
 
     def close(self) -> None:
         """Release files and connections."""
-        self._tensorboard.close()
+        for tracker in self._trackers:
+            tracker.close()
         self._metrics.close()
         self._timing.close()
         if self._pipes is not None:
@@ -170,15 +177,6 @@ def _progress_line(row: Mapping[str, Any], steps: int, speed: str, left: float) 
         f"learning rate {row['learning_rate']:.2e}  gradient norm {row['gradient_norm']:.2f}  "
         f"{speed}  {hours}:{minutes:02}:{seconds:02} left"
     )
-
-
-def _tensorboard_writer(directory: Path, done: int) -> Any:
-    """Open a writer of event files, on whose account readers forget what earlier files have after step `done`."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    if not done:
-        shutil.rmtree(directory, ignore_errors=True)
-    return SummaryWriter(str(directory), purge_step=done + 1, flush_secs=_TENSORBOARD_SECONDS)
 
 
 def _open_pipes() -> Any:

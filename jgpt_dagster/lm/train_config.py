@@ -69,6 +69,7 @@ class TrainConfig(BaseModel):
     checkpoint_every: PositiveInt = 250
     keep_checkpoints: PositiveInt = Field(2, description="the newest ones")
     keep_every: PositiveInt | None = Field(None, description="checkpoints of steps that this divides stay for good")
+    wandb_project: str | None = Field(None, min_length=1, description="project of Weights & Biases to report to")
 
     @model_validator(mode="before")
     @classmethod

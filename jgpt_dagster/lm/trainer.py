@@ -92,8 +92,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if resumed is not None:
         checkpoint.load(engine, resumed, config.seed)
     done = resumed.step if resumed else 0
-    speeds = {"peak_speed": config.peak_tokens_per_second, "planned_mfu": config.planned_mfu}
-    reporter = Reporter(config.output, done=done, steps=steps, **speeds) if rank == 0 else None
+    reporter = _reporter(config, done, steps) if rank == 0 else None
     course = Course(config.early_stop, config.divergence_steps)
     for row in _from_first(lambda: read_metrics(config.output)):
         course.add(row)
@@ -329,6 +328,17 @@ def _digest(directory: Path, *names: str) -> str:
 def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:
     files = training_set.open_tokens(config.data_root)
     return torch.from_numpy(held_out_blocks(training_set, files, config.context, config.evaluation_blocks))
+
+
+def _reporter(config: TrainConfig, done: int, steps: int) -> Reporter:
+    return Reporter(
+        config.output,
+        done=done,
+        steps=steps,
+        peak_speed=config.peak_tokens_per_second,
+        planned_mfu=config.planned_mfu,
+        wandb_project=config.wandb_project,
+    )
 
 
 def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:

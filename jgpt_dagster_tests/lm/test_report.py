@@ -7,7 +7,6 @@ import pytest
 from jgpt_dagster.lm.report import (
     METRICS,
     RESULT,
-    TENSORBOARD,
     TIMING,
     Reporter,
     last_timing,
@@ -69,23 +68,6 @@ def test_a_line_of_progress_says_step_loss_speed_and_time_left(
     assert "step 1/5  loss 8.0000  validation loss 2.5000" in line
     assert "learning rate 1.00e-01  gradient norm 1.00" in line
     assert "tokens/s" in line and "left" in line
-
-
-def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    reported(tmp_path, 0, range(1, 5), validation_loss=2.5)
-    reported(tmp_path, 2, range(3, 6), validation_loss=1.5)
-    shown = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
-    assert {"loss", "validation_loss", "learning_rate", "gradient_norm", "tokens_per_second"} <= set(
-        shown.Tags()["scalars"]
-    )
-    assert [(event.step, event.value) for event in shown.Scalars("validation_loss")] == [
-        (1, 2.5), (2, 2.5), (3, 1.5), (4, 1.5), (5, 1.5)
-    ]  # fmt: skip
-    reported(tmp_path, 0, range(1, 2))
-    shown = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
-    assert [event.step for event in shown.Scalars("loss")] == [1], "a new run forgets another's"
 
 
 def test_speeds_are_those_between_two_reports_of_one_start(tmp_path: Path) -> None:

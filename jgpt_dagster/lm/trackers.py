@@ -1,0 +1,109 @@
+"""Where the figures of a training run can be looked at: TensorBoard's files and, if asked for, Weights & Biases.
+
+Both get each step once, however often a run was resumed.
+"""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from jgpt_dagster.errors import JgptError
+
+TENSORBOARD = "tensorboard"
+_TENSORBOARD_SECONDS = 10
+_WANDB_RUN = "wandb-run"
+# Figures are what was asked for: no output, no code, nothing about the machine, no reports of errors.
+_WANDB_SETTINGS: dict[str, Any] = {
+    "console": "off",
+    "silent": True,
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
+
+
+class TrackerError(JgptError):
+    """A service that was asked for cannot be reached."""
+
+
+class Tracker(Protocol):
+    """Something that draws figures over steps."""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Take the figures of one step."""
+
+    def close(self) -> None:
+        """Bring all to where it goes."""
+
+
+def open_trackers(run: Path, done: int, wandb_project: str | None) -> list[Tracker]:
+    """Return the trackers of a run that goes on after step `done`, 0 for a new one.
+
+    Raises TrackerError where Weights & Biases is asked for by a project and cannot be had.
+    """
+    return [_TensorBoard(run / TENSORBOARD, done), *([_Wandb(run, done, wandb_project)] if wandb_project else [])]
+
+
+class _TensorBoard:
+    """Event files, on whose account readers forget what earlier files have after step `done`."""
+
+    def __init__(self, directory: Path, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if not done:
+            shutil.rmtree(directory, ignore_errors=True)
+        self._writer = SummaryWriter(str(directory), purge_step=done + 1, flush_secs=_TENSORBOARD_SECONDS)
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """One run of a W&B project, which a resumed training goes on with. Figures alone leave the machine.
+
+    A step that W&B has already is not taken again; a resumed training gives it the same figures.
+    """
+
+    def __init__(self, run: Path, done: int, project: str) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise TrackerError(
+                f"wandb_project is {project}, but wandb is not installed. Run: pip install 'jgpt-dagster[wandb]'"
+            ) from error
+        name = run / _WANDB_RUN
+        if not (done and name.exists()):
+            name.write_text(uuid.uuid4().hex)
+        try:
+            self._run = wandb.init(
+                project=project,
+                id=name.read_text(),
+                name=f"{run.parent.name} {run.name}",
+                resume="allow",
+                dir=run,
+                settings=wandb.Settings(**_WANDB_SETTINGS),
+            )
+        except wandb.Error as error:
+            raise TrackerError(
+                f"W&B project {project}: {error}. Log in with `wandb login`, set WANDB_MODE=offline and upload with "
+                "`wandb sync` later, or leave wandb_project out."
+            ) from error
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        import wandb
+
+        self._run.finish()
+        # Its own process would else be taken for one that the training left behind.
+        wandb.teardown()
