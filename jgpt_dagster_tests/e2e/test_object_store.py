@@ -1,32 +1,32 @@
 """A data root on an object store, worked on by machines that share nothing else."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
-from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment
+from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, SMALL_RUN, Deployment, sample_deployment
 from jgpt_dagster_tests.object_store import SECRET, s3_bucket
 
-UP_TO_TRAINING_SET = [
-    ("wikipedia_dump", DUMP),
-    ("cc100_dump", None),
-    ("wikipedia_articles", f"{DUMP}|000"),
-    ("wikipedia_segmented", f"{DUMP}|000"),
-    ("cc100_documents", "000"),
-    ("cc100_segmented", "000"),
-    ("tokenizer", None),
-    ("wikipedia_tokens", f"{DUMP}|000"),
-    ("cc100_tokens", "000"),
-    ("training_set", DUMP),
-]
 
-
-def materialize_all(deployment: Deployment) -> set[str]:
+def materialize_all(deployment: Deployment, dump: str = DUMP) -> set[str]:
     """Bring everything up to the training set up to date; return the states that the runs tell of."""
     states = set()
-    for asset, partition in UP_TO_TRAINING_SET:
+    for asset, partition in (
+        ("wikipedia_dump", dump),
+        ("cc100_dump", None),
+        ("wikipedia_articles", f"{dump}|000"),
+        ("wikipedia_segmented", f"{dump}|000"),
+        ("cc100_documents", "000"),
+        ("cc100_segmented", "000"),
+        ("tokenizer", None),
+        ("wikipedia_tokens", f"{dump}|000"),
+        ("cc100_tokens", "000"),
+        ("training_set", dump),
+    ):
         result = deployment.materialize(asset, partition, **SMALL_RUN.get(asset, {}))
         assert result.error is None and all(result.checks.values()), (asset, partition, result)
         states.add(result.metadata["status"].value.partition(":")[0])
@@ -74,16 +74,25 @@ def test_a_bucket_holds_the_bytes_of_a_local_root(
 
 
 @pytest.mark.slow
-def test_another_machine_finds_all_current_trains_and_then_removes_the_dump(
+def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_its_model(
     machines: list[Deployment], store: tuple[str, Mapping[str, str]]
 ) -> None:
     before = objects(store[0])
     assert materialize_all(machines[1]) == {"verified"}
     assert objects(store[0]) == before
 
-    trained = machines[1].materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"] | {"steps": 2})
-    assert trained.error is None
+    training = SMALL_RUN["pretrained_model"] | {"steps": 2}
+    assert machines[1].materialize("pretrained_model", DUMP, **training).error is None
     assert f"pretrained_model/dump={DUMP}/model=tiny/manifest.json" in objects(store[0])
+    assert materialize_all(machines[2], LATER_DUMP) == {"made", "verified"}
+    assert machines[2].materialize("pretrained_model", LATER_DUMP, warm_start=True, **training).error is None
+    published = objects(store[0])
+    first, second = (
+        Manifest.from_dict(json.loads(published[f"pretrained_model/dump={dump}/model=tiny/manifest.json"]))
+        for dump in (DUMP, LATER_DUMP)
+    )
+    assert second.recipe.inputs[f"pretrained_model {DUMP}"] == first.data_sha256
+
     output = machines[2].succeed("jgpt", "status", "--dump", DUMP)
     assert "pretrained_model     done" in output and "training_set         done" in output
     refused = machines[2].run("jgpt", "dumps", "remove", DUMP)
