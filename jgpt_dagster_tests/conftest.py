@@ -1,6 +1,7 @@
 """Fixtures that tests of several parts share: the packed sample, deployments, and a finished run of the whole graph."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_d
 # How long an example takes says nothing on a busy machine; what hangs is stopped by pytest's own limit.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# A shell lets its jobs in the background ignore Ctrl-C, which some tests are about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files that take longest, the longest first: one that is begun last would keep a worker alone at the end.
 _LONG = (
