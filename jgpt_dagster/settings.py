@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     scratch: Path | None = Field(default=None, validate_default=True)
     wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$")
     dumps_url: str = "https://dumps.wikimedia.org"
+    # It goes into a header of every request: an email address or a URL, in printable ASCII.
+    contact: str = Field(default="", pattern=r"^((https?://|[!-'*-?A-~]+@)[!-'*-~]+)?$")
     cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
     shards: int = Field(default=64, ge=1, le=99)
     segmenter: str = "mecab"

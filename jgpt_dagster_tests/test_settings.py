@@ -53,6 +53,8 @@ def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DUMPS_URL", "", "must not be empty"),
         ("CC100_URL", "/data/ja.txt.xz", "must start with http://, https:// or file://"),
         ("DATA", "", "must not be empty"),
+        ("CONTACT", "me", "pattern"),
+        ("CONTACT", "me@example.org)\r\nHost: x", "pattern"),
     ],
 )
 def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jgpt_dagster.corpus.remote import DownloadError, fetch_json, fetch_text
+from jgpt_dagster.corpus.remote import DownloadError, MissingError, fetch_json, fetch_text
 from jgpt_dagster.errors import JgptError
 
 # A wiki that is dumped in several parts (jawiki is one) has its one large file from the second job, which ends later.
@@ -80,10 +80,13 @@ class DumpMirror:
         url = f"{self.url}/{date}/dumpstatus.json"
         try:
             document = fetch_json(url)
-        except DownloadError as error:
+        except MissingError as error:
             raise MirrorError(
-                f"no status of the {self.wiki} dump of {date}: {error} Mirrors keep the last months only: {self.url}/"
+                f"no status of the {self.wiki} dump of {date}: {error} Mirrors keep the last months only; "
+                f"{self.url}/ lists {', '.join(self.dates()) or 'no dump'}."
             ) from error
+        except DownloadError as error:
+            raise MirrorError(f"no status of the {self.wiki} dump of {date}: {error}") from error
         try:
             jobs = document["jobs"]
             name = next(job for job in _JOBS if job in jobs)

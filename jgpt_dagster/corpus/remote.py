@@ -22,9 +22,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from jgpt_dagster.errors import JgptError
 
-# Wikimedia blocks clients that do not name themselves (https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy).
-USER_AGENT = f"jgpt-dagster/{version('jgpt-dagster')} (Japanese GPT-2 pretraining pipeline) python-httpx"
-
 # An attempt that brings a file on by less than _PROGRESS bytes counts as failed; so many in a row, and we give up.
 _ATTEMPTS = 6
 _PROGRESS = 1 << 20
@@ -37,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 class DownloadError(JgptError):
     """A file cannot be had, or what came is not what was announced."""
+
+
+class MissingError(DownloadError):
+    """There is no such file."""
 
 
 class TemporaryError(Exception):
@@ -83,7 +84,7 @@ def local_path(url: str) -> Path | None:
         )
     path = Path(unquote(parts.path))
     if not path.is_file():
-        raise DownloadError(f"{url}: there is no file {path}. Check the URL and that the disk is mounted.")
+        raise MissingError(f"{url}: there is no file {path}. Check the URL and that the disk is mounted.")
     return path
 
 
@@ -106,11 +107,23 @@ def open_client() -> httpx.Client:
     Raises DownloadError where that file cannot be read.
     """
     return httpx.Client(
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
         timeout=_TIMEOUT,
         follow_redirects=True,
         auth=_passwords(),
     )
+
+
+def _user_agent() -> str:
+    """Return the name, version and contact that Wikimedia asks for; dumps.wikimedia.org blocks clients that give none
+    (https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy).
+    """
+    contact = _contact() or "no contact given"
+    return f"jgpt-dagster/{version('jgpt-dagster')} ({contact}) python-httpx/{httpx.__version__}"
+
+
+def _contact() -> str:
+    return os.environ.get("JGPT_CONTACT", "")
 
 
 def _passwords() -> httpx.Auth | None:
@@ -136,14 +149,24 @@ def open_url(client: httpx.Client, url: str, headers: dict[str, str]) -> Iterato
             if status in _TEMPORARY:
                 raise TemporaryError(f"HTTP {status} {response.reason_phrase}", _retry_after(response))
             if status not in ((200, 206, 416) if "Range" in headers else (200,)):
-                raise DownloadError(
-                    f"{url}: HTTP {status} {response.reason_phrase}. Check that this file exists at the mirror."
-                )
+                raise _refusal(url, response)
             yield response
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise DownloadError(f"{url} cannot be fetched: {error}. Only http and https are followed.") from error
     except httpx.RequestError as error:
         raise TemporaryError(f"{type(error).__name__}: {error}") from error
+
+
+def _refusal(url: str, response: httpx.Response) -> DownloadError:
+    answer = f"{url}: HTTP {response.status_code} {response.reason_phrase}."
+    if response.status_code in (404, 410):
+        return MissingError(f"{answer} Check that this file exists at the mirror.")
+    if response.status_code == 403 and not _contact():
+        return DownloadError(
+            f"{answer} Wikimedia turns away programs that do not say whom to reach about them: set JGPT_CONTACT to "
+            "your email address, or the URL of a page about you or your project."
+        )
+    return DownloadError(f"{answer} Check that this file exists at the mirror and may be read.")
 
 
 def _retry_after(response: httpx.Response) -> float | None:

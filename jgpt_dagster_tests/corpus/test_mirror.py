@@ -122,9 +122,12 @@ def test_a_date_that_is_none_is_refused(mirror, date):
         mirror.status(date)
 
 
-def test_an_unknown_date_is_a_clear_error(mirror):
-    with pytest.raises(MirrorError, match="no status of the testwiki dump of 19990101"):
+def test_a_date_that_the_mirror_has_not_is_refused_with_those_that_it_has(mirror, server):
+    with pytest.raises(MirrorError, match=r"no status of the testwiki dump of 19990101: .* lists 20250801\.$"):
         mirror.status("19990101")
+    server.files["/jawiki/"] = b'<a href="20260901/">20260901/</a> <a href="20261001/">20261001/</a>'
+    with pytest.raises(MirrorError, match=r"HTTP 404.* lists 20260901, 20261001\.$"):
+        DumpMirror(server.url(""), "jawiki").status("20250801")
 
 
 def test_the_dates_of_a_directory_are_listed(mirror, root):

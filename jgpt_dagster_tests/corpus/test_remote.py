@@ -1,6 +1,7 @@
-"""A password reaches its own server from the netrc file, and nothing else."""
+"""A request names the program and whom to reach about it; a password reaches its own server, and nothing else."""
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,22 @@ def test_a_netrc_file_that_cannot_be_read_is_named_and_not_quoted(
     with pytest.raises(DownloadError, match="netrc file") as caught:
         fetch_text(server.url("/private"))
     assert "hush" not in str(caught.value)
+
+
+def test_a_request_names_program_contact_and_library(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_CONTACT", "me@example.org")
+    fetch_text(server.url("/private"))
+    assert re.fullmatch(r"jgpt-dagster/\S+ \(me@example\.org\) python-httpx/\S+", server.requests[0]["User-Agent"])
+
+
+def test_who_is_turned_away_without_a_contact_is_told_how_to_give_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JGPT_CONTACT", raising=False)
+    server.faults.extend([lambda handler, body: handler.answer(403, b"see the policy")] * 2)
+    with pytest.raises(DownloadError, match=r"HTTP 403 Forbidden\. .*set JGPT_CONTACT"):
+        fetch_text(server.url("/private"))
+    monkeypatch.setenv("JGPT_CONTACT", "https://example.org/me")
+    with pytest.raises(DownloadError) as caught:
+        fetch_text(server.url("/private"))
+    assert "JGPT_CONTACT" not in str(caught.value)
