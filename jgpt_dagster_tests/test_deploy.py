@@ -1,6 +1,7 @@
 """The files of a deployment agree with each other and with the code, and hold no password."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,22 @@ def compose() -> dict[str, Any]:
     return content
 
 
+@pytest.fixture(scope="module")
+def manifests() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text()))
+
+
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: service for name, service in compose["services"].items() if service["image"] == "jgpt-dagster"}
+
+
+def test_compose_yaml_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
+    misspelt = tmp_path / "compose.yaml"
+    misspelt.write_text((PROJECT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace_time"))
+    for file, valid in ((PROJECT / "compose.yaml", True), (misspelt, False)):
+        command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (result.returncode == 0) == valid, result.stdout
 
 
 def test_every_service_of_the_image_starts_a_command_that_it_has(compose: dict[str, Any]) -> None:
@@ -83,7 +98,28 @@ def test_nothing_listens_beyond_loopback_unless_told(compose: dict[str, Any]) ->
     assert published and all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in published)
 
 
-def test_kubernetes_has_the_same_instance_and_its_workers_read_it(compose: dict[str, Any]) -> None:
+def test_every_object_for_kubernetes_is_one_of_its_interface(manifests: list[dict[str, Any]]) -> None:
+    client, models = pytest.importorskip("kubernetes.client"), pytest.importorskip("dagster_k8s.models")
+    for manifest in manifests:
+        kind = getattr(client, f"V1{manifest['kind']}")
+        # Refuses a field that the kind has not, and a value of another type than the field's.
+        models.k8s_model_from_dict(kind, models.k8s_snake_case_dict(kind, manifest))
+    with pytest.raises(Exception, match="replica"):
+        models.k8s_snake_case_dict(client.V1DeploymentSpec, {"replica": 1})
+
+
+def test_the_tags_of_training_ask_kubernetes_for_gpus_in_its_own_terms() -> None:
+    job = pytest.importorskip("dagster_k8s.job")
+    pod = job.construct_dagster_k8s_job(
+        job.DagsterK8sJobConfig(job_image="jgpt-dagster", dagster_home="/opt/dagster"),
+        args=["dagster"],
+        job_name="step",
+        user_defined_k8s_config=job.UserDefinedDagsterK8sConfig.from_dict(GPU_TAGS["dagster-k8s/config"]),
+    ).spec.template.spec
+    assert pod.containers[0].resources.limits == {"nvidia.com/gpu": "8"}
+
+
+def test_kubernetes_has_the_same_instance_and_its_workers_read_it(manifests: list[dict[str, Any]]) -> None:
     values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
     instance = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
     launcher = values["runLauncher"]["config"]["customRunLauncher"]
@@ -92,11 +128,7 @@ def test_kubernetes_has_the_same_instance_and_its_workers_read_it(compose: dict[
         assert settings == instance[name]
     assert values["postgresql"]["postgresqlScheme"] == instance["storage"]["postgres"]["postgres_db"]["scheme"]
     (code,) = values["dagster-user-deployments"]["deployments"]
-    workers = [
-        part
-        for part in yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text())
-        if part["kind"] == "Deployment"
-    ]
+    workers = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     assert [worker["metadata"]["name"] for worker in workers] == ["jgpt-worker-cpu", "jgpt-worker-gpu"]
     for worker in workers:
         pod = worker["spec"]["template"]["spec"]
