@@ -5,7 +5,7 @@ events that its worker processes send. Knows neither.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,14 +15,16 @@ _LINE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """A step's state: `done` of `total` units (None: unknown) and how fast, or a line of text that it wants seen."""
+    """A step's state: `done` of `total` units (None: unknown), or that it has ended, or a line that it wants seen."""
 
     label: str
     done: int = 0
     total: int | None = None
     unit: str = ""
-    rates: str = ""
+    figures: tuple[str, ...] = ()
+    """The time that is left and the rates, the most telling first."""
     line: str = ""
+    ended: bool = False
 
 
 T = TypeVar("T")
@@ -43,6 +45,11 @@ def publish(event: ProgressEvent) -> None:
         print(event.line, flush=True)
 
 
+def step_label(asset: str, partitions: Sequence[str]) -> str:
+    """Return the name of a step in messages: its asset with the partition that it makes, or the first and the last."""
+    return f"{asset} {partitions[0]}…{partitions[-1]}" if len(partitions) > 1 else " ".join([asset, *partitions])
+
+
 class Progress:
     """Counts the work of one step and reports it: events every half second, lines every 15 s.
 
@@ -56,8 +63,7 @@ class Progress:
         self._label, self._unit, self._total, self._report, self._size = label, unit, total, report, size
         self._done = self._read = 0
         self._others: dict[str, int] = {}
-        self._started = self._last_line = time.monotonic()
-        self._last_event = 0.0
+        self._started = self._last_line = self._last_event = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         """Add finished work."""
@@ -69,8 +75,8 @@ class Progress:
         now = time.monotonic()
         if now - self._last_event >= _EVENT_SECONDS:
             self._last_event = now
-            rates = ", ".join(self._rates(now - self._started))
-            publish(ProgressEvent(self._label, self._done, self._expected(), self._unit, rates))
+            figures = tuple(reversed(self._figures(now - self._started)))
+            publish(ProgressEvent(self._label, self._done, self._expected(), self._unit, figures))
         if now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             self._report(self.line(now - self._started))
@@ -98,10 +104,7 @@ class Progress:
         """Say what was done in `seconds`, at which rates, and how long the rest will take."""
         total = self._expected()
         of_total = f" of {'' if self._total else 'about '}{total:,}" if total else ""
-        rate = self._done / seconds if seconds else 0.0
-        parts = [f"{self._done:,}{of_total} {self._unit}", f"{rate:,.0f} {self._unit}/s", *self._rates(seconds)]
-        if total and rate:
-            parts.append(f"{(total - self._done) / rate:,.0f} s left")
+        parts = [f"{self._done:,}{of_total} {self._unit}", *self._figures(seconds)]
         return f"{self._label}: {', '.join(parts)}"
 
     def _expected(self) -> int | None:
@@ -110,9 +113,26 @@ class Progress:
             return self._total
         return max(self._done, round(self._done * self._size / self._read))
 
-    def _rates(self, seconds: float) -> Iterator[str]:
-        if seconds:
-            for unit, count in self._others.items():
-                yield f"{count / seconds:,.0f} {unit}/s"
-            if self._read:
-                yield f"{self._read / seconds / 1e6:,.1f} MB/s"
+    def _figures(self, seconds: float) -> list[str]:
+        """The rates after `seconds`, and how long the rest will take."""
+        if not seconds:
+            return []
+        rate = self._done / seconds
+        figures = [_rate(rate, self._unit), *(_rate(count / seconds, unit) for unit, count in self._others.items())]
+        if self._read:
+            figures.append(f"{self._read / seconds / 1e6:,.1f} MB/s")
+        if rate and (total := self._expected()):
+            figures.append(f"{_duration((total - self._done) / rate)} left")
+        return figures
+
+
+def _rate(rate: float, unit: str) -> str:
+    return f"{rate / 1e6:,.1f} MB/s" if unit == "B" else f"{rate:,.0f} {unit}/s"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them: `45 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes > 99 else f"{minutes} min"

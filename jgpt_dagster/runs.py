@@ -6,14 +6,12 @@ its asset and left alone, so the same command continues after any failure or kil
 
 import multiprocessing
 import os
-import queue
 import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -24,16 +22,14 @@ import yaml
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from jgpt_dagster.bars import bars
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.liveness import COMMAND_TAG, alive, end_abandoned_runs
 from jgpt_dagster.partitions import add_dumps
-from jgpt_dagster.progress import ProgressEvent, add_listener
+from jgpt_dagster.progress import ProgressEvent, add_listener, publish, step_label
 
 # What the tokenizer is trained on. The asset tracks no edge to them, since a new dump must not turn it stale.
 TOKENIZER_SOURCES = ("wikipedia_segmented", "cc100_segmented")
-
-# Tells the terminal that a stage has ended.
-_CLEAR = ProgressEvent("")
 
 
 class StageFailedError(JgptError):
@@ -108,7 +104,7 @@ def run_stages(
     events: Queue[ProgressEvent | None] = context.Queue()
     with (
         alive(root) as command,
-        _bars(events),
+        bars(events),
         ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events,)) as pool,
     ):
         for stage in stages:
@@ -118,7 +114,7 @@ def run_stages(
                 failed += [outcome] if outcome.error else []
                 if len(stage.runs) > 1:
                     events.put(ProgressEvent(stage.asset, done, len(stage.runs), "runs"))
-            events.put(_CLEAR)
+            events.put(ProgressEvent(stage.asset, ended=True))
             if failed:
                 raise StageFailedError(
                     "\n".join(f"{outcome.label} failed: {outcome.error}" for outcome in failed)
@@ -187,11 +183,7 @@ def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]
         try:
             yield future.result()
         except BrokenProcessPool:
-            yield Outcome(_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
-
-
-def _label(asset: str, keys: Sequence[str]) -> str:
-    return f"{asset} {keys[0]}…{keys[-1]}" if len(keys) > 1 else " ".join([asset, *keys])
+            yield Outcome(step_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
 
 
 # ---- in the worker processes -------------------------------------------------------------------------------------
@@ -226,7 +218,9 @@ def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], comm
         raise_on_error=False,
         **partition,
     )
-    return Outcome(_label(asset, keys), None if result.success else _error_of(result))
+    label = step_label(asset, keys)
+    publish(ProgressEvent(label, ended=True))
+    return Outcome(label, None if result.success else _error_of(result))
 
 
 def _config_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,47 +243,3 @@ def _error_of(result: dg.ExecuteInProcessResult) -> str:
     if failed:
         return "; ".join(f"check {check.check_name} failed: {check.description or ''}".strip() for check in failed)
     return "the run failed; its log is in the Dagster UI"
-
-
-# ---- on the terminal ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
-    """Draw a bar for each partition at work until the block ends."""
-    drawer = threading.Thread(target=_draw, args=(events,), daemon=True)
-    drawer.start()
-    try:
-        yield
-    finally:
-        events.put(None)
-        drawer.join(timeout=5)
-
-
-def _draw(events: "Queue[ProgressEvent | None]") -> None:
-    bars: dict[str, tqdm[Any]] = {}
-    while True:
-        try:
-            event = events.get(timeout=1)
-        except queue.Empty:
-            continue
-        if event is None:
-            break
-        if event == _CLEAR:
-            while bars:
-                bars.popitem()[1].close()
-            continue
-        if event.line:
-            tqdm.write(event.line)
-            continue
-        bar = bars.get(event.label)
-        if bar is None:
-            bar = bars[event.label] = tqdm(
-                desc=event.label, unit=event.unit, unit_scale=True, leave=False, disable=None
-            )
-        bar.total = event.total
-        bar.n = event.done
-        bar.set_postfix_str(event.rates, refresh=False)
-        bar.refresh()
-    for bar in bars.values():
-        bar.close()

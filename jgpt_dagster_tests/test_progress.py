@@ -45,7 +45,7 @@ def test_a_line_tells_what_is_done_how_fast_and_how_long_the_rest_takes(clock: C
 
 def test_where_the_total_is_unknown_the_share_of_the_input_that_was_read_tells_the_time_left(clock: Clock) -> None:
     bar = Progress("shard 003", "articles", None, print, size=8_000_000)
-    assert bar.line(0) == "shard 003: 0 articles, 0 articles/s"
+    assert bar.line(0) == "shard 003: 0 articles"
     bar.read(2_000_000)
     bar.advance(500)
     assert bar.line(10) == "shard 003: 500 of about 2,000 articles, 50 articles/s, 0.2 MB/s, 30 s left"
@@ -54,9 +54,11 @@ def test_where_the_total_is_unknown_the_share_of_the_input_that_was_read_tells_t
 def test_without_total_and_size_no_time_is_promised(clock: Clock) -> None:
     bar = Progress("archive", "B", None, print)
     bar.at(300)
-    assert bar.line(3) == "archive: 300 B, 100 B/s"
+    assert bar.line(3) == "archive: 300 B, 0.0 MB/s"
     bar.at(300, 600)
-    assert bar.line(3) == "archive: 300 of 600 B, 100 B/s, 3 s left"
+    assert bar.line(3) == "archive: 300 of 600 B, 0.0 MB/s, 3 s left"
+    assert bar.line(3000) == "archive: 300 of 600 B, 0.0 MB/s, 50 min left"
+    assert bar.line(30_000) == "archive: 300 of 600 B, 0.0 MB/s, 8 h 20 min left"
 
 
 def test_bars_move_twice_a_second_and_lines_come_every_fifteen(clock: Clock, events: list[ProgressEvent]) -> None:
@@ -69,4 +71,4 @@ def test_bars_move_twice_a_second_and_lines_come_every_fifteen(clock: Clock, eve
     assert len(lines) == 3
     assert all("of about 600 articles, 10 articles/s" in line for line in lines)
     assert events[-1].total == 600
-    assert events[-1].rates == "0.0 MB/s"
+    assert events[-1].figures == ("0 s left", "0.0 MB/s", "10 articles/s")

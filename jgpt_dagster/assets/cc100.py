@@ -30,6 +30,7 @@ from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.selection import Selection, ShardTally, select
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import shard_partitions
+from jgpt_dagster.progress import Progress, step_label
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DROPPED, REJECTED, DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.hashing import sha256_value
@@ -165,7 +166,8 @@ def _write_shards(
 ) -> None:
     """Read the archive once and write the given shards."""
     path = archive.path / _ARCHIVE
-    bar = progress(context, next(iter(targets.values())), "documents", size=path.stat().st_size)
+    label = step_label("cc100_documents", sorted(context.partition_keys))
+    bar = Progress(label, "documents", None, context.log.info, path.stat().st_size)
     rejected: list[dict[str, Any]] = []
     tallies = {number: ShardTally() for number in targets}
     read = 0
