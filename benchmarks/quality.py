@@ -18,7 +18,7 @@ from pathlib import Path
 from jgpt_dagster.corpus.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import bz2_chunks
 from jgpt_dagster.corpus.normalize import Profile, normalizer
-from jgpt_dagster.corpus.pages import parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.pages import parse_siteinfo
 from jgpt_dagster.corpus.quality import FAULTS, count_faults, per_thousand
 from jgpt_dagster.corpus.sentences import split_sentences
 from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
@@ -52,7 +52,7 @@ def articles(dump: Path, profile: Profile) -> Iterator[tuple[str, str, list[str]
     with tempfile.TemporaryDirectory() as folder:
         library = None
         if profile == "seed":
-            collect_templates(parse_pages(bz2_chunks(dump), str(dump)), site, Path(folder))
+            collect_templates(bz2_chunks(dump), site, Path(folder))
             library = open_templates(Path(folder), site)
         clean = article_cleaner(profile, site, library)
 

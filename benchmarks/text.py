@@ -26,7 +26,6 @@ from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
 from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.cc100 import read_documents
-from jgpt_dagster.corpus.decompress import bz2_chunks
 from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.pages import parse_pages
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
@@ -34,6 +33,7 @@ from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
+from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
@@ -157,13 +157,14 @@ def _write_articles(dump: Path, path: Path, profile: Profile) -> None:
     index = next(dump.parent.glob("*index.txt.bz2"))
     plan = plan_shards(dump, index, 1)
     site = read_siteinfo(dump, plan)
-    library = None
+    library, chunks = None, read_range(dump, plan.shards[0])
     if profile == "seed":
-        collect_templates(parse_pages(bz2_chunks(dump), str(dump)), site, path.parent)
+        collect_templates(unpack(dump, plan, path.parent), site, path.parent)
         library = open_templates(path.parent, site)
+        chunks = unpacked_chunks(path.parent / unpacked_name(0))
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
     clean = article_cleaner(profile, site, library)
-    rows = read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected)
+    rows = read_articles(chunks, clean, counts, rejected)
     write_rows(path, ARTICLES, totals.count(rows), _RECIPE, lambda: asdict(counts) | asdict(totals))
 
 

@@ -36,13 +36,14 @@ from jgpt_dagster.corpus.multistream import (
     read_range,
     read_siteinfo,
 )
-from jgpt_dagster.corpus.pages import PageXmlError, parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.pages import PageXmlError, parse_siteinfo
 from jgpt_dagster.corpus.quality import per_thousand
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import FILES as TEMPLATE_FILES
 from jgpt_dagster.corpus.template_pages import TemplateCounts, collect_templates, open_templates
+from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import (
@@ -78,7 +79,8 @@ def wikipedia_dump(
 
     Its `shards.json` cuts the dump into byte ranges of whole bz2 streams and carries the hash of each, so that a shard
     reads and verifies its own bytes only. Under the profile `seed` the dump's templates lie beside it, collected in one
-    pass. A dump that is here is not asked for again: mirrors drop old ones.
+    pass, and the XML of each shard, which that pass has decompressed. A dump that is here is not asked for again:
+    mirrors drop old ones.
     """
     dump = context.partition_key
     target = store.directory("wikipedia_dump", dump)
@@ -88,7 +90,12 @@ def wikipedia_dump(
     recipe = Recipe(
         stage="wikipedia_dump",
         code_version=DUMP_CODE_VERSION,
-        settings={"wiki": store.wiki, "dump": dump, "shards": store.shards, **({"templates": True} if seed else {})},
+        settings={
+            "wiki": store.wiki,
+            "dump": dump,
+            "shards": store.shards,
+            **({"templates": True, "unpacked": True} if seed else {}),
+        },
         libraries=library_versions("wikiextractor") if seed else {},
     )
 
@@ -108,7 +115,7 @@ def wikipedia_dump(
             with _as_published("run the same command again"):
                 site = _required_wiki(store, paths[0])
                 plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
-                templates = _collected(context, target, paths[0], site, out.path) if seed else None
+                templates = _collected(context, target, paths[0], plan, site, out.path) if seed else None
             write_json(out.path / _PLAN, plan.to_dict())
             out.counts = {
                 "bytes": files[0].size,
@@ -166,10 +173,11 @@ def wikipedia_articles(
             tally = ReuseTally(earlier.rate)
             library = _templates(store, dump, site) if store.profile == "seed" else None
             clean = _reusing(article_cleaner(store.profile, site, library), earlier, tally)
-            bar = progress(context, target, "articles", size=part.length)
+            unpacked = _unpacked(store, dump, int(shard)) if library and part.length else None
+            bar = progress(context, target, "articles", size=unpacked.stat().st_size if unpacked else part.length)
             rows = (
                 read_articles(
-                    read_range(source, part, bar.read),
+                    unpacked_chunks(unpacked, bar.read) if unpacked else read_range(source, part, bar.read),
                     clean,
                     counts,
                     rejected,
@@ -208,12 +216,16 @@ def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
 
 
 def _collected(
-    context: dg.AssetExecutionContext, target: DirectoryArtifact, dump: Path, site: SiteInfo, folder: Path
+    context: dg.AssetExecutionContext,
+    target: DirectoryArtifact,
+    dump: Path,
+    plan: ShardPlan,
+    site: SiteInfo,
+    folder: Path,
 ) -> TemplateCounts:
-    """Write the dump's templates to `folder`, as wikiextractor's command line does before it extracts."""
-    bar = progress(context, target, "pages", size=dump.stat().st_size)
-    pages = parse_pages(bz2_chunks(dump, on_read=bar.read), str(dump))
-    return collect_templates(bar.track(pages), site, folder)
+    """Write the dump's templates, and the XML of its shards, to `folder`."""
+    bar = progress(context, target, "B", dump.stat().st_size)
+    return collect_templates(unpack(dump, plan, folder, bar.advance), site, folder, str(dump))
 
 
 def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:
@@ -234,6 +246,11 @@ def _templates(store: CorpusStore, dump: str, site: SiteInfo) -> TemplateLibrary
     for name in TEMPLATE_FILES:
         artifact.verified_file(name)
     return open_templates(artifact.path, site)
+
+
+def _unpacked(store: CorpusStore, dump: str, shard: int) -> Path:
+    """Return the file with the XML of a shard, which is there under `seed`."""
+    return store.directory("wikipedia_dump", dump).verified_file(unpacked_name(shard))
 
 
 def _reusing(clean: Clean, earlier: EarlierRows[tuple[int, str, list[str]]], tally: ReuseTally) -> Clean:

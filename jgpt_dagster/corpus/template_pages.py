@@ -7,8 +7,9 @@ templates (`wikiextractor.template_blob`): records, titles and texts, in two set
 """
 
 import mmap
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from wikiextractor.template_blob import RECORD_FORMAT, CompactedTemplates
 
 from jgpt_dagster.corpus.extractor import TemplateLibrary, WikitextError, definition, escaped
-from jgpt_dagster.corpus.pages import Page
+from jgpt_dagster.corpus.pages import parse_pages
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.writing import atomic_file
@@ -27,6 +28,9 @@ FILES = tuple(f"{name}.{part}" for name in _SETS for part in _PARTS)
 """The names of the files that `collect_templates` writes."""
 
 _TEMPLATE_NAMESPACE = 10
+# Between `<page>` and its title are a line end and four blanks.
+_INDENT_LIMIT = 64
+_END = b"</page>"
 # Most calls are of few templates. The texts of this many are kept at hand by each process.
 _CACHED = 1000
 
@@ -41,17 +45,18 @@ class TemplateCounts:
     rejected: dict[str, str] = field(default_factory=dict)
 
 
-def collect_templates(pages: Iterable[Page], site: SiteInfo, folder: Path) -> TemplateCounts:
-    """Write the definitions of all template pages among `pages` to the files FILES in `folder`.
+def collect_templates(chunks: Iterable[bytes], site: SiteInfo, folder: Path, source: str = "dump") -> TemplateCounts:
+    """Write the definitions of all template pages in the XML of a dump to the files FILES in `folder`.
 
     A page is one by its title, as for wikiextractor. One whose definition cannot be made out within bounds is left out
     and counted; a call of it then shows nothing. Memory holds the titles, about 200 bytes each, and no texts.
 
-    Raises JgptError for a wiki without a template namespace.
+    Raises JgptError for a wiki without a template namespace, PageXmlError, with `source` and the byte offset among the
+    template pages, where such a page is malformed. All of `chunks` are read, but no page of another kind is looked at.
     """
     prefix, counts = _prefix(site), TemplateCounts()
     with _Builder(folder, "templates") as templates, _Builder(folder, "redirects") as redirects:
-        for page in pages:
+        for page in parse_pages(_template_elements(chunks, prefix), source):
             title = escaped(page.title)
             if not title.startswith(prefix):
                 continue
@@ -86,6 +91,36 @@ def open_templates(folder: Path, site: SiteInfo) -> TemplateLibrary:
 def no_templates(site: SiteInfo) -> TemplateLibrary:
     """Return the definitions of a dump without template pages."""
     return TemplateLibrary({}, {}, _prefix(site), _namespaces(site))
+
+
+def _template_elements(chunks: Iterable[bytes], prefix: str) -> Iterator[bytes]:
+    """Yield the bytes of the `<page>` elements whose title begins with `prefix`, which is escaped as in the XML.
+
+    Tags are looked for as MediaWiki and wikiextractor write and read them. None can stand in a text, where `<` is
+    escaped.
+    """
+    opening = re.compile(rb"<page>\s{0,%d}<title>%s" % (_INDENT_LIMIT, re.escape(prefix.encode())))
+    longest = len(b"<page><title>") + _INDENT_LIMIT + len(prefix.encode())
+    inside, rest = False, b""
+    for chunk in chunks:
+        data, position = rest + chunk, 0
+        while True:
+            if not inside:
+                if (found := opening.search(data, position)) is None:
+                    rest = data[max(position, len(data) - longest) :]
+                    break
+                inside, position = True, found.start()
+            end = data.find(_END, position)
+            if end < 0:
+                border = max(position, len(data) - len(_END))
+                yield data[position:border]
+                rest = data[border:]
+                break
+            inside, end = False, end + len(_END)
+            yield data[position:end]
+            position = end
+    if inside:
+        yield rest
 
 
 def _prefix(site: SiteInfo) -> str:

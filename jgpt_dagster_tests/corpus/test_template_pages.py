@@ -12,9 +12,9 @@ import pytest
 
 from jgpt_dagster.corpus.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import bz2_chunks
-from jgpt_dagster.corpus.pages import parse_pages, parse_siteinfo
+from jgpt_dagster.corpus.pages import parse_siteinfo
 from jgpt_dagster.corpus.siteinfo import SiteInfo
-from jgpt_dagster.corpus.template_pages import TemplateCounts, collect_templates, open_templates
+from jgpt_dagster.corpus.template_pages import FILES, TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.sample.dump import Page, write_dump
@@ -114,7 +114,7 @@ def seed_lines(dump: Path, folder: Path) -> tuple[list[str], TemplateCounts, lis
     """The lines of `seed` for a dump, and what became of its templates and of the pages that it refused."""
     folder.mkdir()
     site = parse_siteinfo(bz2_chunks(dump))
-    counts = collect_templates(parse_pages(bz2_chunks(dump)), site, folder)
+    counts = collect_templates(bz2_chunks(dump), site, folder)
     rejected: list[dict[str, Any]] = []
     clean = article_cleaner("seed", site, open_templates(folder, site))
     rows = read_articles(bz2_chunks(dump), clean, PageCounts(), rejected)
@@ -183,6 +183,18 @@ def test_seed_prints_what_the_recipe_prints_for_a_real_dump(tmp_path: Path) -> N
     lines, counts, rejected = seed_lines(dump, tmp_path / "templates")
     assert lines == recipe_lines(dump, tmp_path, processes=2)
     assert (counts.templates, rejected) == (0, [])
+
+
+@pytest.mark.parametrize("size", [1, 61])
+def test_templates_are_found_wherever_the_xml_is_cut(tmp_path: Path, size: int) -> None:
+    dump = dump_of(tmp_path, pages(TEMPLATES, {"記事": "Template:挨拶 <title>Template:挨拶</title>"}))
+    xml = b"".join(bz2_chunks(dump))
+    site = parse_siteinfo([xml])
+    whole = collect_templates([xml], site, tmp_path / "whole")
+    cut = collect_templates((xml[start : start + size] for start in range(0, len(xml), size)), site, tmp_path / "cut")
+    assert cut == whole and whole.templates > 20
+    for name in FILES:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_template_that_cannot_be_read_within_bounds_is_named_and_its_calls_show_nothing(tmp_path: Path) -> None:
