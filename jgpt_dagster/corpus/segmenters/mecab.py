@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,30 @@ class MecabSegmenter(PieceSegmenter):
         """Nothing to do: the dictionary stays mapped for the next segmenter of this process."""
 
     def _split(self, pieces: Sequence[str]) -> list[str]:
-        return [*map(self._parse, pieces)]
+        try:
+            return [*map(self._parse, pieces)]
+        except UnicodeDecodeError:
+            return [*map(self._in_parts, pieces)]
+
+    def _in_parts(self, piece: str) -> str:
+        """The words of a piece that is cut in front of each character within which MeCab would end a word.
+
+        The dictionary has such a word: で and two thirds of a hiragana, which it takes in text like 匹でっ敬.
+        """
+        try:
+            words: str = self._parse(piece)
+        except UnicodeDecodeError as error:
+            text = piece.encode()
+            ends = accumulate(map(len, error.object.split()))
+            cuts = {len(text[:end].decode(errors="ignore").encode()) for end in ends if not _is_between(text, end)}
+            parts = [text[start:end].decode() for start, end in pairwise(sorted(cuts | {0, len(text)}))]
+            return " ".join(map(self._in_parts, parts)) if len(parts) > 1 else ""
+        return words
+
+
+def _is_between(text: bytes, place: int) -> bool:
+    """Whether `place` lies between two characters of UTF-8, or at an end."""
+    return place >= len(text) or text[place] & 0xC0 != 0x80
 
 
 @lru_cache(maxsize=1)

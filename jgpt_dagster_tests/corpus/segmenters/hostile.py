@@ -10,6 +10,11 @@ AWKWARD_TEXT = st.text(
 )
 """Dense in what the layer before the engines treats in a way of its own."""
 
+JAPANESE_TEXT = st.text(
+    st.characters(min_codepoint=0x3041, max_codepoint=0x30FE) | st.sampled_from("匹敬果前色木本命手門合")
+)
+"""Kana and kanji in no sensible order: reaches corners of a dictionary that real text and ANY_TEXT do not."""
+
 HOSTILE_LINES = [
     "",
     " ",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
-from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES
+from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES, JAPANESE_TEXT
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_words_join_to_their_line_for_any_text(mecab: Segmenter, lines: list[str
     check(mecab, lines)
 
 
-@given(st.lists(AWKWARD_TEXT))
+@given(st.lists(AWKWARD_TEXT | JAPANESE_TEXT))
 def test_words_join_to_their_line_for_awkward_text(mecab: Segmenter, lines: list[str]) -> None:
     check(mecab, lines)
 
@@ -49,6 +49,15 @@ def test_words_join_to_their_line_for_hostile_lines_without_falling_back(mecab: 
     before = mecab.fallbacks
     check(mecab, HOSTILE_LINES)
     assert mecab.fallbacks == before
+
+
+@pytest.mark.parametrize("line", ["果匹でっ敬、", "泥沖でぷ近", "匹でっ敬でふ" * 1000])
+def test_a_word_of_the_dictionary_that_ends_within_a_character_is_passed_over(mecab: Segmenter, line: str) -> None:
+    (words,) = mecab.segment([line])
+    assert "".join(words) == line
+    assert "で" in words
+    assert mecab.segment(["前", line, "後"]) == [["前"], words, ["後"]]
+    assert mecab.fallbacks == 0
 
 
 def test_spaces_and_controls_are_words_of_their_own(mecab: Segmenter) -> None:
