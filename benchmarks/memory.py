@@ -1,43 +1,49 @@
 """How much memory the text stages take, whatever the size of dump, archive, article or paragraph.
 
 Makes a dump of a given size of XML in one shard and an archive of the same size of text, runs each stage on them in a
-process of its own, with the functions that the assets call, and prints the peak of its resident set. The streams of the
-embedded sample are compressed once and repeated, so that the input costs a copy; an article and a paragraph of 50 MB
-are among them. The figures and what they mean are in benchmarks/README.md.
+process of its own, with the functions that the assets call, and prints the peak of its resident set. The pages are the
+embedded sample's, compressed once and repeated; its documents are written each time in other characters, so that the
+deduplication has to remember all of them. An article and a paragraph of 50 MB are among them. The figures and what they
+mean are in benchmarks/README.md.
 """
 
 import argparse
 import lzma
+import random
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from text import DATE, WIKI, measure, repeated, sample, segmented
 
 from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
-from jgpt_dagster.corpus.cc100 import deal, read_documents
+from jgpt_dagster.corpus.cc100 import DocumentRow, deal, read_documents, shard_of
 from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segment import SegmentCounts
 from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.corpus.selection import Selection, ShardTally, select
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.lm.tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokens import write_tokens
 from jgpt_dagster.sample.dump import Page, write_dump
+from jgpt_dagster.storage.artifact import DROPPED
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
+from jgpt_dagster.storage.seen import SeenHashes
 
 GOAL = 600e6
 HUGE = 50e6
-SHARDS = 64
 _RECIPE = Recipe(stage="benchmark", code_version="1")
 _DUMP, _ARCHIVE = "dump.xml.bz2", "ja.txt.xz"
-_ARTICLES, _DOCUMENTS, _TOKENIZER = "articles.parquet", "documents-000.parquet", "tokenizer"
+_ARTICLES, _TOKENIZER = "articles.parquet", "tokenizer"
 
 
 # ---- input -------------------------------------------------------------------------------------------------------
@@ -55,11 +61,16 @@ def make_inputs(folder: Path, size: float) -> None:
         for _ in range(max(1, round(size / 4e6))):
             out.write(streams)
         out.write(end)
-    block = lzma.compress(text + b"\n", preset=1)
     with open(folder / _ARCHIVE, "wb") as out:
-        out.write(lzma.compress(("長い段落が続く。" * int(HUGE / 24) + "\n\n").encode(), preset=1))
-        for _ in range(max(1, round(size / len(text)))):
-            out.write(block)
+        out.write(lzma.compress(("長い段落が続く。" * int(HUGE / 24) + "\n\n").encode(), preset=0))
+        for number in range(max(1, round(size / len(text)))):
+            out.write(lzma.compress(f"{_disguised(text.decode(), number)}\n".encode(), preset=0))
+
+
+def _disguised(text: str, number: int) -> str:
+    """Return `text` with its kana and kanji exchanged among each other, in another way for each number."""
+    signs = sorted(set(re.findall("[ぁ-ヺ一-鿿]", text)))
+    return text.translate(str.maketrans("".join(signs), "".join(random.Random(number).sample(signs, len(signs)))))
 
 
 def _streams(dump: Path) -> tuple[bytes, bytes, bytes]:
@@ -83,23 +94,43 @@ def _write_articles(folder: Path) -> None:
     assert [row["title"] for row in rejected if "bytes" in row["reason"]] == ["長い記事"]
 
 
-def _write_documents(folder: Path) -> None:
-    """All shards in one pass, as the asset does under the profile `seed`, which drops no document."""
+def _write_documents(folder: Path, shards: int) -> None:
+    """All shards in one pass, filtered and deduplicated, as the asset does under `clean`."""
     rejected: list[dict[str, Any]] = []
+    place = _documents(folder, shards)
+    place.mkdir()
+    tallies = {number: ShardTally() for number in range(shards)}
+
+    def kept(rows: Iterator[DocumentRow]) -> Iterator[DocumentRow]:
+        for row in rows:
+            tallies[shard_of(row[0], shards)].keep(row[1])
+            yield row
+
     with ExitStack() as files:
         writers = {
             number: files.enter_context(
-                RowWriter.opened(folder / f"documents-{number:03d}.parquet", DOCUMENTS, _RECIPE, dict)
+                RowWriter.opened(
+                    place / f"{number:03d}.parquet", DOCUMENTS, _RECIPE, tally.counts, {DROPPED: tally.samples}
+                )
             )
-            for number in range(SHARDS)
+            for number, tally in tallies.items()
         }
-        deal(read_documents(folder / _ARCHIVE, rejected), SHARDS, writers)
+        seen = files.enter_context(SeenHashes(place))
+        deal(
+            kept(select(read_documents(folder / _ARCHIVE, rejected), Selection(), seen, tallies, shards)),
+            shards,
+            writers,
+        )
     assert len(rejected) == 1
+
+
+def _documents(folder: Path, shards: int) -> Path:
+    return folder / f"documents-{shards}"
 
 
 def _whole(folder: Path) -> Iterator[tuple[Any, ...]]:
     """The rows of all shards of the archive: a shard as large as the archive."""
-    for path in sorted(folder.glob("documents-*.parquet")):
+    for path in sorted(_documents(folder, 64).glob("*.parquet")):
         yield from read_rows(path)
 
 
@@ -138,10 +169,11 @@ def _peak() -> int:
 
 STAGES: dict[str, Callable[[Path], None]] = {
     "wikipedia_articles": _write_articles,
+    "cc100_documents, 64 shards": partial(_write_documents, shards=64),
+    "cc100_documents, 99 shards": partial(_write_documents, shards=99),
     "wikipedia_segmented": _segment_articles,
     "tokenizer, of 500 articles": _train_tokenizer,
     "wikipedia_tokens": _write_tokens,
-    f"cc100_documents, {SHARDS} shards": _write_documents,
     "cc100_segmented": _segment_documents,
 }
 
