@@ -20,7 +20,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.liveness import COMMAND_TAG, end_abandoned_runs
 from jgpt_dagster.partitions import known_dumps
 from jgpt_dagster.recorded_runs import PARTITION, RANGE_END, RANGE_START, assets_of, makes, unfinished
-from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS, Work, missing_model_work, missing_work
+from jgpt_dagster.refresh import MODEL_ASSETS, WIKIPEDIA_STAGES, Work, missing_model_work, missing_work, text_assets
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.writing import require_free_space
@@ -46,7 +46,7 @@ _MIRROR_SECONDS = 45.0
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     """Return the sensors of a deployment; JGPT_REFRESH decides whether the two of the refresh run by default."""
     status = dg.DefaultSensorStatus.RUNNING if settings.refresh == "on" else dg.DefaultSensorStatus.STOPPED
-    text_assets = [asset for corpus in settings.corpora for asset in TEXT_ASSETS[corpus]]
+    texts = [asset for corpus in settings.corpora for asset in text_assets(corpus)]
 
     @dg.sensor(
         asset_selection=dg.AssetSelection.assets("wikipedia_dump"),
@@ -62,7 +62,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         return _in_plain_words(lambda: _new_dump(context, store, mirror, settings))
 
     @dg.sensor(
-        asset_selection=dg.AssetSelection.assets(*text_assets, "tokenizer", "training_set"),
+        asset_selection=dg.AssetSelection.assets(*texts, "tokenizer", "training_set"),
         minimum_interval_seconds=_TICK_SECONDS,
         default_status=status,
     )
@@ -90,7 +90,7 @@ def unfinished_runs(instance: dg.DagsterInstance, dump: str) -> list[str]:
     for run in unfinished(instance):
         key = run.tags.get(PARTITION) or run.tags.get(RANGE_START, "")
         date = key.partition("|")[0]
-        if date == dump or (date > dump and assets_of(run) & set(TEXT_ASSETS["wikipedia"])):
+        if date == dump or (date > dump and assets_of(run) & set(WIKIPEDIA_STAGES)):
             found.append(run.run_id)
     return found
 

@@ -6,7 +6,7 @@ They read what lies on disk, so a check that is run again later still tells the 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -70,42 +70,6 @@ def every_article_segmented(context: dg.AssetCheckExecutionContext, store: Corpu
     return _same_keys(source, target, "page_id")
 
 
-# A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
-@dg.asset_check(asset="cc100_documents", blocking=True)
-def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """Every n-th document of the archive is in its shard, rejected, or dropped for a reason: none missing, none twice.
-
-    Looks at the shards of the run, or at all of them where the check is run by itself.
-    """
-    of_a_run = context.has_partition_key or context.has_partition_key_range
-    keys = context.partition_keys if of_a_run else store.shard_keys
-    totals = Counter[str]()
-    for key in keys:
-        shard = store.parquet("cc100_documents", shard=key)
-        counts = shard.verified().counts
-        with shard.rejected_path.open() as lines:
-            rejected = [json.loads(line)["document_id"] for line in lines]
-        ids = [row[0] for row in read_rows(shard.path, ["document_id"])]
-        expected = range(int(key), counts["archive_documents"], store.shards)
-        if ids != sorted({*ids}) or {*ids} & {*rejected} or any(number not in expected for number in (*ids, *rejected)):
-            return _result(False, f"the document ids of shard {key} are not in order, or not its own")
-        parts = {"rows": len(ids), "rejected": len(rejected)}
-        parts |= {name: counts[f"dropped_{name}"] for name in DROP_REASONS}
-        if sum(parts.values()) != len(expected):
-            return _result(False, f"shard {key}: {_listed(parts)} of {len(expected):,} documents")
-        totals.update(parts)
-    return _result(True, f"{len(keys)} shards: {_listed(totals)} of {sum(totals.values()):,} documents", **totals)
-
-
-@dg.asset_check(asset="cc100_segmented", partitions_def=shard_partitions, blocking=True)
-def every_document_segmented(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """There is one row a document, in the same order."""
-    source, target = (
-        store.parquet(name, shard=context.partition_key) for name in ("cc100_documents", "cc100_segmented")
-    )
-    return _same_keys(source, target, "document_id")
-
-
 @dg.asset_check(asset="tokenizer", blocking=True)
 def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """Documents that it was trained on come back from their token ids. Their dump may be gone."""
@@ -137,13 +101,6 @@ def article_tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusS
     dump, shard = dump_and_shard(context.partition_key)
     segmented = store.parquet("wikipedia_segmented", dump, shard)
     return _tokens_decode(store, segmented, "page_id", store.directory("wikipedia_tokens", dump, shard))
-
-
-@dg.asset_check(asset="cc100_tokens", partitions_def=shard_partitions, blocking=True)
-def document_tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """The token file has a document a row of the corpus, and documents decode to their text."""
-    segmented = store.parquet("cc100_segmented", shard=context.partition_key)
-    return _tokens_decode(store, segmented, "document_id", store.directory("cc100_tokens", shard=context.partition_key))
 
 
 @dg.asset_check(asset="training_set", partitions_def=dump_partitions, blocking=True)
@@ -209,8 +166,60 @@ def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) ->
     return _result(passed, f"{len(tokenizer):,} tokens, {parameters:,} parameters", parameters=parameters)
 
 
+def build_corpus_checks(corpus: str) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of a corpus that has no dumps."""
+
+    # A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
+    @dg.asset_check(asset=f"{corpus}_documents", blocking=True)
+    def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """Every n-th document is in its shard, rejected, or dropped for a reason: none missing, none twice.
+
+        Looks at the shards of the run, or at all of them where the check is run by itself.
+        """
+        of_a_run = context.has_partition_key or context.has_partition_key_range
+        keys = context.partition_keys if of_a_run else store.shard_keys
+        return _documents_accounted_for(store, corpus, keys)
+
+    @dg.asset_check(asset=f"{corpus}_segmented", partitions_def=shard_partitions, blocking=True)
+    def every_document_segmented(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """There is one row a document, in the same order."""
+        source, target = (
+            store.parquet(name, shard=context.partition_key) for name in (f"{corpus}_documents", f"{corpus}_segmented")
+        )
+        return _same_keys(source, target, "document_id")
+
+    @dg.asset_check(asset=f"{corpus}_tokens", partitions_def=shard_partitions, blocking=True)
+    def document_tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """The token file has a document a row of the corpus, and documents decode to their text."""
+        segmented = store.parquet(f"{corpus}_segmented", shard=context.partition_key)
+        return _tokens_decode(
+            store, segmented, "document_id", store.directory(f"{corpus}_tokens", shard=context.partition_key)
+        )
+
+    return [no_document_missing, every_document_segmented, document_tokens_decode]
+
+
 def _result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=passed, description=description, metadata=metadata)
+
+
+def _documents_accounted_for(store: CorpusStore, corpus: str, keys: Sequence[str]) -> dg.AssetCheckResult:
+    totals = Counter[str]()
+    for key in keys:
+        shard = store.parquet(f"{corpus}_documents", shard=key)
+        counts = shard.verified().counts
+        with shard.rejected_path.open() as lines:
+            rejected = [json.loads(line)["document_id"] for line in lines]
+        ids = [row[0] for row in read_rows(shard.path, ["document_id"])]
+        expected = range(int(key), counts["archive_documents"], store.shards)
+        if ids != sorted({*ids}) or {*ids} & {*rejected} or any(number not in expected for number in (*ids, *rejected)):
+            return _result(False, f"the document ids of shard {key} are not in order, or not its own")
+        parts = {"rows": len(ids), "rejected": len(rejected)}
+        parts |= {name: counts[f"dropped_{name}"] for name in DROP_REASONS}
+        if sum(parts.values()) != len(expected):
+            return _result(False, f"shard {key}: {_listed(parts)} of {len(expected):,} documents")
+        totals.update(parts)
+    return _result(True, f"{len(keys)} shards: {_listed(totals)} of {sum(totals.values()):,} documents", **totals)
 
 
 def _listed(parts: Mapping[str, int]) -> str:

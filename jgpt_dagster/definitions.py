@@ -19,30 +19,29 @@ from jgpt_dagster.assets import (
     training_set,
     wikipedia,
 )
+from jgpt_dagster.assets.folder import build_folder_documents
 from jgpt_dagster.automation import build_sensors
 from jgpt_dagster.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
 from jgpt_dagster.settings import Settings, load_settings
 
-_SHARED_MODULES = (segmented, tokenizer, training_set, plan, pretrained_model, evaluation, release)
+_MODULES = (wikipedia, segmented, tokenizer, training_set, plan, pretrained_model, evaluation, release)
 
 
 def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the definitions of a deployment; `resources` replaces resources by name, for tests.
 
-    Without a CC-100 URL the graph trains on Wikipedia alone and has no `cc100_*` assets.
+    Without a CC-100 URL the graph has no `cc100_*` assets; each folder of the settings adds a corpus.
     """
-    with_cc100 = "cc100" in settings.corpora
-    modules = [wikipedia, *([cc100] if with_cc100 else []), *_SHARED_MODULES]
-    assets = [
-        asset
-        for asset in dg.load_assets_from_modules(modules)
-        if isinstance(asset, dg.AssetsDefinition) and (with_cc100 or not asset.key.to_user_string().startswith("cc100"))
+    undated = [corpus for corpus in settings.corpora if corpus != "wikipedia"]
+    assets: list[Any] = [
+        *dg.load_assets_from_modules([*([cc100] if "cc100" in undated else []), *_MODULES]),
+        *(build_folder_documents(corpus) for corpus in settings.folders),
+        *(build(corpus) for corpus in undated for build in (segmented.build_segmented, training_set.build_tokens)),
+        training_set.build_training_set_asset(undated),
     ]
-    known = {key for asset in assets for key in asset.keys}
     asset_checks = [
-        check
-        for check in dg.load_asset_checks_from_modules([checks])
-        if {key.asset_key for key in check.check_keys} <= known
+        *dg.load_asset_checks_from_modules([checks]),
+        *(check for corpus in undated for check in checks.build_corpus_checks(corpus)),
     ]
     owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets)
     with warnings.catch_warnings():

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
+from jgpt_dagster.refresh import MODEL_ASSETS, text_assets
+from jgpt_dagster.settings import load_settings
 from jgpt_dagster.status import Run
 from jgpt_dagster.storage.artifact import Artifact
 
@@ -31,7 +32,10 @@ def unfinished(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
 def assets_of(run: dg.DagsterRun) -> set[str]:
     """Return the assets that a run makes; a job that was launched as a whole names none, and may make any."""
     selected = {key.to_user_string() for key in run.asset_selection or ()}
-    return selected or {"wikipedia_dump", "tokenizer", "training_set", *MODEL_ASSETS, *sum(TEXT_ASSETS.values(), ())}
+    if selected:
+        return selected
+    texts = (asset for corpus in load_settings().corpora for asset in text_assets(corpus))
+    return {"wikipedia_dump", *texts, "tokenizer", "training_set", *MODEL_ASSETS}
 
 
 def partition_of(tags: Mapping[str, str]) -> str | None:

@@ -15,13 +15,16 @@ from jgpt_dagster.storage.manifest import Manifest
 
 Whole = Callable[[Artifact], Manifest | None]
 
-_WIKIPEDIA_STAGES = ("wikipedia_articles", "wikipedia_segmented", "wikipedia_tokens")
-_CC100_STAGES = ("cc100_segmented", "cc100_tokens")
-TEXT_ASSETS = {
-    "wikipedia": _WIKIPEDIA_STAGES,
-    "cc100": ("cc100_dump", "cc100_documents", *_CC100_STAGES),
-}
+WIKIPEDIA_STAGES = ("wikipedia_articles", "wikipedia_segmented", "wikipedia_tokens")
 MODEL_ASSETS = ("pretrained_model", "evaluation", "release")
+
+
+def text_assets(corpus: str) -> tuple[str, ...]:
+    """Return the assets of a corpus from its source to its tokens, in order; without the dump of Wikipedia."""
+    if corpus == "wikipedia":
+        return WIKIPEDIA_STAGES
+    stages = tuple(f"{corpus}_{stage}" for stage in ("documents", "segmented", "tokens"))
+    return ("cc100_dump", *stages) if corpus == "cc100" else stages
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,20 @@ def _missing_work(
 
     dump_file = root.directory("wikipedia_dump", dump)
     for shard in shards:
-        yield from of_shard(dump_file, [root.shard(asset, dump, shard) for asset in _WIKIPEDIA_STAGES])
-    if "cc100" in corpora:
-        archive = root.directory("cc100_dump")
-        documents = [root.parquet("cc100_documents", shard=shard) for shard in shards]
-        if not whole(archive):
-            yield Work((archive,))
+        yield from of_shard(dump_file, [root.shard(asset, dump, shard) for asset in WIKIPEDIA_STAGES])
+    for corpus in corpora:
+        if corpus == "wikipedia":
+            continue
+        *downloads, first, segmented_asset, tokens_asset = text_assets(corpus)
+        archives = [root.directory(download) for download in downloads]
+        documents = [root.parquet(first, shard=shard) for shard in shards]
+        if missing := [archive for archive in archives if not whole(archive)]:
+            yield Work(tuple(missing))
         else:
-            # One pass over the archive writes all the shards that are missing.
-            yield from _work([shard for shard in documents if not whole(shard)], [archive], whole)
+            # One pass over the source writes all the shards that are missing.
+            yield from _work([shard for shard in documents if not whole(shard)], archives, whole)
         for source, shard in zip(documents, shards, strict=True):
-            yield from of_shard(source, [root.shard(asset, None, shard) for asset in _CC100_STAGES])
+            yield from of_shard(source, [root.shard(asset, None, shard) for asset in (segmented_asset, tokens_asset)])
     if all(map(whole, segmented)):
         yield from _work([] if whole(tokenizer) else [tokenizer], segmented, whole)
     if all(map(whole, tokens)):

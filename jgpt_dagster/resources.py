@@ -26,6 +26,7 @@ class CorpusStore(dg.ConfigurableResource):
     shards: int
     model: str
     corpora: list[str]
+    folders: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> "CorpusStore":
@@ -39,6 +40,7 @@ class CorpusStore(dg.ConfigurableResource):
             shards=settings.shards,
             model=settings.model,
             corpora=list(settings.corpora),
+            folders={corpus: str(folder) for corpus, folder in settings.folders.items()},
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -69,6 +71,11 @@ class CorpusStore(dg.ConfigurableResource):
     def model_name(self) -> ModelName:
         """The model preset."""
         return cast(ModelName, self.model)
+
+    @property
+    def undated_corpora(self) -> list[str]:
+        """The corpora beside Wikipedia, which have no dumps."""
+        return [corpus for corpus in self.corpora if corpus != "wikipedia"]
 
     @property
     def shard_keys(self) -> list[str]:

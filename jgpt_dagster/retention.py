@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.report import RESULT
-from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
+from jgpt_dagster.refresh import MODEL_ASSETS, WIKIPEDIA_STAGES
 from jgpt_dagster.storage.artifact import MANIFEST
 from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster.storage.lock import partition_lock
@@ -67,7 +67,7 @@ def sole_use(root: DataRoot, scratch: Path, shards: Sequence[str], dump: str) ->
     def refuse(line: str) -> None:
         raise DumpInUseError(f"The dump of {dump} is in use, so it cannot be removed now. {line}")
 
-    of_shards = (f"{asset} {dump}|{shard}" for asset in TEXT_ASSETS["wikipedia"] for shard in shards)
+    of_shards = (f"{asset} {dump}|{shard}" for asset in WIKIPEDIA_STAGES for shard in shards)
     whole = (f"{asset} {dump}" for asset in ("wikipedia_dump", "training_set", *MODEL_ASSETS))
     with ExitStack() as locks:
         for label in chain(whole, of_shards):

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,8 +28,13 @@ from jgpt_dagster.liveness import COMMAND_TAG, alive, end_abandoned_runs
 from jgpt_dagster.partitions import add_dumps
 from jgpt_dagster.progress import ProgressEvent, add_listener, publish, step_label
 
+<<<<<<< HEAD
 # What the tokenizer is trained on. The asset tracks no edge to them, since a new dump must not turn it stale.
 TOKENIZER_SOURCES = ("wikipedia_segmented", "cc100_segmented")
+=======
+# Tells the terminal that a stage has ended.
+_CLEAR = ProgressEvent("")
+>>>>>>> db81fc7 (A folder of text files is a corpus once JGPT_FOLDERS names it: no code, one variable, the stages and checks of CC-100)
 
 
 class StageFailedError(JgptError):
@@ -64,9 +69,8 @@ def plan(definitions: dg.Definitions, dump: str, until: str) -> list[Stage]:
     wanted = _ancestors(definitions, until)
     order = [name for name in known if name in wanted]
     # The tokenizer has no edges, so the graph's order may place it anywhere in front of the tokens.
-    sources = [
-        name for name in order if name in _ancestors(definitions, *TOKENIZER_SOURCES) or name in TOKENIZER_SOURCES
-    ]
+    of_tokenizer = _ancestors(definitions, *_tokenizer_sources(known))
+    sources = [name for name in order if name in of_tokenizer]
     order = sources + [name for name in order if name not in sources]
     return [Stage(name, _runs_of(definitions, known[name], dump)) for name in order]
 
@@ -158,8 +162,13 @@ def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
         found.add(name)
         pending += [parent.to_user_string() for parent in graph.get(key).parent_keys]
         if name == "tokenizer":
-            pending += TOKENIZER_SOURCES
+            pending += _tokenizer_sources(key.to_user_string() for key in graph.get_all_asset_keys())
     return found
+
+
+def _tokenizer_sources(assets: Iterable[str]) -> list[str]:
+    """Return what the tokenizer is trained on. It tracks no edge to them, since a new dump must not turn it stale."""
+    return [asset for asset in assets if asset.endswith("_segmented")]
 
 
 def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[tuple[str, ...], ...]:

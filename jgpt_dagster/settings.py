@@ -1,13 +1,15 @@
 """Every setting that comes from the environment (prefix `JGPT_`). What concerns one asset alone is its run config."""
 
 import os
+import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.errors import JgptError
@@ -15,6 +17,9 @@ from jgpt_dagster.storage.layout import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 TextProfile = Literal["seed", "clean"]
+
+# Name of a corpus that a folder holds; it becomes part of asset keys.
+_CORPUS = re.compile(r"(?!(wikipedia|cc100)$)[a-z][a-z0-9_]*")
 
 
 class SettingsError(JgptError):
@@ -33,6 +38,7 @@ class Settings(BaseSettings):
     # It goes into a header of every request: an email address or a URL, in printable ASCII.
     contact: str = Field(default="", pattern=r"^((https?://|[!-'*-?A-~]+@)[!-'*-~]+)?$")
     cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
+    folders: Annotated[Mapping[str, Path], NoDecode] = Field(default_factory=dict)
     shards: int = Field(default=64, ge=1, le=99)
     segmenter: str = "mecab"
     text: TextProfile = "clean"
@@ -62,6 +68,20 @@ class Settings(BaseSettings):
         if data != _without_secrets(str(data)):
             raise ValueError("must hold no user, password or query; credentials come from the environment of the store")
         return str(data).rstrip("/")
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _named_folders(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair]
+        names = [name for name, _, _ in pairs]
+        if not all(_CORPUS.fullmatch(name) and folder for name, _, folder in pairs) or len({*names}) < len(names):
+            raise ValueError(
+                "must read NAME=FOLDER, or several of these parted by commas. Names are different, of a-z, 0-9 and _, "
+                "begin with a letter, and are neither wikipedia nor cc100"
+            )
+        return {name: Path(folder).expanduser().absolute() for name, _, folder in sorted(pairs)}
 
     @field_validator("scratch", "run_config", "hostfile")
     @classmethod
@@ -124,7 +144,7 @@ class Settings(BaseSettings):
     @property
     def corpora(self) -> tuple[str, ...]:
         """The corpora in use, in the order in which their shards are read."""
-        return ("wikipedia", "cc100") if self.cc100_url else ("wikipedia",)
+        return ("wikipedia", *(["cc100"] if self.cc100_url else []), *self.folders)
 
 
 def load_settings() -> Settings:

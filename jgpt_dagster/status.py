@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from jgpt_dagster.refresh import MODEL_ASSETS, TEXT_ASSETS
+from jgpt_dagster.refresh import MODEL_ASSETS, WIKIPEDIA_STAGES, text_assets
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster.storage.manifest import Manifest
@@ -92,16 +92,21 @@ class Outputs:
     @cached_property
     def shared(self) -> list[Artifact]:
         """What all dumps share, in the order of the graph."""
-        archive, *stages = TEXT_ASSETS["cc100"]
-        shards = (self._root.shard(asset, None, shard) for asset in stages for shard in self._shards)
-        cc100 = [self._root.directory(archive), *shards] if "cc100" in self._corpora else []
-        return [*cc100, self._root.directory("tokenizer")]
+        found: list[Artifact] = []
+        for asset in (asset for corpus in self._corpora if corpus != "wikipedia" for asset in text_assets(corpus)):
+            whole = asset == "cc100_dump"
+            found += (
+                [self._root.directory(asset)]
+                if whole
+                else [self._root.shard(asset, None, shard) for shard in self._shards]
+            )
+        return [*found, self._root.directory("tokenizer")]
 
     def of_dump(self, dump: str) -> list[Artifact]:
         """What is made of one dump, in the order of the graph."""
         return [
             self._root.directory("wikipedia_dump", dump),
-            *(self._root.shard(asset, dump, shard) for asset in TEXT_ASSETS["wikipedia"] for shard in self._shards),
+            *(self._root.shard(asset, dump, shard) for asset in WIKIPEDIA_STAGES for shard in self._shards),
             self._root.directory("training_set", dump),
             *(self._root.directory(asset, dump, model=self._model) for asset in MODEL_ASSETS),
         ]

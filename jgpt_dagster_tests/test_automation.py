@@ -11,7 +11,9 @@ from jgpt_dagster import automation
 from jgpt_dagster.automation import WORK_TAG, unfinished_runs
 from jgpt_dagster.liveness import COMMAND_TAG, alive
 from jgpt_dagster.partitions import add_dumps
+from jgpt_dagster.refresh import missing_work
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
+from jgpt_dagster.storage.layout import DataRoot
 from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, write_config
 from jgpt_dagster_tests.desk import Desk, assets
 
@@ -282,3 +284,8 @@ def test_the_refresh_is_on_and_polls_every_six_hours_by_default(monkeypatch: pyt
         monkeypatch.delenv(f"JGPT_{name}", raising=False)
     settings = load_settings()
     assert (settings.refresh, settings.poll_hours, settings.run_config) == ("on", 6, None)
+
+
+def test_a_folder_that_is_a_corpus_is_read_without_a_download(tmp_path: Path) -> None:
+    works = missing_work(DataRoot(tmp_path), ["wikipedia", "cc100", "news"], ["000", "001"], DUMP)
+    assert [work.name for work in works] == ["cc100_dump", "news_documents 000…001"]

@@ -2,6 +2,7 @@
 
 import lzma
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,39 @@ def test_the_segmenter_of_the_guide_segments_a_wiki(tmp_path: Path, monkeypatch:
     segmented = deployment.root.parquet("wikipedia_segmented", DUMP, "000")
     assert segmented.verified().recipe.libraries["segmenter"] == "script 1"
     assert ["第 1 の 町"] in pq.read_table(segmented.path)["lines"][0].as_py()
+
+
+def test_the_folder_of_the_guide_becomes_a_corpus_that_is_trained_on(tmp_path: Path) -> None:
+    example = next(block for block in code("shell") if "JGPT_FOLDERS" in block)
+    making, command, _ = example.partition("jgpt run")
+    assert command
+    shown = f'{making}\nprintf %s "$JGPT_FOLDERS"'
+    folders = subprocess.run(["bash", "-ec", shown], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    deployment = mini_deployment(tmp_path).with_settings(FOLDERS=folders)
+    for asset, partition, config in [
+        ("wikipedia_dump", DUMP, {}),
+        ("wikipedia_articles", f"{DUMP}|000", {}),
+        ("wikipedia_segmented", f"{DUMP}|000", {}),
+        ("news_documents", "000", {}),
+        ("news_segmented", "000", {}),
+        ("tokenizer", None, {"vocab_size": 600, "limit_alphabet": 300}),
+        ("wikipedia_tokens", f"{DUMP}|000", {}),
+        ("news_tokens", "000", {}),
+        ("training_set", DUMP, {"validation_share": 0.3, "weights": {"news": 2.0}}),
+    ]:
+        made = deployment.materialize(asset, partition, **config)
+        assert made.error is None and all(made.checks.values()), asset
+    rows = pq.read_table(deployment.root.parquet("news_documents", shard="000").path).to_pylist()
+    assert [(row["document_id"], row["lines"][0][:2], len(row["lines"])) for row in rows] == [
+        (0, "海に", 2),
+        (1, "山の", 1),
+        (2, "港の", 1),
+    ]
+    assert "| news | 1 | 3 |" in made.metadata["mixture"].value
+    tokenizer = deployment.root.directory("tokenizer").verified()
+    assert "news_segmented 000" in tokenizer.recipe.inputs
+    unknown = deployment.materialize("training_set", DUMP, weights={"newz": 2.0})
+    assert unknown.error == "weights: no corpus is called newz; here: wikipedia, news"
 
 
 def test_the_corpus_of_the_guide_is_read(tmp_path: Path) -> None:

@@ -53,6 +53,10 @@ def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DUMPS_URL", "", "must not be empty"),
         ("CC100_URL", "/data/ja.txt.xz", "must start with http://, https:// or file://"),
         ("DATA", "", "must not be empty"),
+        ("FOLDERS", "/data/news", "must read NAME=FOLDER"),
+        ("FOLDERS", "cc100=/data/news", "must read NAME=FOLDER"),
+        ("FOLDERS", "news=/a,news=/b", "must read NAME=FOLDER"),
+        ("FOLDERS", "../x=/a", "must read NAME=FOLDER"),
         ("CONTACT", "me", "pattern"),
         ("CONTACT", "me@example.org)\r\nHost: x", "pattern"),
     ],
@@ -93,3 +97,11 @@ def test_a_url_holds_no_secret_and_the_refusal_tells_none(monkeypatch: pytest.Mo
         load_settings()
     assert f"JGPT_{name}=https://example.org" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_folders_are_corpora_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_CC100_URL", "")
+    monkeypatch.setenv("JGPT_FOLDERS", "news=/data/news,books=books")
+    settings = load_settings()
+    assert settings.corpora == ("wikipedia", "books", "news")
+    assert settings.folders == {"books": Path("books").absolute(), "news": Path("/data/news")}

@@ -64,6 +64,11 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
     if "cc100" in store.corpora:
         source = store.directory("cc100_dump").verified()
         data["cc100"] = f"ja.txt.xz, sha256 {next(iter(source.files.values())).sha256}"
+    for corpus in store.folders:
+        documents = store.parquet(f"{corpus}_documents", shard=store.shard_keys[0]).verified()
+        data[corpus] = (
+            f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}"
+        )
     return model_card(
         ModelCardFacts(
             name=f"jgpt-{store.model}-{dump}",

@@ -1,4 +1,4 @@
-"""`wikipedia_segmented` and `cc100_segmented`: documents normalised, split into sentences, and these into words."""
+"""`<corpus>_segmented`: documents normalised, split into sentences, and these into words."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -66,24 +66,30 @@ def wikipedia_segmented(
     return _segment(context, config, store, segmenter, source, target, ARTICLES_SEGMENTED, earlier)
 
 
-@dg.asset(
-    group_name="cc100",
-    kinds={"parquet", "python"},
-    partitions_def=shard_partitions,
-    deps=["cc100_documents"],
-    metadata=column_metadata(DOCUMENTS_SEGMENTED),
-    code_version=CODE_VERSION,
-    op_tags={"dagster-celery/queue": "cpu"},
-)
-def cc100_segmented(
-    context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, segmenter: SegmenterResource
-) -> dg.MaterializeResult:
-    """One row a document: its lines, their sentences, their words."""
-    source = store.parquet("cc100_documents", shard=context.partition_key)
-    target = store.parquet("cc100_segmented", shard=context.partition_key)
-    return _segment(
-        context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED, lambda recipe: EarlierRows([])
+def build_segmented(corpus: str) -> dg.AssetsDefinition:
+    """Return the asset `<corpus>_segmented` of a corpus that has no dumps."""
+
+    @dg.asset(
+        name=f"{corpus}_segmented",
+        group_name=corpus,
+        kinds={"parquet", "python"},
+        partitions_def=shard_partitions,
+        deps=[f"{corpus}_documents"],
+        metadata=column_metadata(DOCUMENTS_SEGMENTED),
+        code_version=CODE_VERSION,
+        op_tags={"dagster-celery/queue": "cpu"},
     )
+    def segmented(
+        context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, segmenter: SegmenterResource
+    ) -> dg.MaterializeResult:
+        """One row a document: its lines, their sentences, their words."""
+        source = store.parquet(f"{corpus}_documents", shard=context.partition_key)
+        target = store.parquet(f"{corpus}_segmented", shard=context.partition_key)
+        return _segment(
+            context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED, lambda recipe: EarlierRows([])
+        )
+
+    return segmented
 
 
 def _segment(

@@ -108,8 +108,8 @@ def _recipe(
     dump = config.dump or _newest_segmented_dump(store, instance)
     require_dump_key(dump)
     shards = [store.parquet("wikipedia_segmented", dump, shard) for shard in store.shard_keys]
-    if "cc100" in store.corpora:
-        shards += [store.parquet("cc100_segmented", shard=shard) for shard in store.shard_keys]
+    for corpus in store.undated_corpora:
+        shards += [store.parquet(f"{corpus}_segmented", shard=shard) for shard in store.shard_keys]
     manifests = {shard.label: shard.verified() for shard in shards}
     fingerprints = {manifest.recipe.libraries["segmenter"] for manifest in manifests.values()}
     with engine.open() as segmenter:

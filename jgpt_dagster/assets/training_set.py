@@ -1,6 +1,6 @@
-"""`wikipedia_tokens`, `cc100_tokens` and `training_set`: token files, and which of their documents are trained on."""
+"""`<corpus>_tokens` and `training_set`: token files, and which of their documents are trained on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,6 +19,7 @@ from jgpt_dagster.assets.stage import (
 )
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer
 from jgpt_dagster.lm.tokens import TOKENS, KeyedDocuments, TokenFile, write_tokens
 from jgpt_dagster.lm.training_set import TokenShard, TrainingSet, build_training_set
@@ -29,7 +30,6 @@ from jgpt_dagster.partitions import (
     shard_partitions,
 )
 from jgpt_dagster.resources import CorpusStore
-from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
@@ -65,89 +65,104 @@ def wikipedia_tokens(
     return _tokens(context, config, store, source, target, "page_id", earlier)
 
 
-@dg.asset(
-    group_name="training_set",
-    kinds={"huggingface", "numpy"},
-    partitions_def=shard_partitions,
-    deps=["cc100_segmented", "tokenizer"],
-    code_version=TOKENS_CODE_VERSION,
-    op_tags={"dagster-celery/queue": "cpu"},
-)
-def cc100_tokens(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
-    """Token ids of a shard's documents, each ending in `</s>`, as one flat uint16 file, with where each one lies."""
-    shard = context.partition_key
-    source = store.parquet("cc100_segmented", shard=shard)
-    target = store.directory("cc100_tokens", shard=shard)
-    return _tokens(context, config, store, source, target, "document_id", lambda recipe: EarlierRows([]))
+def build_tokens(corpus: str) -> dg.AssetsDefinition:
+    """Return the asset `<corpus>_tokens` of a corpus that has no dumps."""
+
+    @dg.asset(
+        name=f"{corpus}_tokens",
+        group_name="training_set",
+        kinds={"huggingface", "numpy"},
+        partitions_def=shard_partitions,
+        deps=[f"{corpus}_segmented", "tokenizer"],
+        code_version=TOKENS_CODE_VERSION,
+        op_tags={"dagster-celery/queue": "cpu"},
+    )
+    def tokens(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
+        """Token ids of a shard's documents, each ending in `</s>`, as one flat uint16 file, with where each lies."""
+        shard = context.partition_key
+        source = store.parquet(f"{corpus}_segmented", shard=shard)
+        target = store.directory(f"{corpus}_tokens", shard=shard)
+        return _tokens(context, config, store, source, target, "document_id", lambda recipe: EarlierRows([]))
+
+    return tokens
 
 
 class TrainingSetConfig(StageConfig):
     """Run config of the training set."""
 
     weights: dict[str, float] = Field(
-        default={"wikipedia": 1.0, "cc100": 1.0},
-        description="How often each corpus is seen in an epoch; 1.5 repeats every other document.",
+        default={},
+        description="How often each corpus is seen in an epoch, by its name, such as cc100; 1 where it is not said. "
+        "1.5 repeats every other document.",
     )
     validation_share: float = Field(
         default=0.005, gt=0, lt=1, description="Share of documents held out, the same ones in every dump."
     )
 
 
-# A plain edge to a static shard dimension must be told that a dump's training set is made from all of it.
-_CC100_EDGE = [dg.AssetDep("cc100_tokens", partition_mapping=dg.AllPartitionMapping())]
+def build_training_set_asset(undated_corpora: Sequence[str]) -> dg.AssetsDefinition:
+    """Return the asset `training_set` over Wikipedia and corpora that have no dumps."""
+    # A plain edge to a static shard dimension must be told that a dump's training set is made from all of it.
+    every_shard = dg.AllPartitionMapping()
+    undated = [dg.AssetDep(f"{corpus}_tokens", partition_mapping=every_shard) for corpus in undated_corpora]
 
-
-@dg.asset(
-    group_name="training_set",
-    kinds={"json", "parquet"},
-    partitions_def=dump_partitions,
-    deps=["wikipedia_tokens", *(_CC100_EDGE if "cc100" in load_settings().corpora else [])],
-    code_version=TRAINING_SET_CODE_VERSION,
-    op_tags={"dagster-celery/queue": "cpu"},
-)
-def training_set(
-    context: dg.AssetExecutionContext, config: TrainingSetConfig, store: CorpusStore
-) -> dg.MaterializeResult:
-    """Which documents of which token files are trained on and which are held out; copies no tokens."""
-    dump = context.partition_key
-    target = store.directory("training_set", dump)
-    with failures_in_plain_words():
-        tokenizer, tokenizer_manifest = open_tokenizer(store)
-        artifacts = {"wikipedia": [store.directory("wikipedia_tokens", dump, shard) for shard in store.shard_keys]}
-        if "cc100" in store.corpora:
-            artifacts["cc100"] = [store.directory("cc100_tokens", shard=shard) for shard in store.shard_keys]
-        # Dagster counts an edge as satisfied when any shard is there; here every one must be whole.
-        shards = [_token_shard(store, corpus, shard) for corpus, group in artifacts.items() for shard in group]
-        weights = {corpus: config.weights.get(corpus, 1.0) for corpus in artifacts}
-        recipe = Recipe(
-            stage="training_set",
-            code_version=TRAINING_SET_CODE_VERSION,
-            settings={"weights": weights, "validation_share": config.validation_share},
-            inputs={
-                "tokenizer": tokenizer_manifest.data_sha256,
-                **{shard.label: manifest.data_sha256 for shard, manifest in shards},
-            },
-            libraries=library_versions("pyarrow"),
-        )
-
-        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-            with target.writing(recipe) as out:
-                made = build_training_set(
-                    [shard for shard, _ in shards],
-                    weights,
-                    config.validation_share,
-                    vocab_size=tokenizer.vocab_size,
-                    eos_id=tokenizer.eos_id,
-                    tokenizer_sha256=tokenizer_manifest.data_sha256,
-                    data_root=store.root.path,
-                    directory=out.path,
+    @dg.asset(
+        group_name="training_set",
+        kinds={"json", "parquet"},
+        partitions_def=dump_partitions,
+        deps=["wikipedia_tokens", *undated],
+        code_version=TRAINING_SET_CODE_VERSION,
+        op_tags={"dagster-celery/queue": "cpu"},
+    )
+    def training_set(
+        context: dg.AssetExecutionContext, config: TrainingSetConfig, store: CorpusStore
+    ) -> dg.MaterializeResult:
+        """Which documents of which token files are trained on and which are held out; copies no tokens."""
+        dump = context.partition_key
+        target = store.directory("training_set", dump)
+        with failures_in_plain_words():
+            tokenizer, tokenizer_manifest = open_tokenizer(store)
+            artifacts = {"wikipedia": [store.directory("wikipedia_tokens", dump, shard) for shard in store.shard_keys]}
+            for corpus in store.undated_corpora:
+                artifacts[corpus] = [store.directory(f"{corpus}_tokens", shard=shard) for shard in store.shard_keys]
+            if unknown := config.weights.keys() - artifacts.keys():
+                raise JgptError(
+                    f"weights: no corpus is called {', '.join(sorted(unknown))}; here: {', '.join(artifacts)}"
                 )
-                documents = sum(shard.documents for shard, _ in shards)
-                out.counts = {"documents": documents, "token_files": len(shards), **vars(made.counts)}
+            # Dagster counts an edge as satisfied when any shard is there; here every one must be whole.
+            shards = [_token_shard(store, corpus, shard) for corpus, group in artifacts.items() for shard in group]
+            weights = {corpus: config.weights.get(corpus, 1.0) for corpus in artifacts}
+            recipe = Recipe(
+                stage="training_set",
+                code_version=TRAINING_SET_CODE_VERSION,
+                settings={"weights": weights, "validation_share": config.validation_share},
+                inputs={
+                    "tokenizer": tokenizer_manifest.data_sha256,
+                    **{shard.label: manifest.data_sha256 for shard, manifest in shards},
+                },
+                libraries=library_versions("pyarrow"),
+            )
 
-        return materialize(
-            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_mixture(target)
-        )
+            def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+                with target.writing(recipe) as out:
+                    made = build_training_set(
+                        [shard for shard, _ in shards],
+                        weights,
+                        config.validation_share,
+                        vocab_size=tokenizer.vocab_size,
+                        eos_id=tokenizer.eos_id,
+                        tokenizer_sha256=tokenizer_manifest.data_sha256,
+                        data_root=store.root.path,
+                        directory=out.path,
+                    )
+                    documents = sum(shard.documents for shard, _ in shards)
+                    out.counts = {"documents": documents, "token_files": len(shards), **vars(made.counts)}
+
+            return materialize(
+                context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_mixture(target)
+            )
+
+    return training_set
 
 
 def _tokens(

@@ -84,7 +84,7 @@ def test_another_setting_makes_the_shard_again(planted: Deployment):
 
 
 def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jgpt_dagster.assets.cc100._INDEX_SHARE", 1e12)
+    monkeypatch.setattr("jgpt_dagster.assets.documents._INDEX_SHARE", 1e12)
     planted.materialize("cc100_dump")
     error = planted.materialize("cc100_documents", "000").error
     assert error is not None
