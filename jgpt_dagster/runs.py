@@ -28,14 +28,6 @@ from jgpt_dagster.liveness import COMMAND_TAG, alive, end_abandoned_runs
 from jgpt_dagster.partitions import add_dumps
 from jgpt_dagster.progress import ProgressEvent, add_listener, publish, step_label
 
-<<<<<<< HEAD
-# What the tokenizer is trained on. The asset tracks no edge to them, since a new dump must not turn it stale.
-TOKENIZER_SOURCES = ("wikipedia_segmented", "cc100_segmented")
-=======
-# Tells the terminal that a stage has ended.
-_CLEAR = ProgressEvent("")
->>>>>>> db81fc7 (A folder of text files is a corpus once JGPT_FOLDERS names it: no code, one variable, the stages and checks of CC-100)
-
 
 class StageFailedError(JgptError):
     """A stage failed; the message names each failed partition, its error and the command to resume."""
