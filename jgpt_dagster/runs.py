@@ -70,19 +70,25 @@ def plan(definitions: dg.Definitions, dump: str, until: str) -> list[Stage]:
 def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
     """Read run config in Dagster's YAML form, `ops: <asset>: config: …`.
 
-    Raises JgptError, naming the file and every field at fault, where an asset could not be run with it.
+    Values are those of the fields' types, as Dagster, which converts nothing, wants them: 1e9 is an integer where one
+    is expected. Raises JgptError, naming the file and every field at fault, where an asset could not be run with it.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _YamlLoader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise JgptError(f"{path} cannot be read as YAML: {error}") from error
     ops = content.get("ops") if isinstance(content, dict) and content.keys() == {"ops"} else None
     if not isinstance(ops, dict):
         raise JgptError(f"{path}: expected nothing but `ops: <asset>: config: <field>: <value>`, found {content!r}")
-    problems = [problem for name, value in ops.items() for problem in _config_problems(definitions, name, value)]
+    read, problems = {}, []
+    for name, value in ops.items():
+        try:
+            read[name] = {"config": _read_config(definitions, name, value)}
+        except JgptError as error:
+            problems += str(error).splitlines()
     if problems:
         raise JgptError("\n".join(f"{path}: {problem}" for problem in problems))
-    return content
+    return {"ops": read}
 
 
 def run_stages(
@@ -119,26 +125,37 @@ def run_stages(
             yield stage
 
 
-def _config_problems(definitions: dg.Definitions, name: str, value: Any) -> list[str]:
-    """Say what keeps an asset from being run with the value it has below `ops`."""
+class _YamlLoader(yaml.SafeLoader):
+    """Reads `2e-5` as the number that it is in YAML 1.2; PyYAML, of YAML 1.1, has a string."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read_config(definitions: dg.Definitions, name: str, value: Any) -> dict[str, Any]:
+    """Return the config that an asset has below `ops`. Raises JgptError, a line for each problem."""
     graph = definitions.resolve_asset_graph()
     known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
     if name not in known:
-        return [f"there is no asset {name!r}; the assets are: {', '.join(known)}"]
+        raise JgptError(f"there is no asset {name!r}; the assets are: {', '.join(known)}")
     fields = value.get("config") if isinstance(value, dict) and value.keys() == {"config"} else None
     if not isinstance(fields, dict):
-        return [f"{name}: expected `config: <field>: <value>`, found {value!r}"]
+        raise JgptError(f"{name}: expected `config: <field>: <value>`, found {value!r}")
     function: Any = graph.assets_def_for_key(known[name]).op.compute_fn
     config_class = function.get_config_arg().annotation
-    unknown = [f"{name}: there is no field {field!r}" for field in fields if field not in config_class.model_fields]
+    problems = [f"{name}: there is no field {field!r}" for field in fields if field not in config_class.model_fields]
     try:
-        config_class.model_validate(fields)
+        config = config_class.model_validate(fields)
     except ValidationError as error:
-        return unknown + [
+        problems += [
             f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: {problem['msg']}"
             for problem in error.errors()
         ]
-    return unknown
+    if problems:
+        raise JgptError("\n".join(problems))
+    return dict(config.model_dump(include=set(fields)))
 
 
 def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
@@ -211,15 +228,19 @@ def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], comm
     tags = {COMMAND_TAG: command}
     if len(keys) > 1:
         tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=dg.DagsterInstance.get(),
-        asset_selection=[dg.AssetKey(asset)],
-        run_config=_config_for(asset, run_config),
-        tags=tags,
-        raise_on_error=False,
-        **partition,
-    )
     label = step_label(asset, keys)
+    try:
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=dg.DagsterInstance.get(),
+            asset_selection=[dg.AssetKey(asset)],
+            run_config=_config_for(asset, run_config),
+            tags=tags,
+            raise_on_error=False,
+            **partition,
+        )
+    except Exception as error:
+        # Told in words: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
+        return Outcome(label, f"Dagster refused the run: {error}")
     publish(ProgressEvent(label, ended=True))
     return Outcome(label, None if result.success else _error_of(result))
 

@@ -6,7 +6,7 @@ import pytest
 
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.runs import plan, read_run_config
+from jgpt_dagster.runs import Stage, StageFailedError, plan, read_run_config, run_stages
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,25 @@ def test_run_config_that_fits_is_handed_on(tmp_path: Path) -> None:
     path.write_text("ops: {tokenizer: {config: {vocab_size: 3000}}, release: {config: {}}}")
     expected = {"ops": {"tokenizer": {"config": {"vocab_size": 3000}}, "release": {"config": {}}}}
     assert read_run_config(defs, path) == expected
+
+
+def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("ops: {pretrained_model: {config: {learning_rate: 2e-5, weight_decay: 1, tokens: 1e9}}}")
+    config = read_run_config(defs, path)["ops"]["pretrained_model"]["config"]
+    expected = {"learning_rate": 2e-5, "weight_decay": 1.0, "tokens": 10**9}
+    assert config == expected
+    assert {name: type(value) for name, value in config.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
+
+
+def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    stage = Stage("tokenizer", ((),))
+    refused = {"ops": {"tokenizer": {"config": {"vocab_size": "many"}}}}
+    with pytest.raises(StageFailedError, match=r"(?s)tokenizer failed: Dagster refused the run: .*vocab_size.*many"):
+        list(run_stages([stage], dump="20260101", workers=1, run_config=refused, resume="jgpt run", root=tmp_path))
 
 
 def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> None:

@@ -32,6 +32,8 @@ XL_RUN = {
     "context": 128,
     "global_batch": 1,
     "offload": True,
+    # The preset's own rate, without the hundreds of steps that lead up to it, throws the loss up at first.
+    "learning_rate": 2e-5,
     "warmup_steps": 1,
     "log_every": 1,
     "checkpoint_every": 2,
@@ -118,8 +120,9 @@ def test_xl_takes_real_steps_within_18_gib_and_goes_on_from_its_checkpoint(tmp_p
     assert seen["after"].startswith(seen["before"])
     rows = [json.loads(line) for line in seen["after"].splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    # Four steps of 128 tokens teach nothing yet: a loss that is far from that of a guess would be a broken step.
-    assert all(abs(row["loss"] - math.log(32_000)) < 2 and row["gradient_norm"] > 0 for row in rows)
+    # The first loss is that of a guess; that the last is below it is what the check `loss_fell` demands.
+    assert abs(rows[0]["loss"] - math.log(32_000)) < 0.5
+    assert all(row["gradient_norm"] > 0 for row in rows)
     print({figure: seen[figure] for figure in ("peak GiB", "checkpoint GB", "timing")})
     assert max(seen["peak GiB"]) < 18
     manifest = deployment.root.directory("pretrained_model", REAL_DUMP, model="xl").verified()
