@@ -236,7 +236,10 @@ def _bounded_module() -> ModuleType:
 
 _wikiextractor: Any = _bounded_module()
 _PROTOCOLS = "|".join(_wikiextractor.wgUrlProtocols)
-_URL_OPENING = re.compile(rf"(?i)\[(?:{_PROTOCOLS}){_wikiextractor.EXT_LINK_URL_CLASS}++\s*+")
+_URL_OPENING = re.compile(
+    rf"(?i)\[{shortcuts.protocol_ahead(_wikiextractor.wgUrlProtocols)}"
+    rf"(?:{_PROTOCOLS}){_wikiextractor.EXT_LINK_URL_CLASS}++\s*+"
+)
 _URL_LABEL = re.compile(r"[^\]\x00-\x08\x0a-\x1F]*+")
 # Nothing of a call, nor a call's title, goes on behind this where it ends with "|" or the call.
 _PLAIN_TITLE = re.compile(r"([^|:{}\[\]<\x00]*)(?:\||\Z)")

@@ -53,6 +53,7 @@ def install(module: Any, tags: TagNames) -> None:
     module.findMatchingBraces = _find_matching_braces(module.findMatchingBraces)
     module.replaceInternalLinks = _replace_internal_links(module)
     module.re = SimpleNamespace(**vars(re) | {"sub": _sub(module.discardElements, tags)})
+    module.ExtLinkBracketedRegex = _external_link(module)
     module.magicWordsRE = _Guarded(module.magicWordsRE, "__")
     for name in ("bold_italic", "bold", "italic_quote", "italic"):
         setattr(module, name, _Guarded(getattr(module, name), "''"))
@@ -95,14 +96,51 @@ def _unescape(original: Callable[[str], str]) -> Callable[[str], str]:
     return unescape
 
 
+def _nested_calls(depth: int) -> str:
+    """Return a pattern of text with calls `{{…}}` in it, which may hold others down to `depth`; no `{{{` begins in it."""
+    text = r"(?:[^{}]++|\{(?!\{)|\}(?!\}))*+"
+    return rf"{text}(?:\{{\{{(?!\{{){_nested_calls(depth - 1)}\}}\}}{text})*+" if depth else text
+
+
+# A call whose braces can be paired in one way only; or two braces that open any other.
+_CALL = re.compile(rf"\{{\{{(?:(?!\{{){_nested_calls(3)}(\}}\}}))?")
+
+
 def _find_matching_braces(original: Any) -> Any:
     def find_matching_braces(text: str, ldelim: int = 0) -> Iterable[tuple[int, int]]:
-        if "{{" in text or (ldelim == 0 and "[[" in text):
-            matches: Iterable[tuple[int, int]] = original(text, ldelim)
-            return matches
-        return ()
+        if "{{" not in text and (ldelim or "[[" not in text):
+            return ()
+        return _calls(text, original) if ldelim == 2 else original(text, ldelim)
 
     return find_matching_braces
+
+
+def _calls(text: str, original: Any) -> Iterator[tuple[int, int]]:
+    """Yield where the outermost calls begin and end; the library does what follows the first odd one."""
+    for call in _CALL.finditer(text):
+        start, end = call.span()
+        if not call[1]:
+            yield from ((start + first, start + last) for first, last in original(text[start:], 2))
+            return
+        yield start, end
+
+
+def protocol_ahead(protocols: Iterable[str]) -> str:
+    """Return a lookahead for the first letter of one of `protocols`: quicker to fail than trying each, as at `[[`."""
+    return f"(?=[{re.escape(''.join(sorted({protocol[0] for protocol in protocols})))}])"
+
+
+def _external_link(module: Any) -> re.Pattern[str]:
+    pattern = module.ExtLinkBracketedRegex
+    ahead = protocol_ahead(module.wgUrlProtocols)
+    return re.compile(pattern.pattern.replace(r"\[(", rf"\[{ahead}(", 1), pattern.flags)
+
+
+# Patterns and replacements that have equals without a group to put back.
+_EQUALS = {
+    (r" ([,:.\)\]»])", r"\1"): (re.compile(r" (?=[,:.\)\]»])"), ""),
+    (r"([\[\(«]) ", r"\1"): (re.compile(r" (?<=[\[\(«] )"), ""),
+}
 
 
 def _sub(discarded: Iterable[str], tags: TagNames) -> Any:
@@ -110,6 +148,8 @@ def _sub(discarded: Iterable[str], tags: TagNames) -> Any:
     names[r"<\s*noinclude\s*/?\s*>"] = ("noinclude",)
 
     def sub(pattern: str, replacement: Any, text: str, count: int = 0, flags: int = 0) -> str:
+        if equal := _EQUALS.get((pattern, replacement)):
+            return equal[0].sub(equal[1], text)
         name = names.get(pattern)
         if name and not tags.among(text, name):
             return text
@@ -118,8 +158,11 @@ def _sub(discarded: Iterable[str], tags: TagNames) -> Any:
     return sub
 
 
-# A link without brackets in it as (target, label, letters behind it); or two brackets that open any other.
-_LINK = re.compile(r"\[\[(?:([^\[\]|]*)(?:\|([^\[\]]*))?\]\](\w*))?")
+# What stands between the brackets of a link that shows its label, or a target without a namespace.
+_SHOWN = r"(?:[^\[\]|:]*+\|\s*+([^\[\]]*[^\[\]\s])\s*+|([^\[\]|:]*+))\]\]"
+_SHOWN_LINK = re.compile(rf"\[\[{_SHOWN}")
+_OTHER_LINK = re.compile(rf"\[\[(?!{_SHOWN})")
+_SIMPLE_LINK = re.compile(r"\[\[([^\[\]|]*+)(?:\|([^\[\]]*+))?\]\]")
 _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 
 
@@ -130,26 +173,25 @@ def _replace_internal_links(module: ModuleType) -> Callable[[str, Any], str]:
         """One pass for links without links in them. The library does the others, and pages with an unclosed link."""
         if "[[[" in text or "\0" in text:
             return str(original(text, extractor))
-        parts = []
+        parts: list[str | None] = []
         position = 0
-        for link in _LINK.finditer(text):
+        for link in _OTHER_LINK.finditer(text):
             start = link.start()
             if start < position:  # inside of a link that is done
                 continue
-            target, label, trail = link.groups()
-            parts.append(text[position:start])
-            if target is None:
+            parts += _SHOWN_LINK.split(text[position:start])  # what is shown stands between the parts
+            if simple := _SIMPLE_LINK.match(text, start):
+                target, label = simple.groups()
+                shown = target if label is None else label.strip()
+                parts.append(module.makeInternalLink(target.rstrip(), shown, extractor))
+                position = simple.end()
+            else:
                 position = _link_end(text, start)
                 if not position:
                     return str(original(text, extractor))
                 parts.append(original(text[start:position], extractor))
-                continue
-            position = link.end()
-            label = target if label is None else label.strip()
-            parts.append(module.makeInternalLink(target.rstrip(), label, extractor) if ":" in target else label)
-            parts.append(trail)
-        parts.append(text[position:])
-        return "".join(parts)
+        parts += _SHOWN_LINK.split(text[position:])
+        return "".join(filter(None, parts))
 
     return replace_internal_links
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wikiextractor import extract
 
-from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError, _Heading
+from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError, _Heading, _wikiextractor
 
 WORDS = """
 {{ }} {{{ }}} [[ ]] [[[ ]]] {| |} | ' '' ''' ''''' == === " < > & * # : ; ( ) . ! = / あ い a 1 、 （ ）
@@ -51,6 +51,12 @@ def test_within_the_bounds_the_lines_are_those_of_wikiextractor(text: str, expan
     assert BoundedExtractor(1, 2, "題").clean_text(text, **options) == plain_wikiextractor("題").clean_text(
         text, **options
     )
+
+
+@given(st.text(alphabet="{{{}}}[]a|", max_size=40))
+@settings(max_examples=1000, deadline=None)
+def test_braces_are_paired_as_by_wikiextractor(text: str) -> None:
+    assert [*_wikiextractor.findMatchingBraces(text, 2)] == [*extract.findMatchingBraces(text, 2)]
 
 
 @given(st.text(alphabet="==== \t　題x", max_size=30))
