@@ -97,7 +97,7 @@ def _unescape(original: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def _nested_calls(depth: int) -> str:
-    """Return a pattern of text with calls `{{…}}` in it, which may hold others down to `depth`; no `{{{` begins in it."""
+    """Return a pattern of text with calls `{{…}}` in it, which may hold others down to `depth`, and without `{{{`."""
     text = r"(?:[^{}]++|\{(?!\{)|\}(?!\}))*+"
     return rf"{text}(?:\{{\{{(?!\{{){_nested_calls(depth - 1)}\}}\}}{text})*+" if depth else text
 
