@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.lm.hosts import read_hostfile
+from jgpt_dagster.lm.launch import gpu_count
 from jgpt_dagster.settings import ModelName, Settings, TextProfile
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.layout import DataRoot, shard_names
@@ -132,7 +133,7 @@ class TrainingLauncher(dg.ConfigurableResource):
 
     def process_count(self) -> int:
         """Return the number of training processes on each host."""
-        return self.processes or max(1, sum(1 for _ in Path("/dev").glob("nvidia[0-9]*")))
+        return self.processes or max(1, gpu_count())
 
     def host_count(self) -> int:
         """Return the number of hosts: those of the hostfile, or this one. Raises HostfileError."""

@@ -8,8 +8,6 @@ A host's programs are ended by the end of its ssh connection, whichever side it 
 connection, and `end_with_launcher` watches it.
 """
 
-import base64
-import json
 import os
 import re
 import shlex
@@ -20,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch import INTERRUPTED
+from jgpt_dagster.lm.launch import INTERRUPTED, deepspeed_launch
 
 # What of the environment a host's programs are given. It stands on a command line, so nothing that is secret.
 _PASSED_ON = re.compile(
@@ -74,18 +72,13 @@ def host_commands(
         raise HostfileError(
             f"the hostfile has too few slots for {processes} processes on each host: {', '.join(short)}"
         )
-    world = json.dumps({name: list(range(processes)) for name in hosts})
-    options = [
-        f"--world_info={base64.urlsafe_b64encode(world.encode()).decode()}",
-        f"--master_addr={next(iter(hosts)).rpartition('@')[2]}",
-        f"--master_port={environment['MASTER_PORT']}",
-        "--no_local_rank",
-        "--quiet",
-        "--module",
-    ]
+    world, address = {name: range(processes) for name in hosts}, next(iter(hosts)).rpartition("@")[2]
     given = [f"{name}={value}" for name, value in environment.items() if _PASSED_ON.fullmatch(name)]
-    launcher = ["exec", "env", *given, sys.executable, "-u", "-m", "deepspeed.launcher.launch"]
-    return {name: shlex.join([*launcher, f"--node_rank={rank}", *options, *program]) for rank, name in enumerate(hosts)}
+    interpreter = ["exec", "env", *given, sys.executable, "-u"]
+    return {
+        name: shlex.join([*interpreter, *deepspeed_launch(world, rank, address, environment["MASTER_PORT"]), *program])
+        for rank, name in enumerate(hosts)
+    }
 
 
 def run_on_hosts(commands: Mapping[str, str]) -> int:

@@ -9,7 +9,10 @@ checkpoint. So the training programs, which go by a name of their own, are asked
 gone.
 """
 
+import base64
 import ctypes
+import itertools
+import json
 import os
 import selectors
 import signal
@@ -54,7 +57,9 @@ def launch_command(
     """Return the command that trains with a configuration file in `processes` processes (on each host of `hostfile`).
 
     Launchers are started as modules of the running interpreter, so that they are found whether or not its `bin`
-    directory is on PATH. Raises LaunchError where the launcher cannot do what is asked.
+    directory is on PATH. DeepSpeed's own command is not used: told how many processes to start, it ignores
+    CUDA_VISIBLE_DEVICES and takes the first GPUs of the machine. Raises LaunchError where the launcher cannot do what
+    is asked.
     """
     program = [PROGRAM, str(config)]
     if hostfile is not None:
@@ -62,8 +67,8 @@ def launch_command(
             raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
         return [sys.executable, "-m", "jgpt_dagster.lm.hosts", str(hostfile), str(processes), *program]
     if launcher == "deepspeed":
-        options = [f"--master_port={_free_port()}", f"--num_gpus={processes}", "--no_local_rank", "--quiet", "--module"]
-        return [sys.executable, "-m", "deepspeed.launcher.runner", *options, *program]
+        world = {"localhost": _devices(processes)}
+        return [sys.executable, "-u", *deepspeed_launch(world, 0, "127.0.0.1", _free_port()), *program]
     if launcher == "torchrun":
         return [
             sys.executable,
@@ -77,6 +82,26 @@ def launch_command(
     if processes != 1:
         raise LaunchError(f"launcher python runs one process, not {processes}; use deepspeed or torchrun")
     return [sys.executable, "-m", *program]
+
+
+def deepspeed_launch(world: Mapping[str, Sequence[int | str]], host: int, address: str, port: int | str) -> list[str]:
+    """Return the arguments of the interpreter that start the part on one host of a run by DeepSpeed's launcher.
+
+    `world` has the devices of each host's processes, `host` is the number of this one; the processes meet at
+    `address` and `port`. What is to be run comes after them: a module and its arguments.
+    """
+    info = json.dumps({name: list(devices) for name, devices in world.items()})
+    return [
+        "-m",
+        "deepspeed.launcher.launch",
+        f"--world_info={base64.urlsafe_b64encode(info.encode()).decode()}",
+        f"--node_rank={host}",
+        f"--master_addr={address}",
+        f"--master_port={port}",
+        "--no_local_rank",
+        "--quiet",
+        "--module",
+    ]
 
 
 def training_environment(processes: int) -> dict[str, str]:
@@ -102,8 +127,36 @@ def training_environment(processes: int) -> dict[str, str]:
 
 def has_gpu() -> bool:
     """Say whether this host has a GPU that may be used, without the seconds that importing torch takes."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists())
+    return _chosen_gpus() != [] and (bool(_nvidia_gpus()) or Path("/dev/kfd").exists())
+
+
+def gpu_count() -> int:
+    """Return how many NVIDIA GPUs of this host may be used: those that CUDA_VISIBLE_DEVICES names, or all."""
+    chosen, present = _chosen_gpus(), _nvidia_gpus()
+    return present if chosen is None else min(len(chosen), present)
+
+
+def _chosen_gpus() -> list[str] | None:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, by number or UUID up to a -1; None where it is not set."""
+    text = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if text is None else list(itertools.takewhile(lambda gpu: gpu not in ("", "-1"), text.split(",")))
+
+
+def _nvidia_gpus() -> int:
+    return sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _devices(processes: int) -> Sequence[int | str]:
+    """Return the devices of the processes on this host. Raises LaunchError where too few GPUs may be used."""
+    chosen = _chosen_gpus()
+    if chosen is None or not has_gpu():
+        return range(processes)
+    if len(chosen) < processes:
+        raise LaunchError(
+            f"CUDA_VISIBLE_DEVICES={','.join(chosen)} names {len(chosen)} GPUs for {processes} processes. Name as many "
+            "GPUs, or set JGPT_PROCESSES to fewer."
+        )
+    return chosen[:processes]
 
 
 def run_process_group(

@@ -120,7 +120,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deplo
         dialog.get_by_role("button", name="Launch 1 run").click()
         page.get_by_role("link", name="View", exact=True).click()
         expect(page.get_by_text(re.compile("^step [0-9]+/")).first).to_be_visible(timeout=RUN_MILLISECONDS)
-        assert len(training_processes(untrained)) == 4, "DeepSpeed's two launchers and two processes"
+        assert len(training_processes(untrained)) == 3, "DeepSpeed's launcher and two processes"
         page.get_by_role("button", name="Terminate").click()
         page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
         expect(page.get_by_text("Canceled", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)

@@ -1,3 +1,5 @@
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jgpt_dagster.lm import launch
 from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
+from jgpt_dagster.resources import TrainingLauncher
 from jgpt_dagster_tests.waiting import wait_until
 
 ENVIRONMENT = dict(os.environ)
@@ -167,12 +171,47 @@ def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
 def test_launchers_are_modules_of_the_running_interpreter() -> None:
     config = Path("config.json")
     assert launch_command("python", 1, config) == [sys.executable, "-m", "jgpt_dagster.lm.train", "config.json"]
-    for launcher, count in (("deepspeed", "--num_gpus=2"), ("torchrun", "--nproc-per-node=2")):
-        command = launch_command(launcher, 2, config)  # type: ignore[arg-type]
-        assert command[:2] == [sys.executable, "-m"] and count in command
+    torchrun = launch_command("torchrun", 2, config)
+    assert torchrun[:2] == [sys.executable, "-m"] and "--nproc-per-node=2" in torchrun
+    deepspeed = launch_command("deepspeed", 2, config)
+    assert deepspeed[:4] == [sys.executable, "-u", "-m", "deepspeed.launcher.launch"]
+    assert _world(deepspeed) == {"localhost": [0, 1]}
+    for command in (torchrun, deepspeed):
         assert command[-2:] == ["jgpt_dagster.lm.train", "config.json"]
     module = "jgpt_dagster.lm.hosts"
     assert launch_command("deepspeed", 8, config, Path("hosts"))[1:5] == ["-m", module, "hosts", "8"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "usable"),
+    [
+        (None, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("4,6", ["4", "6"]),
+        ("GPU-8932f937,GPU-72fa4d1a", ["GPU-8932f937", "GPU-72fa4d1a"]),
+        ("2,-1,3", ["2"]),
+    ],
+)
+def test_training_uses_the_gpus_that_it_is_shown_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, usable: list[int | str]
+) -> None:
+    _show_gpus(monkeypatch, visible)
+    count = TrainingLauncher().process_count()
+    assert count == len(usable)
+    assert _world(launch_command("deepspeed", count, Path("config.json"))) == {"localhost": usable}
+
+
+def test_more_processes_than_visible_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _show_gpus(monkeypatch, "4,6")
+    with pytest.raises(LaunchError, match="CUDA_VISIBLE_DEVICES=4,6 names 2 GPUs for 3 processes"):
+        launch_command("deepspeed", 3, Path("config.json"))
+
+
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_hidden_gpus_leave_the_cpu(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    _show_gpus(monkeypatch, visible)
+    assert TrainingLauncher().process_count() == 1
+    assert _world(launch_command("deepspeed", 2, Path("config.json"))) == {"localhost": [0, 1]}
+    assert training_environment(2)["DS_ACCELERATOR"] == "cpu"
 
 
 def test_a_launcher_is_not_asked_for_what_it_cannot_do() -> None:
@@ -190,6 +229,22 @@ def test_the_cores_are_shared_between_the_processes(monkeypatch: pytest.MonkeyPa
     assert environment["OMP_NUM_THREADS"] == "4"
     assert environment["DS_ACCELERATOR"] == "cpu"
     assert environment["PATH"] == os.environ["PATH"]
+
+
+def _show_gpus(monkeypatch: pytest.MonkeyPatch, visible: str | None) -> None:
+    """Pretend that this host has eight GPUs, of which some are visible."""
+    monkeypatch.setattr(launch, "_nvidia_gpus", lambda: 8)
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
+def _world(command: list[str]) -> dict[str, list[int | str]]:
+    (info,) = (argument.partition("=")[2] for argument in command if argument.startswith("--world_info="))
+    world: dict[str, list[int | str]] = json.loads(base64.urlsafe_b64decode(info))
+    return world
 
 
 def _pids(text: str) -> list[int]:
