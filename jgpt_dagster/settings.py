@@ -1,6 +1,5 @@
 """Every setting that comes from the environment (prefix `JGPT_`). What concerns one asset alone is its run config."""
 
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.share import cores
 from jgpt_dagster.storage.layout import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     segmenter: str = "mecab"
     text: TextProfile = "clean"
     model: ModelName = "xl"
-    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    workers: int = Field(default_factory=cores, ge=1)
     refresh: Literal["on", "off"] = "on"
     poll_hours: float = Field(default=6, gt=0, le=8_760)
     run_config: Path | None = None

@@ -9,8 +9,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from jgpt_dagster import share
 from jgpt_dagster.errors import JgptError
 
 GB = 10**9
@@ -125,11 +125,7 @@ def detect(processes: int, nodes: int, query: Callable[[], str] | None = None) -
 
 def cpu() -> Device:
     """Return this host's processor as a device. Its memory is all that this process may use."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        text = limit.read_text().strip() if limit.exists() else ""
-        memory = min(memory, int(text)) if text.isdigit() else memory
-    return Device("cpu", memory, None, "no figure: it depends on clock and vector units")
+    return Device("cpu", share.memory(), None, "no figure: it depends on clock and vector units")
 
 
 def _gpu(name: str, memory: int) -> Device:

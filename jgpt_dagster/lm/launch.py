@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.share import cores
 
 PROGRAM = "jgpt_dagster.lm.train"
 # Exit code of a training process that saved a checkpoint because it was asked to end: 128 + SIGTERM.
@@ -110,12 +111,11 @@ def training_environment(processes: int) -> dict[str, str]:
     RANK and its like are for plain python, which DeepSpeed would otherwise take for an MPI job; launchers set their own
     for each process.
     """
-    cores = len(os.sched_getaffinity(0))
     defaults = {
         **{"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())},
         **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
-        "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        "OMP_NUM_THREADS": str(max(1, cores() // processes)),
         # A thread that spins while it waits for another takes the core that the other needs: ten times slower on a
         # machine that does something else too.
         "OMP_WAIT_POLICY": "PASSIVE",

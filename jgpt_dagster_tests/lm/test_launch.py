@@ -222,7 +222,7 @@ def test_a_launcher_is_not_asked_for_what_it_cannot_do() -> None:
 
 
 def test_the_cores_are_shared_between_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(launch, "cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     environment = training_environment(2)
