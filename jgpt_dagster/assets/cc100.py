@@ -1,6 +1,5 @@
 """`cc100_dump` and `cc100_documents`: the verified archive, and its documents dealt to shards in one pass."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
+from jgpt_dagster.storage.writing import link_or_copy
 
 DUMP_CODE_VERSION = "1"
 
@@ -52,7 +52,7 @@ def cc100_dump(
         bar = progress(context, target, "B")
         with target.writing(recipe) as out:
             entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.at)
-            os.link(incoming / _ARCHIVE, out.path / _ARCHIVE, follow_symlinks=False)
+            link_or_copy(incoming / _ARCHIVE, out.path / _ARCHIVE)
             out.known(_ARCHIVE, entry)
             out.counts = {"bytes": entry.size, "sha256": entry.sha256}
 

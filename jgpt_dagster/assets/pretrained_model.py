@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,7 +32,7 @@ from jgpt_dagster.progress import ProgressEvent, publish
 from jgpt_dagster.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.writing import write_json
+from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 MODEL_CODE_VERSION = "1"
 MODEL = "model"
@@ -99,7 +98,7 @@ def pretrained_model(
             _prepare_run(run, recipe, config.force)
             _train(context, launcher, laid_out_config, config.stop_grace_seconds)
             with target.writing(recipe) as out:
-                shutil.copytree(run / MODEL, out.path / MODEL, copy_function=_link_or_copy)
+                shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
                 for name in (METRICS, RESULT):
                     shutil.copyfile(run / name, out.path / name)
                 result = json.loads((run / RESULT).read_text())
@@ -196,11 +195,3 @@ def _parameters(weights: Path) -> int:
 
     with safe_open(weights, framework="numpy") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """Hard-link a file where scratch and data share a disk: weights are large."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -1,7 +1,6 @@
 """`wikipedia_dump` and `wikipedia_articles`: a verified dump, and the cleaned text of its articles."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,7 +56,7 @@ from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, Parq
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster.storage.writing import write_json
+from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 DUMP_CODE_VERSION = "1"
 ARTICLES_CODE_VERSION = "2"
@@ -109,7 +108,7 @@ def wikipedia_dump(
                 bar = progress(context, target, "B", file.size)
                 entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.at)
                 # A link, so that a kill from here on does not cost the download.
-                os.link(incoming / file.name, out.path / file.name, follow_symlinks=False)
+                link_or_copy(incoming / file.name, out.path / file.name)
                 out.known(file.name, entry)
             paths = [incoming / file.name for file in files]
             with _as_published("run the same command again"):

@@ -77,6 +77,14 @@ def write_json(path: Path, value: Any) -> None:
         stream.write(text.encode() + b"\n")
 
 
+def link_or_copy(source: Path | str, target: Path | str) -> None:
+    """Give a file, or a symbolic link, another name; copy it where the file system has no hard links or is another."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target, follow_symlinks=False)
+
+
 def temporary_path(path: Path) -> Path:
     """Return the name that a file or directory has while it is being written."""
     return path.with_name(f".{path.name}.tmp")
@@ -116,5 +124,10 @@ def _sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-# A rename survives a power cut only once the directory itself has reached the disk.
-_sync_directory = _sync_file
+def _sync_directory(path: Path) -> None:
+    """Flush a directory: a rename survives a power cut only then. Some network file systems know no such thing."""
+    try:
+        _sync_file(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise

@@ -1,8 +1,12 @@
 """A file or directory appears under its name whole, or not at all."""
 
+import errno
+import os
 import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from jgpt_dagster.storage.writing import (
     DiskFullError,
     atomic_directory,
     atomic_file,
+    link_or_copy,
     require_free_space,
     temporary_path,
     write_json,
@@ -154,3 +159,41 @@ def test_equal_values_give_equal_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "one", float("nan"))
     assert names(tmp_path) == ["one", "other"]
+
+
+def test_a_second_name_costs_no_disk_and_where_there_are_no_hard_links_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"large")
+    (tmp_path / "symbolic").symlink_to("file")
+    link_or_copy(source, tmp_path / "linked")
+    assert (tmp_path / "linked").samefile(source)
+    monkeypatch.setattr(os, "link", _refusing(errno.EPERM))
+    link_or_copy(source, tmp_path / "copied")
+    assert (tmp_path / "copied").read_bytes() == b"large" and not (tmp_path / "copied").samefile(source)
+    link_or_copy(tmp_path / "symbolic", tmp_path / "symbolic too")
+    assert (tmp_path / "symbolic too").readlink() == Path("file")
+
+
+def test_a_file_system_that_cannot_flush_directories_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def files_alone(descriptor: int) -> None:
+        return _refusing(errno.EINVAL)() if stat.S_ISDIR(os.fstat(descriptor).st_mode) else flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    write_json(tmp_path / "file", {})
+    with atomic_directory(tmp_path / "directory") as directory:
+        (directory / "file").touch()
+    assert names(tmp_path) == ["directory", "file"]
+    monkeypatch.setattr(os, "fsync", _refusing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        write_json(tmp_path / "file", {})
+
+
+def _refusing(code: int) -> Callable[..., None]:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
