@@ -10,13 +10,13 @@ from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.lm.export import CARD, ModelCardFacts, model_card, write_release
+from jgpt_dagster.lm.export import CARD, ModelCardFacts, cc100_source, model_card, wiki_source, write_release
 from jgpt_dagster.partitions import dump_partitions
 from jgpt_dagster.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 
-RELEASE_CODE_VERSION = "2"
+RELEASE_CODE_VERSION = "3"
 
 
 @dg.asset(
@@ -60,14 +60,15 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
     tokenizer, _ = open_tokenizer(store)
     model_manifest, scores_manifest = model.verified(), scores.verified()
     total = scores_manifest.counts
-    data = {"wikipedia": f"{store.wiki}, dump of {dump}"}
+    data = {"wikipedia": wiki_source(store.wiki, dump)}
     if "cc100" in store.corpora:
         source = store.directory("cc100_dump").verified()
-        data["cc100"] = f"ja.txt.xz, sha256 {next(iter(source.files.values())).sha256}"
+        data["cc100"] = cc100_source(next(iter(source.files.values())).sha256)
     for corpus in store.folders:
         documents = store.parquet(f"{corpus}_documents", shard=store.shard_keys[0]).verified()
         data[corpus] = (
-            f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}"
+            f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}; "
+            "licence of the text: see its source"
         )
     return model_card(
         ModelCardFacts(

@@ -1,6 +1,7 @@
 """A release: the directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with its model card."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.writing import write_json
 
 CARD = "README.md"
 
 _MODEL_FILES = ("model.safetensors", "config.json", "generation_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "segmentation.json")
 
-# What the corpora's publishers ask of those who use the text.
-_LICENCES = {
-    "wikipedia": "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)",
-    "cc100": "[Common Crawl terms of use](https://commoncrawl.org/terms-of-use)",
-}
+# What the publishers of the texts ask of those who use them: of a Wikimedia wiki (Wikinews is the one whose licence
+# has no share-alike) that the authors be named, for which a link to the pages and their histories will do.
+_CC_BY_SA = "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)"
+_CC_BY = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"
+_CC100_TERMS = "[Common Crawl terms of use](https://commoncrawl.org/terms-of-use)"
+_WIKI = re.compile(
+    r"(?P<language>[a-z]{2,3}(_[a-z_]+)?|simple)(?P<project>wiki(books|news|quote|source|versity|voyage)?|wiktionary)"
+)
 
 _SEGMENTERS = {"mecab": "MeCab with JumanDIC", "jumanpp": "Juman++ 2"}
 _SEGMENT = {
@@ -52,7 +57,7 @@ class ExportError(JgptError):
 
 @dataclass(frozen=True)
 class ModelCardFacts:
-    """What a model card says. `data` maps a corpus (`wikipedia`, `cc100`) to its source, with its date.
+    """What a model card says. `data` maps a corpus (`wikipedia`, `cc100`) to its source and the terms of its text.
 
     `settings` and `figures` are tables of names and values; `segmenter` is the engine's name.
     """
@@ -80,16 +85,30 @@ def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: s
                 raise ExportError(f"{source / name} is missing: materialize pretrained_model and tokenizer again")
             shutil.copyfile(source / name, directory / name)
     _require_same_vocabulary(directory)
+    _limit_length(directory)
     (directory / CARD).write_text(card, encoding="utf-8")
+
+
+def wiki_source(wiki: str, dump: str) -> str:
+    """Return what a model card says of the text of a wiki (database name) in its dump of a date."""
+    source, match = f"{wiki}, dump of {dump}", _WIKI.fullmatch(wiki)
+    if match is None:
+        return f"{source}; licence of the text: see that wiki"
+    project = "wikipedia" if match["project"] == "wiki" else match["project"]
+    site = f"https://{match['language'].replace('_', '-')}.{project}.org/"
+    licence = _CC_BY if project == "wikinews" else _CC_BY_SA
+    return f"{source}, by the authors that {site} names in the history of each page; licence of the text: {licence}"
+
+
+def cc100_source(sha256: str) -> str:
+    """Return what a model card says of CC-100, by the hash of its archive."""
+    return f"[CC-100](https://data.statmt.org/cc-100/), ja.txt.xz, sha256 {sha256}; use of the text: {_CC100_TERMS}"
 
 
 def model_card(facts: ModelCardFacts) -> str:
     """Return the model card of a release in Markdown, with the header that model hubs read."""
     engine = _SEGMENTERS.get(facts.segmenter, facts.segmenter)
-    sources = "\n".join(
-        f"* {corpus}: {source}; licence of the text: {_LICENCES.get(corpus, 'see its source')}"
-        for corpus, source in facts.data.items()
-    )
+    sources = "\n".join(f"* {corpus}: {source}" for corpus, source in facts.data.items())
     return f"""---
 language: ja
 license: {facts.license}
@@ -147,3 +166,10 @@ def _require_same_vocabulary(directory: Path) -> None:
             f"the tokenizer has {len(ids):,} tokens, the model's vocabulary {embeddings:,}: they do not belong "
             "together. Materialize the tokens, training_set and pretrained_model again."
         )
+
+
+def _limit_length(directory: Path) -> None:
+    """Tell the tokenizer the model's context, so that a text that is too long for it is warned of or can be cut."""
+    context = json.loads((directory / "config.json").read_text())["n_positions"]
+    path = directory / "tokenizer_config.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_max_length": context})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
-from jgpt_dagster.lm.export import ExportError, ModelCardFacts, model_card, write_release
+from jgpt_dagster.lm.export import ExportError, ModelCardFacts, cc100_source, model_card, wiki_source, write_release
 from jgpt_dagster.lm.generation import GenerationError, generate
 from jgpt_dagster.lm.model import generation_config, model_config
 from jgpt_dagster.lm.tokenizer import load_tokenizer, save_tokenizer
@@ -20,7 +20,7 @@ FACTS = ModelCardFacts(
     context=128,
     segmenter="mecab",
     profile="clean",
-    data={"wikipedia": "Japanese Wikipedia, dump of 2025-08-01", "cc100": "CC-100, Japanese part"},
+    data={"wikipedia": wiki_source("jawiki", "20250801"), "cc100": cc100_source("a1b2")},
     settings={"steps": 10},
     figures={"bits per character": 4.2},
 )
@@ -101,6 +101,7 @@ def test_a_release_opens_offline_with_the_weights_and_ids_it_was_made_from(
     with torch.no_grad():
         assert torch.equal(model(tokens).logits, GPT2LMHeadModel.from_pretrained(model_dir)(tokens).logits)
     assert len(tokenizer) == model.config.vocab_size
+    assert tokenizer.model_max_length == model.config.n_positions
     assert tokenizer.eos_token_id == model.config.eos_token_id == model.generation_config.eos_token_id
     assert load_tokenizer(tmp_path).sha256 == load_tokenizer(tokenizer_dir).sha256
 
@@ -128,10 +129,29 @@ def test_the_examples_for_the_other_engine_and_profile_are_programs_too() -> Non
 
 def test_the_model_card_says_where_the_text_came_from_and_under_which_licence() -> None:
     card = model_card(FACTS)
-    assert "dump of 2025-08-01; licence of the text: [CC BY-SA 4.0]" in card
-    assert "CC-100, Japanese part; licence of the text: [Common Crawl terms of use]" in card
+    assert (
+        "* wikipedia: jawiki, dump of 20250801, by the authors that https://ja.wikipedia.org/ names in the history of "
+        "each page; licence of the text: [CC BY-SA 4.0]"
+    ) in card
+    assert "ja.txt.xz, sha256 a1b2; use of the text: [Common Crawl terms of use]" in card
     assert "| bits per character | 4.2 |" in card and "| steps | 10 |" in card
     assert card.startswith("---\nlanguage: ja\n")
+
+
+@pytest.mark.parametrize(
+    ("wiki", "said"),
+    [
+        ("jawikinews", "https://ja.wikinews.org/ names in the history of each page; licence of the text: [CC BY 4.0]"),
+        (
+            "jawiktionary",
+            "https://ja.wiktionary.org/ names in the history of each page; licence of the text: [CC BY-SA",
+        ),
+        ("zh_min_nanwiki", "https://zh-min-nan.wikipedia.org/ names"),
+        ("samplewiki", "samplewiki, dump of 20250801; licence of the text: see that wiki"),
+    ],
+)
+def test_the_text_of_a_wiki_is_under_the_licence_of_that_wiki(wiki: str, said: str) -> None:
+    assert said in wiki_source(wiki, "20250801")
 
 
 def test_a_tokenizer_and_a_model_that_do_not_belong_together_are_no_release(
