@@ -84,14 +84,15 @@ def status(dates: tuple[str, ...]) -> None:
 
     from jgpt_dagster.definitions import code_versions, defs
     from jgpt_dagster.partitions import require_dump_key
-    from jgpt_dagster.recorded_runs import recent_runs
+    from jgpt_dagster.recorded_runs import failed_checks, recent_runs
+    from jgpt_dagster.resources import CorpusStore
     from jgpt_dagster.status import Outputs, next_step
-    from jgpt_dagster.storage.layout import shard_names
 
     for date in dates:
         require_dump_key(date)
     root, instance = settings.root, DagsterInstance.get()
-    outputs = Outputs(root, settings.corpora, shard_names(settings.shards), settings.model, code_versions(defs))
+    root.require_same(CorpusStore.of(settings).fixed)
+    outputs = Outputs(settings, code_versions(defs), failed_checks(instance, defs))
     runs = cache(lambda: recent_runs(instance))
     shared = outputs.status(None, runs)
     click.echo("\n".join(shared.lines()))

@@ -1,8 +1,10 @@
 """What the runs that a Dagster instance has recorded make, which of them are at work, and why those that failed did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from jgpt_dagster.refresh import MODEL_ASSETS, text_assets
 from jgpt_dagster.settings import load_settings
@@ -72,6 +74,25 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
         if text and text.strip():
             return str(text).strip().splitlines()[0]
     return "its log tells nothing"
+
+
+def failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Callable[[Artifact], str]:
+    """Return a function that says why an output is no good, by the last evaluations of its blocking checks."""
+    keys = list(definitions.resolve_asset_graph().asset_check_keys)
+    found: dict[tuple[str, str | None], str] = {}
+    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
+        if info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED and info.is_current:
+            record = instance.event_log_storage.get_asset_check_execution_history(
+                info.check_key, limit=1, partition_filter=PartitionKeyFilter(key=info.partition_key)
+            )[0]
+            event = record.event.dagster_event if record.event else None
+            evaluation = event.asset_check_evaluation_data if event else None
+            if evaluation and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                of = (info.check_key.asset_key.to_user_string(), info.partition_key)
+                found[of] = (
+                    f"check {info.check_key.name} failed: {evaluation.description or info.latest_planned_run_id}"
+                )
+    return lambda output: found.get((output.asset, output.partition)) or found.get((output.asset, None), "")
 
 
 def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Run:

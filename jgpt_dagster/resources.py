@@ -45,13 +45,12 @@ class CorpusStore(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        fixed: dict[str, str | int] = {
-            "wiki": self.wiki,
-            "text": self.text,
-            "segmenter": self.segmenter,
-            "shards": self.shards,
-        }
-        self.root.claim(fixed)
+        self.root.claim(self.fixed)
+
+    @property
+    def fixed(self) -> dict[str, str | int]:
+        """The settings that one data root cannot mix."""
+        return {"wiki": self.wiki, "text": self.text, "segmenter": self.segmenter, "shards": self.shards}
 
     @property
     def root(self) -> DataRoot:

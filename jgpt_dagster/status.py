@@ -1,8 +1,8 @@
 """What `jgpt status` tells: for each dump what is done, stale, running, failed and missing. Imports no Dagster.
 
 Disk decides what is done. Only manifests are read, each once, and no data is hashed: a stage that runs verifies its
-inputs. Not told are a changed setting or segmenter, and a whole output whose check failed. Runs tell no more than why
-something is not there.
+inputs. Runs tell why something is not there, and checks that what is there is no good. Not told is run config that
+another run would have.
 """
 
 import json
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
+from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.refresh import MODEL_ASSETS, WIKIPEDIA_STAGES, text_assets
+from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.storage.layout import shard_names
 from jgpt_dagster.storage.manifest import Manifest
 from jgpt_dagster.storage.objects import read_bytes
 
@@ -77,15 +79,17 @@ class Outputs:
 
     def __init__(
         self,
-        root: DataRoot,
-        corpora: Sequence[str],
-        shards: Sequence[str],
-        model: str,
+        settings: Settings,
         code_versions: Mapping[str, str],
+        failed_check: Callable[[Artifact], str] = lambda artifact: "",
     ) -> None:
-        """`code_versions` maps each asset to the version of the code that would make it now."""
-        self._root, self._shards, self._model, self._code_versions = root, shards, model, code_versions
-        self._corpora = corpora
+        """`code_versions` maps each asset to the version of the code that would make it now.
+
+        `failed_check` says which check of a whole output failed when it was last made, and why.
+        """
+        self._settings, self._code_versions, self._failed_check = settings, code_versions, failed_check
+        self._root, self._shards, self._model = settings.root, shard_names(settings.shards), settings.model
+        self._corpora = settings.corpora
         self._manifests: dict[Artifact, Manifest | None] = {}
         self._installed: dict[str, str | None] = {}
 
@@ -130,11 +134,14 @@ class Outputs:
     ) -> OutputStatus:
         manifest = self._manifest(artifact)
         stale = self._staleness(artifact, manifest, inputs, plan) if manifest else ""
-        if manifest and not stale:
+        failed_check = self._failed_check(artifact) if manifest and not stale else ""
+        if manifest and not stale and not failed_check:
             return OutputStatus(artifact, "done")
         run = next((run for run in runs() if run.makes(artifact)), None)
         if run and run.state == "running":
             return OutputStatus(artifact, "running", f"run {run.run_id}")
+        if failed_check:
+            return OutputStatus(artifact, "failed", failed_check)
         if run and run.state == "failed":
             return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
         return OutputStatus(artifact, "stale" if stale else "missing", stale)
@@ -151,7 +158,10 @@ class Outputs:
             return f"made by version {recipe.code_version} of the code, which is now {code_version}"
         for name, made_with in recipe.libraries.items():
             if (installed := self._version(name)) and installed != made_with:
-                return f"made with {name} {made_with}, installed is {installed}"
+                return f"made with {name} {made_with}, here is {installed}"
+        for what, made_from, now in self._changed(artifact.asset, recipe.settings):
+            if made_from != now:
+                return f"made from {what} {made_from}, which is now {now}"
         for label, sha256 in recipe.inputs.items():
             source = self._manifest(inputs[label]) if label in inputs else None
             if source and source.data_sha256 != sha256:
@@ -161,6 +171,13 @@ class Outputs:
             if recipe.inputs.get("pages") != plan[self._shards.index(shard)]:
                 return "its pages of the dump are others now"
         return ""
+
+    def _changed(self, asset: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Yield what the variables decide and one root may change: its name, as it was, and as it is."""
+        if asset == "cc100_dump":
+            yield "the URL", settings["url"], self._settings.cc100_url
+        if asset == "training_set":
+            yield "the corpora", ", ".join(sorted(settings["weights"])), ", ".join(sorted(self._corpora))
 
     def _plan(self, dump: str) -> list[str]:
         """Return the hash of each shard's bytes of a dump; none where the dump is not there."""
@@ -177,13 +194,19 @@ class Outputs:
         return self._manifests[artifact]
 
     def _version(self, distribution: str) -> str | None:
-        """Return the installed version; None for the engine's fingerprint, which is under a name of its own."""
+        """Return the installed version, or the fingerprint of the engine in use; None where it cannot be told."""
         if distribution not in self._installed:
             try:
-                self._installed[distribution] = version(distribution)
-            except PackageNotFoundError:
+                self._installed[distribution] = (
+                    self._fingerprint() if distribution == "segmenter" else version(distribution)
+                )
+            except (PackageNotFoundError, SegmenterError):
                 self._installed[distribution] = None
         return self._installed[distribution]
+
+    def _fingerprint(self) -> str:
+        with open_segmenter(self._settings.segmenter) as segmenter:
+            return segmenter.fingerprint
 
 
 def next_step(shared: Status, status: Status) -> str:

@@ -9,10 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from jgpt_dagster.cli import main
-from jgpt_dagster.definitions import code_versions, defs
+from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
+from jgpt_dagster.definitions import build_definitions, code_versions, defs
 from jgpt_dagster.partitions import add_dumps
+from jgpt_dagster.settings import Settings
 from jgpt_dagster.status import Outputs, Status, next_step
-from jgpt_dagster.storage.layout import DataRoot, shard_names
+from jgpt_dagster.storage.layout import shard_names
+from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_manifest
 from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
 
@@ -43,12 +46,17 @@ def states(deployment: Deployment, **changes: str) -> dict[str, str]:
     """Return the state, and its reason, of each output of the dump; `changes` are other code versions."""
     return {
         output.artifact.label: f"{output.state} {output.reason}".strip()
-        for output in of_dump(deployment.root, **changes).outputs
+        for output in of_dump(deployment, **changes).outputs
     }
 
 
-def of_dump(root: DataRoot, **changes: str) -> Status:
-    return Outputs(root, ["wikipedia"], SHARDS, "tiny", code_versions(defs) | changes).status(DUMP, lambda: [])
+def of_dump(deployment: Deployment, **changes: str) -> Status:
+    return Outputs(settings_of(deployment), code_versions(defs) | changes).status(DUMP, lambda: [])
+
+
+def settings_of(deployment: Deployment, **others: str) -> Settings:
+    values = {name.lower(): value for name, value in {**deployment.settings, **others}.items()}
+    return Settings(**{"data": deployment.data, "scratch": None, **values})
 
 
 def replace(target: Path, content: bytes) -> None:
@@ -94,6 +102,58 @@ def test_an_output_of_another_library_version_is_stale(deployment: Deployment, m
     found = states(deployment)
     assert found[f"wikipedia_articles {DUMP}|001"].startswith("stale made with wikiextractor 3.")
     assert found[f"wikipedia_segmented {DUMP}|000"] == "done"
+
+
+def test_what_another_engine_segmented_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MecabSegmenter, "fingerprint", "mecab 99")
+    found = states(deployment)[f"wikipedia_segmented {DUMP}|000"]
+    assert found.startswith("stale made with segmenter mecab") and found.endswith(", here is mecab 99")
+
+
+def test_a_training_set_of_other_corpora_is_stale(deployment: Deployment) -> None:
+    with deployment.root.directory("training_set", DUMP).writing(
+        Recipe("training_set", code_versions(defs)["training_set"], {"weights": {"wikipedia": 1.0, "news": 1.0}})
+    ):
+        pass
+    expected = "stale made from the corpora news, wikipedia, which is now wikipedia"
+    assert states(deployment)[f"training_set {DUMP}"] == expected
+
+
+def test_settings_that_the_root_was_not_made_with_are_refused(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGPT_TEXT", "seed")
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 1
+    assert "JGPT_TEXT=seed, but the data in it was made with clean" in result.output
+
+
+def test_a_whole_output_whose_check_failed_is_failed_until_the_check_passes(deployment: Deployment) -> None:
+    def failing(check: str, severity: dg.AssetCheckSeverity) -> str:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("wikipedia_articles"),
+            check_name=check,
+            passed=False,
+            metadata={},
+            severity=severity,
+            description="9 articles in 12 pages",
+            partition=f"{DUMP}|001",
+        )
+        with dg.DagsterInstance.get() as instance:
+            add_dumps(instance, [DUMP])
+            instance.report_runless_asset_event(evaluation)
+        return printed()
+
+    assert "wikipedia_articles   2 done" in failing("no_markup_left", dg.AssetCheckSeverity.WARN)
+    output = failing("pages_add_up", dg.AssetCheckSeverity.ERROR)
+    assert "wikipedia_articles   1 done, 1 failed" in output
+    assert f"wikipedia_articles {DUMP}|001: check pages_add_up failed: 9 articles in 12 pages" in output
+    assert "next: mend what failed, then" in output
+    with dg.DagsterInstance.get() as instance:
+        job = build_definitions(settings_of(deployment)).resolve_implicit_global_asset_job_def()
+        articles = [dg.AssetKey("wikipedia_articles")]
+        assert job.execute_in_process(instance=instance, asset_selection=articles, partition_key=f"{DUMP}|001").success
+    assert "wikipedia_articles   2 done" in printed()
 
 
 def test_an_output_whose_input_was_made_again_is_stale(deployment: Deployment) -> None:
@@ -163,7 +223,7 @@ def test_an_empty_root_is_told_how_to_begin(deployment: Deployment, monkeypatch:
 
 
 def test_nothing_is_left_once_all_is_done(deployment: Deployment) -> None:
-    done = [output for output in of_dump(deployment.root).outputs if output.state == "done"]
+    done = [output for output in of_dump(deployment).outputs if output.state == "done"]
     assert next_step(Status(None, []), Status(DUMP, done)) == "nothing: the release is made"
 
 
@@ -181,6 +241,6 @@ def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypa
         for asset in ("wikipedia_articles", "wikipedia_segmented"):
             path = deployment.root.parquet(asset, DUMP, shard).path
             shutil.copy(path.with_name("shard=000.parquet"), path)
-    outputs = Outputs(deployment.root, ["wikipedia"], shard_names(64), "tiny", {})
+    outputs = Outputs(settings_of(deployment, SHARDS="64"), {})
     assert len(outputs.status(DUMP, lambda: []).outputs) == 5 + 3 * 64
     assert len(read) == len(set(read)) == 2 * 64

@@ -54,14 +54,18 @@ class DataRoot:
 
         Raises RootMismatchError with both values of each setting that differs.
         """
+        if not self.require_same(fixed):
+            write_json(self.path / "root.json", dict(fixed))
+            if self.published is not None:
+                publish(self.path / "root.json", self.published / "root.json")
+
+    def require_same(self, fixed: Mapping[str, str | int]) -> bool:
+        """Say whether settings are recorded; raises RootMismatchError where others are."""
         record = self.place / "root.json"
         try:
             recorded = json.loads(read_bytes(record))
         except FileNotFoundError:
-            write_json(self.path / "root.json", dict(fixed))
-            if self.published is not None:
-                publish(self.path / "root.json", self.published / "root.json")
-            return
+            return False
         differing = [
             f"JGPT_{name.upper()}={value}, but the data in it was made with {recorded.get(name)}"
             for name, value in fixed.items()
@@ -71,6 +75,7 @@ class DataRoot:
             raise RootMismatchError(
                 f"{record}: {'; '.join(differing)}. Set the variable back, or point JGPT_DATA elsewhere."
             )
+        return True
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
         """Return a Parquet shard of an asset."""
