@@ -41,7 +41,7 @@ def test_the_release_opens_with_transformers_offline(finished: Deployment, monke
         assert torch.isfinite(model(ids).logits).all()
     card = (release.path / "README.md").read_text()
     assert "samplewiki, dump of 20260101" in card
-    assert "CC BY-SA 4.0" in card
+    assert "licence of the text: see that wiki" in card and "Common Crawl terms of use" in card
 
 
 def test_generate_prints_natural_text(finished: Deployment) -> None:
