@@ -123,8 +123,9 @@ def without_elements(text: str) -> str:
     return "".join(kept)
 
 
-# A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument.
-_PARTS = re.compile(r"^[ \t:*#;]*+\{\||^[ \t]*+\|\}(?=(?:\}\})*+(?!\}))|\{\{|\}\}|\[\[|\]\]|\|", re.MULTILINE)
+# A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument. Each
+# begins with a character of its own, which makes a search several times as fast.
+_PARTS = re.compile(r"\n[ \t:*#;]*+\{\||\n[ \t]*+\|\}(?=(?:\}\})*+(?!\}))|\{\{|\}\}|\[\[|\]\]|\|")
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
 # A parameter has no value in an article, so that its default shows.
@@ -164,7 +165,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     """
     if "{{{" in text:
         text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text)
-    text = "".join(_PLAIN_LINK.split(text))  # the labels stand between the parts
+    text = "\n" + "".join(_PLAIN_LINK.split(text))  # the labels stand between the parts
     root = _Frame("")
     stack = [root]
     position = 0
@@ -174,6 +175,8 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
         if token.start() > position:
             top.parts[-1].append(text[position : token.start()])
         position = token.end()
+        if mark[0] == "\n":
+            top.parts[-1].append("\n")
         if mark == "|":
             if top.opening in ("{{", "[["):
                 top.parts.append([])
@@ -200,7 +203,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     stack[-1].parts[-1].append(text[position:])
     while len(stack) > 1:
         _abandon(stack)
-    return "".join(root.parts[0]).replace(_INNER_EQUALS, "=")
+    return "".join(root.parts[0])[1:].replace(_INNER_EQUALS, "=")
 
 
 def _abandon(stack: list[_Frame]) -> None:

@@ -55,6 +55,8 @@ def install(module: Any, tags: TagNames) -> None:
     module.re = SimpleNamespace(**vars(re) | {"sub": _sub(module.discardElements, tags)})
     module.ExtLinkBracketedRegex = _external_link(module)
     module.magicWordsRE = _Guarded(module.magicWordsRE, "__")
+    module.spaces = _Guarded(module.spaces, "  ")
+    module.dots = _Guarded(module.dots, "....")
     for name in ("bold_italic", "bold", "italic_quote", "italic"):
         setattr(module, name, _Guarded(getattr(module, name), "''"))
     module.selfClosing_tag_patterns = [

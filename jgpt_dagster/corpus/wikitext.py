@@ -176,19 +176,21 @@ def _decoded(text: str) -> str:
 
 
 _SWITCH = re.compile(r"__(?:[A-Z]{3,30}|[ぁ-んァ-ヶー一-龠]{2,20})__")
-_LEFTOVER = re.compile(r"'{2,}|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
+_LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
 _MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
 
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
 _OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f]")
-_REPEATED_BLANKS = re.compile("([ \u3000])[ \u3000]+")
-_STRAY_BLANK = re.compile("[ \u3000](?=[、。，．）」』])")
+# Blanks in front of a closing sign, or behind another blank.
+_STRAY_BLANKS = re.compile("[ \u3000](?:[ \u3000]*+(?=[、。，．）」』])|(?<=[ \u3000]{2})[ \u3000]*+)")
 _LETTER = re.compile(r"\w")
 
 _PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
 _SEPARATORS = "[、，,;；:：・]"
+# Each is known by its first sign, and what may follow it: a search that begins with one set of signs is a quick one.
 _GAP = re.compile(
-    rf"[（(「『][\s、，,;；:：・]*+[）)」』]|[（(]\s*+{_SEPARATORS}|(?<!{_SEPARATORS}){_SEPARATORS}\s*+[）)]"
+    r"[（(「『、，,;；:：・](?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
+    rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)])"
 )
 _BRACKET = re.compile("[（(「『）)」』]")
 _FILLING = re.compile(rf"(?:\s|{_SEPARATORS})*+")
@@ -243,6 +245,6 @@ def _polished(text: str) -> Iterator[str]:
                 line = line.translate(_MARKUP_CHARACTERS)
         if PRIVATE_CHARACTERS.search(line):
             line = restore(line)
-        line = _STRAY_BLANK.sub("", _REPEATED_BLANKS.sub(r"\1", line)).strip()
+        line = _STRAY_BLANKS.sub("", line).strip()
         if _LETTER.search(line):
             yield line
