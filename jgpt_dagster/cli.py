@@ -46,7 +46,7 @@ def main() -> None:
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
 def run(dump: str, until: str, config_path: Path | None, workers: int | None) -> None:
-    """Bring every asset up to --to up to date for one dump; what is whole and current is not made again."""
+    """Bring the assets of one dump up to date, as far as --to. What is whole and current is not made again."""
     settings = _settings()
     _tell_where_runs_go()
     from jgpt_dagster import runs
@@ -78,7 +78,7 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
 @main.command()
 @click.option("--dump", "dates", multiple=True, help="A dump to look at, YYYYMMDD; default all.")
 def status(dates: tuple[str, ...]) -> None:
-    """Tell for each dump what is done, stale, running, failed and missing, and what to run next."""
+    """Tell what is done, stale, running, failed and missing. For each dump, with what to run next."""
     settings = _settings()
     from dagster import DagsterInstance
 
@@ -118,7 +118,7 @@ def status(dates: tuple[str, ...]) -> None:
 def plan_command(
     dump: str, hardware: str | None, mfu: float | None, price: float | None, config_path: Path | None
 ) -> None:
-    """Say what training would take: steps, bytes by part, hours and cost. Trains nothing."""
+    """Say what training would take: steps, bytes, hours and cost. Trains nothing."""
     settings = load_settings()
     from jgpt_dagster import runs
     from jgpt_dagster.assets.pretraining import PretrainingConfig, laid_out, training_config
@@ -175,7 +175,7 @@ def dumps_list() -> None:
 @click.argument("dates", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Even where a model or a release was made of the dump; that goes too.")
 def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
-    """Remove all data of dumps, and their partitions. One that is in use, or has a model, is not removed."""
+    """Remove dumps: their data and partitions. One that is in use, or has a model, is not removed."""
     settings = _settings()
     from jgpt_dagster.partitions import require_dump_key
     from jgpt_dagster.retention import models_of
@@ -197,7 +197,7 @@ def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
 @dumps.command("prune")
 @click.option("--keep", required=True, type=click.IntRange(min=1), help="How many of the newest dumps stay.")
 def dumps_prune(keep: int) -> None:
-    """Remove all dumps but the last few, those of which a model or a release was made, and those in use."""
+    """Remove all dumps but the last few. Those with a model or a release, and those in use, are kept too."""
     settings = _settings()
     from jgpt_dagster.retention import DumpInUseError, keep_reasons
 
@@ -220,7 +220,7 @@ def dumps_prune(keep: int) -> None:
 @click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(min=0, max=1, min_open=True))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
-    """Continue PROMPT with a released model: segment it as the corpus was, generate, print natural text."""
+    """Continue PROMPT with a released model. It is segmented as the corpus was; the text comes back natural."""
     settings = load_settings()
     from jgpt_dagster.generate import continue_text, newest_release
 
@@ -233,7 +233,7 @@ def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: fl
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535))
 def ui(host: str, port: int) -> None:
-    """Open the Dagster UI, with its daemon, over this deployment's instance."""
+    """Open the Dagster UI, and start its daemon. Ends with Ctrl-C."""
     _settings()
     arguments = ["-m", "dagster", "dev", "-m", "jgpt_dagster.definitions", "-h", host, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])
@@ -248,7 +248,7 @@ def ui(host: str, port: int) -> None:
     "--name", help="Name of the worker, different for each on one host; default the queues and the process id."
 )
 def worker(queues: tuple[str, ...], processes: int | None, name: str | None) -> None:
-    """Take runs from the queues of a deployment of several machines and execute them here."""
+    """Execute runs from the queues of several machines here. SIGTERM lets it end what it has begun."""
     settings = _settings()
     from dagster import DagsterInstance
 

@@ -13,8 +13,9 @@ import pytest
 
 from jgpt_dagster.lm import hosts
 from jgpt_dagster.lm.hosts import HostfileError, host_commands, read_hostfile, run_on_hosts
-from jgpt_dagster.lm.launch import PROGRAM, launch_command
+from jgpt_dagster.lm.launch import PROGRAM, launch_command, run_process_group, training_environment
 from jgpt_dagster_tests.deployments import PROJECT
+from jgpt_dagster_tests.lm.runs import small_training_set, write_config
 from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
 from jgpt_dagster_tests.waiting import wait_until
 
@@ -124,23 +125,45 @@ def test_an_unreachable_host_fails_the_launch(ssh: None, capfd: pytest.CaptureFi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["cancelled", "killed"])
-def test_no_process_is_left_on_any_host_when_the_launching_one_is(
-    ssh: None, waiting: list[str], tmp_path: Path, end: signal.Signals
+def test_a_cancelled_training_saves_the_states_of_all_hosts_and_leaves_no_process(ssh: None, tmp_path: Path) -> None:
+    (tmp_path / "hostfile").write_text(LOOPBACK_HOSTS)
+    small_training_set(tmp_path)
+    endless = 1_000_000
+    config = write_config(tmp_path, "run", steps=endless, checkpoint_every=endless, evaluate_every=endless)
+
+    def cancel_in_training(line: str) -> None:
+        if line.startswith("step "):
+            raise KeyboardInterrupt
+
+    def processes() -> list[psutil.Process]:
+        commands = ((process, process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+        return [process for process, command in commands if str(config) in " ".join(command)]
+
+    with pytest.raises(KeyboardInterrupt):
+        command = launch_command("deepspeed", 1, config, tmp_path / "hostfile")
+        run_process_group(command, training_environment(1), on_line=cancel_in_training, stop_grace_seconds=240)
+    wait_until(lambda: not processes())
+    (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
+    files = {path.name for path in saved.rglob("*")}
+    assert {"manifest.json", "random_state.rank=00000.safetensors", "random_state.rank=00001.safetensors"} <= files
+
+
+@pytest.mark.slow
+def test_no_process_is_left_on_any_host_when_the_launching_one_is_killed(
+    ssh: None, waiting: list[str], tmp_path: Path
 ) -> None:
     caller = subprocess.Popen([sys.executable, "-c", CALLER, *waiting])
     files = [tmp_path / "pids" / rank for rank in ("0", "1")]
     wait_until(lambda: caller.poll() is not None or all(file.exists() and file.read_text() for file in files))
     assert caller.poll() is None, "it ended by itself"
     processes = [psutil.Process(int(file.read_text())) for file in files]
-    caller.send_signal(end)
+    caller.send_signal(signal.SIGKILL)
     caller.wait(timeout=240)
     wait_until(lambda: not any(process.is_running() for process in processes))
 
 
 CALLER = """
-import signal, sys
+import sys
 from jgpt_dagster.lm.launch import run_process_group, training_environment
-signal.signal(signal.SIGINT, signal.default_int_handler)
 run_process_group(sys.argv[1:], training_environment(1), on_line=print)
 """
