@@ -31,6 +31,11 @@ class _Expected:
     sha1: str | None
     sha256: str | None
 
+    @property
+    def hashed(self) -> bool:
+        """Whether a hash is known, which settles all doubt once the file is whole."""
+        return bool(self.sha1 or self.sha256)
+
     def mismatch(self, size: int, sha1: str, sha256: str) -> str | None:
         found = {"size": size, "sha1": sha1, "sha256": sha256}
         for name, value in asdict(self).items():
@@ -51,8 +56,9 @@ def fetch(
     """Make `target` the verified content of an http, https or file URL; return its size and sha256.
 
     An unfinished download waits in `<target>.part` (`<target>.part.json` says what it is a part of) and the next call
-    goes on with it. A file URL is not copied: `target` becomes a hard link to it or, where that is not possible, a
-    symbolic link. `progress` is called with the bytes done and, if known, their total.
+    goes on with it, where a hash is given also from another URL. A file URL is not copied: `target` becomes a hard link
+    to it or, where that is not possible, a symbolic link. `progress` is called with the bytes done and, if known, their
+    total.
 
     Raises DownloadError (url, what was expected and found, what to do) and DiskFullError. After a mismatch of size or
     hash the part is gone; after any other error it is kept. A `target` that is there and has the expected hash is not
@@ -152,13 +158,16 @@ class _Part:
     @property
     def verifiable(self) -> bool:
         """Whether it would be noticed if the rest that the server sends belonged to another file."""
-        return bool(self.validator or self.expected.sha1 or self.expected.sha256)
+        return bool(self.validator) or self.expected.hashed
 
     def restart(self, validator: str | None) -> None:
-        """Begin at byte 0, with the source's present validator (its ETag or date) on record."""
+        """Begin at byte 0, with the source's present validator (its ETag or date) on record.
+
+        Where the hash is known, it is not needed; and the hosts of a mirror may each have another for the same file.
+        """
         self._stream.truncate(0)
         self.digests = _Digests()
-        self.validator = validator
+        self.validator = None if self.expected.hashed else validator
         write_json(self._record, self._identity())
 
     def append(self, data: bytes) -> None:
@@ -196,7 +205,9 @@ class _Part:
         return self.path.with_name(f"{self.path.name}.json")
 
     def _identity(self) -> dict[str, Any]:
-        return {"url": self.url, **asdict(self.expected), "validator": self.validator}
+        """Return what the part is a part of: with a known hash, the same file at any mirror."""
+        known = asdict(self.expected)
+        return known if self.expected.hashed else {"url": self.url, **known, "validator": self.validator}
 
     def _is_ours(self) -> bool:
         """Whether the bytes on disk may be the beginning of this very file."""

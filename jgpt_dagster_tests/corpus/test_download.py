@@ -76,8 +76,30 @@ def test_a_cut_connection_goes_on_where_it_stopped(server, tmp_path, waits):
     fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY), sha1=SHA1)
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
     assert ranges(server) == [None, "bytes=1200000-", "bytes=1900000-"]
-    assert server.requests[1]["If-Range"]
     assert len(waits) == 2
+
+
+def test_a_file_of_known_hash_goes_on_from_another_host_of_the_mirror_or_another_mirror(server, tmp_path, waits):
+    def other_host(handler: Handler, body: bytes) -> None:
+        span = {"Content-Range": f"bytes 1000000-{len(body) - 1}/{len(body)}", "ETag": '"of this host"'}
+        handler.answer(206, body[1_000_000:], span, sent=500_000)
+
+    server.faults.extend([cut_after(1_000_000), other_host, *[status(503)] * 20])
+    with pytest.raises(DownloadError, match="attempts"):
+        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    server.faults.clear()
+    server.files["/mirror/dump.bz2"] = BODY
+    fetch(server.url("/mirror/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    assert ranges(server)[1] == "bytes=1000000-" and ranges(server)[-1] == "bytes=1500000-"
+    assert "If-Range" not in server.requests[1]
+    assert (tmp_path / "dump.bz2").read_bytes() == BODY
+
+
+def test_a_file_of_unknown_hash_goes_on_only_while_it_is_the_same_on_the_server(server, tmp_path, waits):
+    server.faults.append(cut_after(1_200_000))
+    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY))
+    assert ranges(server) == [None, "bytes=1200000-"]
+    assert server.requests[1]["If-Range"]
 
 
 def test_the_next_call_goes_on_with_what_a_dead_one_left(server, tmp_path, waits):
