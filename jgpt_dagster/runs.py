@@ -12,13 +12,16 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._utils.interrupts import capture_interrupts
 from pydantic import ValidationError
 from tqdm import tqdm
 
@@ -104,13 +107,20 @@ def run_stages(
     end_abandoned_runs(instance, root, tqdm.write)
     context = multiprocessing.get_context("spawn")
     events: Queue[ProgressEvent | None] = context.Queue()
+    stopping = context.Event()
     with (
         alive(root) as command,
         bars(events),
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events,)) as pool,
+        ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
+        ) as pool,
+        _workers_end_too(stopping),
     ):
         for stage in stages:
-            futures = {pool.submit(_execute, stage.asset, keys, dict(run_config), command): keys for keys in stage.runs}
+            with _interrupts_held():
+                futures = {
+                    pool.submit(_execute, stage.asset, keys, dict(run_config), command): keys for keys in stage.runs
+                }
             failed = []
             for done, outcome in enumerate(_outcomes(stage, futures), start=1):
                 failed += [outcome] if outcome.error else []
@@ -204,13 +214,46 @@ def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]
             yield Outcome(step_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
 
 
+# ---- Ctrl-C ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _workers_end_too(stopping: Event) -> Iterator[None]:
+    """Where the block is left by Ctrl-C, have the workers begin no further run and end the one that they are at."""
+    try:
+        yield
+    except BaseException:
+        stopping.set()
+        for worker in multiprocessing.active_children():
+            if worker.pid:
+                os.kill(worker.pid, signal.SIGINT)
+        raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends, also from the processes that are started in it: see `_start_worker`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # ---- in the worker processes -------------------------------------------------------------------------------------
 
+_stopping: Event | None = None
 
-def _start_worker(events: "Queue[ProgressEvent | None]") -> None:
+
+def _start_worker(events: "Queue[ProgressEvent | None]", stopping: Event) -> None:
+    global _stopping
+    _stopping = stopping
     add_listener(events.put)
-    # A step that is interrupted ends as Dagster has it; between steps Ctrl-C is the command's to answer alone.
+    # Ctrl-C on the terminal is the command's to answer alone, which passes it on: Dagster's helper processes would
+    # answer it with tracebacks. Dagster ends a step that is interrupted; between steps there is nothing to end.
+    os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_command, daemon=True).start()
 
 
@@ -224,23 +267,26 @@ def _end_with_command() -> None:
 def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str) -> Outcome:
     from jgpt_dagster.definitions import defs
 
+    label = step_label(asset, keys)
     partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
     tags = {COMMAND_TAG: command}
     if len(keys) > 1:
         tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-    label = step_label(asset, keys)
-    try:
-        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=dg.DagsterInstance.get(),
-            asset_selection=[dg.AssetKey(asset)],
-            run_config=_config_for(asset, run_config),
-            tags=tags,
-            raise_on_error=False,
-            **partition,
-        )
-    except Exception as error:
-        # Told in words: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
-        return Outcome(label, f"Dagster refused the run: {error}")
+    with capture_interrupts():  # one that comes before the step has begun ends it when it begins
+        if _stopping and _stopping.is_set():
+            return Outcome(label, "not begun")
+        try:
+            result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+                instance=dg.DagsterInstance.get(),
+                asset_selection=[dg.AssetKey(asset)],
+                run_config=_config_for(asset, run_config),
+                tags=tags,
+                raise_on_error=False,
+                **partition,
+            )
+        except Exception as error:
+            # Told in words: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
+            return Outcome(label, f"Dagster refused the run: {error}")
     publish(ProgressEvent(label, ended=True))
     return Outcome(label, None if result.success else _error_of(result))
 
