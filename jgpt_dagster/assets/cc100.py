@@ -10,7 +10,7 @@ from pydantic import Field
 from jgpt_dagster.assets.documents import Source, build_documents
 from jgpt_dagster.assets.stage import StageConfig, materialize, progress
 from jgpt_dagster.corpus.cc100 import DocumentRow, read_documents
-from jgpt_dagster.corpus.decompress import DamagedFileError
+from jgpt_dagster.corpus.decompress import DamagedFileError, require_xz
 from jgpt_dagster.corpus.download import fetch
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.resources import CorpusStore, Mirror
@@ -52,6 +52,14 @@ def cc100_dump(
         bar = progress(context, target, "B")
         with target.writing(recipe) as out:
             entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.at)
+            try:
+                require_xz(incoming / _ARCHIVE)
+            except DamagedFileError as error:
+                (incoming / _ARCHIVE).unlink()
+                raise JgptError(
+                    f"{mirror.cc100_url}: {error}. It is deleted; an earlier archive is still here. Run the same "
+                    "command again later, or set JGPT_CC100_URL to another copy."
+                ) from error
             link_or_copy(incoming / _ARCHIVE, out.path / _ARCHIVE)
             out.known(_ARCHIVE, entry)
             out.counts = {"bytes": entry.size, "sha256": entry.sha256}

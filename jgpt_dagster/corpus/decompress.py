@@ -45,6 +45,23 @@ def xz_chunks(path: Path, on_read: Callable[[int], None] | None = None) -> Itera
     return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), 0, None, b"\0", on_read)
 
 
+def require_xz(path: Path) -> None:
+    """Raise DamagedFileError unless a file begins and ends as xz does, whatever lies between.
+
+    What a server says instead of sending a file does not, nor does a file that was cut short (sections 2.1.1.1 and
+    2.1.2.4 of the format; zero bytes may follow).
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(16)
+        file.seek(max(0, size - _INPUT))
+        tail = file.read()
+    if not head.startswith(b"\xfd7zXZ\0"):
+        raise DamagedFileError(f"{path} is no xz file: its {size:,} bytes begin with {head!r}")
+    if not tail.rstrip(b"\0").endswith(b"YZ"):
+        raise DamagedFileError(f"{path} is cut short: its {size:,} bytes do not end as an xz file does")
+
+
 class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...

@@ -245,25 +245,34 @@ XZ = lzma.compress("一つ目の文書である。\n\n二つ目の文書であ�
 
 @pytest.mark.parametrize(
     ("archive", "says"),
-    [
-        (XZ[: len(XZ) // 2], "the file ends inside this stream"),
-        (flipped(XZ, len(XZ) // 2), "damaged in the compressed stream at byte 0"),
-        (b"", "the file is empty"),
-    ],
-    ids=["cut-off xz", "corrupted xz", "empty xz"],
+    [(XZ[: len(XZ) // 2], "is cut short"), (b"<html>Come back later</html>", "is no xz file"), (b"", "is no xz file")],
+    ids=["cut-off", "a web page", "empty"],
 )
-def test_a_bad_cc100_archive_is_refused_and_harms_nothing(
+def test_what_is_no_whole_archive_is_not_taken_for_one(
     tmp_path: Path, good: Deployment, archive: bytes, says: str
 ) -> None:
     source = tmp_path / "ja.txt.xz"
     source.write_bytes(archive)
     deployment = good.copy(tmp_path / "data").with_settings(CC100_URL=source.as_uri())
     before = deployment.files()
+    error = deployment.materialize("cc100_dump", force=True).error
+    assert error is not None
+    assert says in error and "JGPT_CC100_URL" in error
+    assert before.items() <= deployment.files().items()
+    _replace(source, XZ)
+    assert deployment.materialize("cc100_dump").error is None
+
+
+def test_a_corrupted_cc100_archive_is_refused_and_harms_nothing(tmp_path: Path, good: Deployment) -> None:
+    source = tmp_path / "ja.txt.xz"
+    source.write_bytes(flipped(XZ, len(XZ) // 2))
+    deployment = good.copy(tmp_path / "data").with_settings(CC100_URL=source.as_uri())
+    before = deployment.files()
     deployment.materialize("cc100_dump")
     error = deployment.materialize("cc100_documents", "000").error
     assert error is not None
     assert "ja.txt.xz" in error
-    assert says in error
+    assert "damaged in the compressed stream at byte 0" in error
     assert "force: true" in error
     assert not list(deployment.data.glob("cc100_documents/*.parquet"))
     assert before.items() <= deployment.files().items()
