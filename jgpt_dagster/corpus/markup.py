@@ -123,9 +123,14 @@ def without_elements(text: str) -> str:
     return "".join(kept)
 
 
-# A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument. Each
-# begins with a character of its own, which makes a search several times as fast.
-_PARTS = re.compile(r"\n[ \t:*#;]*+\{\||\n[ \t]*+\|\}(?=(?:\}\})*+(?!\}))|\{\{|\}\}|\[\[|\]\]|\|")
+# A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument.
+_EVEN = r"(?=(?:\}\})*+(?!\}))"
+# A template or link that holds no other is one token. Each begins with a character of its own, which makes a search
+# several times as fast.
+_PARTS = re.compile(
+    rf"\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
+    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\]|\|"
+)
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
 # A parameter has no value in an article, so that its default shows.
@@ -158,6 +163,12 @@ def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
     return "|".join(parts[1:]).strip() or target
 
 
+def _visible(opening: str, parts: list[str], hidden_namespaces: Collection[str]) -> str:
+    """What a reader sees of a template or a link, given as its parts between the pipes."""
+    shown = render(parts) if opening == "{{" else link_text(parts, hidden_namespaces)
+    return shown.replace("=", _INNER_EQUALS)
+
+
 def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     """`text` with templates and links replaced by their visible text, innermost first, and without tables.
 
@@ -182,20 +193,21 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
                 top.parts.append([])
             else:
                 top.parts[-1].append(mark)
-        elif mark in ("{{", "[[") or mark.endswith("{|"):
-            if len(stack) > MAX_NESTING:
-                raise WikitextError(f"more than {MAX_NESTING} templates, links and tables nested or left open")
-            stack.append(_Frame(mark[-2:]))
         elif mark == "}}":
             if any(frame.opening == "{{" for frame in stack):
                 while stack[-1].opening != "{{":
                     _abandon(stack)
-                shown = render(stack.pop().texts())
-                stack[-1].parts[-1].append(shown.replace("=", _INNER_EQUALS))
+                _close(stack, hidden_namespaces)
         elif mark == "]]":
             if top.opening == "[[":
-                shown = link_text(stack.pop().texts(), hidden_namespaces)
-                stack[-1].parts[-1].append(shown.replace("=", _INNER_EQUALS))
+                _close(stack, hidden_namespaces)
+        elif mark.startswith(("{{", "[[")) or mark.endswith("{|"):
+            if len(stack) > MAX_NESTING:
+                raise WikitextError(f"more than {MAX_NESTING} templates, links and tables nested or left open")
+            if mark.endswith(("}}", "]]")):
+                top.parts[-1].append(_visible(mark[:2], mark[2:-2].split("|"), hidden_namespaces))
+            else:
+                stack.append(_Frame(mark[-2:]))
         elif top.opening == "{|":
             stack.pop()
         elif top.opening == "{{":
@@ -204,6 +216,12 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     while len(stack) > 1:
         _abandon(stack)
     return "".join(root.parts[0])[1:].replace(_INNER_EQUALS, "=")
+
+
+def _close(stack: list[_Frame], hidden_namespaces: Collection[str]) -> None:
+    """Puts what the innermost frame shows in its place."""
+    frame = stack.pop()
+    stack[-1].parts[-1].append(_visible(frame.opening, frame.texts(), hidden_namespaces))
 
 
 def _abandon(stack: list[_Frame]) -> None:

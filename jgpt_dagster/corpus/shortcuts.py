@@ -47,6 +47,19 @@ class _TagPattern:
         return self._pattern.finditer(text) if self._tags.among(text, self._names) else iter(())
 
 
+# What a text has in it where these patterns of the library match.
+_SIGNS = {
+    "magicWordsRE": "__",
+    "bold_italic": "'''''",
+    "bold": "'''",
+    "italic_quote": "''\"",
+    "italic": "''",
+    "quote_quote": '""',
+    "spaces": "  ",
+    "dots": "....",
+}
+
+
 def install(module: Any, tags: TagNames) -> None:
     """Put the shorter ways into an instance of `wikiextractor.extract`."""
     module.unescape = _unescape(module.unescape)
@@ -54,11 +67,8 @@ def install(module: Any, tags: TagNames) -> None:
     module.replaceInternalLinks = _replace_internal_links(module)
     module.re = SimpleNamespace(**vars(re) | {"sub": _sub(module.discardElements, tags)})
     module.ExtLinkBracketedRegex = _external_link(module)
-    module.magicWordsRE = _Guarded(module.magicWordsRE, "__")
-    module.spaces = _Guarded(module.spaces, "  ")
-    module.dots = _Guarded(module.dots, "....")
-    for name in ("bold_italic", "bold", "italic_quote", "italic"):
-        setattr(module, name, _Guarded(getattr(module, name), "''"))
+    for name, sign in _SIGNS.items():
+        setattr(module, name, _Guarded(getattr(module, name), sign))
     module.selfClosing_tag_patterns = [
         _TagPattern(pattern, [name], tags)
         for pattern, name in zip(module.selfClosing_tag_patterns, module.selfClosingTags, strict=True)
