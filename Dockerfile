@@ -3,6 +3,8 @@
 ARG BASE=debian:12
 FROM ${BASE}
 
+# Ubuntu's Python brings packages that would ask where in the world this is.
+ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates g++ git make pdsh python3 python3-dev python3-venv xz-utils \
@@ -27,7 +29,9 @@ RUN if [ -n "${JUMANPP_URL}" ]; then set -e; \
         jumanpp --version; \
     fi
 
-RUN useradd --create-home --uid 1000 jgpt \
+# Images of Ubuntu 23.04 and later have a user of this number already.
+RUN if getent passwd 1000; then userdel "$(getent passwd 1000 | cut --delimiter=: --fields=1)"; fi \
+    && useradd --create-home --uid 1000 jgpt \
     && mkdir --parents /data /opt/dagster /opt/jgpt-dagster \
     && chown jgpt /data /opt/dagster
 
