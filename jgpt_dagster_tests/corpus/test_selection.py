@@ -2,6 +2,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.selection import DROP_REASONS, PARAGRAPH_REASON, Selection, ShardTally, select
@@ -56,6 +58,36 @@ def test_what_is_kept_depends_on_no_shard(tmp_path, shards, written):
     if shards == 4:
         for number in written:
             assert tallies[number] == all_tallies[number]
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*"あいう"]).map(lambda sign: sign * 20) | st.text("あ ", max_size=3), min_size=1)
+    )
+)
+@settings(max_examples=60)
+def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_source(tmp_path_factory, texts):
+    """Of the rules that drop whole documents only the one that depends on paragraphs is on."""
+    off = Selection(
+        near_duplicates=False,
+        minimum_characters=0,
+        minimum_japanese=0,
+        minimum_hiragana=0,
+        maximum_repeated_lines=1,
+        maximum_repeated_ngrams=1,
+    )
+    tally = ShardTally()
+    with SeenHashes(tmp_path_factory.mktemp("seen")) as seen:
+        kept = list(select(enumerate(texts), off, seen, {0: tally}, 1))
+    expected, before = [], set[str]()
+    for number, lines in enumerate(texts):
+        new = [line for place, line in enumerate(lines) if len(line) < 20 or line not in before | {*lines[:place]}]
+        if new == lines or "".join(new):
+            expected.append((number, new))
+            before |= {*lines}
+    assert kept == expected
+    assert tally.dropped["nothing_new"] == len(texts) - len(kept) == tally.dropped.total()
+    assert tally.dropped_paragraphs == sum(len(texts[number]) - len(lines) for number, lines in kept)
 
 
 def test_samples_say_what_went_and_why_and_are_bounded(tmp_path):

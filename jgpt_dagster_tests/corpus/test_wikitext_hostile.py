@@ -2,10 +2,12 @@
 
 import time
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
+from jgpt_dagster.corpus.articles import PageCounts, read_articles
+from jgpt_dagster.corpus.pages import TEXT_LIMIT
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
 
@@ -95,3 +97,21 @@ def test_too_deep_nesting_rejects_the_page_with_the_reason() -> None:
     assert clean(1, 2, "題名", "{{nowrap|" * 100 + "核" + "}}" * 100) == ["題名", "核"]
     with pytest.raises(WikitextError, match="more than 100 templates, links and tables nested"):
         clean(1, 2, "題名", "{{nowrap|" * 101 + "核" + "}}" * 101)
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_a_page_beyond_a_limit_is_rejected_with_its_id_and_its_neighbours_are_rows(
+    profile: Literal["seed", "clean"],
+) -> None:
+    texts = ["前の本文。", "[" * 10_000, "長" * (TEXT_LIMIT // 3 + 1), "後の本文。"]
+    xml = "".join(
+        f"<page><title>題{number}</title><ns>0</ns><id>{number}</id><revision><id>9</id><text>{text}</text></revision></page>"
+        for number, text in enumerate(texts, start=1)
+    )
+    counts, rejected = PageCounts(), list[dict[str, Any]]()
+    rows = list(read_articles([xml.encode()], article_cleaner(profile, SITE), counts, rejected))
+    assert [(page_id, lines[1].rstrip("。")) for page_id, _, _, lines in rows] == [(1, "前の本文"), (4, "後の本文")]
+    assert [row["page_id"] for row in rejected] == [2, 3]
+    assert "WikitextError" in rejected[0]["reason"]
+    assert rejected[1]["reason"] == "its text has more than 4,194,304 bytes"
+    assert counts == PageCounts(pages=4, articles=2, rejected=2)
