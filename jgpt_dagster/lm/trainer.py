@@ -25,6 +25,7 @@ from jgpt_dagster.lm.course import MARGIN, Course
 from jgpt_dagster.lm.deepspeed_config import clips_itself, uses_bf16
 from jgpt_dagster.lm.engine import WEIGHTS, TrainingError, build_engine, write_model
 from jgpt_dagster.lm.held_out import held_out_blocks
+from jgpt_dagster.lm.launch import gpu_count
 from jgpt_dagster.lm.model import preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
@@ -253,18 +254,33 @@ class _Run:
 def join_group(stall_seconds: float) -> torch.device:
     """Join the process group and return the device of this process.
 
-    Communication gives up later than a watchdog of `stall_seconds`, which has more to say.
+    Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises TrainingError where
+    the run was laid out for GPUs that PyTorch cannot use.
     """
     deepspeed.utils.logger.setLevel("WARNING")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    elif gpu_count():
+        raise TrainingError(_why_no_gpu())
     else:
         device = torch.device("cpu")
         # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=2 * stall_seconds + 60))
     return device
+
+
+def _why_no_gpu() -> str:
+    try:
+        torch.cuda.init()
+        reason = "no device answers"
+    except Exception as error:
+        reason = str(error)
+    return (
+        f"this host has GPUs, but PyTorch {torch.__version__} cannot use them: {reason.rstrip('.')}. Install a build "
+        "of PyTorch for the driver that nvidia-smi shows, or a newer driver; CUDA_VISIBLE_DEVICES= trains on the CPU."
+    )
 
 
 def _from_first(find: Callable[[], T]) -> T:

@@ -136,3 +136,16 @@ def test_a_machine_that_holds_no_optimizer_states_is_told_of_the_disk_and_then_h
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
     with pytest.raises(HardwareError, match="multiple of 24"):
         fit(XL, VOCABULARY, 1024, 512, parse("3x8xa100-80"))
+
+
+def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jgpt_dagster.lm import launch
+    from jgpt_dagster.lm.engine import TrainingError
+    from jgpt_dagster.lm.trainer import join_group
+
+    if torch.cuda.is_available():
+        pytest.skip("this PyTorch can use its GPUs")
+    monkeypatch.setattr(launch, "_nvidia_gpus", lambda: 8)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(TrainingError, match=r"cannot use them: .+ CUDA_VISIBLE_DEVICES= trains on the CPU"):
+        join_group(60)
