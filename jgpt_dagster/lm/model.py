@@ -96,7 +96,10 @@ def parameter_count(config: "GPT2Config") -> int:
 def load_model(directory: Path, device: str = "cpu") -> Any:
     """Open a saved `GPT2LMHeadModel` for inference, offline. Raises ModelError where there is none."""
     from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
 
+    # Its bar would be drawn among those of `jgpt run`, for a second.
+    logging.disable_progress_bar()
     try:
         model: Any = GPT2LMHeadModel.from_pretrained(directory, local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:
