@@ -1,9 +1,11 @@
 """What `jgpt run` is going to do, and with which run config, is settled before anything runs."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster import runs
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runs import Stage, StageFailedError, plan, read_run_config, run_stages
@@ -88,3 +90,11 @@ def test_a_plan_ends_at_the_asset_that_is_asked_for() -> None:
     ]
     with pytest.raises(JgptError, match="There is no asset 'words'"):
         plan(defs, "20260101", "words")
+
+
+def test_a_run_that_waits_when_ctrl_c_comes_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = multiprocessing.get_context("spawn").Event()
+    stopping.set()
+    monkeypatch.setattr(runs, "_stopping", stopping)
+    outcome = runs._execute("wikipedia_dump", ("20260101",), {}, "of no command")
+    assert outcome == runs.Outcome("wikipedia_dump 20260101", "not begun")
