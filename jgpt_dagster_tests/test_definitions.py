@@ -61,7 +61,11 @@ json.dump({
         name: [os.path.basename(link.file_path) for link in node.metadata["dagster/code_references"].code_references]
         for name, node in nodes.items()
     },
-    "described": [name for name, node in nodes.items() if node.description],
+    "described": [name for name, node in nodes.items() if node.description and node.kinds],
+    "columns": {
+        name: [column.name for column in node.metadata["dagster/column_schema"].columns]
+        for name, node in nodes.items() if "dagster/column_schema" in node.metadata
+    },
     "heavy": [name for name in ("torch", "transformers", "deepspeed") if name in sys.modules],
     "seconds": os.times().user,
 }, sys.stdout, default=str)
@@ -89,12 +93,16 @@ def test_the_number_of_shards_is_a_setting(definitions: dict[str, Any]) -> None:
     assert definitions["shards"] == [["000", "001", "002"]]
 
 
-def test_without_a_cc100_url_the_graph_is_wikipedia_alone() -> None:
-    found = describe(CC100_URL="")
+def test_variables_take_cc100_away_and_add_a_folder_as_a_corpus() -> None:
+    found = describe(CC100_URL="", FOLDERS="news=/data/news")
     expected = {
-        name: [group, partitions, [parent for parent in parents if not parent.startswith("cc100")]]
+        name.replace("cc100", "news"): [
+            group.replace("cc100", "news"),
+            partitions,
+            sorted(parent.replace("cc100", "news") for parent in parents if parent != "cc100_dump"),
+        ]
         for name, (group, partitions, parents) in CONTRACT.items()
-        if not name.startswith("cc100")
+        if name != "cc100_dump"
     }
     assert found["assets"] == expected
 
@@ -123,6 +131,11 @@ def test_every_stage_but_the_downloads_and_the_plan_has_blocking_checks(definiti
 
 def test_every_asset_says_what_it_is(definitions: dict[str, Any]) -> None:
     assert sorted(definitions["described"]) == sorted(CONTRACT)
+    document, page = ["document_id", "lines"], ["page_id", "revision_id", "title", "lines"]
+    assert definitions["columns"] == {
+        **{f"cc100_{stage}": document for stage in ("documents", "segmented")},
+        **{f"wikipedia_{stage}": page for stage in ("articles", "segmented")},
+    }
 
 
 def test_every_asset_has_the_owner_of_the_settings_and_a_link_to_its_code(definitions: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ PLAN_CODE_VERSION = "1"
 
 @dg.asset(
     group_name="model",
+    kinds={"python"},
     partitions_def=dump_partitions,
     deps=["training_set"],
     code_version=PLAN_CODE_VERSION,
