@@ -22,7 +22,7 @@ _PATTERNS = {
         r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|(?:amp|lt|gt|quot|[a-z]?[mnbhst][a-z]*sp|[mn]dash));"
     ),
     "placeholders": re.compile(r"_[0-9](?:(?<=formula_.)|(?<=codice_.))"),
-    "empty_brackets": re.compile(r"[（(][\s、，,]*+[）)]|[「『]\s*+[」』]"),
+    "empty_brackets": re.compile(r"[（(「『](?:(?<=[（(])[\s、，,]*+[）)]|(?<=[「『])\s*+[」』])"),
     "file_captions": re.compile(r":(?:(?<=ファイル:)|(?<=画像:)|(?<=File:)|(?<=Image:))"),
     "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),
 }
@@ -31,17 +31,17 @@ FAULTS = tuple(_PATTERNS)
 """The names of what is counted."""
 
 
-def faults(lines: Iterable[str]) -> list[str]:
-    """Return the names of the faults that `lines` show, in the order of FAULTS."""
+def faults(lines: Iterable[str], among: Iterable[str] = FAULTS) -> list[str]:
+    """Return which of the faults `among` the lines show, in that order."""
     text = "\n" + "\n".join(lines)
-    return [name for name, pattern in _PATTERNS.items() if pattern.search(text)]
+    return [name for name in among if _PATTERNS[name].search(text)]
 
 
 def faulty_lines(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each line that shows a fault, with the names of its faults."""
-    if faults(lines):
+    if shown := faults(lines):
         for line in lines:
-            if names := faults([line]):
+            if names := faults([line], shown):
                 yield line, names
 
 

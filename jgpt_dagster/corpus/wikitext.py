@@ -59,7 +59,7 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
         raise WikitextError(f"the recipe takes a page whose title starts with '{namespace}' for a template")
     lines = BoundedExtractor(page_id, revision_id, title, library).clean_text(escaped(wikitext))
     lines = [line for line in (title, *lines) if line]
-    if any(map(_SURROGATE.search, lines)):
+    if _SURROGATE.search("\n".join(lines)):
         raise WikitextError("a character reference to half a surrogate pair, which no UTF-8 file can hold")
     return lines
 
