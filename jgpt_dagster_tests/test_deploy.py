@@ -95,7 +95,8 @@ def test_the_variables_of_the_pipeline_are_settings_and_passwords_come_from_outs
 
 def test_nothing_listens_beyond_loopback_unless_told(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert published and all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in published)
+    assert {port.partition(":-127.0.0.1}:")[0] for port in published} == {"${BIND_ADDRESS", "${UI_ADDRESS"}
+    assert (EXAMPLE["BIND_ADDRESS"], EXAMPLE["UI_ADDRESS"]) == ("127.0.0.1", "127.0.0.1")
 
 
 def test_every_object_for_kubernetes_is_one_of_its_interface(manifests: list[dict[str, Any]]) -> None:
