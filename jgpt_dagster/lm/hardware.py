@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from jgpt_dagster import share
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.launch import gpu_count
 
 GB = 10**9
 GIB = 2**30
@@ -113,10 +114,16 @@ def parse(name: str) -> Hardware:
 def detect(processes: int, nodes: int, query: Callable[[], str] | None = None) -> Hardware:
     """Return this host's devices, `processes` of them on each of `nodes` such hosts.
 
-    `query` returns lines `name, MiB` of nvidia-smi. A GPU that is not in the table has its memory, and no peak.
+    `query` returns lines `name, MiB` of nvidia-smi. A GPU that is not in the table has its memory, and no peak. Raises
+    HardwareError where there are GPUs of which nvidia-smi does not tell.
     """
     lines = (query or _nvidia_smi)().strip().splitlines()
     if not lines:
+        if gpu_count():
+            raise HardwareError(
+                "this host has NVIDIA GPUs, but nvidia-smi does not answer: run it, and mend what it says. In a "
+                "container it comes with `--gpus all`. CUDA_VISIBLE_DEVICES= trains on the CPU."
+            )
         return Hardware(cpu(), processes, nodes)
     # The smallest decides: all processes carry the same load.
     name, memory = min((line.rsplit(",", 1) for line in lines), key=lambda parts: float(parts[1]))

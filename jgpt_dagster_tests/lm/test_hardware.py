@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from jgpt_dagster.lm import launch
 from jgpt_dagster.lm.hardware import DEVICES, HardwareError, detect, parse, presets
 
 
@@ -54,6 +57,21 @@ def test_a_peak_can_be_given_for_a_device_without_one() -> None:
     assert parse("cpu").with_peak(2e12).device.peak_flops == 2e12
 
 
-def test_without_a_gpu_it_is_this_hosts_processor() -> None:
+def test_without_a_gpu_it_is_this_hosts_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     found = detect(2, 1, lambda: "")
     assert found.device == parse("cpu").device and found.world == 2
+
+
+def test_gpus_of_which_nvidia_smi_does_not_tell_are_not_planned_for_as_a_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(launch, "_nvidia_gpus", lambda: 8)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HardwareError, match="nvidia-smi does not answer"):
+        detect(8, 1)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'Failed to initialize NVML' >&2\nexit 18\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    with pytest.raises(HardwareError, match="nvidia-smi does not answer"):
+        detect(8, 1)
