@@ -254,21 +254,30 @@ class _Run:
 def join_group(stall_seconds: float) -> torch.device:
     """Join the process group and return the device of this process.
 
-    Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises TrainingError where
-    the run was laid out for GPUs that PyTorch cannot use.
+    Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises what
+    `own_device` raises.
     """
     deepspeed.utils.logger.setLevel("WARNING")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    device = own_device()
+    if device.type == "cuda":
         torch.cuda.set_device(device)
-    elif gpu_count():
-        raise TrainingError(_why_no_gpu())
     else:
-        device = torch.device("cpu")
         # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=2 * stall_seconds + 60))
     return device
+
+
+def own_device() -> torch.device:
+    """Return the device of this process, of the kind that `training_environment` has told DeepSpeed.
+
+    Raises TrainingError where that is a GPU and PyTorch cannot use it.
+    """
+    if os.environ.get("DS_ACCELERATOR") == "cpu" or not (torch.cuda.is_available() or gpu_count()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrainingError(_why_no_gpu())
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
 def _why_no_gpu() -> str:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
+from jgpt_dagster.lm import launch
 from jgpt_dagster.lm.deepspeed_config import deepspeed_config
 from jgpt_dagster.lm.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
 from jgpt_dagster.lm.layout import Layout, Memory, fit, memory, parameter_count
@@ -139,13 +140,26 @@ def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
 
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jgpt_dagster.lm import launch
     from jgpt_dagster.lm.engine import TrainingError
-    from jgpt_dagster.lm.trainer import join_group
+    from jgpt_dagster.lm.trainer import own_device
 
     if torch.cuda.is_available():
         pytest.skip("this PyTorch can use its GPUs")
+    for name in ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(launch, "_nvidia_gpus", lambda: 8)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(TrainingError, match=r"cannot use them: .+ CUDA_VISIBLE_DEVICES= trains on the CPU"):
-        join_group(60)
+        own_device()
+
+
+def test_a_run_that_was_laid_out_for_the_cpu_stays_there_whatever_pytorch_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from jgpt_dagster.lm.trainer import own_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert own_device() == torch.device("cpu")
+    monkeypatch.delenv("DS_ACCELERATOR")
+    assert own_device() == torch.device("cuda", 1)
