@@ -127,6 +127,7 @@ def test_kubernetes_has_the_same_instance_and_its_workers_read_it(manifests: lis
     assert launcher == instance["run_launcher"]
     for name, settings in values["additionalInstanceConfig"].items():
         assert settings == instance[name]
+    assert values["dagsterWebserver"]["service"]["port"] > 1024, "the image's user is not root"
     assert values["postgresql"]["postgresqlScheme"] == instance["storage"]["postgres"]["postgres_db"]["scheme"]
     (code,) = values["dagster-user-deployments"]["deployments"]
     workers = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
