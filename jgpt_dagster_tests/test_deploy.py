@@ -132,8 +132,14 @@ def test_kubernetes_has_the_same_instance_and_its_workers_read_it(manifests: lis
     (code,) = values["dagster-user-deployments"]["deployments"]
     workers = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     assert [worker["metadata"]["name"] for worker in workers] == ["jgpt-worker-cpu", "jgpt-worker-gpu"]
+    user = re.search(r"--uid (\d+)", (PROJECT / "Dockerfile").read_text())
+    assert user
+    of_data = {"fsGroup": int(user[1])}
+    for part in (values["dagsterWebserver"], values["dagsterDaemon"], code):
+        assert part["podSecurityContext"] == of_data
     for worker in workers:
         pod = worker["spec"]["template"]["spec"]
+        assert pod["securityContext"] == of_data
         (container,) = pod["containers"]
         assert container["image"] == "{repository}:{tag}".format(**code["image"])
         assert CliRunner().invoke(main, [*container["command"][1:], "--help"]).exit_code == 0
