@@ -38,28 +38,36 @@ _JAPANESE_PUNCTUATION = {"．": "。", "，": "、"}
 # Characters that neologdn 0.5.6 changes wherever they stand, found by asking it about every code point (a test repeats
 # that). It decodes its buffer as UTF-32, hence the byte order mark. 〜 is among them only where tildes are deleted.
 _ALWAYS_CHANGED = "~¥˗֊‐-–—―‘’“”⁃⁻₋−∼∾─━\u3000〰゛゜﹣\ufeff！＃-＆（-［］-＿ａ-～｡-ﾝ\uff9e\uff9f"
-# What neologdn does most, in ways that do not depend on what stands beside: these three are written narrow.
-_NARROW = (("（", "("), ("）", ")"), ("：", ":"))
+# What is written for the commonest of them, whatever stands beside, and for a row of ー.
+_WRITTEN_AS = dict(zip("（）：！？＝％／＆＋“”’—―\u3000", '():!?=%/&+""\'ーー ', strict=True))
+_TILDES = "~～〜"
+_LONG_VOWELS = re.compile("ーー+")
 # Of a row of spaces one is left, which stays only between a character of ASCII other than * and one outside the
-# Japanese blocks. (ー and 〜 beside a space, and ー beside another, are left to neologdn.)
+# Japanese blocks. (ー and 〜 beside a space are left to neologdn.)
 _SPACE_ROW = re.compile("  +")
 _SPACE_TO_DROP = re.compile(r"(?<![\x00-\x1f!-)+-\x7f]) | (?=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef]|\Z)")
 
 
-def _neologdn(extra: str, **options: str) -> Callable[[str], str]:
-    """neologdn, called for lines with one of the `extra` characters or another that is not dealt with here.
+def _neologdn(tilde: Literal["", "〜"]) -> Callable[[str], str]:
+    """neologdn, with `tilde` for each tilde, called only for lines with a character that is not dealt with here.
 
-    The same result, several times as fast on real text.
+    The same result, many times as fast on real text.
     """
     import neologdn
 
-    changes = re.compile(f"[{_ALWAYS_CHANGED}{extra}]|ーー| [ー〜]|[ー〜] ").search
+    always = _ALWAYS_CHANGED if tilde else f"{_ALWAYS_CHANGED}〜"
+    # One set of characters comes first, which makes a search three times as fast.
+    changes = re.compile(f"[{always} ー〜](?:(?<=[{always}])|(?<=ーー)|(?<= [ー〜])|(?<=[ー〜] ))").search
+    written_as = {**_WRITTEN_AS, **dict.fromkeys(_TILDES, tilde)}
+    how = "normalize_zenkaku" if tilde else "remove"
 
     def normalize(line: str) -> str:
-        for wide, narrow in _NARROW:
-            line = line.replace(wide, narrow)
         if changes(line):
-            return str(neologdn.normalize(line, **options))
+            for character, written in written_as.items():
+                line = line.replace(character, written)
+            line = _LONG_VOWELS.sub("ー", line)
+            if changes(line):
+                return str(neologdn.normalize(line, tilde=how))
         return _SPACE_TO_DROP.sub("", _SPACE_ROW.sub(" ", line)) if " " in line else line
 
     return normalize
@@ -72,7 +80,7 @@ def normalizer(profile: Profile) -> Callable[[str], str]:
     character for which `str.isspace` is true is the half-width space, never two in a row, never at an end.
     """
     if profile == "seed":
-        normalize = _neologdn("〜")
+        normalize = _neologdn(tilde="")
 
         def normalize_seed(line: str) -> str:
             line = line.rstrip()
@@ -80,7 +88,7 @@ def normalizer(profile: Profile) -> Callable[[str], str]:
 
         return normalize_seed
 
-    normalize = _neologdn("", tilde="normalize_zenkaku")
+    normalize = _neologdn(tilde="〜")
 
     def normalize_clean(line: str) -> str:
         if not line.isprintable():  # no character of the two patterns is

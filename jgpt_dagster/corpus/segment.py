@@ -35,9 +35,10 @@ class SegmentCounts:
     def add(self, lines: list[str], segmented: list[list[str]]) -> None:
         """Count a document, given as its lines and their segmentation."""
         self.lines += len(segmented)
-        self.sentences += sum(map(len, segmented))
-        self.words += sum(sentence.count(" ") + 1 for line in segmented for sentence in line)
-        self.own_space_symbols += sum(line.count(SPACE_SYMBOL) for line in lines)
+        sentences = [sentence for line in segmented for sentence in line]
+        self.sentences += len(sentences)
+        self.words += "".join(sentences).count(" ") + len(sentences)
+        self.own_space_symbols += "".join(lines).count(SPACE_SYMBOL)
 
 
 def segment_documents(
@@ -57,7 +58,7 @@ def segment_documents(
         document = [split for line in lines if (split := split_line(line))]
         batch.append(document)
         sentences += sum(map(len, document))
-        characters += sum(len(sentence) for line in document for sentence in line)
+        characters += sum(map(len, lines))
         if sentences >= batch_sentences or characters >= _BATCH_CHARACTERS or len(batch) >= batch_sentences:
             yield from _segment_batch(batch, profile, segmenter, batch_sentences)
             batch = []

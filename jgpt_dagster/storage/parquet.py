@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
-from jgpt_dagster.storage.objects import reaching
 from jgpt_dagster.storage.writing import atomic_file
 
 if TYPE_CHECKING:
@@ -146,6 +145,8 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
 
     Of an object only its end is read. Raises ObjectStoreError where the store cannot be asked.
     """
+    from jgpt_dagster.storage.objects import reaching  # here: fsspec takes as long to load as Parquet itself
+
     try:
         with reaching(path), path.open("rb") as stream:
             stream.seek(_data_size(stream))

@@ -16,7 +16,7 @@ clean = normalizer("clean")
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 # Dense in what neologdn changes, alone or by what stands beside it.
-CHANGED = "~〜～ーｰ—―-‐–−  \u3000*abＡ１é1あカｶはハﾊうﾞﾟ゛゜“”’¥。．，、！()（）：\ufeff\xa0漢"
+CHANGED = "~〜～ーｰ—―-‐–−  \u3000*abＡ１é1あカｶはハﾊうﾞﾟ゛゜“”’¥。．，、！？＝％／()（）：\ufeff\xa0漢"
 TEXT = (
     st.text(alphabet=st.sampled_from(CHANGED))
     | st.text(alphabet=st.sampled_from(" *aéあー~"))
@@ -28,6 +28,11 @@ TEXT = (
 def test_seed_is_the_recipe_to_the_letter(line: str) -> None:
     line = SURROGATES.sub("", line)
     assert seed(line) == neologdn.normalize(line.rstrip())
+
+
+@given(st.text(alphabet=st.sampled_from(re.sub("[\u3000\ufeff\xa0．，]", "", CHANGED))))
+def test_clean_is_neologdn_with_its_tildes_kept_where_nothing_else_is_mended(line: str) -> None:
+    assert clean(line) == neologdn.normalize(line, tilde="normalize_zenkaku")
 
 
 @pytest.mark.parametrize(
