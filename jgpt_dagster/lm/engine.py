@@ -3,13 +3,13 @@
 Import this only after `train` has set up the environment: DeepSpeed reads it when it is imported.
 """
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.errors import JgptError
@@ -17,6 +17,7 @@ from jgpt_dagster.lm.deepspeed_config import deepspeed_config
 from jgpt_dagster.lm.model import BEGIN_ID, generation_config, load_model, model_config
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig
 from jgpt_dagster.lm.training_set import TrainingSet
+from jgpt_dagster.lm.weights import write_weights
 from jgpt_dagster.storage.writing import atomic_directory
 
 WEIGHTS = "model.safetensors"
@@ -58,29 +59,32 @@ def build_engine(
 
 
 def write_model(engine: Any, directory: Path) -> None:
-    """Write the whole model in the layout that `from_pretrained` opens. Every process must call this."""
-    state = _whole_state(engine)
+    """Write the whole model in the layout that `from_pretrained` opens. Every process must call this.
+
+    Tied parameters are written once, under their first name.
+    """
+    parameters = dict(sorted(engine.module.named_parameters()))
+    dtype = next(iter(parameters.values())).dtype
     if dist.get_rank() == 0:
         config = engine.module.config
+        shapes = {name: getattr(parameter, "ds_shape", parameter.shape) for name, parameter in parameters.items()}
         with atomic_directory(directory) as files:
-            save_file(state, files / WEIGHTS, metadata={"format": "pt"})
-            # safetensors leaves its files readable by their owner alone.
-            (files / WEIGHTS).chmod(0o644)
+            write_weights(files / WEIGHTS, shapes, dtype, _gathered(parameters.values()))
             config.architectures = [type(engine.module).__name__]
-            config.dtype = next(iter(state.values())).dtype
+            config.dtype = dtype
             config.save_pretrained(files)
             generation_config(config.eos_token_id).save_pretrained(files)
+    else:
+        for _ in _gathered(parameters.values()):
+            pass
     dist.barrier()
 
 
-def _whole_state(engine: Any) -> dict[str, torch.Tensor]:
-    """Return all parameters, on the CPU in process 0 and empty elsewhere; tied ones once, under their first name."""
-    state = {}
-    for name, parameter in engine.module.named_parameters():
+def _gathered(parameters: Iterable[torch.nn.Parameter]) -> Iterator[torch.nn.Parameter]:
+    """Yield each parameter while it is whole; ZeRO-3 divides it again afterwards. All processes do so together."""
+    for parameter in parameters:
         with deepspeed.zero.GatheredParameters([parameter]):
-            if dist.get_rank() == 0:
-                state[name] = parameter.detach().cpu().clone().contiguous()
-    return state
+            yield parameter
 
 
 def _model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
