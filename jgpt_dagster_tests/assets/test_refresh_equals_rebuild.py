@@ -42,7 +42,7 @@ ASSETS: list[Any] = [
     wikipedia.wikipedia_articles,
     segmented.wikipedia_segmented,
     training_set.wikipedia_tokens,
-    training_set.training_set,
+    training_set.build_training_set_asset([]),
 ]
 WIKI = "miniwiki"
 THIRD_DUMP = "20260201"
