@@ -251,7 +251,7 @@ def _run_config(settings: Settings) -> Mapping[str, Any]:
     if settings.run_config is None:
         return {}
     from jgpt_dagster.definitions import defs
-    from jgpt_dagster.runs import read_run_config
+    from jgpt_dagster.run_config import read_run_config
 
     ops: Mapping[str, Any] = read_run_config(defs, settings.run_config)["ops"]
     return ops

@@ -52,9 +52,10 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
     from jgpt_dagster import runs
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.partitions import require_dump_key
+    from jgpt_dagster.run_config import read_run_config
 
     require_dump_key(dump)
-    run_config = runs.read_run_config(defs, config_path) if config_path else {}
+    run_config = read_run_config(defs, config_path) if config_path else {}
     started = before = time.monotonic()
     for stage in runs.run_stages(
         runs.plan(defs, dump, until),
@@ -120,15 +121,15 @@ def plan_command(
 ) -> None:
     """Say what training would take: steps, bytes, hours and cost. Trains nothing."""
     settings = load_settings()
-    from jgpt_dagster import runs
     from jgpt_dagster.assets.pretraining import PretrainingConfig, laid_out, training_config
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.lm.training_set import TrainingSet
     from jgpt_dagster.resources import TrainingLauncher
+    from jgpt_dagster.run_config import read_run_config
 
     training_set = settings.root.directory("training_set", dump)
     training_set.verified()
-    run_config = runs.read_run_config(defs, config_path) if config_path else {"ops": {}}
+    run_config = read_run_config(defs, config_path) if config_path else {"ops": {}}
     options = {"hardware": hardware, "mfu": mfu, "price": price}
     fields = run_config["ops"].get("pretrained_model", {}).get("config", {})
     config = PretrainingConfig(**{**fields, **{name: value for name, value in options.items() if value is not None}})

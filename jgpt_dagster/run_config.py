@@ -1,0 +1,68 @@
+"""Run config files, in Dagster's YAML form: `ops: <asset>: config: <field>: <value>`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import ValidationError
+
+from jgpt_dagster.errors import JgptError
+
+
+def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
+    """Return the run config that a file holds.
+
+    Values are those of the fields' types, as Dagster, which converts nothing, wants them: 1e9 is an integer where one
+    is expected. Raises JgptError, naming the file and every field at fault, where an asset could not be run with it.
+    """
+    try:
+        content = yaml.load(path.read_text(), _YamlLoader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise JgptError(f"{path} cannot be read as YAML: {error}") from error
+    ops = content.get("ops") if isinstance(content, dict) and content.keys() == {"ops"} else None
+    if not isinstance(ops, dict):
+        raise JgptError(f"{path}: expected nothing but `ops: <asset>: config: <field>: <value>`, found {content!r}")
+    read, problems = {}, []
+    for name, value in ops.items():
+        try:
+            read[name] = {"config": _read_config(definitions, name, value)}
+        except JgptError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise JgptError("\n".join(f"{path}: {problem}" for problem in problems))
+    return {"ops": read}
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Reads `2e-5` as the number that it is in YAML 1.2; PyYAML, of YAML 1.1, has a string."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read_config(definitions: dg.Definitions, name: str, value: Any) -> dict[str, Any]:
+    """Return the config that an asset has below `ops`. Raises JgptError, a line for each problem."""
+    graph = definitions.resolve_asset_graph()
+    known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
+    if name not in known:
+        raise JgptError(f"there is no asset {name!r}; the assets are: {', '.join(known)}")
+    fields = value.get("config") if isinstance(value, dict) and value.keys() == {"config"} else None
+    if not isinstance(fields, dict):
+        raise JgptError(f"{name}: expected `config: <field>: <value>`, found {value!r}")
+    function: Any = graph.assets_def_for_key(known[name]).op.compute_fn
+    config_class = function.get_config_arg().annotation
+    problems = [f"{name}: there is no field {field!r}" for field in fields if field not in config_class.model_fields]
+    try:
+        config = config_class.model_validate(fields)
+    except ValidationError as error:
+        problems += [
+            f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+    if problems:
+        raise JgptError("\n".join(problems))
+    return dict(config.model_dump(include=set(fields)))
