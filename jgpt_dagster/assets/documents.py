@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -43,7 +43,7 @@ _INDEX_SHARE = 0.3
 @dataclass(frozen=True)
 class Source:
     """Where documents come from: what identifies it (a recipe's inputs), its bytes and about how many they unpack to,
-    and one pass over it.
+    one pass over it, and what else of it is to be counted.
 
     `read` is given a list for what is refused ({document_id, reason}) and is to tell how many bytes it has read. Ids of
     documents ascend from 0, those that are refused counted.
@@ -53,6 +53,7 @@ class Source:
     size: int
     unpacked_size: int
     read: Callable[[list[dict[str, Any]], Callable[[int], None]], Iterator[DocumentRow]]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class DocumentsConfig(StageConfig, Selection):
@@ -155,6 +156,7 @@ def _write_shards(
     def counts(number: int) -> dict[str, int]:
         total = read + len(rejected)
         return {
+            **source.counts,
             "archive_documents": total,
             "documents": len(range(number, total, store.shards)),
             "rejected": len(rejected_of(number)),

@@ -19,6 +19,7 @@ def build_folder_documents(corpus: str) -> dg.AssetsDefinition:
             folder.size,
             folder.unpacked_size,
             lambda rejected, on_read: folder.documents(rejected, on_read=on_read),
+            {"files": len(folder.files), "files_passed_over": folder.passed_over},
         )
 
     return build_documents(corpus, opened)

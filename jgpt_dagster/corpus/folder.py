@@ -1,11 +1,12 @@
 """A folder of text files as a corpus: `*.txt` holds a document, `*.jsonl` one a line, in its field `text`.
 
 Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; others are passed
-over.
+over, and counted.
 """
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,29 +27,36 @@ _UNPACKED = 5
 
 
 class FolderError(JgptError):
-    """A folder that is not there, has no file of text, or has changed while it was read."""
+    """A folder that cannot be read in full, has no file of text, or has changed while it was read."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of a folder as they were when it was opened; `sha256` is of their paths and contents."""
+    """The files of a folder as they were when it was opened; `sha256` is of their paths and contents.
+
+    `passed_over` is the number of files of other kinds.
+    """
 
     path: Path
     files: Sequence[Path]
+    passed_over: int
     sha256: str
     _states: Sequence[tuple[int, int]]
 
     @classmethod
     def opened(cls, path: Path) -> "Folder":
-        """Hash the files of a folder. Raises FolderError where there is none."""
-        files = sorted((file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file()), key=str)
+        """Hash the files of a folder. Raises FolderError where there is none, or where some are out of reach."""
+        found = sorted(_files_below(path), key=str)
+        files = [file for file in found if file.name.endswith(_ENDINGS)]
         if not files:
             raise FolderError(
                 f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
             )
+        if odd := [file for file in files if not file.is_file()]:
+            raise FolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
         states = [_state(file) for file in files]
         sha256 = sha256_value({str(file.relative_to(path)): sha256_file(file) for file in files})
-        return cls(path, files, sha256, states)
+        return cls(path, files, len(found) - len(files), sha256, states)
 
     @property
     def size(self) -> int:
@@ -90,6 +98,24 @@ class Folder:
                 document_id += 1
         if [_state(file) for file in self.files] != self._states:
             raise FolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    """Yield all files of a folder. Raises FolderError where one below it cannot be looked into: a link is not followed,
+    since it may lead to a folder around it.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise FolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
+
+    for directory, folders, names in os.walk(path, onerror=unreadable):
+        for folder in folders:
+            if os.path.islink(os.path.join(directory, folder)):
+                raise FolderError(
+                    f"{directory}/{folder} is a link to a folder. Give that folder a name of its own in JGPT_FOLDERS, "
+                    "or put it in the place of the link."
+                )
+        yield from (Path(directory, name) for name in names)
 
 
 def _state(file: Path) -> tuple[int, int]:

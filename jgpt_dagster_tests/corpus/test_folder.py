@@ -27,6 +27,7 @@ def test_documents_are_numbered_in_the_order_of_the_files_paths(tmp_path: Path) 
     (tmp_path / "README.md").write_text("no text of the corpus")
     documents = [(0, ["甲", "乙"]), (1, ["丙"]), (2, ["一行目", "二行目\u2028の続き"]), (3, ["丁"])]
     assert read(tmp_path) == (documents, [])
+    assert Folder.opened(tmp_path).passed_over == 1
 
 
 def test_what_cannot_be_taken_keeps_its_number_and_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -66,8 +67,19 @@ def test_a_file_that_is_cut_is_named(tmp_path: Path, name: str, compress: Any) -
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"\.txt, \.txt\.gz"):
+    with pytest.raises(FolderError, match=r"missing: No such file or directory"):
         Folder.opened(tmp_path / "missing")
+    (tmp_path / "README.md").write_text("no text of the corpus")
+    with pytest.raises(FolderError, match=r"\.txt, \.txt\.gz"):
+        Folder.opened(tmp_path)
+
+
+@pytest.mark.parametrize(("target", "link"), [(".", "below"), ("gone.txt", "a.txt")], ids=["folder", "nothing"])
+def test_a_link_behind_which_text_may_be_lost_is_refused(tmp_path: Path, target: str, link: str) -> None:
+    (tmp_path / "b.txt").write_text("文")
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(FolderError, match=f"{link} is a link to"):
+        Folder.opened(tmp_path)
 
 
 def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
