@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,17 +138,33 @@ def _assert_same(deployment: Deployment, finished: Deployment, but: Sequence[str
 def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], *signs: Path) -> None:
     """Run a command until one of the files is there, then kill its process group, and see that nothing outlives it."""
     process = deployment.start(*command)
+    processes: dict[int, str] = {}
+
+    def look() -> None:
+        nonlocal processes
+        processes = _processes(deployment)
+
     try:
-        _await(process, *signs)
+        _await(process, *signs, meanwhile=look)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        # Workers are in groups of their own and end with their command, but within that moment a stage can end too.
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert _outlived(deployment) == []
 
 
-def _await(process: "subprocess.Popen[str]", *signs: Path) -> None:
+def _await(process: "subprocess.Popen[str]", *signs: Path, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait until one of the files is there; `meanwhile` is called now and then."""
     deadline = time.monotonic() + 300
+    looks = 0
     while not any(sign.exists() for sign in signs):
+        looks += 1
+        if looks % 200 == 0:
+            meanwhile()
         if process.poll() is not None:
             output, _ = process.communicate()
             pytest.fail(f"the run ended with {process.returncode} before {signs[0]} appeared:\n{output[-4000:]}")
@@ -158,16 +175,17 @@ def _await(process: "subprocess.Popen[str]", *signs: Path) -> None:
 def _outlived(deployment: Deployment) -> list[str]:
     """Return the command lines of the deployment's processes that are still there after 60 s."""
     deadline = time.monotonic() + 60
-    while (found := list(_processes(deployment))) and time.monotonic() < deadline:
+    while (found := _processes(deployment)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return list(found.values())
 
 
-def _processes(deployment: Deployment) -> Iterator[str]:
+def _processes(deployment: Deployment) -> dict[int, str]:
+    """Return the command line of each process of the deployment, by its id."""
     mark = f"JGPT_DATA={deployment.data}".encode()
+    found = {}
     for directory in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):
             if mark in (directory / "environ").read_bytes().split(b"\0"):
-                yield re.sub(r"\0", " ", (directory / "cmdline").read_text())
-        except OSError:
-            continue
+                found[int(directory.name)] = re.sub(r"\0", " ", (directory / "cmdline").read_text())
+    return found
