@@ -1,24 +1,27 @@
-"""What our training loop costs beside a plain PyTorch loop and transformers' Trainer, and data beside the model.
+"""What training loops cost beside a plain PyTorch loop, and data beside the model.
 
-All loops train the same model from the same weights on the same blocks in fp32, with the same optimizer (torch's fused
-AdamW, gradients clipped), in one process, one after the other in each round, and report every ten steps. The clock is
-the CPU time of the process from one forward pass in training to the next, whoever calls it, so that a start, the last
-validation and checkpoints are not in it. A ratio is that of two loops of the same round; the figure is the median over
-the rounds. What was measured is in benchmarks/README.md.
+Our loop and transformers' Trainer, with and without DeepSpeed, each train the model that a plain loop trains, from the
+same weights on the same blocks in fp32, with the same optimizer (torch's fused AdamW, gradients clipped), in one
+process, and report every ten steps. Two loops take their steps in turn, so that a machine whose speed changes slows
+both. A step is what lies between two forward passes in training, whoever calls them, so that a start, the last
+validation and checkpoints are not in it. Where a loop's memory comes to lie makes it some ten per cent faster or slower
+for as long as it runs: the figure is the geometric mean over several rounds, each of new loops, which take turns in
+beginning. What was measured is in benchmarks/README.md.
 """
 
 import argparse
 import os
 import tempfile
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from statistics import geometric_mean, mean, stdev
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -47,7 +50,6 @@ VOCABULARY = 8000
 EOS = 2
 # Steps of a loop that are not counted: the first ones allocate what later ones use again.
 WARM_UP = 3
-PLAIN = "plain loop"
 TRAINING_SET = "training_set"
 
 
@@ -60,6 +62,7 @@ class Task:
     model: str
     batch: int
     steps: int
+    stop: StopSignal
 
     def config(self, **fields: Any) -> TrainConfig:
         """Return the task as the configuration of our loop."""
@@ -81,7 +84,7 @@ class Task:
 
 def ours(stage: int, task: Task) -> None:
     """Our loop with a ZeRO stage: all that a run does, its files included."""
-    train_in_group(task.config(zero_stage=stage), torch.device("cpu"), StopSignal())
+    train_in_group(task.config(zero_stage=stage), torch.device("cpu"), task.stop)
 
 
 def plain(task: Task) -> None:
@@ -157,38 +160,83 @@ def _own_state(*, distributed: bool) -> Iterator[None]:
 
 
 LOOPS: dict[str, Callable[[Task], None]] = {
-    PLAIN: plain,
     **{f"ours, ZeRO {stage}": partial(ours, stage) for stage in (0, 1, 2)},
     "Trainer": partial(hf_trainer, None),
     **{f"Trainer and DeepSpeed, ZeRO {stage}": partial(hf_trainer, stage) for stage in (0, 1, 2)},
 }
 
 
-class Cost(NamedTuple):
-    """Mean seconds of a step."""
+class Turns:
+    """Two threads that train in turn, a step each; the time of every step, in CPU seconds and on the clock."""
+
+    def __init__(self) -> None:
+        self.steps: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+        self._turn = threading.Condition()
+        self._at_work = 0
+        self._ended: set[int] = set()
+        self._place = threading.local()
+
+    def run(self, loops: Sequence[Callable[[], None]]) -> None:
+        """Run both loops to their ends; the first begins."""
+        threads = [threading.Thread(target=self._run, args=(place, loop)) for place, loop in enumerate(loops)]
+        hook = register_module_forward_pre_hook(self._next_step)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            hook.remove()
+
+    def _run(self, place: int, loop: Callable[[], None]) -> None:
+        self._place.number, self._place.began = place, None
+        try:
+            self._wait(place)
+            loop()
+        finally:
+            self._ended.add(place)
+            self._hand_over(place)
+
+    def _next_step(self, module: torch.nn.Module, inputs: Any) -> None:
+        if not (isinstance(module, GPT2LMHeadModel) and module.training):
+            return
+        place, began = self._place.number, self._place.began
+        if began is not None:
+            self.steps[place].append((time.process_time() - began[0], time.perf_counter() - began[1]))
+        self._hand_over(place)
+        self._wait(place)
+        self._place.began = time.process_time(), time.perf_counter()
+
+    def _hand_over(self, place: int) -> None:
+        with self._turn:
+            self._at_work = 1 - place
+            self._turn.notify_all()
+
+    def _wait(self, place: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._at_work == place or 1 - place in self._ended)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Mean seconds of a step of a loop and of the plain loop beside it: CPU time, and on the clock."""
 
     cpu: float
+    plain_cpu: float
     wall: float
+    plain_wall: float
 
 
-def step_cost(loop: Callable[[Task], None], task: Task) -> Cost:
-    """Return what a step costs, the first ones left out."""
-    marks: list[Cost] = []
-
-    def mark(module: torch.nn.Module, inputs: Any) -> None:
-        if isinstance(module, GPT2LMHeadModel) and module.training:
-            marks.append(Cost(time.process_time(), time.perf_counter()))
-
-    hook = register_module_forward_pre_hook(mark)
-    try:
-        loop(task)
-    finally:
-        hook.remove()
-    if len(marks) != task.steps:
-        raise RuntimeError(f"{len(marks)} forward passes in {task.steps} steps")
-    first, last = marks[WARM_UP], marks[-1]
-    steps = task.steps - 1 - WARM_UP
-    return Cost((last.cpu - first.cpu) / steps, (last.wall - first.wall) / steps)
+def measure(loop: Callable[[Task], None], task: Task, *, plain_begins: bool) -> Round:
+    """Train by a loop and the plain loop in turn. Raises RuntimeError where one of them did not take all its steps."""
+    turns, place = Turns(), int(plain_begins)
+    loops = [partial(loop, task), partial(plain, task)]
+    turns.run(loops[::-1] if plain_begins else loops)
+    if any(len(steps) != task.steps - 1 for steps in turns.steps):
+        raise RuntimeError(f"{[len(steps) + 1 for steps in turns.steps]} forward passes in {task.steps} steps")
+    its, plains = turns.steps[place][WARM_UP:], turns.steps[1 - place][WARM_UP:]
+    (cpu, wall), (plain_cpu, plain_wall) = (map(mean, zip(*steps, strict=True)) for steps in (its, plains))
+    return Round(cpu, plain_cpu, wall, plain_wall)
 
 
 def loading_cost(task: Task, steps: int = 200) -> float:
@@ -224,27 +272,29 @@ def write_training_set(root: Path, tokens: int, document: int = 400) -> None:
     )
 
 
-def rounds_of_costs(task: Task, names: list[str], rounds: int) -> dict[str, list[Cost]]:
-    """Return what a step of each loop cost in each round. Every round begins with another loop."""
-    costs: defaultdict[str, list[Cost]] = defaultdict(list)
+def rounds_of(task: Task, names: Sequence[str], rounds: int) -> dict[str, list[Round]]:
+    """Measure each loop once a round."""
+    measured: defaultdict[str, list[Round]] = defaultdict(list)
     for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            costs[name].append(step_cost(LOOPS[name], task))
-    return costs
+        for name in names:
+            measured[name].append(measure(LOOPS[name], task, plain_begins=number % 2 == 0))
+    return measured
 
 
-def table(costs: dict[str, list[Cost]], tokens: int) -> Iterator[str]:
-    """Yield the lines of a Markdown table of all loops; `tokens` are those of a step."""
-    yield "| loop | CPU ms a step | tokens a CPU second | speed, of the plain loop | in single rounds | on the clock |"
-    yield "|---|---:|---:|---:|---:|---:|"
-    for name, rounds in costs.items():
-        seconds = median(cost.cpu for cost in rounds)
-        ratios = [first.cpu / cost.cpu for first, cost in zip(costs[PLAIN], rounds, strict=True)]
-        clock = median(first.wall / cost.wall for first, cost in zip(costs[PLAIN], rounds, strict=True))
+def table(measured: Mapping[str, Sequence[Round]], tokens: int) -> Iterator[str]:
+    """Yield the lines of a Markdown table of all loops; `tokens` are those of a step. Speeds are shares of the plain
+    loop's, with the standard error of their mean.
+    """
+    yield "| loop | CPU ms a step | plain loop's | tokens a CPU second | speed | in single rounds | on the clock |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for name, rounds in measured.items():
+        seconds, plain_seconds = mean(each.cpu for each in rounds), mean(each.plain_cpu for each in rounds)
+        ratios = [each.plain_cpu / each.cpu for each in rounds]
+        clock = geometric_mean(each.plain_wall / each.wall for each in rounds)
+        error = f" ± {stdev(ratios) / len(ratios) ** 0.5:.3f}" if len(ratios) > 1 else ""
         yield (
-            f"| {name} | {seconds * 1000:.0f} | {tokens / seconds:,.0f} | {median(ratios):.3f} | "
-            f"{min(ratios):.2f} to {max(ratios):.2f} | {clock:.2f} |"
+            f"| {name} | {seconds * 1000:.0f} | {plain_seconds * 1000:.0f} | {tokens / seconds:,.0f} | "
+            f"{geometric_mean(ratios):.3f}{error} | {min(ratios):.2f} to {max(ratios):.2f} | {clock:.2f} |"
         )
 
 
@@ -254,24 +304,23 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--context", type=int, help="tokens a sequence, by default the model's")
     parser.add_argument("--batch", type=int, default=8, help="sequences a step")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=24, help="steps of each loop in a round")
     parser.add_argument("--loops", nargs="*", choices=list(LOOPS), default=list(LOOPS), metavar="LOOP")
     arguments = parser.parse_args()
     if arguments.steps < WARM_UP + 2:
         parser.error(f"--steps must be at least {WARM_UP + 2}")
-    names = list(dict.fromkeys([PLAIN, *arguments.loops]))
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     with tempfile.TemporaryDirectory() as folder:
         root, context = Path(folder), arguments.context or preset(arguments.model).context
         write_training_set(root, tokens=2_000_000)
         data = PackedTokens(root / TRAINING_SET, root, context)
-        task = Task(root, data, arguments.model, arguments.batch, arguments.steps)
+        task = Task(root, data, arguments.model, arguments.batch, arguments.steps, StopSignal())
         join_group(task.config().stall_seconds)
-        costs = rounds_of_costs(task, names, arguments.rounds)
+        measured = rounds_of(task, arguments.loops, arguments.rounds)
         loading = loading_cost(task)
-    print("\n".join(table(costs, arguments.batch * context)))
-    step = median(cost.cpu for cost in costs[PLAIN])
+    print("\n".join(table(measured, arguments.batch * context)))
+    step = mean(each.plain_cpu for rounds in measured.values() for each in rounds)
     print(f"\nReading a batch takes {loading / step:.3%} of a step: data comes {step / loading:,.0f} times as fast")
 
 
