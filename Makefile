@@ -29,10 +29,11 @@ demo: install
 ui: install
 	$(DEMO_ENV) $(BIN)/jgpt ui
 
-# The tests of a file stay on one worker: they share fixtures. Workers take files in the order of conftest.py. More than
-# four workers would want more than 8 GB.
+# The tests of a file stay on one worker: they share fixtures. Workers take files in the order of conftest.py. Tests wait
+# for processes of theirs a third of the time, so there is one worker more than cores; more than four would want more
+# than 8 GB.
 test: lint
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from jgpt_dagster.sample.pack import write_mirror
@@ -45,17 +46,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded sample as a mirror of the download sites. Read only."""
-    root = tmp_path_factory.mktemp("sample") / "mirror"
-    write_mirror(root)
-    return root
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a session of tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mirror(common: Path) -> Path:
+    """The embedded sample as a mirror of the download sites. Read only."""
+    return _made_once(common / "mirror", write_mirror)
+
+
+@pytest.fixture(scope="session")
+def small_run(common: Path) -> Path:
     """Run config for `--config` under which the sample goes through the graph quickly."""
-    return write_config(tmp_path_factory.mktemp("config") / "run.yaml", SMALL_RUN)
+    return _made_once(common / "run.yaml", lambda path: write_config(path, SMALL_RUN))
 
 
 @pytest.fixture
@@ -65,11 +71,24 @@ def deployment(tmp_path: Path, mirror: Path) -> Deployment:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, mirror: Path, small_run: Path) -> Deployment:
+def finished(common: Path, mirror: Path, small_run: Path) -> Deployment:
     """A deployment in which `jgpt run` has made everything of the first dump. Read only; `copy` it to change it."""
-    deployment = sample_deployment(tmp_path_factory.mktemp("finished") / "data", mirror)
-    deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, timeout=600)
+    deployment = sample_deployment(common / "finished", mirror)
+    _made_once(
+        deployment.data,
+        lambda _: deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, timeout=600),
+    )
     return deployment
+
+
+def _made_once(path: Path, make: Callable[[Path], object]) -> Path:
+    """Let the first worker that wants it make a file or folder, and the others wait."""
+    made = path.with_name(f"{path.name}.made")
+    with FileLock(f"{path}.lock"):
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path
 
 
 @pytest.fixture

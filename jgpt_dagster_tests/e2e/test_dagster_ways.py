@@ -100,11 +100,12 @@ def test_runs_are_recorded_one_an_asset_and_shard(instance: dg.DagsterInstance) 
     assert all(run.is_success for run in runs)
 
 
-def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment) -> None:
+def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment, tmp_path: Path) -> None:
+    deployment = finished.copy(tmp_path / "data")
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
-    shown = finished.materialize("plan", DUMP, **run).metadata["plan"].value
+    shown = deployment.materialize("plan", DUMP, **run).metadata["plan"].value
     assert "| tokens | 4,096 |" in shown and "at an MFU of 40%" in shown
-    printed = finished.succeed("jgpt", "plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
+    printed = deployment.succeed("jgpt", "plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
     assert "at 2 a GPU-hour" in printed and "ZeRO-1" in printed
 
 
@@ -115,10 +116,13 @@ def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -
     assert "| tokens/s |" in metadata["plan_and_actual"].value
 
 
-def test_a_machine_that_is_not_here_is_refused_but_never_for_a_model_that_is_finished(finished: Deployment) -> None:
+def test_a_machine_that_is_not_here_is_refused_but_never_for_a_model_that_is_finished(
+    finished: Deployment, tmp_path: Path
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
-    assert finished.materialize("pretrained_model", DUMP, **run).error is None
-    refused = finished.materialize("pretrained_model", DUMP, **run, seed=1).error
+    assert deployment.materialize("pretrained_model", DUMP, **run).error is None
+    refused = deployment.materialize("pretrained_model", DUMP, **run, seed=1).error
     assert refused is not None and "8xa100-80 has 8 processes, but the launcher would start 1" in refused
 
 
