@@ -42,9 +42,11 @@ class Device:
 
 
 # Memory as nvidia-smi reports it, rounded down: a driver keeps some of what the name promises. The peaks are those of
-# the datasheets named, and the same as in the tables of torchtitan (`tools/utils.py`) and of Lightning Fabric
-# (`utilities/throughput.py`).
+# the datasheets and white papers named, for the larger ones also those of torchtitan (`tools/utils.py`).
 _A100 = "nvidia.com/en-us/data-center/a100: bfloat16 tensor core 312 TFLOPS, SXM and PCIe"
+_H200 = "nvidia.com/en-us/data-center/h200, SXM: 1,979 TFLOPS with sparsity, halved"
+_GA102 = "NVIDIA Ampere GA102 GPU Architecture, white paper: peak BF16 tensor TFLOPS with FP32 accumulate"
+_ADA = "NVIDIA Ada GPU Architecture, white paper: peak BF16 tensor TFLOPS with FP32 accumulate"
 DEVICES = {
     device.name: device
     for device in (
@@ -53,16 +55,27 @@ DEVICES = {
         Device(
             "h100-80", 79 * GIB, 989.4e12, "nvidia.com/en-us/data-center/h100, SXM: 1,979 TFLOPS with sparsity, halved"
         ),
-        Device(
-            "h200-141",
-            141 * GB,
-            989.4e12,
-            "nvidia.com/en-us/data-center/h200, SXM: 1,979 TFLOPS with sparsity, halved",
-        ),
+        Device("h200-141", 141 * GB, 989.4e12, _H200),
+        Device("b200-180", 178 * GIB, 2250e12, "nvidia.com/en-us/data-center/hgx: 4.5 PFLOPS with sparsity, halved"),
         Device("l40s-48", 44 * GIB, 362.05e12, "nvidia.com/en-us/data-center/l40s: 362.05 TFLOPS, 733 with sparsity"),
+        Device("a6000-48", 47 * GIB, 154.8e12, f"{_GA102}, RTX A6000"),
+        Device("rtx3090-24", 23 * GIB, 71e12, f"{_GA102}, GeForce RTX 3090"),
+        Device("rtx4090-24", 23 * GIB, 165.2e12, f"{_ADA}, GeForce RTX 4090"),
     )
 }
-_SPOKEN = {"a100": ("a100-40", "a100-80"), "h100": ("h100-80",), "h200": ("h200-141",), "l40s": ("l40s-48",)}
+# The words of a name that nvidia-smi prints, and the devices that it may be.
+_SPOKEN = {
+    ("a100",): ("a100-40", "a100-80"),
+    ("h100",): ("h100-80",),
+    ("h200",): ("h200-141",),
+    ("b200",): ("b200-180",),
+    ("l40s",): ("l40s-48",),
+    ("rtx", "a6000"): ("a6000-48",),
+    ("rtx", "3090"): ("rtx3090-24",),
+    ("rtx", "4090"): ("rtx4090-24",),
+}
+# Words of slower relatives (an H100 has 756 TFLOPS on PCIe, 835 as an NVL pair); an A100 is as fast on PCIe.
+_RELATIVES = frozenset({"pcie", "nvl", "ti", "d", "laptop"})
 
 
 @dataclass(frozen=True)
@@ -114,8 +127,9 @@ def parse(name: str) -> Hardware:
 def detect(processes: int, nodes: int, query: Callable[[], str] | None = None) -> Hardware:
     """Return this host's devices, `processes` of them on each of `nodes` such hosts.
 
-    `query` returns lines `name, MiB` of nvidia-smi. A GPU that is not in the table has its memory, and no peak. Raises
-    HardwareError where there are GPUs of which nvidia-smi does not tell.
+    `query` returns lines `name, MiB` of nvidia-smi. A GPU that is not in the table has its memory, and no peak; one
+    without memory of its own (nvidia-smi says `[N/A]`) shares this host's. Raises HardwareError where there are GPUs of
+    which nvidia-smi does not tell.
     """
     lines = (query or _nvidia_smi)().strip().splitlines()
     if not lines:
@@ -125,9 +139,9 @@ def detect(processes: int, nodes: int, query: Callable[[], str] | None = None) -
                 "container it comes with `--gpus all`. CUDA_VISIBLE_DEVICES= trains on the CPU."
             )
         return Hardware(cpu(), processes, nodes)
+    devices = [_gpu(name.strip(), _bytes(mebibytes)) for name, mebibytes in (line.rsplit(",", 1) for line in lines)]
     # The smallest decides: all processes carry the same load.
-    name, memory = min((line.rsplit(",", 1) for line in lines), key=lambda parts: float(parts[1]))
-    return Hardware(_gpu(name.strip(), int(float(memory)) * 2**20), processes, nodes)
+    return Hardware(min(devices, key=lambda device: device.memory), processes, nodes)
 
 
 def cpu() -> Device:
@@ -136,13 +150,17 @@ def cpu() -> Device:
 
 
 def _gpu(name: str, memory: int) -> Device:
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    for word, candidates in _SPOKEN.items():
-        # An A100 is as fast on PCIe; later ones are not (an H100 has 756 TFLOPS there, and 835 as an NVL pair).
-        if word in words and (word == "a100" or not {"pcie", "nvl"} & set(words)):
+    words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    for spoken, candidates in _SPOKEN.items():
+        if words.issuperset(spoken) and ("a100" in spoken or not words & _RELATIVES):
             nearest = min((DEVICES[each] for each in candidates), key=lambda device: abs(device.memory - memory))
             return Device(nearest.name, min(nearest.memory, memory), nearest.peak_flops, nearest.source)
     return Device(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), memory, None, "not in the table")
+
+
+def _bytes(mebibytes: str) -> int:
+    """Return the memory that nvidia-smi prints, or where it does not this host's: that is what the GPU has, then."""
+    return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else share.memory()
 
 
 def _nvidia_smi() -> str:

@@ -25,12 +25,22 @@ def test_hardware_that_is_unknown_is_refused_with_what_is_known(name: str) -> No
 
 @pytest.mark.parametrize(
     ("device", "teraflops"),
-    # Dense bf16, from the datasheets: A100 312; H100 SXM and H200 1,979 with sparsity; L40S 733 with sparsity.
-    [("a100-40", 312), ("a100-80", 312), ("h100-80", 1979 / 2), ("h200-141", 1979 / 2), ("l40s-48", 733 / 2)],
+    # bf16 with fp32 sums, from the datasheets, where all but the A100's are those with sparsity, which doubles them.
+    [
+        ("a100-40", 312),
+        ("a100-80", 312),
+        ("h100-80", 1979 / 2),
+        ("h200-141", 1979 / 2),
+        ("b200-180", 4500 / 2),
+        ("l40s-48", 733 / 2),
+        ("a6000-48", 309.7 / 2),
+        ("rtx3090-24", 142 / 2),
+        ("rtx4090-24", 330.4 / 2),
+    ],
 )
 def test_peaks_are_those_of_dense_matrices(device: str, teraflops: float) -> None:
     assert DEVICES[device].peak_flops == pytest.approx(teraflops * 1e12, rel=0.015)
-    assert set(DEVICES) == {"a100-40", "a100-80", "h100-80", "h200-141", "l40s-48"}
+    assert len(DEVICES) == 9
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,10 @@ def test_peaks_are_those_of_dense_matrices(device: str, teraflops: float) -> Non
         ("NVIDIA A100-SXM4-80GB, 81920", "a100-80"),
         ("NVIDIA A100-PCIE-40GB, 40960", "a100-40"),
         ("NVIDIA H100 80GB HBM3, 81559", "h100-80"),
+        ("NVIDIA H200, 143771", "h200-141"),
+        ("NVIDIA B200, 183359", "b200-180"),
+        ("NVIDIA RTX A6000, 49140", "a6000-48"),
+        ("NVIDIA GeForce RTX 4090, 24564", "rtx4090-24"),
     ],
 )
 def test_what_the_driver_reports_is_recognised(line: str, name: str) -> None:
@@ -47,10 +61,14 @@ def test_what_the_driver_reports_is_recognised(line: str, name: str) -> None:
     assert found.device.memory <= int(line.split(", ")[1]) * 2**20
 
 
-@pytest.mark.parametrize("name", ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA GeForce RTX 4090"])
+@pytest.mark.parametrize("name", ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA GeForce RTX 4090 D"])
 def test_a_device_that_is_not_in_the_table_has_its_memory_and_no_peak(name: str) -> None:
     found = detect(1, 1, lambda: f"{name}, 81559\n").device
     assert found.peak_flops is None and found.memory == 81559 * 2**20 and found.gpu
+
+
+def test_a_device_without_memory_of_its_own_shares_that_of_the_host() -> None:
+    assert detect(1, 1, lambda: "NVIDIA GB10, [N/A]\n").device.memory == parse("cpu").device.memory
 
 
 def test_a_peak_can_be_given_for_a_device_without_one() -> None:

@@ -1,5 +1,6 @@
 """Bytes by part, held against DeepSpeed's estimators and what PyTorch keeps; layouts, against DeepSpeed's checks."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -78,9 +79,17 @@ def test_a_block_keeps_the_activations_that_the_plan_counts() -> None:
     assert planned == shape.layers * 16 * 4 * tokens * shape.width
 
 
-@pytest.mark.parametrize("model", ["small", "xl"])
-@pytest.mark.parametrize("name", presets())
-def test_the_layout_of_every_preset_fits_and_is_a_configuration_that_deepspeed_accepts(
+TOO_SMALL = {("1xrtx3090-24", "xl"), ("1xrtx4090-24", "xl")}
+
+
+@pytest.mark.parametrize(("name", "model"), sorted(TOO_SMALL))
+def test_a_preset_of_one_small_gpu_is_refused_for_the_largest_model(name: str, model: str) -> None:
+    with pytest.raises(HardwareError, match=r"does not fit .* = 29\.\d+ GiB, and may use 20\.70 GiB"):
+        fit(PRESETS[model], VOCABULARY, 1024, 512, parse(name))
+
+
+@pytest.mark.parametrize(("name", "model"), sorted(set(product(presets(), ["small", "xl"])) - TOO_SMALL))
+def test_the_layout_of_every_other_preset_fits_and_is_a_configuration_that_deepspeed_accepts(
     name: str, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deepspeed.runtime import config as runtime
