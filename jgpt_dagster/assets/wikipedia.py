@@ -74,7 +74,7 @@ _PLAN = "shards.json"
 def wikipedia_dump(
     context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, mirror: Mirror
 ) -> dg.MaterializeResult:
-    """The multistream dump of one date with its index, verified against the mirror's sizes and sha1 sums.
+    """The multistream dump of one date with its index, verified by the sizes and sha1 sums of the mirror.
 
     Its `shards.json` cuts the dump into byte ranges of whole bz2 streams and carries the hash of each, so that a shard
     reads and verifies its own bytes only. Under the profile `seed` the dump's templates lie beside it, collected in one
@@ -120,7 +120,7 @@ def wikipedia_dump(
                 "bytes": files[0].size,
                 "pages": sum(shard.pages or 0 for shard in plan.shards) if len(files) > 1 else None,
                 "shards_with_pages": sum(1 for shard in plan.shards if shard.length),
-                "sha1": {file.name: file.sha1 for file in files},
+                "sha1": {file.name: file.sha1 for file in files if file.sha1},
                 **({"templates": asdict(templates)} if templates else {}),
             }
 

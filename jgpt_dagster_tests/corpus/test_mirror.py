@@ -76,6 +76,23 @@ def test_of_a_wiki_dumped_in_parts_the_recombined_file_is_taken(mirror, root):
         mirror.files("20250801")
 
 
+def test_files_laid_into_a_folder_are_a_dump_without_a_status(mirror, root):
+    folder = root / "testwiki" / "20250801"
+    announced = mirror.files("20250801")
+    (folder / "dumpstatus.json").unlink()
+    assert mirror.dates() == ["20250801"] and mirror.files("20250801") == announced
+    (folder / "testwiki-20250801-sha1sums.txt").unlink()
+    (folder / INDEX).unlink()
+    (dump,) = mirror.files("20250801")
+    assert (dump.name, dump.size, dump.sha1) == (DUMP, announced[0].size, None)
+    (folder / "testwiki-20250801-sha1sums.txt").write_text(f"not a sum  {DUMP}\n{'g' * 40}  {DUMP}\n")
+    with pytest.raises(MirrorError, match=f"gives no size and sha1 for {DUMP}"):
+        mirror.files("20250801")
+    (folder / DUMP).unlink()
+    with pytest.raises(MirrorError, match="no status of the testwiki dump of 20250801"):
+        mirror.files("20250801")
+
+
 @pytest.mark.parametrize("status", ["waiting", "in-progress", "failed", "Done"])
 def test_a_dump_that_is_not_done_is_not_ready(mirror, root, status):
     publish(root, {"articlesmultistreamdump": {"status": status, "updated": "2025-08-02", "files": {DUMP: {}}}})
@@ -123,10 +140,10 @@ def test_a_date_that_is_none_is_refused(mirror, date):
 
 
 def test_a_date_that_the_mirror_has_not_is_refused_with_those_that_it_has(mirror, server):
-    with pytest.raises(MirrorError, match=r"no status of the testwiki dump of 19990101: .* lists 20250801\.$"):
+    with pytest.raises(MirrorError, match=r"no status of the testwiki dump of 19990101: .* lists 20250801\. One that"):
         mirror.status("19990101")
     server.files["/jawiki/"] = b'<a href="20260901/">20260901/</a> <a href="20261001/">20261001/</a>'
-    with pytest.raises(MirrorError, match=r"HTTP 404.* lists 20260901, 20261001\.$"):
+    with pytest.raises(MirrorError, match=r"HTTP 404.* lists 20260901, 20261001\. One that .*FOLDER"):
         DumpMirror(server.url(""), "jawiki").status("20250801")
 
 
