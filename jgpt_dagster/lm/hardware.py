@@ -6,13 +6,12 @@ laid out on it, is in `layout.py`.
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from jgpt_dagster import share
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch import gpu_count
+from jgpt_dagster.lm.launch import ask_nvidia_smi, gpu_count
 
 GB = 10**9
 GIB = 2**30
@@ -124,14 +123,14 @@ def parse(name: str) -> Hardware:
     return Hardware(device, int(match[2] or 1), int(match[1] or 1))
 
 
-def detect(processes: int, nodes: int, query: Callable[[], str] | None = None) -> Hardware:
+def detect(processes: int, nodes: int, query: Callable[[], list[str]] | None = None) -> Hardware:
     """Return this host's devices, `processes` of them on each of `nodes` such hosts.
 
     `query` returns lines `name, MiB` of nvidia-smi. A GPU that is not in the table has its memory, and no peak; one
     without memory of its own (nvidia-smi says `[N/A]`) shares this host's. Raises HardwareError where there are GPUs of
     which nvidia-smi does not tell.
     """
-    lines = (query or _nvidia_smi)().strip().splitlines()
+    lines = (query or _nvidia_smi)()
     if not lines:
         if gpu_count():
             raise HardwareError(
@@ -163,11 +162,7 @@ def _bytes(mebibytes: str) -> int:
     return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else share.memory()
 
 
-def _nvidia_smi() -> str:
+def _nvidia_smi() -> list[str]:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return ""
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+        return []
+    return ask_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")

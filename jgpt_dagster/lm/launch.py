@@ -142,8 +142,19 @@ def _chosen_gpus() -> list[str] | None:
     return None if text is None else list(itertools.takewhile(lambda gpu: gpu not in ("", "-1"), text.split(",")))
 
 
-def _nvidia_gpus() -> int:
-    return sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+def _nvidia_gpus(devices: Path = Path("/dev")) -> int:
+    if (devices / "dxg").exists():  # Windows' subsystem for Linux has one device for all GPUs, of any vendor
+        return len(ask_nvidia_smi("--list-gpus"))
+    return sum(1 for _ in devices.glob("nvidia[0-9]*"))
+
+
+def ask_nvidia_smi(*arguments: str) -> list[str]:
+    """Return the lines that nvidia-smi prints; none where it is not there or fails."""
+    try:
+        answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return answer.stdout.strip().splitlines()
 
 
 def _devices(processes: int) -> Sequence[int | str]:

@@ -56,19 +56,19 @@ def test_peaks_are_those_of_dense_matrices(device: str, teraflops: float) -> Non
     ],
 )
 def test_what_the_driver_reports_is_recognised(line: str, name: str) -> None:
-    found = detect(8, 1, lambda: f"{line}\n" * 8)
+    found = detect(8, 1, lambda: [line] * 8)
     assert found.name == f"8x{name}"
     assert found.device.memory <= int(line.split(", ")[1]) * 2**20
 
 
 @pytest.mark.parametrize("name", ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA GeForce RTX 4090 D"])
 def test_a_device_that_is_not_in_the_table_has_its_memory_and_no_peak(name: str) -> None:
-    found = detect(1, 1, lambda: f"{name}, 81559\n").device
+    found = detect(1, 1, lambda: [f"{name}, 81559"]).device
     assert found.peak_flops is None and found.memory == 81559 * 2**20 and found.gpu
 
 
 def test_a_device_without_memory_of_its_own_shares_that_of_the_host() -> None:
-    assert detect(1, 1, lambda: "NVIDIA GB10, [N/A]\n").device.memory == parse("cpu").device.memory
+    assert detect(1, 1, lambda: ["NVIDIA GB10, [N/A]"]).device.memory == parse("cpu").device.memory
 
 
 def test_a_peak_can_be_given_for_a_device_without_one() -> None:
@@ -77,7 +77,7 @@ def test_a_peak_can_be_given_for_a_device_without_one() -> None:
 
 def test_without_a_gpu_it_is_this_hosts_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = detect(2, 1, lambda: "")
+    found = detect(2, 1, list)
     assert found.device == parse("cpu").device and found.world == 2
 
 

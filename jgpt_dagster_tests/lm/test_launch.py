@@ -231,6 +231,15 @@ def test_the_cores_are_shared_between_the_processes(monkeypatch: pytest.MonkeyPa
     assert environment["PATH"] == os.environ["PATH"]
 
 
+def test_in_windows_subsystem_the_gpus_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dxg").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert launch._nvidia_gpus(tmp_path) == 0
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert launch._nvidia_gpus(tmp_path) == 1
+
+
 def _show_gpus(monkeypatch: pytest.MonkeyPatch, visible: str | None) -> None:
     """Pretend that this host has eight GPUs, of which some are visible."""
     monkeypatch.setattr(launch, "_nvidia_gpus", lambda: 8)
