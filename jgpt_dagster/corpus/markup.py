@@ -15,9 +15,10 @@ from jgpt_dagster.corpus.templates import HOLE, render
 
 # Plane 16 of Unicode is private: text that holds these characters holds nothing that could be read.
 _PRIVATE = 0x100000
-PRIVATE_CHARACTERS = re.compile(f"[{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}]")
+PRIVATE = f"{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}"
+PRIVATE_CHARACTERS = re.compile(f"[{PRIVATE}]")
 _HIDE = {ord(character): chr(_PRIVATE + ord(character)) for character in "<>[]{}|'\"=*#;:&_~!"}
-_RESTORE = {ord(hidden): chr(character) for character, hidden in _HIDE.items()}
+_RESTORE = {hidden: chr(character) for character, hidden in _HIDE.items()}
 
 
 def hide(text: str) -> str:
@@ -25,9 +26,9 @@ def hide(text: str) -> str:
     return text.translate(_HIDE)
 
 
-def restore(text: str) -> str:
-    """The inverse of `hide`."""
-    return text.translate(_RESTORE)
+def restored(hidden: re.Match[str]) -> str:
+    """What a match of `PRIVATE_CHARACTERS` stands for; in a `sub` of them the inverse of `hide`."""
+    return _RESTORE.get(hidden[0], hidden[0])
 
 
 # Stands for a "=" from within a template call, which must not be taken for the name of an argument further out.
@@ -125,11 +126,11 @@ def without_elements(text: str) -> str:
 
 # A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument.
 _EVEN = r"(?=(?:\}\})*+(?!\}))"
-# A template or link that holds no other is one token. Each begins with a character of its own, which makes a search
+# A template or link that holds no other is one mark. Each begins with a character of its own, which makes a search
 # several times as fast.
 _PARTS = re.compile(
-    rf"\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
-    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\]|\|"
+    rf"(\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
+    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\]|\|)"
 )
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
@@ -179,21 +180,20 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     text = "\n" + "".join(_PLAIN_LINK.split(text))  # the labels stand between the parts
     root = _Frame("")
     stack = [root]
-    position = 0
-    for token in _PARTS.finditer(text):
-        mark = token[0]
+    *pieces, rest = _PARTS.split(text)
+    for before, mark in zip(pieces[::2], pieces[1::2], strict=True):
         top = stack[-1]
-        if token.start() > position:
-            top.parts[-1].append(text[position : token.start()])
-        position = token.end()
-        if mark[0] == "\n":
-            top.parts[-1].append("\n")
+        if before:
+            top.parts[-1].append(before)
         if mark == "|":
             if top.opening in ("{{", "[["):
                 top.parts.append([])
             else:
                 top.parts[-1].append(mark)
-        elif mark == "}}":
+            continue
+        if mark[0] == "\n":
+            top.parts[-1].append("\n")
+        if mark == "}}":
             if any(frame.opening == "{{" for frame in stack):
                 while stack[-1].opening != "{{":
                     _abandon(stack)
@@ -212,7 +212,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
             stack.pop()
         elif top.opening == "{{":
             top.parts.append(["}"])
-    stack[-1].parts[-1].append(text[position:])
+    stack[-1].parts[-1].append(rest)
     while len(stack) > 1:
         _abandon(stack)
     return "".join(root.parts[0])[1:].replace(_INNER_EQUALS, "=")

@@ -8,6 +8,7 @@ it with the kind that shows the same argument. Nothing about how calls are found
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 HOLE = "\U00100001"
 """Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
@@ -200,7 +201,14 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
 _RENDERERS = {name.replace("_", " "): show for show, names in _SHOWS.items() for name in names.split()}
 
 
+# Titles have at most 255 bytes. What is longer is a call of a parser function, known by its first letters.
+_NAME_LIMIT = 256
+
+
+@lru_cache(maxsize=4096)
 def _renderer(name: str) -> Callable[[Arguments], str] | None:
+    """What shows a template, given its name as a call has it; None where it shows nothing."""
+    name = name.strip().replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
     if known := _RENDERERS.get(name):
         return known
     if country := _COUNTRIES.get(name):
@@ -228,11 +236,10 @@ def render(parts: Sequence[str]) -> str:
 
     Templates and links within the parts have been replaced by their text before.
     """
-    name = parts[0].strip().replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
-    function, colon, first = name.partition(":")
-    if colon and function == "formatnum":
+    function, colon, first = parts[0].partition(":")
+    if colon and function.strip().lower() == "formatnum":
         return _number({"1": first})
-    renderer = _renderer(name)
+    renderer = _renderer(parts[0][:_NAME_LIMIT])
     if renderer is None:
         return ""
     arguments: dict[str, str] = {}

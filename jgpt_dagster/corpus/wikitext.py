@@ -1,9 +1,9 @@
 """From the wikitext of an article to its cleaned lines.
 
-Two profiles: `seed` is what the published recipe's shell lines print for the article, `clean` the same extraction with
-its known faults mended: the text of inline templates and of lists is kept, headings and reference sections are left
-out, and no markup is left over. What a page's structure means is in `markup`, what a template shows in `templates`,
-wikiextractor within bounds in `extractor`; here stand the profiles, their line rules and nothing about dumps.
+Two profiles: `seed` is what the published recipe's shell lines print for the article. `clean` is what a reader sees of
+its running text: that of inline templates and of lists is kept, headings and reference sections are left out, and no
+markup is left over. What a page's structure means is in `markup`, what a template shows in `templates`, wikiextractor
+within bounds, for `seed` alone, in `extractor`; here stand the profiles, their line rules and nothing about dumps.
 """
 
 import html
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.markup import PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restore
+from jgpt_dagster.corpus.markup import PRIVATE, PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restored
 from jgpt_dagster.corpus.sentences import split_sentences
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import no_templates
@@ -39,7 +39,7 @@ def article_cleaner(
     hidden = hidden_namespaces([site.namespaces[number] for number in (6, 14) if number in site.namespaces])
     category = _category_line(site)
     return lambda page_id, revision_id, title, wikitext: _clean_lines(
-        page_id, revision_id, title, _with_end_of_foot(wikitext, category), hidden
+        title, _with_end_of_foot(wikitext, category), hidden
     )
 
 
@@ -64,25 +64,18 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
     return lines
 
 
-# Stands at both ends of a line: wikiextractor drops lines by their first and last sign, such as `*p` and `f(x) {}`.
-_EDGE = "\U00100002"
-
-
-def _clean_lines(page_id: int, revision_id: int, title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = plain(_INVISIBLE.sub("", PRIVATE_CHARACTERS.sub("", wikitext)), hidden)
+def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
+    text = plain(_visible(wikitext), hidden)
     text = "\n".join(_prose(text))
-    text = _decoded(_untagged(text))
-    text = _LEFTOVER.sub("", _SWITCH.sub("", text))
-    text = f"{_EDGE}{text}{_EDGE}".replace("\n", f"{_EDGE}\n{_EDGE}")
-    lines = BoundedExtractor(page_id, revision_id, title).clean_text(text, expand_templates=False, html_safe=False)
-    text = "\n".join(lines).replace(_EDGE, "")
-    return [title, *_polished(_OTHER_BLANKS.sub(" ", _INVISIBLE.sub("", text)))]
+    text = _LEFTOVER.sub("", _SWITCH.sub("", _untagged(text)))
+    text = _EXTERNAL_LINK.sub(r"\1", _decoded(text))
+    return [title, *_polished(_undoubled(text))]
 
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:
     """Matches a line that puts a page into a category."""
     names = "|".join(map(re.escape, {"Category", site.namespaces.get(14) or "Category"}))
-    return re.compile(rf"^\[\[(?:{names}):[^\[\]\n]*\]\][ \t]*$", re.MULTILINE | re.IGNORECASE)
+    return re.compile(rf"\[\[(?<=^\[\[)(?:{names}):[^\[\]\n]*\]\][ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 def _with_end_of_foot(wikitext: str, category: re.Pattern[str]) -> str:
@@ -102,7 +95,6 @@ references notes footnotes sources bibliography externallinks seealso furtherrea
 """
 _APPENDICES = frozenset(_APPENDIX_NAMES.split())
 _CONJUNCTION = re.compile("[・、,/／]|および|及び|ならびに|と|and")
-_LIST_MARKERS = re.compile(r"[*#:;]*+[ \t\u3000]*+")
 _MARKUP_IN_HEADING = re.compile(r"'{2,}|<[^<>]*>|\s+")
 
 
@@ -125,7 +117,7 @@ def _prose(text: str) -> Iterator[str]:
                 names = _CONJUNCTION.split(_MARKUP_IN_HEADING.sub("", title).lower())
                 appendix = level if _APPENDICES.issuperset(names) else 0
         elif not appendix:
-            line = line[_LIST_MARKERS.match(line).end() :]  # type: ignore[union-attr]
+            line = line.lstrip("*#:;").lstrip(" \u3000")
             if not line.startswith(("|", "!!", "{|")):  # rows of a table that is never closed
                 yield line
 
@@ -171,7 +163,7 @@ def _decoded(text: str) -> str:
         return text
     for _ in range(2):
         text = _AMPERSAND.sub("&", text)
-        text = _ENTITY.sub(lambda entity: hide(html.unescape(entity[0])), text)
+        text = _ENTITY.sub(lambda entity: hide(_visible(html.unescape(entity[0]))), text)
     return text
 
 
@@ -179,17 +171,48 @@ _SWITCH = re.compile(r"__(?:[A-Z]{3,30}|[ぁ-んァ-ヶー一-龠]{2,20})__")
 _LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
 _MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
 
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
-_OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f]")
-# Blanks in front of a closing sign, or behind another blank.
-_STRAY_BLANKS = re.compile("[ \u3000](?:[ \u3000]*+(?=[、。，．）」』])|(?<=[ \u3000]{2})[ \u3000]*+)")
+_PROTOCOL = (
+    "(?:(?:https?|ftps?|sftp|git|gopher|ircs?|mms|nntp|ssh|svn|telnet|worldwind):)?//|(?:mailto|news|tel|urn|geo):"
+)
+# A label holds no other link: each part of a line is read once.
+_EXTERNAL_LINK = re.compile(
+    rf"\[(?:{_PROTOCOL})[^\[\]<>\"\s]++[^\S\n]*+((?:[^\[\]\n]++|\[(?!{_PROTOCOL}))*+)\]", re.IGNORECASE
+)
+
+_OTHER_BLANKS = "\t\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f"
+_INVISIBLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff"
+_ODD = re.compile(f"[{_OTHER_BLANKS}{_INVISIBLE}{PRIVATE}]")
+
+
+def _visible(text: str) -> str:
+    """`text` without invisible characters, with a space for a blank of another kind, the ideographic one excepted."""
+    return _ODD.sub(lambda odd: " " if odd[0] in _OTHER_BLANKS else "", text)
+
+
+_DOTS = re.compile(r"\.{4,}")
+_DOUBLED_QUOTES = re.compile(r'""([^"\n]*+)""')
+
+
+def _undoubled(text: str) -> str:
+    """`text` without repeated signs such as `,,`, around or between which markup was dropped."""
+    if "...." in text:
+        text = _DOTS.sub("...", text)
+    if '""' in text:
+        text = _DOUBLED_QUOTES.sub(r'"\1"', text)
+    return text.replace(",,", ",").replace(",.", ".")
+
+
+# Blanks in front of a closing sign, behind an opening one or behind another blank.
+_STRAY_BLANKS = re.compile(
+    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』,:.)\]»])|(?:(?<=[\[(«][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
+)
 _LETTER = re.compile(r"\w")
 
 _PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
 _SEPARATORS = "[、，,;；:：・]"
 # Each is known by its first sign, and what may follow it: a search that begins with one set of signs is a quick one.
 _GAP = re.compile(
-    r"[（(「『、，,;；:：・](?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
+    r"[（(「『、，,;；:：・](?=[\s、，,;；:：・）)」』])(?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
     rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)])"
 )
 _BRACKET = re.compile("[（(「『）)」』]")
@@ -228,23 +251,26 @@ def _without_empty_brackets(line: str) -> str:
     return "".join(kept)
 
 
-def _polished(text: str) -> Iterator[str]:
-    """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind.
+def _without_gaps(line: str) -> str:
+    """`line` without sentences in which a value or a formula is missing, and without brackets around nothing."""
+    if HOLE in line:
+        line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
+    if _GAP.search(line):
+        line = _without_empty_brackets(line)
+        line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
+    return line
 
-    A sentence in which a value or a formula is missing goes as a whole.
-    """
-    for line in text.split("\n"):
-        if HOLE in line:
-            line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
-        if _GAP.search(line):
-            line = _without_empty_brackets(line)
-            line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
-        if _LEFTOVER.search(line):
-            line = _LEFTOVER.sub("", line)
-            if _LEFTOVER.search(line):
-                line = line.translate(_MARKUP_CHARACTERS)
-        if PRIVATE_CHARACTERS.search(line):
-            line = restore(line)
-        line = _STRAY_BLANKS.sub("", line).strip()
-        if _LETTER.search(line):
-            yield line
+
+def _without_leftovers(line: str) -> str:
+    """`line` without markup that became whole when something within it went."""
+    line = _LEFTOVER.sub("", line)
+    return line.translate(_MARKUP_CHARACTERS) if _LEFTOVER.search(line) else line
+
+
+def _polished(text: str) -> Iterator[str]:
+    """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind."""
+    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, text.split("\n"))))
+    if _LEFTOVER.search(text):
+        text = "\n".join(map(_without_leftovers, text.split("\n")))
+    text = PRIVATE_CHARACTERS.sub(restored, text)
+    return (line for line in map(str.strip, text.split("\n")) if _LETTER.search(line))
