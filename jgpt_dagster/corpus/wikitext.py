@@ -147,7 +147,7 @@ def _untagged(text: str) -> str:
     def replacement(tag: re.Match[str]) -> str:
         attributes = tag[3]
         if "=" not in attributes and not _ATTRIBUTES.fullmatch(attributes):
-            return hide(tag[0])
+            return tag[0]
         return "\n" if tag[2].lower() in _LINE_TAGS else ""
 
     return _TAG.sub(replacement, text).replace("<", hide("<")).replace(">", hide(">"))
