@@ -67,8 +67,8 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
     text = plain(_visible(wikitext), hidden)
     text = "\n".join(_prose(text))
-    text = _LEFTOVER.sub("", _SWITCH.sub("", _untagged(text)))
-    text = _EXTERNAL_LINK.sub(r"\1", _decoded(text))
+    text = _LEFTOVER.sub("", _SWITCH.sub("", text))
+    text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))
     return [title, *_polished(_undoubled(text))]
 
 
@@ -150,7 +150,9 @@ def _untagged(text: str) -> str:
             return tag[0]
         return "\n" if tag[2].lower() in _LINE_TAGS else ""
 
-    return _TAG.sub(replacement, text).replace("<", hide("<")).replace(">", hide(">"))
+    for _ in range(3):  # tags within broken tags
+        text = _TAG.sub(replacement, text)
+    return text.replace("<", hide("<")).replace(">", hide(">"))
 
 
 _AMPERSAND = re.compile(r"&(?:(?:amp|AMP|#38|#[xX]26);)++")
