@@ -204,9 +204,10 @@ def _undoubled(text: str) -> str:
     return text.replace(",,", ",").replace(",.", ".")
 
 
-# Blanks in front of a closing sign, behind an opening one or behind another blank.
+# Blanks in front of a closing sign (`.NET` begins with none), behind an opening one or behind another blank.
 _STRAY_BLANKS = re.compile(
-    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』,:.)\]»])|(?:(?<=[\[(«][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
+    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»]|[,:.](?![\w)]))"
+    r"|(?:(?<=[\[(«（「『][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
 )
 _LETTER = re.compile(r"\w")
 
