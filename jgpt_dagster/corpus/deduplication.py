@@ -3,7 +3,8 @@
 One pass in the order of the source: of several copies the first is kept. Only what is kept enters the index.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -15,6 +16,26 @@ from jgpt_dagster.storage.seen import SeenHashes
 
 _NGRAM = 5
 _SEED = 1
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is looked up and remembered of a document: signed hashes of 64 bits."""
+
+    bands: list[int]
+    """Of each band of its MinHash signature."""
+    paragraphs: list[int | None]
+    """Of each line; None of one that is always kept."""
+
+    @property
+    def hashes(self) -> Iterator[int]:
+        """All of them."""
+        yield from self.bands
+        yield from (value for value in self.paragraphs if value is not None)
+
+
+Examined = tuple[list[str], list[str], Fault | None]
+"""The lines of a document that are new, those that are not, and why it is to be dropped, if it is."""
 
 
 class Deduplication(BaseModel):
@@ -39,60 +60,72 @@ class Deduplication(BaseModel):
         default=20, ge=1, description="Shorter paragraphs are kept however often they come: they may mean something."
     )
 
-
-class Deduplicator:
-    """Decides on documents one after the other; remembers those that it keeps in `seen`."""
-
-    def __init__(self, settings: Deduplication, seen: SeenHashes) -> None:
-        self._settings, self._seen = settings, seen
-
-    def examine(self, lines: Sequence[str], minimum_characters: int) -> tuple[list[str], list[str], Fault | None]:
-        """Return the lines of a document that are new, those that are not, and why it is to be dropped, if it is.
-
-        A document that loses lines and has fewer than `minimum_characters` left is dropped. What is dropped is not
-        remembered.
-        """
-        bands = self._bands(lines) if self._settings.near_duplicates else []
-        if found := len(self._seen.among(bands)):
-            return [], [], ("near_duplicate", f"{found} of {len(bands)} bands seen before")
-        kept, repeated, paragraphs = self._new_lines(lines)
-        characters = sum(map(len, kept))
-        if repeated and characters < max(minimum_characters, 1):
-            return kept, repeated, ("nothing_new", f"{characters} characters without the paragraphs seen before")
-        self._seen.add([*bands, *paragraphs])
-        return kept, repeated, None
+    def sketch(self, lines: Sequence[str]) -> Sketch:
+        """Return the sketch of a document; it depends on no other."""
+        return Sketch(self._bands(lines) if self.near_duplicates else [], [self._paragraph(line) for line in lines])
 
     def _bands(self, lines: Sequence[str]) -> list[int]:
-        """Return a hash of each band of the MinHash signature."""
         from rensa import RMinHash
 
-        bands, rows = self._settings.minhash_bands, self._settings.minhash_rows
+        bands, rows = self.minhash_bands, self.minhash_rows
         ngrams = ngram_hashes(code_points("\n".join(lines)), _NGRAM)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(ngrams, [0, len(ngrams)], bands * rows, _SEED)
         signature = np.array(matrix.to_rows()[0], "<u4").tobytes()
         width = len(signature) // bands
         return [_hash(signature[band * width : (band + 1) * width], b"band %d" % band) for band in range(bands)]
 
-    def _new_lines(self, lines: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
-        """Return the lines that are new, those that are not, and the hashes of the new ones that are long enough."""
-        if not self._settings.duplicate_paragraphs:
-            return list(lines), [], []
-        stripped = [line.strip() for line in lines]
-        hashes = [
-            _hash(text.encode(), b"paragraph") if len(text) >= self._settings.paragraph_characters else None
-            for text in stripped
-        ]
-        before = self._seen.among([value for value in hashes if value is not None])
-        kept, repeated, new = list[str](), list[str](), list[int]()
-        for line, value in zip(lines, hashes, strict=True):
-            if value is not None and value in before:
-                repeated.append(line)
-                continue
-            kept.append(line)
-            if value is not None:
-                before.add(value)
-                new.append(value)
-        return kept, repeated, new
+    def _paragraph(self, line: str) -> int | None:
+        text = line.strip()
+        long = self.duplicate_paragraphs and len(text) >= self.paragraph_characters
+        return _hash(text.encode(), b"paragraph") if long else None
+
+
+class Deduplicator:
+    """Decides on documents in their order; remembers those that it keeps in `seen`."""
+
+    def __init__(self, settings: Deduplication, seen: SeenHashes) -> None:
+        self._settings, self._seen = settings, seen
+
+    def examine(self, lines: Sequence[str], minimum_characters: int) -> Examined:
+        """Decide on the next document alone."""
+        return self.examine_batch([(lines, self._settings.sketch(lines))], minimum_characters)[0]
+
+    def examine_batch(
+        self, documents: Sequence[tuple[Sequence[str], Sketch]], minimum_characters: int
+    ) -> list[Examined]:
+        """Decide on the next documents, with the index asked and told once for all, which takes less time.
+
+        A document that loses lines and has fewer than `minimum_characters` left is dropped. What is dropped is not
+        remembered.
+        """
+        before = self._seen.among([value for _, sketch in documents for value in sketch.hashes])
+        new: list[int] = []
+        examined = [_examined(lines, sketch, minimum_characters, before, new) for lines, sketch in documents]
+        self._seen.add(new)
+        return examined
+
+
+def _examined(
+    lines: Sequence[str], sketch: Sketch, minimum_characters: int, before: set[int], new: list[int]
+) -> Examined:
+    """Decide on a document by the hashes that were `before`, which get its own, as `new` does, if it is kept."""
+    if found := len(before.intersection(sketch.bands)):
+        return [], [], ("near_duplicate", f"{found} of {len(sketch.bands)} bands seen before")
+    kept, repeated, own = list[str](), list[str](), set[int]()
+    for line, value in zip(lines, sketch.paragraphs, strict=True):
+        if value is not None and (value in before or value in own):
+            repeated.append(line)
+            continue
+        kept.append(line)
+        if value is not None:
+            own.add(value)
+    characters = sum(map(len, kept))
+    if repeated and characters < max(minimum_characters, 1):
+        return kept, repeated, ("nothing_new", f"{characters} characters without the paragraphs seen before")
+    own.update(sketch.bands)
+    before |= own
+    new += own
+    return kept, repeated, None
 
 
 def _hash(data: bytes, kind: bytes) -> int:

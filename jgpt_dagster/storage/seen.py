@@ -64,9 +64,9 @@ class SeenHashes:
         return found
 
     def add(self, hashes: Sequence[int]) -> None:
-        """Remember hashes (signed, 64 bits)."""
+        """Remember hashes (signed, 64 bits). Many at once take less time for each."""
         with self._naming_full_disk():
-            self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(hash_,) for hash_ in hashes])
+            self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(sorted(hashes), strict=True))
 
     @contextmanager
     def _naming_full_disk(self) -> Iterator[None]:

@@ -60,6 +60,13 @@ def test_what_is_kept_depends_on_no_shard(tmp_path, shards, written):
             assert tallies[number] == all_tallies[number]
 
 
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_what_is_kept_depends_on_no_batch(tmp_path, monkeypatch, batch):
+    reference = chosen(tmp_path, 1, [0])
+    monkeypatch.setattr("jgpt_dagster.corpus.selection._BATCH_DOCUMENTS", batch)
+    assert chosen(tmp_path, 1, [0]) == reference
+
+
 @given(
     st.lists(
         st.lists(st.sampled_from([*"あいう"]).map(lambda sign: sign * 20) | st.text("あ ", max_size=3), min_size=1)
