@@ -28,6 +28,7 @@ class CorpusStore(dg.ConfigurableResource):
     model: str
     corpora: list[str]
     folders: dict[str, str] = Field(default_factory=dict)
+    workers: int = 1
 
     @classmethod
     def of(cls, settings: Settings) -> "CorpusStore":
@@ -42,6 +43,7 @@ class CorpusStore(dg.ConfigurableResource):
             model=settings.model,
             corpora=list(settings.corpora),
             folders={corpus: str(folder) for corpus, folder in settings.folders.items()},
+            workers=settings.workers,
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:

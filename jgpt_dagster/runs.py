@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import re
 import signal
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from jgpt_dagster.bars import bars
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.liveness import COMMAND_TAG, alive, end_abandoned_runs
+from jgpt_dagster.ordered_map import end_with_parent
 from jgpt_dagster.partitions import add_dumps
 from jgpt_dagster.progress import ProgressEvent, add_listener, publish, step_label
 
@@ -195,14 +195,7 @@ def _start_worker(events: "Queue[ProgressEvent | None]", stopping: Event) -> Non
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_command, daemon=True).start()
-
-
-def _end_with_command() -> None:
-    """End this process when the command is gone: a killed command can tell nobody, and a worker would wait for ever."""
-    if command := multiprocessing.parent_process():
-        command.join()
-        os.kill(os.getpid(), signal.SIGKILL)
+    end_with_parent()
 
 
 def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str) -> Outcome:

@@ -23,6 +23,7 @@ from jgpt_dagster.corpus.cc100 import DocumentRow, deal, shard_of
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.selection import Selection, ShardTally, select
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.ordered_map import map_here, map_in_workers
 from jgpt_dagster.partitions import shard_partitions
 from jgpt_dagster.progress import Progress, step_label
 from jgpt_dagster.resources import CorpusStore
@@ -38,6 +39,11 @@ CODE_VERSION = "2"
 # Bytes of the index of what was seen, for each byte of text: 66 million documents, each with 14 bands and 8 long
 # paragraphs, at 15.5 bytes a hash, come to 22.5 GB beside the 75 GB of CC-100 ja.
 _INDEX_SHARE = 0.3
+
+# Above this many bytes of text, some 20 s of work, worker processes are worth their start. What this process does for a
+# document takes as long as what a worker does: one keeps up with it, and a second where theirs takes longer.
+_ALONE_BYTES = 64 << 20
+_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,9 @@ def _write_shards(
         rows = bar.track(documents())
         if selection:
             seen = files.enter_context(SeenHashes(store.scratch_path))
-            rows = select(rows, selection, seen, tallies, store.shards)
+            workers = min(store.workers - 1, _WORKERS) if source.unpacked_size > _ALONE_BYTES else 0
+            ordered_map = files.enter_context(map_in_workers(workers)) if workers else map_here
+            rows = select(rows, selection, seen, tallies, store.shards, ordered_map)
         deal(kept(rows), store.shards, writers)
 
 

@@ -8,12 +8,14 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from jgpt_dagster.corpus.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.deduplication import Deduplication, Deduplicator, Sketch
 from jgpt_dagster.corpus.filters import DocumentFilters, Fault
+from jgpt_dagster.ordered_map import OrderedMap, map_here
 from jgpt_dagster.storage.seen import SeenHashes
 
 DROP_REASONS = ("too_short", "not_japanese", "repetitive", "near_duplicate", "nothing_new")
@@ -91,14 +93,15 @@ def select(
     seen: SeenHashes,
     tallies: Mapping[int, ShardTally],
     shards: int,
+    ordered_map: OrderedMap = map_here,
 ) -> Iterator[DocumentRow]:
     """Yield the documents that are kept, with those of their lines that are; the tallies of their shards get the rest.
 
-    A shard without a tally is not written, but what it would hold counts as seen.
+    A shard without a tally is not written, but what it would hold counts as seen. `ordered_map` does what
+    can be told of a document alone, which is half of the work; the index is this process's.
     """
     deduplicator = Deduplicator(selection, seen)
-    for batch in _batches(documents):
-        findings = _findings(selection, batch)
+    for batch, findings in ordered_map(partial(_findings, selection), _batches(documents)):
         sketched = [
             (lines, sketch) for (_, lines), sketch in zip(batch, findings, strict=True) if isinstance(sketch, Sketch)
         ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jgpt_dagster.ordered_map import map_in_workers
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.corpus.test_selection import documents
 from jgpt_dagster_tests.deployments import Deployment
@@ -57,6 +58,22 @@ def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment):
 def test_the_same_is_kept_in_two_shards_as_in_one(planted: Deployment, tmp_path: Path):
     one = Deployment(tmp_path / "one", {**planted.settings, "SHARDS": "1"})
     assert kept(planted, 2) == kept(one, 1)
+
+
+def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one = Deployment(tmp_path / "one", {**planted.settings, "SHARDS": "1", "WORKERS": "1"})
+    kept(one, 1)
+    started = []
+    monkeypatch.setattr("jgpt_dagster.assets.documents._ALONE_BYTES", 0)
+    monkeypatch.setattr(
+        "jgpt_dagster.assets.documents.map_in_workers", lambda count: started.append(count) or map_in_workers(count)
+    )
+    more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "3"})
+    kept(more, 1)
+    assert started == [2]
+    shards = [deployment.root.parquet("cc100_documents", shard="000") for deployment in (one, more)]
+    assert shards[0].path.read_bytes() == shards[1].path.read_bytes()
+    assert shards[0].dropped_path.read_bytes() == shards[1].dropped_path.read_bytes()
 
 
 def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment):

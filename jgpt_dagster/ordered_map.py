@@ -1,0 +1,89 @@
+"""`map` over worker processes, in order, for what is too slow in one process and has to be used in its order by one."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from jgpt_dagster.errors import JgptError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class WorkerLostError(JgptError):
+    """A worker process ended before it had answered."""
+
+
+class OrderedMap(Protocol):
+    """Calls a function on each item; yields items with their results, in the order of the items."""
+
+    def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[tuple[T, R]]: ...
+
+
+def map_here(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Be an OrderedMap of this process alone."""
+    return ((item, function(item)) for item in items)
+
+
+@contextmanager
+def map_in_workers(workers: int) -> Iterator[OrderedMap]:
+    """Yield an OrderedMap over `workers` processes, which end with the block, or with this process.
+
+    Functions, items and results have to be picklable. At most eight items a worker are held. Items are taken, and an
+    error of a function raised, in the thread that asks for results. Raises WorkerLostError.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would have this process's locks, but not its threads
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+
+        def ordered(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+            waiting: deque[tuple[T, Future[R]]] = deque()
+            for item in items:
+                with _naming_lost_worker():
+                    waiting.append((item, pool.submit(function, item)))
+                if len(waiting) == 8 * workers:
+                    yield _first(waiting)
+            while waiting:
+                yield _first(waiting)
+
+        yield ordered
+
+
+def end_with_parent() -> None:
+    """Kill this process when the one that started it is gone: a killed process can tell nobody. Has a thread wait."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _start_worker() -> None:
+    # Ctrl-C on the terminal is the parent's to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def _first(waiting: deque[tuple[T, Future[R]]]) -> tuple[T, R]:
+    item, future = waiting.popleft()
+    with _naming_lost_worker():
+        return item, future.result()
+
+
+@contextmanager
+def _naming_lost_worker() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise WorkerLostError(
+            "A worker process of this step was killed (out of memory?). Run the same command again; "
+            "JGPT_WORKERS=1 takes the least memory."
+        ) from error
