@@ -3,7 +3,7 @@
 `plain` takes comments, extension elements (`<ref>`, `<math>`, `<nowiki>`…), templates, tables and links out of a page
 and leaves their visible text, with headings, list markers, HTML tags and entities still in place. Each pass reads the
 page once, so that time grows with its length whatever it holds. Text that is literal (`<nowiki>`, inline code) is
-written in private characters that no later step takes for markup; `restore` turns them back.
+written in private characters that no later step takes for markup; `restored` turns them back.
 """
 
 import html
