@@ -98,10 +98,10 @@ def test_an_output_of_other_code_is_stale(deployment: Deployment) -> None:
 
 
 def test_an_output_of_another_library_version_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jgpt_dagster.status.version", lambda name: {"wikiextractor": "9.9"}.get(name))
+    monkeypatch.setattr("jgpt_dagster.status.version", lambda name: {"neologdn": "9.9"}.get(name))
     found = states(deployment)
-    assert found[f"wikipedia_articles {DUMP}|001"].startswith("stale made with wikiextractor 3.")
-    assert found[f"wikipedia_segmented {DUMP}|000"] == "done"
+    assert found[f"wikipedia_segmented {DUMP}|000"].startswith("stale made with neologdn 0.")
+    assert found[f"wikipedia_articles {DUMP}|001"] == "done"
 
 
 def test_what_another_engine_segmented_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

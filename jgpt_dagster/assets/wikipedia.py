@@ -163,7 +163,7 @@ def wikipedia_articles(
                 **_templates_setting(store, dump),
             },
             inputs={"pages": part.sha256},
-            libraries=library_versions("wikiextractor", "pyarrow"),
+            libraries=library_versions("pyarrow", *(("wikiextractor",) if store.profile == "seed" else ())),
         )
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
