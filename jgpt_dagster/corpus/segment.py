@@ -4,8 +4,10 @@ A document comes in as its lines and leaves as a list of lines, a line being a l
 words joined by one half-width space. Under `clean` the normalised text can be had back: see `restore_text`.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from jgpt_dagster.corpus.normalize import Profile, normalizer
 from jgpt_dagster.corpus.segmenters.base import Segmenter
@@ -91,7 +93,7 @@ def _segment_batch(
     sentences = [sentence for document in documents for line in document for sentence in line]
     # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
     # pre-tokenizer takes no space for a token.
-    segmented = (words for part in _chunks(sentences, batch_sentences) for words in segmenter.spaced(part))
+    segmented: Iterator[str] = chain.from_iterable(map(segmenter.spaced, _chunks(sentences, batch_sentences)))
     if profile == "clean":
         segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
     for document in documents:
@@ -100,14 +102,10 @@ def _segment_batch(
 
 def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:
     """Consecutive parts of `sentences`, none longer than a batch; one document may be far more than that."""
-    part: list[str] = []
-    characters = 0
-    for sentence in sentences:
-        part.append(sentence)
-        characters += len(sentence)
-        if len(part) >= batch_sentences or characters >= _BATCH_CHARACTERS:
-            yield part
-            part = []
-            characters = 0
-    if part:
-        yield part
+    ends = [*accumulate(map(len, sentences))]
+    start = characters = 0
+    while start < len(sentences):
+        full = bisect_left(ends, characters + _BATCH_CHARACTERS) + 1
+        end = min(start + batch_sentences, full, len(sentences))
+        yield sentences[start:end]
+        start, characters = end, ends[end - 1]

@@ -19,11 +19,10 @@ def split_sentences(line: str) -> list[str]:
         return [sentence for part in line.split("\n") for sentence in split_sentences(part)]
     run = _PERIOD_RUN.search(line)
     if run is None or run.end() == len(line):
-        candidates = [line]
-    elif not _BRACKET.search(line):
-        candidates = _CANDIDATE.findall(line)
-    else:
-        candidates = _merge_brackets(_CANDIDATE.findall(line))
+        return [sentence] if (sentence := line.strip()) else []
+    candidates = _CANDIDATE.findall(line)
+    if _BRACKET.search(line):
+        candidates = _merge_brackets(candidates)
     return [sentence for candidate in candidates if (sentence := candidate.strip())]
 
 

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -117,7 +118,7 @@ class RowWriter:
         """Add one row: a value a column, in schema order."""
         self.rows += 1
         self._pending.append(row)
-        self._characters += _characters(row)
+        self._characters += sum(map(_characters, row))
         if len(self._pending) == _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
             self._end_batch()
             if _rows(self._group) >= _GROUP_ROWS or sum(batch.nbytes for batch in self._group) >= _GROUP_BYTES:
@@ -206,10 +207,14 @@ def _rows(batches: list[pa.RecordBatch]) -> int:
 
 
 def _characters(value: Any) -> int:
-    """Return the number of characters in the strings of a row."""
+    """Return the number of characters in a string, or in the strings of a list of whatever depth; of all else 0."""
     if isinstance(value, str):
         return len(value)
-    return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0
+    if not isinstance(value, list | tuple):
+        return 0
+    while value and isinstance(value[0], list | tuple):
+        value = [*chain.from_iterable(value)]
+    return sum(map(len, value))
 
 
 def _batch(schema: pa.Schema, rows: list[Sequence[Any]]) -> pa.RecordBatch:

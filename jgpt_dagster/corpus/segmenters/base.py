@@ -72,11 +72,16 @@ class PieceSegmenter(ABC):
 
     def spaced(self, lines: Sequence[str]) -> list[str]:
         """The same as text, a space between two words, without the words that are white space."""
-        cut_lines = [[line] if is_piece(line) else cut(line) for line in lines]
-        answers = self._answers(cut_lines)
+        # Most lines are a piece as they stand.
+        cut_lines = [None if is_piece(line) else cut(line) for line in lines]
+        answers = self._answers(
+            [(line,) if parts is None else parts for line, parts in zip(lines, cut_lines, strict=True)]
+        )
         return [
-            " ".join([piece if is_apart(piece) else next(answers) for piece in line if not piece.isspace()])
-            for line in cut_lines
+            next(answers)
+            if parts is None
+            else " ".join([piece if is_apart(piece) else next(answers) for piece in parts if not piece.isspace()])
+            for parts in cut_lines
         ]
 
     def _answers(self, cut_lines: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -85,11 +90,14 @@ class PieceSegmenter(ABC):
         answers = self._split(pieces)
         if len(answers) != len(pieces):
             raise SegmenterError(f"{self.fingerprint}: {len(pieces)} pieces of text went in, {len(answers)} came out.")
-        return iter([self._checked(piece, words) for piece, words in zip(pieces, answers, strict=True)])
+        return iter(
+            [
+                words if words.replace(" ", "") == piece else self._fallback(piece)
+                for piece, words in zip(pieces, answers, strict=True)
+            ]
+        )
 
-    def _checked(self, piece: str, words: str) -> str:
-        if words.replace(" ", "") == piece:
-            return words
+    def _fallback(self, piece: str) -> str:
         self.fallbacks += 1
         return " ".join(words_by_class(piece))
 
