@@ -66,19 +66,17 @@ def test_a_killed_worker_is_named_and_none_is_left():
 
 
 _PARENT = """
+import os
 import time
 from jgpt_dagster.ordered_map import map_in_workers
-from jgpt_dagster_tests.test_ordered_map import own_id
+def own_id(_):
+    return os.getpid()
 if __name__ == "__main__":
     with map_in_workers(1) as ordered_map:
         for _, worker in ordered_map(own_id, [1]):
             print(worker, flush=True)
             time.sleep(60)
 """
-
-
-def own_id(_: int) -> int:
-    return os.getpid()
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):

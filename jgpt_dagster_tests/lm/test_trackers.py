@@ -1,4 +1,5 @@
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path) -> No
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     tracked(tmp_path, 0, range(1, 5), 2.5)
+    time.sleep(1.1)  # files are read in the order of the second in which they were begun
     tracked(tmp_path, 2, range(3, 6), 1.5)
     shown = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
     assert [(event.step, event.value) for event in shown.Scalars("loss")] == [
