@@ -31,7 +31,7 @@ from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 EarlierSegmented = EarlierRows[tuple[list[str], SegmentedLines]]
 

@@ -4,6 +4,7 @@ A document comes in as its lines and leaves as a list of lines, a line being a l
 words joined by one half-width space. Under `clean` the normalised text can be had back: see `restore_text`.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ SPACE_SYMBOL = "\u2581"
 
 _SPACE_SYMBOL_OF_TEXT = "_"
 """What is written for a U+2581 that the text itself holds."""
+
+_CARRIAGE_RETURN = re.compile("\r\n?")
 
 _BATCH_CHARACTERS = 1_000_000
 """Characters after which a batch is full: bounds memory where lines are huge."""
@@ -77,7 +80,10 @@ def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
     """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
     normalize = normalizer(profile)
     if profile == "seed":
-        return lambda line: split_sentences(normalize(line))
+        # The recipe reads text, where a lone carriage return ends a line as well.
+        return lambda line: [
+            sentence for part in _CARRIAGE_RETURN.split(line) for sentence in split_sentences(normalize(part))
+        ]
 
     def split_clean(line: str) -> list[str]:
         text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)

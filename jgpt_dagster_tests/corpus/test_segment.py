@@ -1,5 +1,6 @@
 """Promises of the whole way from lines to segmented sentences: nothing lost under `clean`, batches never show."""
 
+import io
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -43,6 +44,14 @@ def test_clean_writes_a_space_of_the_text_at_the_head_of_the_next_word(mecab: Se
 
 def test_seed_leaves_spaces_out(mecab: Segmenter) -> None:
     assert segmented(mecab, "seed", "New York\xa0City! Yes.") == [["New York City !", "Yes ."]]
+
+
+def test_seed_takes_a_carriage_return_for_the_end_of_a_line_as_the_recipe_does(mecab: Segmenter) -> None:
+    text = "前の文。（括弧\rの中。）次の文。\r\r\n終わり。\r"
+    lines = io.TextIOWrapper(io.BytesIO(text.encode())).read().split("\n")
+    apart = [sentence for line in segmented(mecab, "seed", *lines) for sentence in line]
+    assert segmented(mecab, "seed", text) == [apart]
+    assert apart == ["前 の 文 。", "( 括弧", "の 中 。", ") 次の 文 。", "終わり 。"]
 
 
 def test_the_two_profiles_differ_where_the_recipe_is_known_to_be_at_fault(mecab: Segmenter) -> None:

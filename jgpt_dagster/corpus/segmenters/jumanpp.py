@@ -13,6 +13,7 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import IO
@@ -27,6 +28,20 @@ _ADDRESS_SPACE_KIB = 4 << 20
 
 _CANARY = "魅力 が たっぷり と 詰まって いる"
 """The example of Juman++'s README: what a working model answers."""
+
+# Borders of words here depend on what a model has learned: compounds, kana, names, new words, spoken language.
+_PROBES = (
+    "外国人参政権について東京都知事が会見した",
+    "すもももももももものうち",
+    "ここではきものをぬいでください",
+    "にわにはにわにわとりがいる",
+    "新型コロナウイルス感染症対策本部を設置",
+    "うらにわにはにわとりがいてなんかめっちゃかわいいし",
+    "自然言語処理の深層学習モデルをファインチューニングする",
+    "きゃりーぱみゅぱみゅのライブにいってきたよー",
+    "京都大学大学院情報学研究科知能情報学専攻",
+    "それってどういうことなんでしょうかねえ",
+)
 
 _INSTALL = (
     "Install Juman++ 2 (https://github.com/ku-nlp/jumanpp/releases, with its model) so that `jumanpp` is on PATH, "
@@ -54,8 +69,16 @@ class JumanppSegmenter(PieceSegmenter):
 
     @property
     def fingerprint(self) -> str:
-        """Version line (it names dictionary and language model too) and sha256 of model and settings where found."""
-        return f"jumanpp {self._version} model {_model_digest(Path(self._binary))}"
+        """Version line (it names dictionary and language model too) and sha256 of model and settings.
+
+        Where those files are not found, the hash is that of the words of a few sentences on which models differ.
+        """
+        model = _model_digest(Path(self._binary)) or f"unknown, its words sha256:{self._words_digest}"
+        return f"jumanpp {self._version} model {model}"
+
+    @cached_property
+    def _words_digest(self) -> str:
+        return hashlib.sha256("\n".join(self._split(_PROBES)).encode()).hexdigest()
 
     def close(self) -> None:
         self._child.kill()
@@ -204,8 +227,8 @@ def _version(binary: str) -> str:
     return match[1].strip()
 
 
-def _model_digest(binary: Path) -> str:
-    """sha256 over the settings and model files that Juman++ would load, without their paths; `unknown` if not found.
+def _model_digest(binary: Path) -> str | None:
+    """sha256 over the settings and model files that Juman++ would load, without their paths; None if not found.
 
     Juman++ reads `jumandic.config` from PREFIX/libexec/jumanpp (PREFIX/libexec in some builds), else from
     ~/.config/jumanpp. The file holds command line arguments; --model and --rnn-model may be relative to it.
@@ -214,7 +237,7 @@ def _model_digest(binary: Path) -> str:
     directories = (prefix / "libexec/jumanpp", prefix / "libexec", Path.home() / ".config/jumanpp")
     config = next((file for folder in directories if (file := folder / "jumandic.config").is_file()), None)
     if config is None:
-        return "unknown"
+        return None
     arguments = shlex.split(config.read_text(errors="replace").replace("=", " "))
     digest = hashlib.sha256()
     model_follows = False
@@ -224,7 +247,7 @@ def _model_digest(binary: Path) -> str:
                 with open(config.parent / argument, "rb") as model:
                     digest.update(hashlib.file_digest(model, "sha256").digest())
             except OSError:
-                return "unknown"
+                return None
         else:
             digest.update(f"{argument}\n".encode())
         model_follows = argument in ("--model", "--rnn-model")

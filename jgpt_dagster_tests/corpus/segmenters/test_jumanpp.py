@@ -65,7 +65,7 @@ for line in sys.stdin.buffer:
     if "歪" in text:
         text = text.replace("歪", "正")
     known = canary if text == canary.replace(" ", "") else None
-    out.write((known or " ".join(re.findall(" |[^ ]{{1,2}}", text))).encode() + b"\n")
+    out.write((known or " ".join(re.findall(" |[^ ]{{1,{longest}}}", text))).encode() + b"\n")
     out.flush()
 """
 
@@ -79,10 +79,16 @@ Install = Callable[..., str]
 def install(tmp_path: Path) -> Install:
     """Writes a stand-in as PREFIX/bin/jumanpp, with a model if asked; gives its path."""
 
-    def write(prefix: str = "opt", version: str = VERSION, canary: str = CANARY, model: bytes | None = None) -> str:
+    def write(
+        prefix: str = "opt",
+        version: str = VERSION,
+        canary: str = CANARY,
+        model: bytes | None = None,
+        longest: int = 2,
+    ) -> str:
         binary = tmp_path / prefix / "bin/jumanpp"
         binary.parent.mkdir(parents=True)
-        binary.write_text(f"#!{sys.executable}\n" + STAND_IN.format(version=version, canary=canary), encoding="utf-8")
+        binary.write_text(f"#!{sys.executable}\n" + STAND_IN.format(version=version, canary=canary, longest=longest))
         binary.chmod(0o755)
         if model is not None:
             share = tmp_path / prefix / "libexec/jumanpp"
@@ -257,4 +263,15 @@ def test_the_fingerprint_is_of_version_model_and_settings_and_of_no_path(install
     assert fingerprint(prefix="two", model=b"model") == one
     assert fingerprint(prefix="three", model=b"other model") != one
     assert fingerprint(prefix="four", model=b"model", version="Juman++ Version: 2.0.0-rc4") != one
-    assert fingerprint(prefix="five").endswith("model unknown")
+
+
+def test_models_that_are_not_found_are_told_apart_by_their_words(install: Install) -> None:
+    def fingerprint(**options: object) -> str:
+        with JumanppSegmenter(install(**options)) as segmenter:
+            assert segmenter.fingerprint == segmenter.fingerprint
+            return segmenter.fingerprint
+
+    one = fingerprint(prefix="one")
+    assert re.fullmatch(r"jumanpp 2\.0\.0-rc3 / Dictionary.* model unknown, its words sha256:[0-9a-f]{64}", one)
+    assert fingerprint(prefix="two") == one
+    assert fingerprint(prefix="three", longest=3) != one
