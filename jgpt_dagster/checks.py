@@ -3,6 +3,7 @@
 They read what lies on disk, so a check that is run again later still tells the truth.
 """
 
+import heapq
 import json
 import math
 from collections import Counter
@@ -208,18 +209,24 @@ def _documents_accounted_for(store: CorpusStore, corpus: str, keys: Sequence[str
     for key in keys:
         shard = store.parquet(f"{corpus}_documents", shard=key)
         counts = shard.verified().counts
-        with shard.rejected_path.open() as lines:
-            rejected = [json.loads(line)["document_id"] for line in lines]
-        ids = [row[0] for row in read_rows(shard.path, ["document_id"])]
         expected = range(int(key), counts["archive_documents"], store.shards)
-        if ids != sorted({*ids}) or {*ids} & {*rejected} or any(number not in expected for number in (*ids, *rejected)):
-            return _result(False, f"the document ids of shard {key} are not in order, or not its own")
-        parts = {"rows": len(ids), "rejected": len(rejected)}
-        parts |= {name: counts[f"dropped_{name}"] for name in DROP_REASONS}
-        if sum(parts.values()) != len(expected):
+        parts, last = Counter(rows=0, rejected=0), -1
+        rows = ((number, "rows") for number in _keys(shard, "document_id"))
+        for number, kind in heapq.merge(rows, ((number, "rejected") for number in _rejected_ids(shard))):
+            if number <= last or number not in expected:
+                return _result(False, f"the document ids of shard {key} are not in order, or not its own")
+            parts[kind] += 1
+            last = number
+        parts.update({name: counts[f"dropped_{name}"] for name in DROP_REASONS})
+        if parts.total() != len(expected):
             return _result(False, f"shard {key}: {_listed(parts)} of {len(expected):,} documents")
         totals.update(parts)
     return _result(True, f"{len(keys)} shards: {_listed(totals)} of {sum(totals.values()):,} documents", **totals)
+
+
+def _rejected_ids(shard: ParquetArtifact) -> Iterator[int]:
+    with shard.rejected_path.open() as lines:
+        yield from (json.loads(line)["document_id"] for line in lines)
 
 
 def _listed(parts: Mapping[str, int]) -> str:

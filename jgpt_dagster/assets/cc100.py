@@ -12,6 +12,7 @@ from jgpt_dagster.assets.stage import StageConfig, materialize, progress
 from jgpt_dagster.corpus.cc100 import DocumentRow, read_documents
 from jgpt_dagster.corpus.decompress import DamagedFileError, require_xz
 from jgpt_dagster.corpus.download import fetch
+from jgpt_dagster.corpus.rejected import Rejected
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -76,7 +77,7 @@ def _archive(store: CorpusStore) -> Source:
     archive = store.directory("cc100_dump")
     path = archive.path / _ARCHIVE
 
-    def read(rejected: list[dict[str, Any]], on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
+    def read(rejected: Rejected, on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
         try:
             yield from read_documents(path, rejected, on_read=on_read)
         except DamagedFileError as error:

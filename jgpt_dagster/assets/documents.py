@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from jgpt_dagster.assets.stage import (
     stage_metadata,
 )
 from jgpt_dagster.corpus.cc100 import DocumentRow, deal, shard_of
+from jgpt_dagster.corpus.rejected import Rejected, RejectedDocuments
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.selection import Selection, ShardTally, select
 from jgpt_dagster.errors import JgptError
@@ -51,14 +53,14 @@ class Source:
     """Where documents come from: what identifies it (a recipe's inputs), its bytes and about how many they unpack to,
     one pass over it, and what else of it is to be counted.
 
-    `read` is given a list for what is refused ({document_id, reason}) and is to tell how many bytes it has read. Ids of
+    `read` is given where to put what is refused and is to tell how many bytes it has read. Ids of
     documents ascend from 0, those that are refused counted.
     """
 
     inputs: Mapping[str, str]
     size: int
     unpacked_size: int
-    read: Callable[[list[dict[str, Any]], Callable[[int], None]], Iterator[DocumentRow]]
+    read: Callable[[Rejected, Callable[[int], None]], Iterator[DocumentRow]]
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -143,15 +145,11 @@ def _write_shards(
     """Read the source once and write the given shards."""
     label = step_label(recipe.stage, sorted(context.partition_keys))
     bar = Progress(label, "documents", None, context.log.info, source.size)
-    rejected: list[dict[str, Any]] = []
     tallies = {number: ShardTally() for number in targets}
     read = 0
     if selection:
         needed = int(_INDEX_SHARE * source.unpacked_size)
         require_free_space(store.scratch_path, needed, "the index of the documents and paragraphs seen before")
-
-    def rejected_of(number: int) -> list[dict[str, Any]]:
-        return [row for row in rejected if shard_of(row["document_id"], store.shards) == number]
 
     def documents() -> Iterator[DocumentRow]:
         nonlocal read
@@ -160,12 +158,12 @@ def _write_shards(
             yield row
 
     def counts(number: int) -> dict[str, int]:
-        total = read + len(rejected)
+        total = read + rejected.counts.total()
         return {
             **source.counts,
             "archive_documents": total,
             "documents": len(range(number, total, store.shards)),
-            "rejected": len(rejected_of(number)),
+            "rejected": rejected.counts[number],
             **tallies[number].counts(),
         }
 
@@ -176,9 +174,11 @@ def _write_shards(
             yield row
 
     with ExitStack() as files:
+        shard = partial(shard_of, shards=store.shards)
+        rejected = files.enter_context(RejectedDocuments(store.scratch_path, shard))
 
         def opened(number: int, target: ParquetArtifact) -> RowWriter:
-            beside: dict[str, Callable[[], list[dict[str, Any]]]] = {REJECTED: lambda: rejected_of(number)}
+            beside: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.of(number)}
             if selection:
                 beside[DROPPED] = tallies[number].samples
             return files.enter_context(RowWriter.opened(target.path, DOCUMENTS, recipe, lambda: counts(number), beside))

@@ -6,9 +6,9 @@ done to the text of a document is not settled here.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from jgpt_dagster.corpus.decompress import xz_chunks
+from jgpt_dagster.corpus.rejected import Rejected
 from jgpt_dagster.storage.parquet import RowWriter
 
 # The longest Japanese books have some 3 MB of text.
@@ -19,7 +19,7 @@ DocumentRow = tuple[int, list[str]]
 
 def read_documents(
     path: Path,
-    rejected: list[dict[str, Any]],
+    rejected: Rejected,
     *,
     limit_bytes: int = DOCUMENT_LIMIT,
     on_read: Callable[[int], None] | None = None,

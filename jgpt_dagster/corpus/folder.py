@@ -15,6 +15,7 @@ from typing import Any
 
 from jgpt_dagster.corpus.cc100 import DOCUMENT_LIMIT, DocumentRow
 from jgpt_dagster.corpus.decompress import DamagedFileError, xz_chunks
+from jgpt_dagster.corpus.rejected import Rejected
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
@@ -71,7 +72,7 @@ class Folder:
 
     def documents(
         self,
-        rejected: list[dict[str, Any]],
+        rejected: Rejected,
         *,
         limit_bytes: int = DOCUMENT_LIMIT,
         on_read: Callable[[int], None] = lambda size: None,

@@ -11,7 +11,7 @@ compared with the published manifest by its hash and fetched if it differs.
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -303,7 +303,7 @@ class ParquetArtifact(Artifact):
         rows: Iterator[tuple[Any, ...]],
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
-        rejected: Callable[[], list[dict[str, Any]]] | None = None,
+        rejected: Callable[[], Iterable[dict[str, Any]]] | None = None,
     ) -> Manifest:
         """Write rows in their order; see `parquet.write_rows`. `rejected` is asked after the last row."""
         return parquet.write_rows(self.path, schema, rows, recipe, counts, {REJECTED: rejected} if rejected else {})

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Schema = pa.Schema
 
 DATA = "data"
-Beside = Mapping[str, Callable[[], list[dict[str, Any]]]]
+Beside = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
 """Names of JSON-lines files that go with a Parquet file, and how their lines are had."""
 
 _METADATA_KEY = b"jgpt"
@@ -222,11 +222,12 @@ def _batch(schema: pa.Schema, rows: list[Sequence[Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _write_json_lines(path: Path, rows: list[dict[str, Any]]) -> FileEntry:
-    data = "".join(canonical_json(row) + "\n" for row in rows).encode()
+def _write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> FileEntry:
     with atomic_file(path) as stream:
-        stream.write(data)
-    return FileEntry(len(data), hashlib.sha256(data).hexdigest())
+        sink = _HashingSink(stream)
+        for row in rows:
+            sink.write(f"{canonical_json(row)}\n".encode())
+    return FileEntry(sink.size, sink.digest.hexdigest())
 
 
 class _HashingSink:
