@@ -30,7 +30,7 @@ def test_seed_is_the_recipe_to_the_letter(line: str) -> None:
     assert seed(line) == neologdn.normalize(line.rstrip())
 
 
-@given(st.text(alphabet=st.sampled_from(re.sub("[\u3000\ufeff\xa0．，]", "", CHANGED))))
+@given(st.text(alphabet=st.sampled_from(re.sub("[\u3000\ufeff\xa0．，—―]", "", CHANGED))))
 def test_clean_is_neologdn_with_its_tildes_kept_where_nothing_else_is_mended(line: str) -> None:
     assert clean(line) == neologdn.normalize(line, tilde="normalize_zenkaku")
 
@@ -77,7 +77,7 @@ def test_clean_calls_neologdn_wherever_it_would_change_something(around: str) ->
     for code in range(sys.maxunicode + 1):
         line = around.format(chr(code), chr(code))
         if not re.search(
-            "[\ud800-\udfff\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\ufeff．，]", line
+            "[\ud800-\udfff\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\ufeff．，—―─━‘]", line
         ):
             assert clean(line) == neologdn.normalize(line, tilde="normalize_zenkaku"), f"U+{code:04X}"
 
@@ -109,6 +109,15 @@ def test_clean_keeps_ranges_that_seed_loses() -> None:
     assert seed("1990年〜2000年") == "1990年2000年"
     for tilde in "〜～~":
         assert clean(f"1990年{tilde}2000年") == "1990年〜2000年"
+
+
+def test_clean_keeps_dashes_that_seed_takes_for_long_vowels() -> None:
+    for dash in "—―─━":
+        assert seed(f"彼は{dash * 2}と言った") == "彼はーと言った"
+        assert clean(f"彼は{dash * 2}と言った") == "彼は――と言った"
+        assert clean(f"社会学 {dash} 入門ー（上）") == "社会学―入門ー(上)"
+    assert clean("甲━━━━━━乙") == "甲――乙", "a ruler is no word"
+    assert seed("‘a’") == "`a'" and clean("‘a’") == "'a'"
 
 
 @pytest.mark.parametrize(
