@@ -160,9 +160,7 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
     if convert:
-        # It also shares one step counter among the groups, which each of them would then raise.
-        for state in engine.optimizer.optimizer.state.values():
-            state["step"] = state["step"].clone()
+        own_steps(engine.optimizer.optimizer)
     random_state = checkpoint.path / _random_state_name(dist.get_rank())
     if random_state.exists():
         state = load_file(random_state)
@@ -174,6 +172,16 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     dist.barrier()
     if convert and dist.get_rank() == 0:
         shutil.rmtree(copy)
+
+
+def own_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Give each parameter's state a step counter of its own: a number in fp32 on the parameter's device.
+
+    A universal checkpoint leaves one on the CPU that all groups share: each of them would raise it, and the fused AdamW
+    of a GPU refuses it.
+    """
+    for parameter, state in optimizer.state.items():
+        state["step"] = torch.as_tensor(state["step"]).to(parameter.device, torch.float32, copy=True)
 
 
 def run_recipe(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Recipe:
