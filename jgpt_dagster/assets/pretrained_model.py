@@ -19,6 +19,7 @@ from jgpt_dagster.assets.pretraining import (
     training_config,
 )
 from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, table
+from jgpt_dagster.assets.training_run import prepare_run, recorded_inputs, root_run
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.charts import run_curves, thinned
@@ -36,7 +37,6 @@ from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 MODEL_CODE_VERSION = "1"
 MODEL = "model"
-RECIPE = "recipe.json"
 
 # Tags that only their own executor reads, so that they are safe everywhere; the pool keeps a second GPU run waiting.
 GPU_TAGS = {
@@ -69,7 +69,8 @@ def pretrained_model(
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         require_token_files(store, data)
-        recorded = {} if config.force else _recorded_inputs(target, run)
+        forced_by = root_run(context.run) if config.force else None
+        recorded = recorded_inputs(target, run, forced_by)
         initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
         train_config = training_config(
             config,
@@ -95,7 +96,7 @@ def pretrained_model(
                 initial.require_unchanged()
             plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
             require_present(plan.hardware, launcher)
-            _prepare_run(run, recipe, config.force)
+            prepare_run(run, recipe, forced_by)
             _train(context, launcher, laid_out_config, config.stop_grace_seconds)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
@@ -112,30 +113,6 @@ def pretrained_model(
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_run(target)
         )
-
-
-def _recorded_inputs(target: DirectoryArtifact, run: Path) -> Mapping[str, str]:
-    """Return the inputs of a model that is finished or, where it is not, of its run as far as that has come."""
-    manifest, record = target.manifest(), run / RECIPE
-    if manifest is not None:
-        return manifest.recipe.inputs
-    begun: Mapping[str, str] = json.loads(record.read_text())["inputs"] if record.exists() else {}
-    return begun
-
-
-def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
-    """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
-
-    An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
-    """
-    record = run / RECIPE
-    wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
-    present = json.loads(record.read_text()) if record.exists() else None
-    if force or (present not in (None, wanted) and (run / RESULT).exists()):
-        shutil.rmtree(run)
-        present = None
-    if present is None:
-        write_json(record, wanted)
 
 
 def _train(
