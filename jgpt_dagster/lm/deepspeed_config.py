@@ -23,6 +23,9 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
         "bf16": {"enabled": bf16},
         # Summing many small bf16 gradients loses most of them. Without ZeRO, DeepSpeed cannot keep them in fp32.
         **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and stage else {}),
+        # ZeRO-1 sums between processes once a step. ZeRO-2 and 3 do so for every micro batch, whose gradients are in
+        # bf16 anyway: what they send would double.
+        **({"communication_data_type": "fp32"} if bf16 and stage == 1 else {}),
         "zero_optimization": {
             "stage": stage,
             "overlap_comm": gpu and stage > 0,

@@ -19,6 +19,14 @@ def test_a_cpu_computes_in_fp32_and_a_gpu_in_bf16_with_fp32_gradient_sums() -> N
     assert made(gpu=True, dtype="fp32")["bf16"] == {"enabled": False}
 
 
+def test_gradients_are_summed_between_gpus_in_fp32_where_that_is_done_once_a_step() -> None:
+    assert made(gpu=True, zero_stage=1)["communication_data_type"] == "fp32"
+    for stage in (2, 3):
+        assert "communication_data_type" not in made(gpu=True, zero_stage=stage), "in bf16, as DeepSpeed does"
+    # In fp32 training DeepSpeed's own choice is fp32.
+    assert "communication_data_type" not in made(gpu=True, dtype="fp32")
+
+
 def test_the_batch_sizes_multiply_to_the_global_batch() -> None:
     config = made(gpu=True, world=8)
     sizes = config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]
