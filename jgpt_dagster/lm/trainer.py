@@ -4,17 +4,13 @@ Import this only after `train` has set up the environment: DeepSpeed reads it wh
 """
 
 import math
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import deepspeed
 import torch
 import torch.distributed as dist
 from torch.nn.functional import cross_entropy
@@ -24,8 +20,8 @@ from jgpt_dagster.lm.batches import PackedTokens, document_positions, step_sampl
 from jgpt_dagster.lm.course import MARGIN, Course
 from jgpt_dagster.lm.deepspeed_config import clips_itself, uses_bf16
 from jgpt_dagster.lm.engine import WEIGHTS, TrainingError, build_engine, write_model
+from jgpt_dagster.lm.group import from_first, join_group
 from jgpt_dagster.lm.held_out import held_out_blocks
-from jgpt_dagster.lm.launch import gpu_count
 from jgpt_dagster.lm.model import preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
 from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
@@ -38,7 +34,6 @@ from jgpt_dagster.storage.manifest import Recipe
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 _CURE = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
-T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -83,7 +78,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if rank == 0:
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
-    resumed = _from_first(lambda: checkpoint.newest_whole(root, _warn))
+    resumed = from_first(lambda: checkpoint.newest_whole(root, _warn))
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
@@ -95,7 +90,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     done = resumed.step if resumed else 0
     reporter = _reporter(config, done, steps) if rank == 0 else None
     course = Course(config.early_stop, config.divergence_steps)
-    for row in _from_first(lambda: read_metrics(config.output)):
+    for row in from_first(lambda: read_metrics(config.output)):
         course.add(row)
     validation = _validation(config, training_set)
     run = _Run(config, shape, steps, recipe, engine, data, validation, course, reporter, device)
@@ -249,54 +244,6 @@ class _Run:
         """Name the newest whole checkpoint (of a step before `before`) in a message."""
         whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, _warn, before)
         return f"{whole.path} (step {whole.step:,})" if whole else "none"
-
-
-def join_group(stall_seconds: float) -> torch.device:
-    """Join the process group and return the device of this process.
-
-    Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises what
-    `own_device` raises.
-    """
-    deepspeed.utils.logger.setLevel("WARNING")
-    device = own_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    else:
-        # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=2 * stall_seconds + 60))
-    return device
-
-
-def own_device() -> torch.device:
-    """Return the device of this process, of the kind that `training_environment` has told DeepSpeed.
-
-    Raises TrainingError where that is a GPU and PyTorch cannot use it.
-    """
-    if os.environ.get("DS_ACCELERATOR") == "cpu" or not (torch.cuda.is_available() or gpu_count()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise TrainingError(_why_no_gpu())
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-
-
-def _why_no_gpu() -> str:
-    try:
-        torch.cuda.init()
-        reason = "no device answers"
-    except Exception as error:
-        reason = str(error)
-    return (
-        f"this host has GPUs, but PyTorch {torch.__version__} cannot use them: {reason.rstrip('.')}. Install a build "
-        "of PyTorch for the driver that nvidia-smi shows, or a newer driver; CUDA_VISIBLE_DEVICES= trains on the CPU."
-    )
-
-
-def _from_first(find: Callable[[], T]) -> T:
-    """Let the first process find something, and tell the others."""
-    found = [find() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(found)
-    return cast(T, found[0])
 
 
 def _warn(line: str) -> None:

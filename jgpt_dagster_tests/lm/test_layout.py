@@ -150,7 +150,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from jgpt_dagster.lm.engine import TrainingError
-    from jgpt_dagster.lm.trainer import own_device
+    from jgpt_dagster.lm.group import own_device
 
     if torch.cuda.is_available():
         pytest.skip("this PyTorch can use its GPUs")
@@ -164,7 +164,7 @@ def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypa
 def test_a_run_that_was_laid_out_for_the_cpu_stays_there_whatever_pytorch_finds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from jgpt_dagster.lm.trainer import own_device
+    from jgpt_dagster.lm.group import own_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")
