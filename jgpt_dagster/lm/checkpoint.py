@@ -9,12 +9,13 @@ division loads a copy in DeepSpeed's universal format, in which every parameter 
 
 import io
 import shutil
+import socket
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm import offload
 from jgpt_dagster.storage.artifact import MANIFEST, DirectoryArtifact, file_entry
-from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
 from jgpt_dagster.storage.writing import atomic_directory, require_free_space, temporary_path, write_json
 
 CODE_VERSION = "1"
@@ -37,6 +38,7 @@ _FILE_DIVISION = ("processes", "zero_stage")
 _CONVERTIBLE = ({0}, {1, 2}, {3})
 # Weights, their fp32 master copy and the two moments of Adam, all in fp32; bf16 weights take a little less.
 _BYTES_PER_PARAMETER = 16
+T = TypeVar("T")
 
 
 class CheckpointError(JgptError):
@@ -124,7 +126,7 @@ def save(
         engine.save_checkpoint(str(directory), tag=_ENGINE, save_latest=False)
         save_file(_random_state(), directory / _random_state_name(rank))
         dist.barrier()
-        entries = _hash_together(directory)
+        entries = hash_together(directory)
         if rank == 0:
             manifest = Manifest(run, {"step": step, "samples": samples}, entries)
             write_json(directory / MANIFEST, manifest.to_dict())
@@ -184,6 +186,25 @@ def own_steps(optimizer: torch.optim.Optimizer) -> None:
         state["step"] = torch.as_tensor(state["step"]).to(parameter.device, torch.float32, copy=True)
 
 
+def hash_together(directory: Path) -> dict[str, FileEntry]:
+    """Hash the files that the processes have written below a directory, each process its share; return all entries.
+
+    What one process lists need not be all there is: network file systems remember lists. So what any of them has listed
+    counts. Raises CheckpointError, naming host and file, where a process does not find what another has written.
+    """
+    names = sorted(set().union(*_gathered(_files(directory))))
+    missing = [name for name in names if not (directory / name).is_file()]
+    for host, unseen in _gathered((socket.gethostname(), missing)):
+        if unseen:
+            raise CheckpointError(
+                f"{directory} is not on a disk that all processes share: host {host} does not find {unseen[0]}. Point "
+                "JGPT_SCRATCH at a directory that is shared under this path, then run again."
+            )
+    own = names[dist.get_rank() :: dist.get_world_size()]
+    shares = _gathered({name: file_entry(directory / name) for name in own})
+    return {name: entry for share in shares for name, entry in share.items()}
+
+
 def run_recipe(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Recipe:
     """Return what a run's checkpoints say of themselves: the settings and inputs that decide the weights."""
     libraries = library_versions("torch", "deepspeed", "transformers")
@@ -223,13 +244,15 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix(_PREFIX))
 
 
-def _hash_together(directory: Path) -> dict[str, Any]:
-    """Hash the files of a directory, each process its share, and return all entries in every process."""
-    rank, world = dist.get_rank(), dist.get_world_size()
-    names = sorted(str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file())
-    shares: list[Any] = [None] * world
-    dist.all_gather_object(shares, {name: file_entry(directory / name) for name in names[rank::world]})
-    return {name: entry for share in shares for name, entry in share.items()}
+def _files(directory: Path) -> list[str]:
+    return [str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()]
+
+
+def _gathered(value: T) -> list[T]:
+    """Return the value of each process, in every process."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def _random_state() -> dict[str, torch.Tensor]:
