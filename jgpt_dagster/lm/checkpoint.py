@@ -82,6 +82,20 @@ def newest_whole(root: Path, report: Callable[[str], None], before: int | None =
     return None
 
 
+def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the checkpoint below `root` that a run goes on from, as `newest_whole` does; None where there is none.
+
+    Raises CheckpointError, naming them, where all that are there are damaged.
+    """
+    found, names = newest_whole(root, report), [path.name for path in _directories(root)]
+    if found is None and names:
+        raise CheckpointError(
+            f"no checkpoint in {root} is whole: {', '.join(names)}. Mend the disk or bring back a copy of one of them, "
+            f"then run again; or start again from nothing: delete {root}, or run with `force: true`."
+        )
+    return found
+
+
 def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming each field with both values, unless the checkpoint is of the run that is asked for.
 

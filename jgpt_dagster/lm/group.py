@@ -13,6 +13,7 @@ import deepspeed
 import torch
 import torch.distributed as dist
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.engine import TrainingError
 from jgpt_dagster.lm.launch import gpu_count
 
@@ -53,9 +54,16 @@ def own_device() -> torch.device:
 
 
 def from_first(find: Callable[[], T]) -> T:
-    """Let the first process find something, and tell the others."""
-    found = [find() if dist.get_rank() == 0 else None]
+    """Let the first process find something, and tell the others. A JgptError there is raised in all of them."""
+    found: list[T | JgptError | None] = [None]
+    if dist.get_rank() == 0:
+        try:
+            found = [find()]
+        except JgptError as error:
+            found = [error]
     dist.broadcast_object_list(found)
+    if isinstance(found[0], JgptError):
+        raise found[0]
     return cast(T, found[0])
 
 

@@ -55,8 +55,8 @@ def train(config: TrainConfig) -> None:
     """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
 
     Every process of the group calls this. Raises TrainingError where the loss is not finite or has diverged,
-    CheckpointError where the run directory holds another run, Interrupted after a SIGTERM, and what opening the
-    training set raises. Ends the process where the run stands still for `stall_seconds`.
+    CheckpointError where the run directory holds another run, or checkpoints that are all damaged, Interrupted after a
+    SIGTERM, and what opening the training set raises. Ends the process where the run stands still for `stall_seconds`.
     """
     stop = StopSignal()
     device = join_group(config.stall_seconds)
@@ -78,7 +78,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if rank == 0:
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
-    resumed = from_first(lambda: checkpoint.newest_whole(root, _warn))
+    resumed = from_first(lambda: checkpoint.to_resume(root, _warn))
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
