@@ -82,6 +82,11 @@ def newest_whole(root: Path, report: Callable[[str], None], before: int | None =
     return None
 
 
+def newest(root: Path) -> Path | None:
+    """Return the newest checkpoint below `root`, which is whole unless it was damaged since: its files are not read."""
+    return next(reversed(_directories(root)), None)
+
+
 def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
     """Return the checkpoint below `root` that a run goes on from, as `newest_whole` does; None where there is none.
 

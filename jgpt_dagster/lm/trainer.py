@@ -97,7 +97,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     try:
         if reporter is not None:
             reporter.say(_opening(run, resumed))
-        with Watchdog(config.output, rank, world, config.stall_seconds, run.last_checkpoint) as watchdog:
+        with Watchdog(config.output, rank, world, config.stall_seconds, run.newest_checkpoint) as watchdog:
             for step in range(done + 1, steps + 1):
                 if course.stops_early:
                     break
@@ -239,6 +239,10 @@ class _Run:
             keep_every=self.config.keep_every,
             doubtful_since=self.course.off_since,
         )
+
+    def newest_checkpoint(self) -> str:
+        """Name the newest checkpoint in a message, without the minutes that hashing it takes."""
+        return str(checkpoint.newest(self.config.output / CHECKPOINTS) or "none")
 
     def last_checkpoint(self, before: int | None = None) -> str:
         """Name the newest whole checkpoint (of a step before `before`) in a message."""

@@ -88,7 +88,7 @@ def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
             (process,) = [p for p in _training(config) if p.environ()["RANK"] == "0"]
             stopped.append(process.pid)
             os.kill(process.pid, signal.SIGSTOP)
-        if "no progress for" in line:
+        if line.startswith("newest checkpoint: "):
             # DeepSpeed's launcher would wait half a minute for the stopped process to end.
             raise KeyboardInterrupt
 
@@ -97,8 +97,9 @@ def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
             launch_command("deepspeed", 2, config), training_environment(2), on_line=on_line, stop_grace_seconds=0.5
         )
     (error,) = [line for line in lines if "no progress for" in line]
-    assert f"process 0 (pid {stopped[0]} on " in error and "gives no sign of life" in error
-    assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in error and "run again" in error
+    assert f"process 0 (pid {stopped[0]} on " in error and "gives no sign of life" in error and "run again" in error
+    (newest,) = [line for line in lines if line.startswith("newest checkpoint: ")]
+    assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in newest
     assert not _training(config)
 
 
