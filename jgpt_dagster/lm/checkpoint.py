@@ -38,6 +38,8 @@ _FILE_DIVISION = ("processes", "zero_stage")
 _CONVERTIBLE = ({0}, {1, 2}, {3})
 # Weights, their fp32 master copy and the two moments of Adam, all in fp32; bf16 weights take a little less.
 _BYTES_PER_PARAMETER = 16
+# The universal format has three of these, each parameter's in a file; they are made of parts that lie beside them.
+_UNIVERSAL_BYTES_PER_PARAMETER = 2 * 3 * 4
 T = TypeVar("T")
 
 
@@ -85,6 +87,12 @@ def newest_whole(root: Path, report: Callable[[str], None], before: int | None =
 def newest(root: Path) -> Path | None:
     """Return the newest checkpoint below `root`, which is whole unless it was damaged since: its files are not read."""
     return next(reversed(_directories(root)), None)
+
+
+def sweep(root: Path) -> None:
+    """Delete what a kill has left below `root`: checkpoints that were being written and copies in another format."""
+    for leftover in root.glob(f".*{_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
@@ -137,9 +145,7 @@ def save(
     rank = dist.get_rank()
     path = root / f"{_PREFIX}{step:08d}"
     if rank == 0:
-        # torch reports a full disk as an error that names neither the disk nor the cause.
-        parameters = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
-        require_free_space(root, _BYTES_PER_PARAMETER * parameters, f"the checkpoint {path.name}")
+        _require_room(engine, root, _BYTES_PER_PARAMETER, f"the checkpoint {path.name}")
     with atomic_directory(path) if rank == 0 else nullcontext(temporary_path(path)) as directory:
         dist.barrier()
         engine.save_checkpoint(str(directory), tag=_ENGINE, save_latest=False)
@@ -167,6 +173,8 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     convert = engine.load_universal_checkpoint()
     copy = checkpoint.path.with_name(f".{checkpoint.path.name}.universal")
     if convert and dist.get_rank() == 0:
+        purpose = f"the conversion of {checkpoint.path.name} to another division"
+        _require_room(engine, checkpoint.path.parent, _UNIVERSAL_BYTES_PER_PARAMETER, purpose)
         with atomic_directory(copy) as directory:
             _to_universal(checkpoint.path / _ENGINE, directory / _ENGINE)
     dist.barrier()
@@ -235,6 +243,13 @@ def _may_change(name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]
         return any({wanted.get(name), present.get(name)} <= stages for stages in _CONVERTIBLE)
     # States on disk are divided as they were saved: DeepSpeed has no universal format for them.
     return name in DIVISION and not (name == "processes" and present.get("offload"))
+
+
+def _require_room(engine: Any, root: Path, bytes_per_parameter: int, purpose: str) -> None:
+    """Raise DiskFullError where the disk is too full; torch's own error names neither the disk nor the cause."""
+    parameters = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
+    arithmetic = f"{purpose}, at {bytes_per_parameter} bytes for each of {parameters:,} parameters,"
+    require_free_space(root, bytes_per_parameter * parameters, arithmetic, "JGPT_SCRATCH")
 
 
 def _to_universal(source: Path, target: Path) -> None:

@@ -78,6 +78,7 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if rank == 0:
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
+        checkpoint.sweep(root)
     resumed = from_first(lambda: checkpoint.to_resume(root, _warn))
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
