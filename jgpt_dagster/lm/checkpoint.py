@@ -65,14 +65,9 @@ class Checkpoint:
         return differs and settings["zero_stage"] > 0
 
 
-def newest_whole(root: Path, report: Callable[[str], None], before: int | None = None) -> Checkpoint | None:
-    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not.
-
-    With `before`, only those of earlier steps count.
-    """
+def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not."""
     for path in reversed(_directories(root)):
-        if before is not None and _step(path) >= before:
-            continue
         artifact = DirectoryArtifact("checkpoint", "", path)
         manifest = artifact.manifest()
         damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.damage(manifest)
@@ -84,9 +79,17 @@ def newest_whole(root: Path, report: Callable[[str], None], before: int | None =
     return None
 
 
-def newest(root: Path) -> Path | None:
-    """Return the newest checkpoint below `root`, which is whole unless it was damaged since: its files are not read."""
-    return next(reversed(_directories(root)), None)
+def newest(root: Path, before: int | None = None) -> Path | None:
+    """Return the newest checkpoint below `root`, which is whole unless it was damaged since: its files are not read.
+
+    With `before`, only those of earlier steps count.
+    """
+    return next((path for path in reversed(_directories(root)) if before is None or step_of(path) < before), None)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint's directory."""
+    return int(path.name.removeprefix(_PREFIX))
 
 
 def sweep(root: Path) -> None:
@@ -159,8 +162,8 @@ def save(
     if rank == 0:
         # A damaged checkpoint of a later step must not count among those that are kept.
         limit = step + 1 if doubtful_since is None else doubtful_since
-        for old in [other for other in _directories(root) if _step(other) < limit][:-keep]:
-            if keep_every is None or _step(old) % keep_every:
+        for old in [other for other in _directories(root) if step_of(other) < limit][:-keep]:
+            if keep_every is None or step_of(old) % keep_every:
                 DirectoryArtifact("checkpoint", "", old).remove()
 
 
@@ -272,10 +275,6 @@ def _to_universal(source: Path, target: Path) -> None:
 
 def _directories(root: Path) -> list[Path]:
     return sorted(path for path in root.glob(f"{_PREFIX}*") if path.is_dir())
-
-
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix(_PREFIX))
 
 
 def _files(directory: Path) -> list[str]:

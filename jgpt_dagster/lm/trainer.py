@@ -145,9 +145,9 @@ class _Run:
         )
         loss, norm, asked_to_stop = self._optimize(step, rate, stop)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"step {step:,}: loss {loss}, gradient norm {norm}: the run has diverged. Last whole checkpoint: "
-                f"{self.last_checkpoint()}. Run it again to go on from there; where it fails at the same step, {_CURE}"
+            raise self._diverged(
+                f"step {step:,}: loss {loss}, gradient norm {norm}",
+                f"Run it again to go on from there; where it fails at the same step, {_CURE}",
             )
         row = self._row(step, loss, rate, norm)
         evaluated = step % config.evaluate_every == 0 or last
@@ -173,12 +173,23 @@ class _Run:
                     f"{course.best_validation_loss:.4f} (step {course.best_validation_step:,}) since"
                 )
         if course.diverged:
-            raise TrainingError(
+            raise self._diverged(
                 f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
-                f"{course.lowest_level:.3f} since step {course.off_since:,}: the run has diverged. Last whole "
-                f"checkpoint before that: {self.last_checkpoint(before=course.off_since)}. To go on from there all the "
-                f"same, delete the later ones and set divergence_steps to 0; better, {_CURE}"
+                f"{course.lowest_level:.3f} since step {course.off_since:,}",
+                "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
+                f"{_CURE}",
+                before=course.off_since,
             )
+
+    def _diverged(self, what: str, advice: str, before: int | None = None) -> TrainingError:
+        """Return the error of a run that has diverged; one process explains it for all.
+
+        It names the newest checkpoint, of a step before `before`, without the minutes that hashing it would take.
+        """
+        if self.reporter is None:
+            return TrainingError(f"{what}: the run has diverged")
+        which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
+        return TrainingError(f"{what}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
 
     def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:
         """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
@@ -241,14 +252,10 @@ class _Run:
             doubtful_since=self.course.off_since,
         )
 
-    def newest_checkpoint(self) -> str:
-        """Name the newest checkpoint in a message, without the minutes that hashing it takes."""
-        return str(checkpoint.newest(self.config.output / CHECKPOINTS) or "none")
-
-    def last_checkpoint(self, before: int | None = None) -> str:
-        """Name the newest whole checkpoint (of a step before `before`) in a message."""
-        whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, _warn, before)
-        return f"{whole.path} (step {whole.step:,})" if whole else "none"
+    def newest_checkpoint(self, before: int | None = None) -> str:
+        """Name the newest checkpoint (of a step before `before`) in a message. Whoever goes on from it checks it."""
+        newest = checkpoint.newest(self.config.output / CHECKPOINTS, before)
+        return f"{newest} (step {checkpoint.step_of(newest):,})" if newest else "none"
 
 
 def _warn(line: str) -> None:
