@@ -97,7 +97,7 @@ def pretrained_model(
             plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
             require_present(plan.hardware, launcher)
             prepare_run(run, recipe, forced_by)
-            _train(context, launcher, laid_out_config, config.stop_grace_seconds)
+            _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
                 for name in (METRICS, RESULT):
@@ -116,12 +116,17 @@ def pretrained_model(
 
 
 def _train(
-    context: dg.AssetExecutionContext, launcher: TrainingLauncher, config: TrainConfig, stop_grace_seconds: float
+    context: dg.AssetExecutionContext,
+    launcher: TrainingLauncher,
+    config: TrainConfig,
+    stop_grace_seconds: float,
+    *,
+    gpu: bool,
 ) -> None:
-    """Run the training program under the launcher, with its messages streamed into the Dagster run."""
+    """Run the training program under the launcher, on a GPU or not, with its messages streamed into the Dagster run."""
     path, label = config.output / "config.json", f"pretrained_model {context.partition_key}"
     write_json(path, json.loads(config.model_dump_json()))
-    processes = launcher.process_count()
+    processes = launcher.process_count(gpu=gpu)
     command = launch_command(launcher.kind(), processes, path, launcher.hostfile_path())
     # Nothing in a temporary file: the first process may be on another host, which shares the run directory alone.
     with dg.open_pipes_session(
@@ -129,7 +134,7 @@ def _train(
         context_injector=dg.PipesEnvContextInjector(),
         message_reader=dg.PipesFileMessageReader(str(config.output / "messages")),
     ) as session:
-        environment = {**training_environment(processes), **session.get_bootstrap_env_vars()}
+        environment = {**training_environment(processes, on_cpu=not gpu), **session.get_bootstrap_env_vars()}
         run_process_group(
             command,
             environment,

@@ -152,7 +152,7 @@ def save(
     with atomic_directory(path) if rank == 0 else nullcontext(temporary_path(path)) as directory:
         dist.barrier()
         engine.save_checkpoint(str(directory), tag=_ENGINE, save_latest=False)
-        save_file(_random_state(), directory / _random_state_name(rank))
+        save_file(_random_state(engine.device), directory / _random_state_name(rank))
         dist.barrier()
         entries = hash_together(directory)
         if rank == 0:
@@ -197,7 +197,7 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     if random_state.exists():
         state = load_file(random_state)
         torch.set_rng_state(state["cpu"])
-        if "cuda" in state:
+        if "cuda" in state and engine.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"])
     else:
         torch.manual_seed(seed + dist.get_rank())
@@ -288,8 +288,8 @@ def _gathered(value: T) -> list[T]:
     return values
 
 
-def _random_state() -> dict[str, torch.Tensor]:
-    gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    gpu = {"cuda": torch.cuda.get_rng_state()} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **gpu}
 
 

@@ -105,8 +105,10 @@ def deepspeed_launch(world: Mapping[str, Sequence[int | str]], host: int, addres
     ]
 
 
-def training_environment(processes: int) -> dict[str, str]:
+def training_environment(processes: int, *, on_cpu: bool = False) -> dict[str, str]:
     """Return the environment of a launch of `processes` processes a host: this one's, and what is not set in it.
+
+    `on_cpu` leaves the GPUs alone that there may be.
 
     RANK and its like are for plain python, which DeepSpeed would otherwise take for an MPI job; launchers set their own
     for each process.
@@ -122,7 +124,7 @@ def training_environment(processes: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**defaults, **os.environ}
+    return {**defaults, **os.environ, **({"DS_ACCELERATOR": "cpu"} if on_cpu else {})}
 
 
 def has_gpu() -> bool:
