@@ -3,7 +3,7 @@
 from typing import Any
 
 from jgpt_dagster.lm import offload
-from jgpt_dagster.lm.train_config import Geometry, TrainConfig
+from jgpt_dagster.lm.train_config import Geometry, TrainConfig, uses_bf16
 
 
 def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict[str, Any]:
@@ -12,7 +12,7 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
     It names no optimizer: one that DeepSpeed builds from its configuration is compiled on first use (minutes), and
     decays biases and layer norms too.
     """
-    bf16 = uses_bf16(config, gpu=gpu)
+    bf16 = uses_bf16(config.dtype, gpu=gpu)
     stage = config.zero_stage
     return {
         "train_batch_size": shape.global_batch,
@@ -40,11 +40,6 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
     }
 
 
-def uses_bf16(config: TrainConfig, *, gpu: bool) -> bool:
-    """Say whether a run computes in bf16. On a CPU that is six to eight times slower than fp32."""
-    return config.dtype == "bf16" or (config.dtype == "auto" and gpu)
-
-
 def clips_itself(config: TrainConfig, *, gpu: bool) -> bool:
     """Say whether the training loop clips the gradients: without ZeRO, DeepSpeed keeps their norm in fp32 to itself."""
-    return not config.zero_stage and not uses_bf16(config, gpu=gpu)
+    return not config.zero_stage and not uses_bf16(config.dtype, gpu=gpu)

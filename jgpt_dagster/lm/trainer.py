@@ -18,13 +18,21 @@ from torch.nn.functional import cross_entropy
 from jgpt_dagster.lm import checkpoint, offload
 from jgpt_dagster.lm.batches import PackedTokens, document_positions, step_samples
 from jgpt_dagster.lm.course import MARGIN, Course
-from jgpt_dagster.lm.deepspeed_config import clips_itself, uses_bf16
+from jgpt_dagster.lm.deepspeed_config import clips_itself
 from jgpt_dagster.lm.engine import WEIGHTS, TrainingError, build_engine, write_model
 from jgpt_dagster.lm.group import from_first, join_group
 from jgpt_dagster.lm.held_out import held_out_blocks
 from jgpt_dagster.lm.model import preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
-from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
+from jgpt_dagster.lm.train_config import (
+    Geometry,
+    TrainConfig,
+    geometry,
+    learning_rate,
+    total_steps,
+    uses_bf16,
+    warmup_steps,
+)
 from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
 from jgpt_dagster.lm.watchdog import Watchdog
 from jgpt_dagster.storage.artifact import file_entry
@@ -289,7 +297,7 @@ def _recipe(
         **{name: getattr(preset(config.model), name) for name in ("layers", "width", "heads")},
         "context": config.context,
         "vocab_size": training_set.vocab_size,
-        "dtype": "bf16" if uses_bf16(config, gpu=device.type == "cuda") else "fp32",
+        "dtype": "bf16" if uses_bf16(config.dtype, gpu=device.type == "cuda") else "fp32",
         "zero_stage": config.zero_stage,
         "offload": config.offload,
         "steps": steps,

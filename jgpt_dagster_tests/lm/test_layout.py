@@ -119,6 +119,22 @@ def test_on_large_gpus_xl_needs_neither_zero_2_nor_recomputing() -> None:
     assert cramped.micro_batch < XL.micro_batch and not cramped.activation_checkpointing
 
 
+def test_fp32_on_a_gpu_and_bf16_on_a_cpu_are_counted_with_their_own_bytes() -> None:
+    gpu, layout = parse("8xa100-80"), Layout(1, 8, False, False)
+    cpu = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""), processes=8)
+    in_fp32 = memory(XL, VOCABULARY, 1024, gpu, layout, "fp32")
+    in_bf16 = memory(XL, VOCABULARY, 1024, gpu, layout)
+    count = parameter_count(XL, VOCABULARY, 1024)
+    assert in_fp32.weights == 4 * count == 2 * in_bf16.weights
+    assert in_fp32.activations == 2 * in_bf16.activations
+    # As on the other machine, but for the gradients that are reduced at a time: two buckets where that overlaps.
+    assert vars(in_fp32) == {**vars(memory(XL, VOCABULARY, 1024, cpu, layout)), "buffers": 2 * 4 * 500_000_000}
+    assert in_bf16 == memory(XL, VOCABULARY, 1024, cpu, layout, "bf16")
+    small = parse("8xa100-40")
+    cramped, roomy = (fit(XL, VOCABULARY, 1024, 512, small, dtype=dtype) for dtype in ("fp32", "bf16"))
+    assert cramped.micro_batch < roomy.micro_batch
+
+
 def test_what_is_given_is_kept() -> None:
     assert fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"), zero_stage=3, micro_batch=2) == Layout(3, 2, False, False)
 

@@ -9,9 +9,13 @@ from jgpt_dagster.lm.plan import Plan, actual_rows, layout_for, make_plan
 from jgpt_dagster.lm.train_config import TrainConfig
 
 
-def planned(hardware: str, train_tokens: int = 10_000_000_001, **options: Any) -> Plan:
-    config = TrainConfig.model_validate({"training_set": "s", "data_root": ".", "output": "o", "model": "xl"})
-    machine = parse(hardware)
+def planned(
+    hardware: str, train_tokens: int = 10_000_000_001, dtype: str = "auto", peak: float | None = None, **options: Any
+) -> Plan:
+    config = TrainConfig.model_validate(
+        {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "dtype": dtype}
+    )
+    machine = parse(hardware) if peak is None else parse(hardware).with_peak(peak)
     layout = layout_for(config, machine, 32_000, {})
     return make_plan(config, machine, layout, vocab_size=32_000, train_tokens=train_tokens, **options)
 
@@ -35,6 +39,17 @@ def test_without_a_peak_hours_are_not_guessed() -> None:
     plan = make_plan(config, machine, layout, vocab_size=2_000, train_tokens=100_000)
     assert plan.hours is None and "no peak" in dict(plan.rows())["hours"]
     assert plan.steps == 4_000
+
+
+def test_hours_in_fp32_are_not_those_of_the_peak_in_bf16() -> None:
+    plan = planned("8xa100-80", dtype="fp32")
+    rows = dict(plan.rows())
+    assert plan.hours is None and rows["hours"] == "unknown: no peak FLOP/s of a100-80 in fp32 is in the table"
+    assert rows["GiB a process: weights"] == "5.69"
+    # Weights, their master copy and two moments in 4 bytes each, of three checkpoints.
+    assert plan.checkpoint_bytes == 3 * 16 * plan.parameters
+    given = planned("8xa100-80", dtype="fp32", peak=19.5e12)
+    assert given.tokens_per_second == pytest.approx(98_713 * 19.5 / 312, rel=1e-3)
 
 
 def test_states_on_disk_are_planned_for() -> None:
