@@ -24,8 +24,8 @@ from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.charts import run_curves, thinned
 from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
-from jgpt_dagster.lm.plan import Plan, actual_rows
-from jgpt_dagster.lm.report import METRICS, RESULT, last_timing, read_metrics, read_speeds
+from jgpt_dagster.lm.plan import Plan, actual_rows, actual_speed
+from jgpt_dagster.lm.report import METRICS, RESULT, read_metrics, read_speeds
 from jgpt_dagster.lm.train_config import TrainConfig, warmup_steps
 from jgpt_dagster.lm.training_set import TrainingSet
 from jgpt_dagster.partitions import dump_partitions
@@ -151,7 +151,7 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
         "plan_and_actual": actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
         "speeds": thinned(read_speeds(run)),
-        **{name: value for name, value in last_timing(run).items() if name in ("tokens_per_second", "mfu")},
+        **actual_speed(plan, run),
     }
 
 

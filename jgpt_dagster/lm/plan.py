@@ -1,5 +1,6 @@
 """What a training run will cost before it starts, and how a run that has ended compares with that."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from jgpt_dagster.lm.hardware import GB, GIB, Hardware
 from jgpt_dagster.lm.layout import CHOICES, Layout, Memory, fit, memory, parameter_count
 from jgpt_dagster.lm.model import PRESETS, Preset
-from jgpt_dagster.lm.report import last_timing
+from jgpt_dagster.lm.report import RESULT, total_timing
 from jgpt_dagster.lm.train_config import TrainConfig, total_steps, uses_bf16
 
 # Seen with models of this size on such GPUs: 40 % (llm-foundry, H100) to 60 % (llm-foundry, A100).
@@ -129,21 +130,34 @@ def flops_per_token(shape: Preset, parameters: int, context: int) -> float:
 
 
 def actual_rows(plan: Plan, run: Path) -> list[tuple[str, str, str]]:
-    """Return plan and outcome of a run that has ended, side by side; no rows where the run left no timings."""
-    timing = last_timing(run)
-    if not timing:
+    """Return plan and outcome of a run that has ended, side by side; no rows where the run left no timings.
+
+    Hours and speed are over all its starts.
+    """
+    timing = total_timing(run)
+    if timing is None:
         return []
-    speed = timing["tokens_per_second"]
-    hours = plan.tokens / speed / 3600
+    seconds, speed = timing
+    result = json.loads((run / RESULT).read_text())
     written = sum(file.stat().st_size for file in (run / "checkpoints").rglob("*") if file.is_file())
-    rows = [
+    peak = plan.peak_tokens_per_second
+    return [
+        ("tokens", f"{plan.tokens:,}", f"{result['tokens']:,}"),
+        ("steps", f"{plan.steps:,}", f"{result['steps']:,}"),
         ("tokens/s", _figure(plan.tokens_per_second, ",.0f"), f"{speed:,.0f}"),
-        ("hours", _figure(plan.hours, ",.2f"), f"{hours:,.2f}"),
+        *([] if peak is None else [("MFU", f"{plan.mfu:.1%}", f"{speed / peak:.1%}")]),
+        ("hours", _figure(plan.hours, ",.2f"), f"{seconds / 3600:,.2f}"),
         ("checkpoints, GB", f"{plan.checkpoint_bytes / GB:.2f}", f"{written / GB:.2f}"),
     ]
-    if (peak := plan.peak_tokens_per_second) is not None:
-        rows.insert(1, ("MFU", f"{plan.mfu:.1%}", f"{speed / peak:.1%}"))
-    return rows
+
+
+def actual_speed(plan: Plan, run: Path) -> dict[str, float]:
+    """Return tokens_per_second and, where the peak is known, mfu over all starts of a run; empty without timings."""
+    timing, peak = total_timing(run), plan.peak_tokens_per_second
+    if timing is None:
+        return {}
+    _, speed = timing
+    return {"tokens_per_second": round(speed, 1), **({} if peak is None else {"mfu": round(speed / peak, 4)})}
 
 
 def _figure(value: float | None, form: str) -> str:

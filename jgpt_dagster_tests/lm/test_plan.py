@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.lm.hardware import parse
-from jgpt_dagster.lm.plan import Plan, actual_rows, layout_for, make_plan
+from jgpt_dagster.lm.plan import Plan, actual_rows, actual_speed, layout_for, make_plan
 from jgpt_dagster.lm.train_config import TrainConfig
 
 
@@ -66,7 +66,16 @@ def test_states_on_disk_are_planned_for() -> None:
 def test_a_run_that_has_ended_stands_beside_its_plan(tmp_path: Path) -> None:
     plan = planned("8xa100-80", mfu=0.4)
     assert actual_rows(plan, tmp_path) == []
-    (tmp_path / "timing.jsonl").write_text(json.dumps({"step": 1, "tokens_per_second": 123_397.0}) + "\n")
+    # Two starts, and an early stop.
+    timings = [(1, 10.0, 52_428.8), (200, 1000.0, 104_857.6), (200, 200.0, 131_072.0), (300, 800.0, 146_800.6)]
+    lines = (
+        json.dumps({"step": step, "seconds": seconds, "tokens_per_second": speed}) for step, seconds, speed in timings
+    )
+    (tmp_path / "timing.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "result.json").write_text(json.dumps({"steps": 300, "tokens": 300 * 512 * 1024}))
     rows = {what: (plan, actual) for what, plan, actual in actual_rows(plan, tmp_path)}
-    assert rows["MFU"] == ("40.0%", "50.0%")
-    assert rows["tokens/s"] == ("98,713", "123,397")
+    # (1000 x 104,857.6 + 800 x 146,800.6) / 1800
+    assert rows["tokens/s"] == ("98,713", "123,499") and rows["MFU"] == ("40.0%", "50.0%")
+    assert rows["hours"] == ("28.14", "0.50")
+    assert rows["steps"] == ("19,073", "300") and rows["tokens"] == ("9,999,745,024", "157,286,400")
+    assert actual_speed(plan, tmp_path) == pytest.approx({"tokens_per_second": 123_499, "mfu": 0.5004}, rel=1e-5)
