@@ -66,6 +66,7 @@ def launch_command(
     if hostfile is not None:
         if launcher != "deepspeed":
             raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
+        _require_first_gpus(processes)
         return [sys.executable, "-m", "jgpt_dagster.lm.hosts", str(hostfile), str(processes), *program]
     if launcher == "deepspeed":
         world = {"localhost": _devices(processes)}
@@ -170,6 +171,17 @@ def _devices(processes: int) -> Sequence[int | str]:
             "GPUs, or set JGPT_PROCESSES to fewer."
         )
     return chosen[:processes]
+
+
+def _require_first_gpus(processes: int) -> None:
+    """Raise LaunchError where this host's choice of GPUs is not what a run takes on every host of a hostfile."""
+    chosen = _chosen_gpus()
+    if chosen and chosen[:processes] != [str(gpu) for gpu in range(processes)]:
+        raise LaunchError(
+            f"CUDA_VISIBLE_DEVICES={','.join(chosen)} chooses GPUs of this host alone; on each host of a hostfile a "
+            f"run takes the first {processes}. Unset it, and name only hosts on which those are yours: JGPT_PROCESSES "
+            "says how many of them."
+        )
 
 
 def run_process_group(
