@@ -129,7 +129,7 @@ def laid_out(
 ) -> tuple[Plan, TrainConfig]:
     """Return the plan of a run, and its configuration with what the hardware decides.
 
-    Raises HardwareError, with the arithmetic, where the model does not fit.
+    Raises HardwareError, with the arithmetic, where the model does not fit, and TrainConfigError for bf16 without ZeRO.
     """
     if config.hardware == "auto":
         hardware = detect(launcher.process_count(), launcher.host_count())

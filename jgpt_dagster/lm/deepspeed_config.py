@@ -3,15 +3,16 @@
 from typing import Any
 
 from jgpt_dagster.lm import offload
-from jgpt_dagster.lm.train_config import Geometry, TrainConfig, uses_bf16
+from jgpt_dagster.lm.train_config import Geometry, TrainConfig, require_exact_sums, uses_bf16
 
 
 def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict[str, Any]:
     """Return the dictionary that `deepspeed.initialize` takes.
 
     It names no optimizer: one that DeepSpeed builds from its configuration is compiled on first use (minutes), and
-    decays biases and layer norms too.
+    decays biases and layer norms too. Raises TrainConfigError for bf16 without ZeRO.
     """
+    require_exact_sums(config.zero_stage, config.dtype, gpu=gpu)
     bf16 = uses_bf16(config.dtype, gpu=gpu)
     stage = config.zero_stage
     return {
@@ -21,8 +22,8 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
         "gradient_clipping": 0.0 if clips_itself(config, gpu=gpu) else config.gradient_clipping,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
-        # Summing many small bf16 gradients loses most of them. Without ZeRO, DeepSpeed cannot keep them in fp32.
-        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and stage else {}),
+        # Summing many small bf16 gradients loses most of them.
+        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 else {}),
         # ZeRO-1 sums between processes once a step. ZeRO-2 and 3 do so for every micro batch, whose gradients are in
         # bf16 anyway: what they send would double.
         **({"communication_data_type": "fp32"} if bf16 and stage == 1 else {}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from jgpt_dagster.lm import offload
 from jgpt_dagster.lm.hardware import GIB, Hardware, HardwareError
 from jgpt_dagster.lm.model import Preset
-from jgpt_dagster.lm.train_config import Dtype, uses_bf16
+from jgpt_dagster.lm.train_config import Dtype, require_exact_sums, uses_bf16
 
 # Of a device's memory, what a plan may use: the rest is for the CUDA context, NCCL and fragmentation.
 USABLE = 0.9
@@ -137,7 +137,8 @@ def fit(
 
     Recomputing activations costs a third more computing, ZeRO-2 and 3 more communication, a small micro batch idle
     units: they are taken in that order of reluctance. Optimizer states go to disk only where that is given. Raises
-    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided.
+    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided, and
+    TrainConfigError for bf16 without ZeRO.
     """
     share, rest = divmod(global_batch, hardware.world)
     if rest:
@@ -148,8 +149,10 @@ def fit(
     micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
     if offload and zero_stage not in (None, 3):
         raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
+    require_exact_sums(zero_stage, dtype, gpu=hardware.device.gpu)
     # Without ZeRO there is one copy of the weights less, and on a CPU, whose memory is large, none of its overhead.
-    by_need = [3] if offload else [1, 2, 3] if hardware.device.gpu else [0, 1, 2, 3]
+    without_zero = not hardware.device.gpu and not uses_bf16(dtype, gpu=False)
+    by_need = [3] if offload else [0, 1, 2, 3] if without_zero else [1, 2, 3]
     stages = by_need if zero_stage is None else [zero_stage]
     checkpointing = [False, True] if activation_checkpointing is None else [activation_checkpointing]
     compiled = hardware.device.gpu if compile is None else compile

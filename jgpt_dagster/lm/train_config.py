@@ -169,6 +169,15 @@ def uses_bf16(dtype: Dtype, *, gpu: bool) -> bool:
     return dtype == "bf16" or (dtype == "auto" and gpu)
 
 
+def require_exact_sums(zero_stage: int | None, dtype: Dtype, *, gpu: bool) -> None:
+    """Raise TrainConfigError for bf16 without ZeRO, under which DeepSpeed has no sums of gradients in fp32."""
+    if zero_stage == 0 and uses_bf16(dtype, gpu=gpu):
+        raise TrainConfigError(
+            "zero_stage 0 in bf16 would sum the gradients of a step in bf16, which loses most of many small ones: set "
+            "zero_stage to 1 (in one process too) or leave it out, or dtype to fp32"
+        )
+
+
 def _explain(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)

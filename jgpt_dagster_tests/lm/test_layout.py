@@ -13,7 +13,7 @@ from jgpt_dagster.lm.hardware import DEVICES, GIB, Hardware, HardwareError, pars
 from jgpt_dagster.lm.layout import Layout, Memory, fit, memory, parameter_count
 from jgpt_dagster.lm.model import PRESETS, model_config
 from jgpt_dagster.lm.model import parameter_count as counted
-from jgpt_dagster.lm.train_config import TrainConfig, geometry
+from jgpt_dagster.lm.train_config import TrainConfig, TrainConfigError, geometry
 
 XL = PRESETS["xl"]
 VOCABULARY = 32_000
@@ -133,6 +133,14 @@ def test_fp32_on_a_gpu_and_bf16_on_a_cpu_are_counted_with_their_own_bytes() -> N
     small = parse("8xa100-40")
     cramped, roomy = (fit(XL, VOCABULARY, 1024, 512, small, dtype=dtype) for dtype in ("fp32", "bf16"))
     assert cramped.micro_batch < roomy.micro_batch
+
+
+def test_in_bf16_no_layout_is_without_zero() -> None:
+    cpu = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""))
+    assert fit(XL, VOCABULARY, 1024, 512, cpu).zero_stage == 0
+    assert fit(XL, VOCABULARY, 1024, 512, cpu, dtype="bf16").zero_stage == 1
+    with pytest.raises(TrainConfigError, match="in bf16"):
+        fit(XL, VOCABULARY, 1024, 512, parse("1xa100-80"), zero_stage=0)
 
 
 def test_what_is_given_is_kept() -> None:
