@@ -6,10 +6,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from jgpt_dagster.assets import pretrained_model
 from jgpt_dagster.assets.training_run import RECIPE, prepare_run, recorded_inputs, root_run
+from jgpt_dagster.lm.launch import LaunchError
 from jgpt_dagster.lm.report import RESULT
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment
 
 MADE = Recipe("pretrained_model", "1", {"steps": 4}, {"training_set 20260101": "00ff"}, {})
 OTHER = Recipe("pretrained_model", "1", {"steps": 8}, {"training_set 20260101": "00fe"}, {})
@@ -66,3 +69,29 @@ def test_a_run_and_all_that_repeat_it_have_one_root() -> None:
     first = dg.DagsterRun(job_name="job", run_id="1")
     again = dg.DagsterRun(job_name="job", run_id="3", root_run_id="1", parent_run_id="2")
     assert root_run(first) == root_run(again) == "1"
+
+
+@pytest.mark.slow
+def test_the_asset_keeps_the_checkpoints_of_a_forced_run_at_its_retry_and_at_no_other_forced_run(
+    finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    run = deployment.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
+    checkpoint = run / "checkpoints" / "step=00000004"
+
+    def die(*arguments: object, **options: object) -> None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        raise LaunchError("killed")
+
+    def force(root: str) -> bool:
+        """Run once, forced, as a repetition of the run `root`; say whether the checkpoints of before were there."""
+        monkeypatch.setattr(pretrained_model, "root_run", lambda run: root)
+        mark = checkpoint / "mark"
+        error = deployment.materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"], force=True).error
+        assert error == "killed"
+        kept = mark.exists()
+        mark.touch()
+        return kept
+
+    monkeypatch.setattr(pretrained_model, "run_process_group", die)
+    assert [force("first"), force("first"), force("second"), force("second")] == [False, True, False, True]
