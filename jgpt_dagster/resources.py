@@ -132,9 +132,9 @@ class TrainingLauncher(dg.ConfigurableResource):
         """Return which launcher is used."""
         return cast(Literal["deepspeed", "torchrun", "python"], self.launcher)
 
-    def process_count(self) -> int:
-        """Return the number of training processes on each host."""
-        return self.processes or max(1, gpu_count())
+    def process_count(self, *, gpu: bool = True) -> int:
+        """Return the number of training processes on each host; without `gpu`, of a run that leaves its GPUs alone."""
+        return self.processes or (max(1, gpu_count()) if gpu else 1)
 
     def host_count(self) -> int:
         """Return the number of hosts: those of the hostfile, or this one. Raises HostfileError."""

@@ -19,12 +19,13 @@ from jgpt_dagster.assets.pretraining import (
     training_config,
 )
 from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, table
+from jgpt_dagster.assets.training_run import prepare_run, recorded_inputs, root_run
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.charts import run_curves, thinned
 from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
-from jgpt_dagster.lm.plan import Plan, actual_rows
-from jgpt_dagster.lm.report import METRICS, RESULT, last_timing, read_metrics, read_speeds
+from jgpt_dagster.lm.plan import Plan, actual_rows, actual_speed
+from jgpt_dagster.lm.report import METRICS, RESULT, read_metrics, read_speeds
 from jgpt_dagster.lm.train_config import TrainConfig, warmup_steps
 from jgpt_dagster.lm.training_set import TrainingSet
 from jgpt_dagster.partitions import dump_partitions
@@ -36,7 +37,6 @@ from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 MODEL_CODE_VERSION = "1"
 MODEL = "model"
-RECIPE = "recipe.json"
 
 # Tags that only their own executor reads, so that they are safe everywhere; the pool keeps a second GPU run waiting.
 GPU_TAGS = {
@@ -69,7 +69,8 @@ def pretrained_model(
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         require_token_files(store, data)
-        recorded = {} if config.force else _recorded_inputs(target, run)
+        forced_by = root_run(context.run) if config.force else None
+        recorded = recorded_inputs(target, run, forced_by)
         initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
         train_config = training_config(
             config,
@@ -95,8 +96,8 @@ def pretrained_model(
                 initial.require_unchanged()
             plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
             require_present(plan.hardware, launcher)
-            _prepare_run(run, recipe, config.force)
-            _train(context, launcher, laid_out_config, config.stop_grace_seconds)
+            prepare_run(run, recipe, forced_by)
+            _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
                 for name in (METRICS, RESULT):
@@ -114,37 +115,18 @@ def pretrained_model(
         )
 
 
-def _recorded_inputs(target: DirectoryArtifact, run: Path) -> Mapping[str, str]:
-    """Return the inputs of a model that is finished or, where it is not, of its run as far as that has come."""
-    manifest, record = target.manifest(), run / RECIPE
-    if manifest is not None:
-        return manifest.recipe.inputs
-    begun: Mapping[str, str] = json.loads(record.read_text())["inputs"] if record.exists() else {}
-    return begun
-
-
-def _prepare_run(run: Path, recipe: Recipe, force: bool) -> None:
-    """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
-
-    An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
-    """
-    record = run / RECIPE
-    wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
-    present = json.loads(record.read_text()) if record.exists() else None
-    if force or (present not in (None, wanted) and (run / RESULT).exists()):
-        shutil.rmtree(run)
-        present = None
-    if present is None:
-        write_json(record, wanted)
-
-
 def _train(
-    context: dg.AssetExecutionContext, launcher: TrainingLauncher, config: TrainConfig, stop_grace_seconds: float
+    context: dg.AssetExecutionContext,
+    launcher: TrainingLauncher,
+    config: TrainConfig,
+    stop_grace_seconds: float,
+    *,
+    gpu: bool,
 ) -> None:
-    """Run the training program under the launcher, with its messages streamed into the Dagster run."""
+    """Run the training program under the launcher, on a GPU or not, with its messages streamed into the Dagster run."""
     path, label = config.output / "config.json", f"pretrained_model {context.partition_key}"
     write_json(path, json.loads(config.model_dump_json()))
-    processes = launcher.process_count()
+    processes = launcher.process_count(gpu=gpu)
     command = launch_command(launcher.kind(), processes, path, launcher.hostfile_path())
     # Nothing in a temporary file: the first process may be on another host, which shares the run directory alone.
     with dg.open_pipes_session(
@@ -152,7 +134,7 @@ def _train(
         context_injector=dg.PipesEnvContextInjector(),
         message_reader=dg.PipesFileMessageReader(str(config.output / "messages")),
     ) as session:
-        environment = {**training_environment(processes), **session.get_bootstrap_env_vars()}
+        environment = {**training_environment(processes, on_cpu=not gpu), **session.get_bootstrap_env_vars()}
         run_process_group(
             command,
             environment,
@@ -169,7 +151,7 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
         "plan_and_actual": actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
         "speeds": thinned(read_speeds(run)),
-        **{name: value for name, value in last_timing(run).items() if name in ("tokens_per_second", "mfu")},
+        **actual_speed(plan, run),
     }
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from jgpt_dagster.assets.stage import StageConfig
-from jgpt_dagster.lm.hardware import Hardware, HardwareError, detect, parse
+from jgpt_dagster.lm.hardware import GIB, Hardware, HardwareError, detect, parse
+from jgpt_dagster.lm.launch import has_gpu
 from jgpt_dagster.lm.layout import CHOICES
 from jgpt_dagster.lm.plan import MFU, Plan, layout_for, make_plan
 from jgpt_dagster.lm.train_config import TrainConfig, validated
@@ -83,6 +84,9 @@ class PretrainingConfig(StageConfig):
     )
 
 
+# Drivers and settings (ECC) change the memory of one kind of GPU by some hundredths.
+_SAME_MEMORY = 0.95
+
 # What one fits to the hardware at hand: it moves sums by rounding errors, and does not make a finished model stale.
 _OF_THE_MACHINE = {
     *CHOICES,
@@ -125,7 +129,7 @@ def laid_out(
 ) -> tuple[Plan, TrainConfig]:
     """Return the plan of a run, and its configuration with what the hardware decides.
 
-    Raises HardwareError, with the arithmetic, where the model does not fit.
+    Raises HardwareError, with the arithmetic, where the model does not fit, and TrainConfigError for bf16 without ZeRO.
     """
     if config.hardware == "auto":
         hardware = detect(launcher.process_count(), launcher.host_count())
@@ -148,10 +152,23 @@ def laid_out(
 
 
 def require_present(hardware: Hardware, launcher: TrainingLauncher) -> None:
-    """Raise HardwareError where a run was laid out for another number of processes than will be started."""
-    started = launcher.process_count() * launcher.host_count()
-    if hardware.world != started:
+    """Raise HardwareError where a run was laid out for another machine than it will be started on.
+
+    That has another number of processes, no GPU, or GPUs of less memory.
+    """
+    processes, hosts = launcher.process_count(gpu=hardware.device.gpu), launcher.host_count()
+    if hardware.world != processes * hosts:
         raise HardwareError(
-            f"hardware {hardware.name} has {hardware.world} processes, but the launcher would start {started}. Set the "
-            "launcher's processes and hostfile, or hardware to auto."
+            f"hardware {hardware.name} has {hardware.world} processes, but the launcher would start "
+            f"{processes * hosts}. Set the launcher's processes and hostfile, or hardware to auto."
+        )
+    if not hardware.device.gpu:
+        return
+    if not has_gpu():
+        raise HardwareError(f"hardware {hardware.name} names GPUs, but this host has none. Set hardware to auto.")
+    found = detect(processes, hosts).device
+    if found.gpu and found.memory < _SAME_MEMORY * hardware.device.memory:
+        raise HardwareError(
+            f"hardware {hardware.name} has {hardware.device.memory / GIB:.1f} GiB a GPU, but the {found.name} of this "
+            f"host has {found.memory / GIB:.1f} GiB. Set hardware to auto, or to the GPUs that are here."
         )

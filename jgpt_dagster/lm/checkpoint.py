@@ -9,12 +9,13 @@ division loads a copy in DeepSpeed's universal format, in which every parameter 
 
 import io
 import shutil
+import socket
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm import offload
 from jgpt_dagster.storage.artifact import MANIFEST, DirectoryArtifact, file_entry
-from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
 from jgpt_dagster.storage.writing import atomic_directory, require_free_space, temporary_path, write_json
 
 CODE_VERSION = "1"
@@ -37,6 +38,9 @@ _FILE_DIVISION = ("processes", "zero_stage")
 _CONVERTIBLE = ({0}, {1, 2}, {3})
 # Weights, their fp32 master copy and the two moments of Adam, all in fp32; bf16 weights take a little less.
 _BYTES_PER_PARAMETER = 16
+# The universal format has three of these, each parameter's in a file; they are made of parts that lie beside them.
+_UNIVERSAL_BYTES_PER_PARAMETER = 2 * 3 * 4
+T = TypeVar("T")
 
 
 class CheckpointError(JgptError):
@@ -61,14 +65,9 @@ class Checkpoint:
         return differs and settings["zero_stage"] > 0
 
 
-def newest_whole(root: Path, report: Callable[[str], None], before: int | None = None) -> Checkpoint | None:
-    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not.
-
-    With `before`, only those of earlier steps count.
-    """
+def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not."""
     for path in reversed(_directories(root)):
-        if before is not None and _step(path) >= before:
-            continue
         artifact = DirectoryArtifact("checkpoint", "", path)
         manifest = artifact.manifest()
         damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.damage(manifest)
@@ -78,6 +77,39 @@ def newest_whole(root: Path, report: Callable[[str], None], before: int | None =
             return Checkpoint(path, counts["step"], counts["samples"], identity)
         report(f"checkpoint {path.name} is damaged and is not used: {damage}")
     return None
+
+
+def newest(root: Path, before: int | None = None) -> Path | None:
+    """Return the newest checkpoint below `root`, which is whole unless it was damaged since: its files are not read.
+
+    With `before`, only those of earlier steps count.
+    """
+    return next((path for path in reversed(_directories(root)) if before is None or step_of(path) < before), None)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint's directory."""
+    return int(path.name.removeprefix(_PREFIX))
+
+
+def sweep(root: Path) -> None:
+    """Delete what a kill has left below `root`: checkpoints that were being written and copies in another format."""
+    for leftover in root.glob(f".*{_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the checkpoint below `root` that a run goes on from, as `newest_whole` does; None where there is none.
+
+    Raises CheckpointError, naming them, where all that are there are damaged.
+    """
+    found, names = newest_whole(root, report), [path.name for path in _directories(root)]
+    if found is None and names:
+        raise CheckpointError(
+            f"no checkpoint in {root} is whole: {', '.join(names)}. Mend the disk or bring back a copy of one of them, "
+            f"then run again; or start again from nothing: delete {root}, or run with `force: true`."
+        )
+    return found
 
 
 def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
@@ -116,15 +148,13 @@ def save(
     rank = dist.get_rank()
     path = root / f"{_PREFIX}{step:08d}"
     if rank == 0:
-        # torch reports a full disk as an error that names neither the disk nor the cause.
-        parameters = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
-        require_free_space(root, _BYTES_PER_PARAMETER * parameters, f"the checkpoint {path.name}")
+        _require_room(engine, root, _BYTES_PER_PARAMETER, f"the checkpoint {path.name}")
     with atomic_directory(path) if rank == 0 else nullcontext(temporary_path(path)) as directory:
         dist.barrier()
         engine.save_checkpoint(str(directory), tag=_ENGINE, save_latest=False)
-        save_file(_random_state(), directory / _random_state_name(rank))
+        save_file(_random_state(engine.device), directory / _random_state_name(rank))
         dist.barrier()
-        entries = _hash_together(directory)
+        entries = hash_together(directory)
         if rank == 0:
             manifest = Manifest(run, {"step": step, "samples": samples}, entries)
             write_json(directory / MANIFEST, manifest.to_dict())
@@ -132,8 +162,8 @@ def save(
     if rank == 0:
         # A damaged checkpoint of a later step must not count among those that are kept.
         limit = step + 1 if doubtful_since is None else doubtful_since
-        for old in [other for other in _directories(root) if _step(other) < limit][:-keep]:
-            if keep_every is None or _step(old) % keep_every:
+        for old in [other for other in _directories(root) if step_of(other) < limit][:-keep]:
+            if keep_every is None or step_of(old) % keep_every:
                 DirectoryArtifact("checkpoint", "", old).remove()
 
 
@@ -146,6 +176,8 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     convert = engine.load_universal_checkpoint()
     copy = checkpoint.path.with_name(f".{checkpoint.path.name}.universal")
     if convert and dist.get_rank() == 0:
+        purpose = f"the conversion of {checkpoint.path.name} to another division"
+        _require_room(engine, checkpoint.path.parent, _UNIVERSAL_BYTES_PER_PARAMETER, purpose)
         with atomic_directory(copy) as directory:
             _to_universal(checkpoint.path / _ENGINE, directory / _ENGINE)
     dist.barrier()
@@ -160,20 +192,47 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
     if convert:
-        # It also shares one step counter among the groups, which each of them would then raise.
-        for state in engine.optimizer.optimizer.state.values():
-            state["step"] = state["step"].clone()
+        own_steps(engine.optimizer.optimizer)
     random_state = checkpoint.path / _random_state_name(dist.get_rank())
     if random_state.exists():
         state = load_file(random_state)
         torch.set_rng_state(state["cpu"])
-        if "cuda" in state:
+        if "cuda" in state and engine.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"])
     else:
         torch.manual_seed(seed + dist.get_rank())
     dist.barrier()
     if convert and dist.get_rank() == 0:
         shutil.rmtree(copy)
+
+
+def own_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Give each parameter's state a step counter of its own: a number in fp32 on the parameter's device.
+
+    A universal checkpoint leaves one on the CPU that all groups share: each of them would raise it, and the fused AdamW
+    of a GPU refuses it.
+    """
+    for parameter, state in optimizer.state.items():
+        state["step"] = torch.as_tensor(state["step"]).to(parameter.device, torch.float32, copy=True)
+
+
+def hash_together(directory: Path) -> dict[str, FileEntry]:
+    """Hash the files that the processes have written below a directory, each process its share; return all entries.
+
+    What one process lists need not be all there is: network file systems remember lists. So what any of them has listed
+    counts. Raises CheckpointError, naming host and file, where a process does not find what another has written.
+    """
+    names = sorted(set().union(*_gathered(_files(directory))))
+    missing = [name for name in names if not (directory / name).is_file()]
+    for host, unseen in _gathered((socket.gethostname(), missing)):
+        if unseen:
+            raise CheckpointError(
+                f"{directory} is not on a disk that all processes share: host {host} does not find {unseen[0]}. Point "
+                "JGPT_SCRATCH at a directory that is shared under this path, then run again."
+            )
+    own = names[dist.get_rank() :: dist.get_world_size()]
+    shares = _gathered({name: file_entry(directory / name) for name in own})
+    return {name: entry for share in shares for name, entry in share.items()}
 
 
 def run_recipe(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Recipe:
@@ -187,6 +246,13 @@ def _may_change(name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]
         return any({wanted.get(name), present.get(name)} <= stages for stages in _CONVERTIBLE)
     # States on disk are divided as they were saved: DeepSpeed has no universal format for them.
     return name in DIVISION and not (name == "processes" and present.get("offload"))
+
+
+def _require_room(engine: Any, root: Path, bytes_per_parameter: int, purpose: str) -> None:
+    """Raise DiskFullError where the disk is too full; torch's own error names neither the disk nor the cause."""
+    parameters = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
+    arithmetic = f"{purpose}, at {bytes_per_parameter} bytes for each of {parameters:,} parameters,"
+    require_free_space(root, bytes_per_parameter * parameters, arithmetic, "JGPT_SCRATCH")
 
 
 def _to_universal(source: Path, target: Path) -> None:
@@ -211,21 +277,19 @@ def _directories(root: Path) -> list[Path]:
     return sorted(path for path in root.glob(f"{_PREFIX}*") if path.is_dir())
 
 
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix(_PREFIX))
+def _files(directory: Path) -> list[str]:
+    return [str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()]
 
 
-def _hash_together(directory: Path) -> dict[str, Any]:
-    """Hash the files of a directory, each process its share, and return all entries in every process."""
-    rank, world = dist.get_rank(), dist.get_world_size()
-    names = sorted(str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file())
-    shares: list[Any] = [None] * world
-    dist.all_gather_object(shares, {name: file_entry(directory / name) for name in names[rank::world]})
-    return {name: entry for share in shares for name, entry in share.items()}
+def _gathered(value: T) -> list[T]:
+    """Return the value of each process, in every process."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
-def _random_state() -> dict[str, torch.Tensor]:
-    gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    gpu = {"cuda": torch.cuda.get_rng_state()} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **gpu}
 
 

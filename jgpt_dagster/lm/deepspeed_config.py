@@ -3,16 +3,17 @@
 from typing import Any
 
 from jgpt_dagster.lm import offload
-from jgpt_dagster.lm.train_config import Geometry, TrainConfig
+from jgpt_dagster.lm.train_config import Geometry, TrainConfig, require_exact_sums, uses_bf16
 
 
 def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict[str, Any]:
     """Return the dictionary that `deepspeed.initialize` takes.
 
     It names no optimizer: one that DeepSpeed builds from its configuration is compiled on first use (minutes), and
-    decays biases and layer norms too.
+    decays biases and layer norms too. Raises TrainConfigError for bf16 without ZeRO.
     """
-    bf16 = uses_bf16(config, gpu=gpu)
+    require_exact_sums(config.zero_stage, config.dtype, gpu=gpu)
+    bf16 = uses_bf16(config.dtype, gpu=gpu)
     stage = config.zero_stage
     return {
         "train_batch_size": shape.global_batch,
@@ -21,8 +22,11 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
         "gradient_clipping": 0.0 if clips_itself(config, gpu=gpu) else config.gradient_clipping,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
-        # Summing many small bf16 gradients loses most of them. Without ZeRO, DeepSpeed cannot keep them in fp32.
-        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and stage else {}),
+        # Summing many small bf16 gradients loses most of them.
+        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 else {}),
+        # ZeRO-1 sums between processes once a step. ZeRO-2 and 3 do so for every micro batch, whose gradients are in
+        # bf16 anyway: what they send would double.
+        **({"communication_data_type": "fp32"} if bf16 and stage == 1 else {}),
         "zero_optimization": {
             "stage": stage,
             "overlap_comm": gpu and stage > 0,
@@ -37,11 +41,6 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
     }
 
 
-def uses_bf16(config: TrainConfig, *, gpu: bool) -> bool:
-    """Say whether a run computes in bf16. On a CPU that is six to eight times slower than fp32."""
-    return config.dtype == "bf16" or (config.dtype == "auto" and gpu)
-
-
 def clips_itself(config: TrainConfig, *, gpu: bool) -> bool:
     """Say whether the training loop clips the gradients: without ZeRO, DeepSpeed keeps their norm in fp32 to itself."""
-    return not config.zero_stage and not uses_bf16(config, gpu=gpu)
+    return not config.zero_stage and not uses_bf16(config.dtype, gpu=gpu)

@@ -40,13 +40,7 @@ def build_engine(
         model = _model(config, training_set)
     if config.activation_checkpointing:
         model.activation_checkpointing_enable()
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=config.betas,
-        # States that move between memory and disk are for the loop over parameters alone.
-        fused=device.type == "cuda" or not config.offload,
-    )
+    optimizer = adamw(model, config)
     gpu = device.type == "cuda"
     settings = {**deepspeed_config(config, shape, gpu=gpu), "checkpoint": {"load_universal": load_universal}}
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
@@ -56,6 +50,16 @@ def build_engine(
     if config.compile:
         engine.compile()
     return engine
+
+
+def adamw(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Return the optimizer of a run: the fused one, but for states on disk.
+
+    Those are in the CPU's memory while they are updated, on a host with a GPU too, and the fused kernel does not take
+    what moves between memory and disk.
+    """
+    groups = parameter_groups(model, config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=not config.offload)
 
 
 def write_model(engine: Any, directory: Path) -> None:

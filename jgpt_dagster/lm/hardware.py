@@ -16,6 +16,8 @@ from jgpt_dagster.lm.launch import ask_nvidia_smi, gpu_count
 GB = 10**9
 GIB = 2**30
 
+_GIVEN = "given"
+
 
 class HardwareError(JgptError):
     """A machine that is unknown, or that a model does not fit."""
@@ -38,6 +40,10 @@ class Device:
     def gpu(self) -> bool:
         """Whether this is a GPU: bf16, fused kernels and NCCL."""
         return self.name != "cpu"
+
+    def peak(self, *, bf16: bool) -> float | None:
+        """Return the peak FLOP/s of what a run computes in; None for fp32 (without TF32) unless a figure was given."""
+        return self.peak_flops if bf16 or self.source == _GIVEN else None
 
 
 # Memory as nvidia-smi reports it, rounded down: a driver keeps some of what the name promises. The peaks are those of
@@ -92,7 +98,7 @@ class Hardware:
 
     def with_peak(self, flops: float) -> "Hardware":
         """Return the same machine with another peak FLOP/s of each device."""
-        return replace(self, device=replace(self.device, peak_flops=flops, source="given"))
+        return replace(self, device=replace(self.device, peak_flops=flops, source=_GIVEN))
 
     @property
     def name(self) -> str:

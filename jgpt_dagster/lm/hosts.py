@@ -22,8 +22,8 @@ from jgpt_dagster.lm.launch import INTERRUPTED, deepspeed_launch
 
 # What of the environment a host's programs are given. It stands on a command line, so nothing that is secret.
 _PASSED_ON = re.compile(
-    r"PATH|LD_LIBRARY_PATH|JGPT_LAUNCH|PYTHON\w+|OMP_\w+|TOKENIZERS_PARALLELISM|DS_ACCELERATOR|DAGSTER_PIPES_\w+"
-    r"|(NCCL|GLOO|TORCH|UCX|FI)_\w+"
+    r"PATH|LD_LIBRARY_PATH|JGPT_LAUNCH|PYTHON\w+|OMP_\w+|TOKENIZERS_PARALLELISM|DS_ACCELERATOR|WANDB_MODE"
+    r"|(DAGSTER_PIPES|NCCL|GLOO|TORCH|PYTORCH|UCX|FI)_\w+"
 )
 _HOST = re.compile(r"(?P<name>\w[\w.:@-]*)\s+slots=(?P<slots>\d+)")
 # A host that gives no sign of life for a minute is lost.

@@ -66,6 +66,7 @@ def launch_command(
     if hostfile is not None:
         if launcher != "deepspeed":
             raise LaunchError(f"a hostfile needs the deepspeed launcher, not {launcher}")
+        _require_first_gpus(processes)
         return [sys.executable, "-m", "jgpt_dagster.lm.hosts", str(hostfile), str(processes), *program]
     if launcher == "deepspeed":
         world = {"localhost": _devices(processes)}
@@ -105,8 +106,10 @@ def deepspeed_launch(world: Mapping[str, Sequence[int | str]], host: int, addres
     ]
 
 
-def training_environment(processes: int) -> dict[str, str]:
+def training_environment(processes: int, *, on_cpu: bool = False) -> dict[str, str]:
     """Return the environment of a launch of `processes` processes a host: this one's, and what is not set in it.
+
+    `on_cpu` leaves the GPUs alone that there may be.
 
     RANK and its like are for plain python, which DeepSpeed would otherwise take for an MPI job; launchers set their own
     for each process.
@@ -122,7 +125,7 @@ def training_environment(processes: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**defaults, **os.environ}
+    return {**defaults, **os.environ, **({"DS_ACCELERATOR": "cpu"} if on_cpu else {})}
 
 
 def has_gpu() -> bool:
@@ -168,6 +171,17 @@ def _devices(processes: int) -> Sequence[int | str]:
             "GPUs, or set JGPT_PROCESSES to fewer."
         )
     return chosen[:processes]
+
+
+def _require_first_gpus(processes: int) -> None:
+    """Raise LaunchError where this host's choice of GPUs is not what a run takes on every host of a hostfile."""
+    chosen = _chosen_gpus()
+    if chosen and chosen[:processes] != [str(gpu) for gpu in range(processes)]:
+        raise LaunchError(
+            f"CUDA_VISIBLE_DEVICES={','.join(chosen)} chooses GPUs of this host alone; on each host of a hostfile a "
+            f"run takes the first {processes}. Unset it, and name only hosts on which those are yours: JGPT_PROCESSES "
+            "says how many of them."
+        )
 
 
 def run_process_group(

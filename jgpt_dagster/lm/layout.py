@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from jgpt_dagster.lm import offload
 from jgpt_dagster.lm.hardware import GIB, Hardware, HardwareError
 from jgpt_dagster.lm.model import Preset
+from jgpt_dagster.lm.train_config import Dtype, require_exact_sums, uses_bf16
 
 # Of a device's memory, what a plan may use: the rest is for the CUDA context, NCCL and fragmentation.
 USABLE = 0.9
-# DeepSpeed's default for the gradients that it reduces at a time; two of them where communication overlaps.
+# DeepSpeed's default for the gradients that it reduces at a time; two of them where communication overlaps, and one
+# of fp32 where ZeRO-1 computes in bf16.
 BUCKET = 500_000_000
 
 
@@ -65,7 +67,9 @@ def parameter_count(shape: Preset, vocab_size: int, context: int) -> int:
     return (vocab_size + context) * width + shape.layers * (12 * width**2 + 13 * width) + 2 * width
 
 
-def memory(shape: Preset, vocab_size: int, context: int, hardware: Hardware, layout: Layout) -> Memory:
+def memory(
+    shape: Preset, vocab_size: int, context: int, hardware: Hardware, layout: Layout, dtype: Dtype = "auto"
+) -> Memory:
     """Return the bytes that one process needs.
 
     Weights, gradients and optimizer states: Rajbhandari et al., "ZeRO" (2020), with the fp32 sums of gradients that
@@ -73,7 +77,8 @@ def memory(shape: Preset, vocab_size: int, context: int, hardware: Hardware, lay
     Transformer Models" (2022), equations 1 and 4 without dropout masks and, since attention is fused, without T² terms.
     """
     count = parameter_count(shape, vocab_size, context)
-    number, bf16 = (2, True) if hardware.device.gpu else (4, False)
+    bf16 = uses_bf16(dtype, gpu=hardware.device.gpu)
+    number = 2 if bf16 else 4
     stage, world = layout.zero_stage, hardware.world
     share = -(-count // world) if stage else count
     if bf16:
@@ -93,7 +98,7 @@ def memory(shape: Preset, vocab_size: int, context: int, hardware: Hardware, lay
         largest = max(offload.PORTION, vocab_size * shape.width)
         states |= {"gradients": 4 * share, "optimizer": offload.BUFFERS * 4 * largest}
     tokens = layout.micro_batch * context
-    buckets = min(BUCKET, count) * number * (2 if hardware.device.gpu else 1)
+    buckets = min(BUCKET, count) * number * (2 if hardware.device.gpu or bf16 else 1)
     return Memory(
         **states,
         activations=number * tokens * shape.width * _kept_of_a_token(shape.layers, layout),
@@ -126,12 +131,14 @@ def fit(
     activation_checkpointing: bool | None = None,
     compile: bool | None = None,
     offload: bool | None = None,
+    dtype: Dtype = "auto",
 ) -> Layout:
     """Return the fastest layout that fits, with what is given taken as it is.
 
     Recomputing activations costs a third more computing, ZeRO-2 and 3 more communication, a small micro batch idle
     units: they are taken in that order of reluctance. Optimizer states go to disk only where that is given. Raises
-    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided.
+    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided, and
+    TrainConfigError for bf16 without ZeRO.
     """
     share, rest = divmod(global_batch, hardware.world)
     if rest:
@@ -142,8 +149,10 @@ def fit(
     micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
     if offload and zero_stage not in (None, 3):
         raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
+    require_exact_sums(zero_stage, dtype, gpu=hardware.device.gpu)
     # Without ZeRO there is one copy of the weights less, and on a CPU, whose memory is large, none of its overhead.
-    by_need = [3] if offload else [1, 2, 3] if hardware.device.gpu else [0, 1, 2, 3]
+    without_zero = not hardware.device.gpu and not uses_bf16(dtype, gpu=False)
+    by_need = [3] if offload else [0, 1, 2, 3] if without_zero else [1, 2, 3]
     stages = by_need if zero_stage is None else [zero_stage]
     checkpointing = [False, True] if activation_checkpointing is None else [activation_checkpointing]
     compiled = hardware.device.gpu if compile is None else compile
@@ -152,7 +161,7 @@ def fit(
         for stage in stages:
             for micro in micros:
                 layout = Layout(stage, micro, recompute, compiled and stage < 3, bool(offload))
-                needed = memory(shape, vocab_size, context, hardware, layout)
+                needed = memory(shape, vocab_size, context, hardware, layout, dtype)
                 if needed.total <= room:
                     return layout
     raise HardwareError(

@@ -1,14 +1,16 @@
 """What a training run will cost before it starts, and how a run that has ended compares with that."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jgpt_dagster.lm.hardware import GB, GIB, Hardware
 from jgpt_dagster.lm.layout import CHOICES, Layout, Memory, fit, memory, parameter_count
 from jgpt_dagster.lm.model import PRESETS, Preset
-from jgpt_dagster.lm.report import last_timing
-from jgpt_dagster.lm.train_config import TrainConfig, total_steps
+from jgpt_dagster.lm.report import RESULT, total_timing
+from jgpt_dagster.lm.train_config import TrainConfig, total_steps, uses_bf16
 
 # Seen with models of this size on such GPUs: 40 % (llm-foundry, H100) to 60 % (llm-foundry, A100).
 MFU = 0.4
@@ -16,10 +18,11 @@ MFU = 0.4
 
 @dataclass(frozen=True)
 class Plan:
-    """A run on a machine. `mfu` is the share of the peak that is expected; `price` is per GPU-hour."""
+    """A run on a machine, in bf16 or fp32. `mfu` is the share of the peak that is expected; `price` is per GPU-hour."""
 
     model: str
     hardware: Hardware
+    bf16: bool
     layout: Layout
     memory: Memory
     parameters: int
@@ -32,14 +35,14 @@ class Plan:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Over all processes; None where the device has no published peak."""
+        """Over all processes; None where the peak is not known."""
         peak = self.peak_tokens_per_second
         return None if peak is None else self.mfu * peak
 
     @property
     def peak_tokens_per_second(self) -> float | None:
         """What the peak FLOP/s of all devices would do, which is the speed at an MFU of 1."""
-        peak = self.hardware.device.peak_flops
+        peak = self.hardware.device.peak(bf16=self.bf16)
         return None if peak is None else peak * self.hardware.world / self.flops_per_token
 
     @property
@@ -65,7 +68,8 @@ class Plan:
             # Weights in fp32, two moments and gradients.
             rows.append(("optimizer on disk", f"{16 * self.parameters / GB:.1f} GB"))
         if self.hours is None or self.tokens_per_second is None:
-            return [*rows, ("hours", f"unknown: no peak FLOP/s of {self.hardware.device.name} is in the table")]
+            of = self.hardware.device.name if self.bf16 else f"{self.hardware.device.name} in fp32"
+            return [*rows, ("hours", f"unknown: no peak FLOP/s of {of} is in the table")]
         gpu_hours = self.hours * self.hardware.world
         cost = [] if self.price is None else [("cost", f"{gpu_hours * self.price:,.2f} at {self.price:g} a GPU-hour")]
         return [
@@ -91,12 +95,14 @@ def make_plan(
     shape = PRESETS[config.model]
     steps = total_steps(config, max(0, train_tokens - 1) // config.context)
     parameters = parameter_count(shape, vocab_size, config.context)
-    numbers = 4 * 3 + (2 if hardware.device.gpu else 4)
+    bf16 = uses_bf16(config.dtype, gpu=hardware.device.gpu)
+    numbers = 4 * 3 + (2 if bf16 else 4)
     return Plan(
         model=config.model,
         hardware=hardware,
+        bf16=bf16,
         layout=layout,
-        memory=memory(shape, vocab_size, config.context, hardware, layout),
+        memory=memory(shape, vocab_size, config.context, hardware, layout, config.dtype),
         parameters=parameters,
         flops_per_token=flops_per_token(shape, parameters, config.context),
         tokens=steps * config.global_batch * config.context,
@@ -110,8 +116,9 @@ def make_plan(
 
 def layout_for(config: TrainConfig, hardware: Hardware, vocab_size: int, given: Mapping[str, object]) -> Layout:
     """Return the layout of a run on a machine; raises HardwareError where it does not fit. `given` is not changed."""
-    choices = {name: given.get(name) for name in CHOICES}
-    return fit(PRESETS[config.model], vocab_size, config.context, config.global_batch, hardware, **choices)  # type: ignore[arg-type]
+    choices: dict[str, Any] = {name: given.get(name) for name in CHOICES}
+    shape = PRESETS[config.model]
+    return fit(shape, vocab_size, config.context, config.global_batch, hardware, dtype=config.dtype, **choices)
 
 
 def flops_per_token(shape: Preset, parameters: int, context: int) -> float:
@@ -123,21 +130,34 @@ def flops_per_token(shape: Preset, parameters: int, context: int) -> float:
 
 
 def actual_rows(plan: Plan, run: Path) -> list[tuple[str, str, str]]:
-    """Return plan and outcome of a run that has ended, side by side; no rows where the run left no timings."""
-    timing = last_timing(run)
-    if not timing:
+    """Return plan and outcome of a run that has ended, side by side; no rows where the run left no timings.
+
+    Hours and speed are over all its starts.
+    """
+    timing = total_timing(run)
+    if timing is None:
         return []
-    speed = timing["tokens_per_second"]
-    hours = plan.tokens / speed / 3600
+    seconds, speed = timing
+    result = json.loads((run / RESULT).read_text())
     written = sum(file.stat().st_size for file in (run / "checkpoints").rglob("*") if file.is_file())
-    rows = [
+    peak = plan.peak_tokens_per_second
+    return [
+        ("tokens", f"{plan.tokens:,}", f"{result['tokens']:,}"),
+        ("steps", f"{plan.steps:,}", f"{result['steps']:,}"),
         ("tokens/s", _figure(plan.tokens_per_second, ",.0f"), f"{speed:,.0f}"),
-        ("hours", _figure(plan.hours, ",.2f"), f"{hours:,.2f}"),
+        *([] if peak is None else [("MFU", f"{plan.mfu:.1%}", f"{speed / peak:.1%}")]),
+        ("hours", _figure(plan.hours, ",.2f"), f"{seconds / 3600:,.2f}"),
         ("checkpoints, GB", f"{plan.checkpoint_bytes / GB:.2f}", f"{written / GB:.2f}"),
     ]
-    if (peak := plan.peak_tokens_per_second) is not None:
-        rows.insert(1, ("MFU", f"{plan.mfu:.1%}", f"{speed / peak:.1%}"))
-    return rows
+
+
+def actual_speed(plan: Plan, run: Path) -> dict[str, float]:
+    """Return tokens_per_second and, where the peak is known, mfu over all starts of a run; empty without timings."""
+    timing, peak = total_timing(run), plan.peak_tokens_per_second
+    if timing is None:
+        return {}
+    _, speed = timing
+    return {"tokens_per_second": round(speed, 1), **({} if peak is None else {"mfu": round(speed / peak, 4)})}
 
 
 def _figure(value: float | None, form: str) -> str:

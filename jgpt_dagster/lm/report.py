@@ -30,10 +30,19 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return _read_rows(run / METRICS)
 
 
-def last_timing(run: Path) -> dict[str, Any]:
-    """Return the last row of a run's `timing.jsonl` (step, seconds, tokens_per_second, mfu); empty without one."""
-    rows = _read_rows(run / TIMING)
-    return rows[-1] if rows else {}
+def total_timing(run: Path) -> tuple[float, float] | None:
+    """Return the seconds of all starts of a run together and the tokens/s over them; None where it left no timings.
+
+    What was done again after a kill counts again.
+    """
+    starts: list[dict[str, Any]] = []
+    for row in _read_rows(run / TIMING):
+        if starts and _goes_on(starts[-1], row):
+            starts[-1] = row
+        else:
+            starts.append(row)
+    seconds = sum(row["seconds"] for row in starts)
+    return (seconds, sum(row["seconds"] * row["tokens_per_second"] for row in starts) / seconds) if seconds else None
 
 
 def read_speeds(run: Path) -> list[tuple[int, float]]:
@@ -45,9 +54,13 @@ def read_speeds(run: Path) -> list[tuple[int, float]]:
     return [
         (row["step"], (row["step"] - before["step"]) * tokens_per_step / (row["seconds"] - before["seconds"]))
         for before, row in pairwise(_read_rows(run / TIMING))
-        # Seconds and steps go back where a run was started again.
-        if row["seconds"] > before["seconds"] and row["step"] > before["step"]
+        if _goes_on(before, row)
     ]
+
+
+def _goes_on(before: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Say whether two timings are of one start: seconds or steps go back where a run was started again."""
+    return bool(row["seconds"] > before["seconds"] and row["step"] > before["step"])
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -58,7 +71,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            break
+            continue
     return rows
 
 

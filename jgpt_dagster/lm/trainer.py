@@ -4,17 +4,13 @@ Import this only after `train` has set up the environment: DeepSpeed reads it wh
 """
 
 import math
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import deepspeed
 import torch
 import torch.distributed as dist
 from torch.nn.functional import cross_entropy
@@ -22,13 +18,21 @@ from torch.nn.functional import cross_entropy
 from jgpt_dagster.lm import checkpoint, offload
 from jgpt_dagster.lm.batches import PackedTokens, document_positions, step_samples
 from jgpt_dagster.lm.course import MARGIN, Course
-from jgpt_dagster.lm.deepspeed_config import clips_itself, uses_bf16
+from jgpt_dagster.lm.deepspeed_config import clips_itself
 from jgpt_dagster.lm.engine import WEIGHTS, TrainingError, build_engine, write_model
+from jgpt_dagster.lm.group import from_first, join_group
 from jgpt_dagster.lm.held_out import held_out_blocks
-from jgpt_dagster.lm.launch import gpu_count
 from jgpt_dagster.lm.model import preset
 from jgpt_dagster.lm.report import RESULT, TIMING, Reporter, read_metrics
-from jgpt_dagster.lm.train_config import Geometry, TrainConfig, geometry, learning_rate, total_steps, warmup_steps
+from jgpt_dagster.lm.train_config import (
+    Geometry,
+    TrainConfig,
+    geometry,
+    learning_rate,
+    total_steps,
+    uses_bf16,
+    warmup_steps,
+)
 from jgpt_dagster.lm.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
 from jgpt_dagster.lm.watchdog import Watchdog
 from jgpt_dagster.storage.artifact import file_entry
@@ -38,7 +42,6 @@ from jgpt_dagster.storage.manifest import Recipe
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 _CURE = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
-T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -60,8 +63,8 @@ def train(config: TrainConfig) -> None:
     """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
 
     Every process of the group calls this. Raises TrainingError where the loss is not finite or has diverged,
-    CheckpointError where the run directory holds another run, Interrupted after a SIGTERM, and what opening the
-    training set raises. Ends the process where the run stands still for `stall_seconds`.
+    CheckpointError where the run directory holds another run, or checkpoints that are all damaged, Interrupted after a
+    SIGTERM, and what opening the training set raises. Ends the process where the run stands still for `stall_seconds`.
     """
     stop = StopSignal()
     device = join_group(config.stall_seconds)
@@ -83,7 +86,8 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     if rank == 0:
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / offload.DIRECTORY, ignore_errors=True)
-    resumed = _from_first(lambda: checkpoint.newest_whole(root, _warn))
+        checkpoint.sweep(root)
+    resumed = from_first(lambda: checkpoint.to_resume(root, _warn))
     if resumed is not None:
         checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
@@ -95,14 +99,14 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
     done = resumed.step if resumed else 0
     reporter = _reporter(config, done, steps) if rank == 0 else None
     course = Course(config.early_stop, config.divergence_steps)
-    for row in _from_first(lambda: read_metrics(config.output)):
+    for row in from_first(lambda: read_metrics(config.output)):
         course.add(row)
     validation = _validation(config, training_set)
     run = _Run(config, shape, steps, recipe, engine, data, validation, course, reporter, device)
     try:
         if reporter is not None:
             reporter.say(_opening(run, resumed))
-        with Watchdog(config.output, rank, world, config.stall_seconds, run.last_checkpoint) as watchdog:
+        with Watchdog(config.output, rank, world, config.stall_seconds, run.newest_checkpoint) as watchdog:
             for step in range(done + 1, steps + 1):
                 if course.stops_early:
                     break
@@ -149,9 +153,9 @@ class _Run:
         )
         loss, norm, asked_to_stop = self._optimize(step, rate, stop)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"step {step:,}: loss {loss}, gradient norm {norm}: the run has diverged. Last whole checkpoint: "
-                f"{self.last_checkpoint()}. Run it again to go on from there; where it fails at the same step, {_CURE}"
+            raise self._diverged(
+                f"step {step:,}: loss {loss}, gradient norm {norm}",
+                f"Run it again to go on from there; where it fails at the same step, {_CURE}",
             )
         row = self._row(step, loss, rate, norm)
         evaluated = step % config.evaluate_every == 0 or last
@@ -177,12 +181,23 @@ class _Run:
                     f"{course.best_validation_loss:.4f} (step {course.best_validation_step:,}) since"
                 )
         if course.diverged:
-            raise TrainingError(
+            raise self._diverged(
                 f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
-                f"{course.lowest_level:.3f} since step {course.off_since:,}: the run has diverged. Last whole "
-                f"checkpoint before that: {self.last_checkpoint(before=course.off_since)}. To go on from there all the "
-                f"same, delete the later ones and set divergence_steps to 0; better, {_CURE}"
+                f"{course.lowest_level:.3f} since step {course.off_since:,}",
+                "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
+                f"{_CURE}",
+                before=course.off_since,
             )
+
+    def _diverged(self, what: str, advice: str, before: int | None = None) -> TrainingError:
+        """Return the error of a run that has diverged; one process explains it for all.
+
+        It names the newest checkpoint, of a step before `before`, without the minutes that hashing it would take.
+        """
+        if self.reporter is None:
+            return TrainingError(f"{what}: the run has diverged")
+        which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
+        return TrainingError(f"{what}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
 
     def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:
         """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
@@ -245,58 +260,10 @@ class _Run:
             doubtful_since=self.course.off_since,
         )
 
-    def last_checkpoint(self, before: int | None = None) -> str:
-        """Name the newest whole checkpoint (of a step before `before`) in a message."""
-        whole = checkpoint.newest_whole(self.config.output / CHECKPOINTS, _warn, before)
-        return f"{whole.path} (step {whole.step:,})" if whole else "none"
-
-
-def join_group(stall_seconds: float) -> torch.device:
-    """Join the process group and return the device of this process.
-
-    Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises what
-    `own_device` raises.
-    """
-    deepspeed.utils.logger.setLevel("WARNING")
-    device = own_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    else:
-        # DeepSpeed would compile its shared-memory transport now, which takes minutes; gloo does without.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=2 * stall_seconds + 60))
-    return device
-
-
-def own_device() -> torch.device:
-    """Return the device of this process, of the kind that `training_environment` has told DeepSpeed.
-
-    Raises TrainingError where that is a GPU and PyTorch cannot use it.
-    """
-    if os.environ.get("DS_ACCELERATOR") == "cpu" or not (torch.cuda.is_available() or gpu_count()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise TrainingError(_why_no_gpu())
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-
-
-def _why_no_gpu() -> str:
-    try:
-        torch.cuda.init()
-        reason = "no device answers"
-    except Exception as error:
-        reason = str(error)
-    return (
-        f"this host has GPUs, but PyTorch {torch.__version__} cannot use them: {reason.rstrip('.')}. Install a build "
-        "of PyTorch for the driver that nvidia-smi shows, or a newer driver; CUDA_VISIBLE_DEVICES= trains on the CPU."
-    )
-
-
-def _from_first(find: Callable[[], T]) -> T:
-    """Let the first process find something, and tell the others."""
-    found = [find() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(found)
-    return cast(T, found[0])
+    def newest_checkpoint(self, before: int | None = None) -> str:
+        """Name the newest checkpoint (of a step before `before`) in a message. Whoever goes on from it checks it."""
+        newest = checkpoint.newest(self.config.output / CHECKPOINTS, before)
+        return f"{newest} (step {checkpoint.step_of(newest):,})" if newest else "none"
 
 
 def _warn(line: str) -> None:
@@ -330,7 +297,7 @@ def _recipe(
         **{name: getattr(preset(config.model), name) for name in ("layers", "width", "heads")},
         "context": config.context,
         "vocab_size": training_set.vocab_size,
-        "dtype": "bf16" if uses_bf16(config, gpu=device.type == "cuda") else "fp32",
+        "dtype": "bf16" if uses_bf16(config.dtype, gpu=device.type == "cuda") else "fp32",
         "zero_stage": config.zero_stage,
         "offload": config.offload,
         "steps": steps,

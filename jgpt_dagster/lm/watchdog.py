@@ -23,10 +23,10 @@ _LONGEST_PAUSE = 10.0
 class Watchdog:
     """Ends this process where it makes no step for too long. A context manager; `beat` tells of progress."""
 
-    def __init__(self, run: Path, rank: int, world: int, seconds: float, last_checkpoint: Callable[[], str]) -> None:
+    def __init__(self, run: Path, rank: int, world: int, seconds: float, newest_checkpoint: Callable[[], str]) -> None:
         self._directory = run / HEARTBEATS
         self._rank, self._world, self._seconds = rank, world, seconds
-        self._last_checkpoint = last_checkpoint
+        self._newest_checkpoint = newest_checkpoint
         self._pause = min(seconds / _BEATS, _LONGEST_PAUSE)
         self._progress = time.monotonic()
         self._step = 0
@@ -54,25 +54,35 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._ended.wait(self._pause):
-            os.utime(self._file(self._rank))
+            # A shared disk may fail for a moment; the next beat comes soon.
+            with suppress(OSError):
+                os.utime(self._file(self._rank))
             if time.monotonic() - self._progress > self._seconds:
                 self._end_run()
 
     def _end_run(self) -> None:
-        silent = self._silent()
-        if self._rank == min(set(range(self._world)) - silent.keys()):
+        try:
+            silent = self._silent()
             who = f"{' and '.join(silent.values())} gives no sign of life" if silent else "every process is alive"
-            print(
-                f"error: no progress for {self._seconds:,.0f} s at step {self._step:,}: {who}. Last whole checkpoint: "
-                f"{self._last_checkpoint()}. Look at what holds it up (memory, disk, GPU errors in the kernel's log), "
-                "then run again to go on from there. Where a step may take longer by its nature, raise stall_seconds.",
-                file=sys.stderr,
-                flush=True,
+        except OSError as error:
+            silent, who = {}, f"which process holds it up cannot be told ({error})"
+        try:
+            self._explain(who, speaks=self._rank == min(set(range(self._world)) - silent.keys()))
+        finally:
+            os._exit(1)
+
+    def _explain(self, who: str, *, speaks: bool) -> None:
+        if speaks:
+            _say(
+                f"error: no progress for {self._seconds:,.0f} s at step {self._step:,}: {who}. Look at what holds it "
+                "up (memory, disk, GPU errors in the kernel's log), then run again to go on from the newest "
+                "checkpoint. Where a step may take longer by its nature, raise stall_seconds."
             )
+            # Only now: it may be the disk of the checkpoints that does not answer.
+            _say(f"newest checkpoint: {self._newest_checkpoint()}")
         else:
             # The launcher ends all processes as soon as one has failed: leave the first word to the one that explains.
             time.sleep(self._pause)
-        os._exit(1)
 
     def _silent(self) -> dict[int, str]:
         """Return the processes whose files are old beside this one's; the clock is that of the shared disk."""
@@ -82,3 +92,7 @@ class Watchdog:
 
     def _file(self, rank: int) -> Path:
         return self._directory / f"rank={rank:05d}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -90,8 +90,11 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def require_free_space(directory: Path, needed: int, purpose: str) -> None:
-    """Raise DiskFullError unless `needed` bytes are free on the disk of `directory`, which need not exist yet."""
+def require_free_space(directory: Path, needed: int, purpose: str, setting: str = "JGPT_DATA") -> None:
+    """Raise DiskFullError unless `needed` bytes are free on the disk of `directory`, which need not exist yet.
+
+    `setting` names the variable that says which disk that is.
+    """
     existing = directory
     while not existing.exists():
         existing = existing.parent
@@ -99,7 +102,7 @@ def require_free_space(directory: Path, needed: int, purpose: str) -> None:
     if free < needed:
         raise DiskFullError(
             f"{directory}: {purpose} needs {needed:,} bytes and {free:,} are free. "
-            "Free some space or point JGPT_DATA at another disk, then run the same command again."
+            f"Free some space or point {setting} at another disk, then run the same command again."
         )
 
 

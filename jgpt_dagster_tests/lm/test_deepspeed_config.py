@@ -1,7 +1,9 @@
 from typing import Any
 
+import pytest
+
 from jgpt_dagster.lm.deepspeed_config import deepspeed_config
-from jgpt_dagster.lm.train_config import TrainConfig, geometry
+from jgpt_dagster.lm.train_config import TrainConfig, TrainConfigError, geometry
 
 
 def made(*, gpu: bool, world: int = 1, **fields: Any) -> dict[str, Any]:
@@ -17,6 +19,21 @@ def test_a_cpu_computes_in_fp32_and_a_gpu_in_bf16_with_fp32_gradient_sums() -> N
     assert made(gpu=True)["bf16"] == {"enabled": True}
     assert made(gpu=True)["data_types"] == {"grad_accum_dtype": "fp32"}
     assert made(gpu=True, dtype="fp32")["bf16"] == {"enabled": False}
+
+
+@pytest.mark.parametrize(("gpu", "dtype"), [(True, "auto"), (True, "bf16"), (False, "bf16")])
+def test_bf16_without_zero_is_refused_since_its_gradients_would_be_summed_in_bf16(gpu: bool, dtype: str) -> None:
+    with pytest.raises(TrainConfigError, match=r"would sum the gradients of a step in bf16.*zero_stage to 1"):
+        made(gpu=gpu, dtype=dtype, zero_stage=0)
+    assert made(gpu=gpu, dtype="fp32", zero_stage=0)["zero_optimization"]["stage"] == 0
+
+
+def test_gradients_are_summed_between_gpus_in_fp32_where_that_is_done_once_a_step() -> None:
+    assert made(gpu=True, zero_stage=1)["communication_data_type"] == "fp32"
+    for stage in (2, 3):
+        assert "communication_data_type" not in made(gpu=True, zero_stage=stage), "in bf16, as DeepSpeed does"
+    # In fp32 training DeepSpeed's own choice is fp32.
+    assert "communication_data_type" not in made(gpu=True, dtype="fp32")
 
 
 def test_the_batch_sizes_multiply_to_the_global_batch() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 
-from jgpt_dagster.lm.checkpoint import Checkpoint, CheckpointError, require_same_run
+from jgpt_dagster.lm.checkpoint import Checkpoint, CheckpointError, own_steps, require_same_run
 from jgpt_dagster.lm.launch import PROGRAM, launch_command, training_environment
 from jgpt_dagster.lm.report import read_metrics
 from jgpt_dagster_tests.deployments import PROJECT
@@ -139,6 +140,22 @@ def test_states_on_disk_go_on_with_as_many_processes_as_they_were_saved_by() -> 
     require_same_run(checkpoint, present)
     with pytest.raises(CheckpointError, match="processes is 1, but the checkpoint has 2"):
         require_same_run(checkpoint, {**present, "processes": 1})
+
+
+def test_every_step_counter_of_a_converted_checkpoint_is_a_copy_of_its_own_on_its_parameters_device() -> None:
+    # The meta device stands for a GPU, whose fused AdamW takes no counter of another device.
+    parameters = [torch.zeros(2, device=device) for device in ("meta", "cpu", "cpu")]
+    optimizer = torch.optim.AdamW(parameters)
+    shared = torch.tensor(3, dtype=torch.int64)
+    for parameter in parameters:
+        optimizer.state[parameter]["step"] = shared
+    own_steps(optimizer)
+    steps = [optimizer.state[parameter]["step"] for parameter in parameters]
+    assert [step.device for step in steps] == [parameter.device for parameter in parameters]
+    assert all(step.dtype == torch.float32 for step in steps)
+    assert len({id(step) for step in [*steps, shared]}) == 4
+    steps[1] += 1
+    assert (steps[1].item(), steps[2].item(), shared.item()) == (4, 3, 3)
 
 
 def assert_same_curve(run: Path, expected: list[dict[str, Any]], rel: float = 1e-4) -> None:

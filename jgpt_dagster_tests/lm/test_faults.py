@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jgpt_dagster.lm.checkpoint import newest_whole
+from jgpt_dagster.lm.checkpoint import newest, newest_whole, step_of
 from jgpt_dagster.lm.launch import LaunchError, launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.report import read_metrics
+from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster_tests.lm.runs import write_config
 
 pytestmark = pytest.mark.slow
@@ -64,9 +65,22 @@ def test_a_loss_that_stays_far_above_its_level_ends_the_run_and_names_the_checkp
     left = int(error.split("since step ")[1].split(":")[0])
     assert rows[-1]["step"] == left + 6
     assert all(row["loss"] > min(row["loss"] for row in rows) + 1 for row in rows if row["step"] >= left)
-    good = newest_whole(root / "diverged" / "checkpoints", pytest.fail, before=left)
+    good = newest(root / "diverged" / "checkpoints", before=left)
     assert good is not None, "it stays, whatever number is to be kept"
-    assert f"{good.path} (step {good.step})" in error and "delete the later ones" in error
+    DirectoryArtifact("checkpoint", "", good).verified()
+    assert f"{good} (step {step_of(good)})" in error and "delete the later ones" in error
+
+
+def test_of_two_processes_one_explains_the_failure_and_both_end_at_once(root: Path) -> None:
+    fields = {"learning_rate": 1e30, "checkpoint_every": 1, "warmup_steps": 0, "micro_batch": 2}
+    config = write_config(root, "not_finite2", **fields)
+    lines: list[str] = []
+    with pytest.raises(LaunchError):
+        run_process_group(launch_command("deepspeed", 2, config), training_environment(2), on_line=lines.append)
+    errors = [line for line in lines if "the run has diverged" in line]
+    (explained,) = [line for line in errors if not line.startswith("process 1: ")]
+    assert "Newest checkpoint: " in explained and "lower learning rate" in explained
+    assert all(line.endswith("the run has diverged") for line in errors if line != explained)
 
 
 def test_a_run_whose_validation_loss_no_longer_falls_ends_well_and_early(root: Path, output: str) -> None:
@@ -88,7 +102,7 @@ def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
             (process,) = [p for p in _training(config) if p.environ()["RANK"] == "0"]
             stopped.append(process.pid)
             os.kill(process.pid, signal.SIGSTOP)
-        if "no progress for" in line:
+        if line.startswith("newest checkpoint: "):
             # DeepSpeed's launcher would wait half a minute for the stopped process to end.
             raise KeyboardInterrupt
 
@@ -97,8 +111,9 @@ def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
             launch_command("deepspeed", 2, config), training_environment(2), on_line=on_line, stop_grace_seconds=0.5
         )
     (error,) = [line for line in lines if "no progress for" in line]
-    assert f"process 0 (pid {stopped[0]} on " in error and "gives no sign of life" in error
-    assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in error and "run again" in error
+    assert f"process 0 (pid {stopped[0]} on " in error and "gives no sign of life" in error and "run again" in error
+    (newest,) = [line for line in lines if line.startswith("newest checkpoint: ")]
+    assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in newest
     assert not _training(config)
 
 

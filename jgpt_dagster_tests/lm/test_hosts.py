@@ -13,7 +13,7 @@ import pytest
 
 from jgpt_dagster.lm import hosts
 from jgpt_dagster.lm.hosts import HostfileError, host_commands, read_hostfile, run_on_hosts
-from jgpt_dagster.lm.launch import PROGRAM, launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.launch import PROGRAM, LaunchError, launch_command, run_process_group, training_environment
 from jgpt_dagster_tests.deployments import PROJECT
 from jgpt_dagster_tests.lm.runs import small_training_set, write_config
 from jgpt_dagster_tests.servers import LOOPBACK_HOSTS, ssh_server
@@ -71,6 +71,9 @@ def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_t
         "JGPT_LAUNCH": "mark",
         "DAGSTER_PIPES_CONTEXT": "a b'c",
         "NCCL_SOCKET_IFNAME": "eth1",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "WANDB_MODE": "offline",
+        "WANDB_API_KEY": "secret",
         "JGPT_FAILURE_WEBHOOK": "https://hooks.example/secret",
         "POSTGRES_PASSWORD": "secret",
         "RANK": "0",
@@ -79,15 +82,17 @@ def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_t
     assert list(commands) == ["me@gpu-1", "gpu-2"]
     for rank, command in enumerate(commands.values()):
         words = shlex.split(command)
-        assert words[:5] == [
+        assert words[:7] == [
             "exec",
             "env",
             "JGPT_LAUNCH=mark",
             "DAGSTER_PIPES_CONTEXT=a b'c",
             "NCCL_SOCKET_IFNAME=eth1",
+            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+            "WANDB_MODE=offline",
         ]
-        assert words[5] == sys.executable and words[-2:] == [PROGRAM, "/data/a run.json"]
-        options = dict(word.split("=", 1) for word in words[5:] if word.startswith("--") and "=" in word)
+        assert words[7] == sys.executable and words[-2:] == [PROGRAM, "/data/a run.json"]
+        options = dict(word.split("=", 1) for word in words[7:] if word.startswith("--") and "=" in word)
         assert (options["--node_rank"], options["--master_addr"]) == (str(rank), "gpu-1")
         assert options["--master_port"] == "29500"
         assert json.loads(base64.urlsafe_b64decode(options["--world_info"])) == {
@@ -95,6 +100,25 @@ def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_t
             "gpu-2": [0, 1, 2, 3],
         }
         assert "secret" not in command and "RANK" not in command
+
+
+@pytest.mark.parametrize("visible", ["4,5", "1,0", "0", "GPU-8932f937,GPU-72fa4d1a"])
+def test_gpus_chosen_on_this_host_alone_are_refused_for_a_run_on_several(
+    monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(LaunchError, match=rf"CUDA_VISIBLE_DEVICES={visible} chooses GPUs of this host alone.* first 2"):
+        launch_command("deepspeed", 2, Path("config.json"), Path("hosts"))
+
+
+@pytest.mark.parametrize("visible", [None, "", "-1", "0,1", "0,1,2,3"])
+def test_no_choice_of_gpus_the_cpu_and_the_first_gpus_are_what_every_host_has(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert "jgpt_dagster.lm.hosts" in launch_command("deepspeed", 2, Path("config.json"), Path("hosts"))
 
 
 def test_a_host_with_too_few_slots_is_named() -> None:

@@ -13,7 +13,7 @@ from jgpt_dagster.lm.hardware import DEVICES, GIB, Hardware, HardwareError, pars
 from jgpt_dagster.lm.layout import Layout, Memory, fit, memory, parameter_count
 from jgpt_dagster.lm.model import PRESETS, model_config
 from jgpt_dagster.lm.model import parameter_count as counted
-from jgpt_dagster.lm.train_config import TrainConfig, geometry
+from jgpt_dagster.lm.train_config import TrainConfig, TrainConfigError, geometry
 
 XL = PRESETS["xl"]
 VOCABULARY = 32_000
@@ -119,6 +119,30 @@ def test_on_large_gpus_xl_needs_neither_zero_2_nor_recomputing() -> None:
     assert cramped.micro_batch < XL.micro_batch and not cramped.activation_checkpointing
 
 
+def test_fp32_on_a_gpu_and_bf16_on_a_cpu_are_counted_with_their_own_bytes() -> None:
+    gpu, layout = parse("8xa100-80"), Layout(1, 8, False, False)
+    cpu = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""), processes=8)
+    in_fp32 = memory(XL, VOCABULARY, 1024, gpu, layout, "fp32")
+    in_bf16 = memory(XL, VOCABULARY, 1024, gpu, layout)
+    count = parameter_count(XL, VOCABULARY, 1024)
+    assert in_fp32.weights == 4 * count == 2 * in_bf16.weights
+    assert in_fp32.activations == 2 * in_bf16.activations
+    # As on the other machine, but for the gradients that are reduced at a time: two buckets where that overlaps.
+    assert vars(in_fp32) == {**vars(memory(XL, VOCABULARY, 1024, cpu, layout)), "buffers": 2 * 4 * 500_000_000}
+    assert in_bf16 == memory(XL, VOCABULARY, 1024, cpu, layout, "bf16")
+    small = parse("8xa100-40")
+    cramped, roomy = (fit(XL, VOCABULARY, 1024, 512, small, dtype=dtype) for dtype in ("fp32", "bf16"))
+    assert cramped.micro_batch < roomy.micro_batch
+
+
+def test_in_bf16_no_layout_is_without_zero() -> None:
+    cpu = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""))
+    assert fit(XL, VOCABULARY, 1024, 512, cpu).zero_stage == 0
+    assert fit(XL, VOCABULARY, 1024, 512, cpu, dtype="bf16").zero_stage == 1
+    with pytest.raises(TrainConfigError, match="in bf16"):
+        fit(XL, VOCABULARY, 1024, 512, parse("1xa100-80"), zero_stage=0)
+
+
 def test_what_is_given_is_kept() -> None:
     assert fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"), zero_stage=3, micro_batch=2) == Layout(3, 2, False, False)
 
@@ -150,7 +174,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from jgpt_dagster.lm.engine import TrainingError
-    from jgpt_dagster.lm.trainer import own_device
+    from jgpt_dagster.lm.group import own_device
 
     if torch.cuda.is_available():
         pytest.skip("this PyTorch can use its GPUs")
@@ -164,7 +188,7 @@ def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypa
 def test_a_run_that_was_laid_out_for_the_cpu_stays_there_whatever_pytorch_finds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from jgpt_dagster.lm.trainer import own_device
+    from jgpt_dagster.lm.group import own_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -5,13 +5,17 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.lm.hardware import parse
-from jgpt_dagster.lm.plan import Plan, actual_rows, layout_for, make_plan
+from jgpt_dagster.lm.plan import Plan, actual_rows, actual_speed, layout_for, make_plan
 from jgpt_dagster.lm.train_config import TrainConfig
 
 
-def planned(hardware: str, train_tokens: int = 10_000_000_001, **options: Any) -> Plan:
-    config = TrainConfig.model_validate({"training_set": "s", "data_root": ".", "output": "o", "model": "xl"})
-    machine = parse(hardware)
+def planned(
+    hardware: str, train_tokens: int = 10_000_000_001, dtype: str = "auto", peak: float | None = None, **options: Any
+) -> Plan:
+    config = TrainConfig.model_validate(
+        {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "dtype": dtype}
+    )
+    machine = parse(hardware) if peak is None else parse(hardware).with_peak(peak)
     layout = layout_for(config, machine, 32_000, {})
     return make_plan(config, machine, layout, vocab_size=32_000, train_tokens=train_tokens, **options)
 
@@ -37,6 +41,17 @@ def test_without_a_peak_hours_are_not_guessed() -> None:
     assert plan.steps == 4_000
 
 
+def test_hours_in_fp32_are_not_those_of_the_peak_in_bf16() -> None:
+    plan = planned("8xa100-80", dtype="fp32")
+    rows = dict(plan.rows())
+    assert plan.hours is None and rows["hours"] == "unknown: no peak FLOP/s of a100-80 in fp32 is in the table"
+    assert rows["GiB a process: weights"] == "5.69"
+    # Weights, their master copy and two moments in 4 bytes each, of three checkpoints.
+    assert plan.checkpoint_bytes == 3 * 16 * plan.parameters
+    given = planned("8xa100-80", dtype="fp32", peak=19.5e12)
+    assert given.tokens_per_second == pytest.approx(98_713 * 19.5 / 312, rel=1e-3)
+
+
 def test_states_on_disk_are_planned_for() -> None:
     config = TrainConfig.model_validate(
         {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "context": 128, "global_batch": 1}
@@ -51,7 +66,16 @@ def test_states_on_disk_are_planned_for() -> None:
 def test_a_run_that_has_ended_stands_beside_its_plan(tmp_path: Path) -> None:
     plan = planned("8xa100-80", mfu=0.4)
     assert actual_rows(plan, tmp_path) == []
-    (tmp_path / "timing.jsonl").write_text(json.dumps({"step": 1, "tokens_per_second": 123_397.0}) + "\n")
+    # Two starts, and an early stop.
+    timings = [(1, 10.0, 52_428.8), (200, 1000.0, 104_857.6), (200, 200.0, 131_072.0), (300, 800.0, 146_800.6)]
+    lines = (
+        json.dumps({"step": step, "seconds": seconds, "tokens_per_second": speed}) for step, seconds, speed in timings
+    )
+    (tmp_path / "timing.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "result.json").write_text(json.dumps({"steps": 300, "tokens": 300 * 512 * 1024}))
     rows = {what: (plan, actual) for what, plan, actual in actual_rows(plan, tmp_path)}
-    assert rows["MFU"] == ("40.0%", "50.0%")
-    assert rows["tokens/s"] == ("98,713", "123,397")
+    # (1000 x 104,857.6 + 800 x 146,800.6) / 1800
+    assert rows["tokens/s"] == ("98,713", "123,499") and rows["MFU"] == ("40.0%", "50.0%")
+    assert rows["hours"] == ("28.14", "0.50")
+    assert rows["steps"] == ("19,073", "300") and rows["tokens"] == ("9,999,745,024", "157,286,400")
+    assert actual_speed(plan, tmp_path) == pytest.approx({"tokens_per_second": 123_499, "mfu": 0.5004}, rel=1e-5)

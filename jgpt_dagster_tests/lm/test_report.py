@@ -9,9 +9,9 @@ from jgpt_dagster.lm.report import (
     RESULT,
     TIMING,
     Reporter,
-    last_timing,
     read_metrics,
     read_speeds,
+    total_timing,
 )
 
 
@@ -79,6 +79,20 @@ def test_speeds_are_those_between_two_reports_of_one_start(tmp_path: Path) -> No
     assert read_speeds(tmp_path) == [(2, 100.0), (4, 200.0), (4, 200.0)]
 
 
+def test_the_time_of_a_run_is_that_of_all_its_starts(tmp_path: Path) -> None:
+    assert total_timing(tmp_path) is None
+    # 100 tokens a step. The second start goes on after step 2, and a kill has torn the line before its first.
+    first = [_timing(1, 2.0, 50.0), _timing(2, 3.0, 66.7), _timing(4, 5.0, 80.0)]
+    second = ['{"step": 5, "sec' + _timing(4, 4.0, 50.0), _timing(6, 5.0, 80.0)]
+    (tmp_path / TIMING).write_text("\n".join([*first, *second]) + "\n")
+    # Four steps in 5 s, and four more in 5 s.
+    assert total_timing(tmp_path) == (10.0, 80.0)
+
+
+def _timing(step: int, seconds: float, speed: float) -> str:
+    return json.dumps({"step": step, "seconds": seconds, "tokens_per_second": speed})
+
+
 def test_speed_stands_beside_the_share_of_the_peak_that_was_planned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +102,8 @@ def test_speed_stands_beside_the_share_of_the_peak_that_was_planned(
     reporter.step(row(1))
     reporter.close()
     assert "50 tokens/s  MFU 40.0% (planned 50%)" in capsys.readouterr().out
-    assert last_timing(tmp_path) == {"step": 1, "seconds": 2.0, "tokens_per_second": 50.0, "mfu": 0.4}
+    timing = json.loads((tmp_path / TIMING).read_text())
+    assert timing == {"step": 1, "seconds": 2.0, "tokens_per_second": 50.0, "mfu": 0.4}
 
 
 def test_a_run_launched_through_dagster_pipes_reports_its_progress_and_result(

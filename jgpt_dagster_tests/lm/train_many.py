@@ -15,7 +15,8 @@ from jgpt_dagster.lm.train_config import read_config
 
 if __name__ == "__main__":
     os.environ.update(training_environment(processes=1))
-    from jgpt_dagster.lm.trainer import StopSignal, join_group, train_in_group
+    from jgpt_dagster.lm.group import join_group
+    from jgpt_dagster.lm.trainer import StopSignal, train_in_group
 
     configs = [read_config(Path(path)) for path in sys.argv[1:]]
     device = join_group(configs[0].stall_seconds)
