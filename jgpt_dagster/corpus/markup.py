@@ -104,21 +104,21 @@ def without_elements(text: str) -> str:
     """
     kept = []
     position = 0
-    never_closed = set()
+    closings: dict[str, re.Match[str] | None] = {}  # by name, the next one: many opening tags may share it
     while tag := _ELEMENT.search(text, position):
         kept.append(text[position : tag.start()])
         position = tag.end()
         closing, name, attributes = tag[1], tag[2].lower(), tag[3]
-        if closing or attributes.endswith("/") or name in never_closed:
+        if closing or attributes.endswith("/"):
             continue
-        end = _CLOSING[name].search(text, position)
+        end = closings.get(name)
+        if name not in closings or (end is not None and end.start() < position):
+            end = closings[name] = _CLOSING[name].search(text, position)
         if end is None:
-            never_closed.add(name)
             continue
-        content = text[position : end.start()]
-        if name == "code" and _MARKUP.search(content):
+        if name == "code" and _MARKUP.search(text, position, end.start()):
             continue  # MediaWiki takes the content of <code> for wikitext, most authors do not
-        kept.append(_shown(name, attributes, content))
+        kept.append(_shown(name, attributes, text[position : end.start()]))
         position = end.end()
     kept.append(text[position:])
     return "".join(kept)
