@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from jgpt_dagster.corpus.countries import country
+
 HOLE = "\U00100001"
 """Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
 
@@ -65,27 +67,6 @@ _LANGUAGES: dict[str, tuple[str, str]] = {
     "zh": ("中国語", "中"),
 }
 
-# Three-letter codes that are templates of their own: a flag and the name.
-_COUNTRY_CODES = """
-jpn 日本 usa アメリカ合衆国 gbr イギリス uk イギリス fra フランス deu ドイツ ger ドイツ ita イタリア
-esp スペイン por ポルトガル prt ポルトガル nld オランダ ned オランダ bel ベルギー che スイス sui スイス
-aut オーストリア rus ロシア urs ソビエト連邦 ssr ソビエト連邦 ukr ウクライナ pol ポーランド cze チェコ
-svk スロバキア hun ハンガリー rou ルーマニア bgr ブルガリア bul ブルガリア grc ギリシャ gre ギリシャ tur トルコ
-swe スウェーデン nor ノルウェー dnk デンマーク den デンマーク fin フィンランド isl アイスランド irl アイルランド
-can カナダ mex メキシコ bra ブラジル arg アルゼンチン chl チリ chi チリ col コロンビア per ペルー ven ベネズエラ
-cub キューバ aus オーストラリア nzl ニュージーランド chn 中国 prc 中華人民共和国 roc 中華民国 twn 台湾
-tpe チャイニーズタイペイ hkg 香港 mac マカオ kor 韓国 prk 北朝鮮 mng モンゴル国 vnm ベトナム vie ベトナム
-tha タイ mys マレーシア sgp シンガポール sin シンガポール idn インドネシア phl フィリピン phi フィリピン
-mmr ミャンマー ind インド pak パキスタン bgd バングラデシュ ban バングラデシュ lka スリランカ npl ネパール
-irn イラン irq イラク isr イスラエル sau サウジアラビア egy エジプト zaf 南アフリカ rsa 南アフリカ
-nga ナイジェリア ken ケニア eth エチオピア mar モロッコ dza アルジェリア tun チュニジア kaz カザフスタン
-uzb ウズベキスタン frg 西ドイツ ddr 東ドイツ gdr 東ドイツ tch チェコスロバキア yug ユーゴスラビア srb セルビア
-hrv クロアチア cro クロアチア svn スロベニア slo スロベニア bih ボスニア・ヘルツェゴビナ est エストニア lat ラトビア
-lva ラトビア ltu リトアニア geo ジョージア arm アルメニア aze アゼルバイジャン blr ベラルーシ ury ウルグアイ
-uru ウルグアイ pry パラグアイ par パラグアイ ecu エクアドル gha ガーナ cmr カメルーン civ コートジボワール sen セネガル
-"""
-_COUNTRIES = dict(zip(_COUNTRY_CODES.split()[::2], _COUNTRY_CODES.split()[1::2], strict=True))
-
 
 def _value(arguments: Arguments, *names: str) -> str:
     """The first of the named arguments that is not blank."""
@@ -115,7 +96,7 @@ def _reading(arguments: Arguments) -> str:
 
 def _country(arguments: Arguments) -> str:
     name = _value(arguments, "1")
-    return _COUNTRIES.get(name.lower(), name)
+    return country(name) or name
 
 
 def _conversion(arguments: Arguments) -> str:
@@ -208,11 +189,11 @@ _NAME_LIMIT = 256
 @lru_cache(maxsize=4096)
 def _renderer(name: str) -> Callable[[Arguments], str] | None:
     """What shows a template, given its name as a call has it; None where it shows nothing."""
+    if name_of_country := country(name.strip()):
+        return lambda arguments: name_of_country
     name = name.strip().replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
     if known := _RENDERERS.get(name):
         return known
-    if country := _COUNTRIES.get(name):
-        return lambda arguments: country
     if name.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")):
         return lambda arguments: HOLE
     if name.endswith("範囲"):  # text that somebody doubts: 要出典範囲, 独自研究範囲 …
