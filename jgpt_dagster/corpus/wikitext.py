@@ -13,11 +13,11 @@ from functools import partial
 from typing import Literal
 
 from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.markup import PRIVATE, PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restored
-from jgpt_dagster.corpus.sentences import split_sentences
+from jgpt_dagster.corpus.marks import PRIVATE, hide
+from jgpt_dagster.corpus.markup import hidden_namespaces, plain
+from jgpt_dagster.corpus.remains import LEFTOVER, polished
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import no_templates
-from jgpt_dagster.corpus.templates import HOLE
 
 __all__ = ["WikitextError", "article_cleaner"]
 
@@ -65,11 +65,11 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = plain(_visible(wikitext), hidden)
+    text = plain(_visible(wikitext), title, hidden)
     text = "\n".join(_prose(text))
-    text = _LEFTOVER.sub("", _SWITCH.sub("", text))
+    text = LEFTOVER.sub("", _SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))
-    return [title, *_polished(_undoubled(text))]
+    return [title, *polished(text)]
 
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:
@@ -170,8 +170,6 @@ def _decoded(text: str) -> str:
 
 
 _SWITCH = re.compile(r"__(?:[A-Z]{3,30}|[ぁ-んァ-ヶー一-龠]{2,20})__")
-_LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
-_MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
 
 _PROTOCOL = (
     "(?:(?:https?|ftps?|sftp|git|gopher|ircs?|mms|nntp|ssh|svn|telnet|worldwind):)?//|(?:mailto|news|tel|urn|geo):"
@@ -189,91 +187,3 @@ _ODD = re.compile(f"[{_OTHER_BLANKS}{_INVISIBLE}{PRIVATE}]")
 def _visible(text: str) -> str:
     """`text` without invisible characters, with a space for a blank of another kind, the ideographic one excepted."""
     return _ODD.sub(lambda odd: " " if odd[0] in _OTHER_BLANKS else "", text)
-
-
-_DOTS = re.compile(r"\.{4,}")
-_DOUBLED_QUOTES = re.compile(r'""([^"\n]*+)""')
-
-
-def _undoubled(text: str) -> str:
-    """`text` without repeated signs such as `,,`, around or between which markup was dropped."""
-    if "...." in text:
-        text = _DOTS.sub("...", text)
-    if '""' in text:
-        text = _DOUBLED_QUOTES.sub(r'"\1"', text)
-    return text.replace(",,", ",").replace(",.", ".")
-
-
-# Blanks in front of a closing sign (`.NET` begins with none), behind an opening one or behind another blank.
-_STRAY_BLANKS = re.compile(
-    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»]|[,:.](?![\w)]))"
-    r"|(?:(?<=[\[(«（「『][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
-)
-_LETTER = re.compile(r"\w")
-
-_PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
-_SEPARATORS = "[、，,;；:：・]"
-# Each is known by its first sign, and what may follow it: a search that begins with one set of signs is a quick one.
-_GAP = re.compile(
-    r"[（(「『、，,;；:：・](?=[\s、，,;；:：・）)」』])(?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
-    rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)])"
-)
-_BRACKET = re.compile("[（(「『）)」』]")
-_FILLING = re.compile(rf"(?:\s|{_SEPARATORS})*+")
-_LEADING = re.compile(rf"([（(])(?:\s|{_SEPARATORS})++")
-_TRAILING = re.compile(r"(?<![\s、，,;；:：・])[\s、，,;；:：・]++(?=[）)])")
-
-
-def _without_empty_brackets(line: str) -> str:
-    """`line` without round brackets around nothing but separators and quotes around nothing, nested ones too."""
-    kept: list[str] = []
-    opened: list[tuple[int, bool, bool]] = []  # where in `kept` an open bracket stands; what surrounds it so far
-    blank = bare = True  # in the innermost open bracket: nothing but blanks, nothing but blanks and separators
-    position = 0
-    for bracket in _BRACKET.finditer(line):
-        before = line[position : bracket.start()]
-        position = bracket.end()
-        mark = bracket[0]
-        kept.append(before)
-        blank = blank and not before.strip()
-        bare = bare and _FILLING.fullmatch(before) is not None
-        if mark in "（(「『":
-            opened.append((len(kept), blank, bare))
-            blank = bare = True
-        elif opened and kept[opened[-1][0]] == _PAIRS[mark]:
-            empty = bare if mark in "）)" else blank
-            start, blank, bare = opened.pop()
-            if empty:
-                del kept[start:]
-                continue
-            blank = bare = False
-        else:
-            blank = bare = False
-        kept.append(mark)
-    kept.append(line[position:])
-    return "".join(kept)
-
-
-def _without_gaps(line: str) -> str:
-    """`line` without sentences in which a value or a formula is missing, and without brackets around nothing."""
-    if HOLE in line:
-        line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
-    if _GAP.search(line):
-        line = _without_empty_brackets(line)
-        line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
-    return line
-
-
-def _without_leftovers(line: str) -> str:
-    """`line` without markup that became whole when something within it went."""
-    line = _LEFTOVER.sub("", line)
-    return line.translate(_MARKUP_CHARACTERS) if _LEFTOVER.search(line) else line
-
-
-def _polished(text: str) -> Iterator[str]:
-    """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind."""
-    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, text.split("\n"))))
-    if _LEFTOVER.search(text):
-        text = "\n".join(map(_without_leftovers, text.split("\n")))
-    text = PRIVATE_CHARACTERS.sub(restored, text)
-    return (line for line in map(str.strip, text.split("\n")) if _LETTER.search(line))

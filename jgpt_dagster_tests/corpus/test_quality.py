@@ -11,7 +11,7 @@ FAULTY = {
     "table_ends": ["文|}", "|}}"],
     "entities": ["A&nbsp;B", "A&amp;B", "&#12354;", "&#x3042;", "&lt;br&gt;", "1&ndash;2", "&thinsp;"],
     "placeholders": ["formula_1", "式codice_12と"],
-    "empty_brackets": ["言語（）は", "言語（、）は", "()", "「 」", "『』"],
+    "empty_brackets": ["言語（）は", "言語（、）は", "()", "「 」", "『』", "関数()", "main( )"],
     "file_captions": ["ファイル:a.jpg|thumb", "画像:b.png", "File:c.svg"],
     "headings": ["歴史.", "概要.", "== 歴史 ==", "=== 人物 ==="],
 }
@@ -23,6 +23,7 @@ SOUND = [
     "a[b[0]] = {1} | x",
     "file_1とformula1と_2",
     "（笑）「、」(1)",
+    "関数main()とx_1()、（）内の値、12、()、「」",
     "ファイル：甲、ファイル名",
     "a == b",
     "",
