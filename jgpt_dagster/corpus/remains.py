@@ -17,12 +17,10 @@ _DOUBLED_QUOTES = re.compile(r'""([^"\n]*+)""')
 
 
 def _undoubled(text: str) -> str:
-    """`text` without repeated signs such as `,,`, around or between which markup was dropped."""
+    """`text` without repeated dots and quotes, around or between which markup was dropped."""
     if "...." in text:
         text = _DOTS.sub("...", text)
-    if '""' in text:
-        text = _DOUBLED_QUOTES.sub(r'"\1"', text)
-    return text.replace(",,", ",").replace(",.", ".")
+    return _DOUBLED_QUOTES.sub(r'"\1"', text) if '""' in text else text
 
 
 # Blanks in front of a closing sign (`.NET` begins with none), behind an opening one or behind another blank.
@@ -36,13 +34,19 @@ _PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
 _SEPARATORS = "[、，,;；:：・]"
 # Each is known by its first sign, and what may follow it: a search that begins with one set of signs is a quick one.
 _GAP = re.compile(
-    r"[（(「『、，,;；:：・](?=[\s、，,;；:：・）)」』])(?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
-    rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)])"
+    r"[（(「『、。，,;；:：・](?=[\s、。，,.;；:：・）)」』])(?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
+    rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)]|"
+    r"(?<=、)\s*+[、。]|(?<=。)。|(?<=,)[,.])"
 )
 _BRACKET = re.compile("[（(「『）)」』]")
-_FILLING = re.compile(rf"(?:\s|{_SEPARATORS})*+")
-_LEADING = re.compile(rf"([（(])(?:\s|{_SEPARATORS})++")
-_TRAILING = re.compile(r"(?<![\s、，,;；:：・])[\s、，,;；:：・]++(?=[）)])")
+# One sign alone is what the brackets are about: コロン（:）.
+_FILLING = re.compile(rf"(?![;；:：・]$)(?:\s|{_SEPARATORS})*+")
+# A smiley keeps its signs: （・ω・）, (^^;). So does （・パリ）, a part of a name.
+_LEADING = re.compile(r"([（(])(?:[\s、，,]|[;；:：・](?=[\s、，,;；:：・]))++")
+_TRAILING = re.compile(r"(?<![\s、，,;；:：・（(^_<>=*-])(?!・[）)])[\s、，,;；:：・]++(?=[）)])")
+
+# One of two signs, around what was dropped; `。。。` and `,,,` are their author's.
+_REPEATED = re.compile(r"、(?=\s*+[、。])|(?<!。)。(?=。(?!。))|,(?=\.)|(?<!,),(?=,(?!,))")
 
 
 def _without_empty_brackets(line: str) -> str:
@@ -64,7 +68,7 @@ def _without_empty_brackets(line: str) -> str:
         elif opened and kept[opened[-1][0]] == _PAIRS[mark]:
             empty = bare if mark in "）)" else blank
             start, blank, bare = opened.pop()
-            if empty:
+            if empty and line[position : position + 1] != "内":  # 「（）内は単位」 speaks of brackets
                 del kept[start:]
                 continue
             blank = bare = False
@@ -96,8 +100,9 @@ def _unknown(run: re.Match[str]) -> str:
     They do where a sentence begins with it and goes on as one begins (it was a box or a note), where nothing follows
     and nothing is announced, and where it fills the place between two signs within brackets.
     """
-    line, start, end = run.string, *run.span()
-    before, after = line[max(start - 2, 0) : start].strip()[-1:], line[end : end + 1]
+    text, start, end = run.string, *run.span()
+    before = text[max(start - 2, 0) : start].rpartition("\n")[2].strip()[-1:]
+    after = text[end : end + 1].strip()
     if not after:
         missing = _LACKS.match(before) is not None
     elif not before or before in "。？！":
@@ -109,13 +114,11 @@ def _unknown(run: re.Match[str]) -> str:
 
 def _without_gaps(line: str) -> str:
     """`line` without sentences in which a value or a formula is missing, and without brackets around nothing."""
-    if UNKNOWN in line:
-        line = _UNKNOWN.sub(_unknown, line)
     if HOLE in line:
         line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
     if _GAP.search(line):
         line = _without_empty_brackets(line)
-        line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
+        line = _REPEATED.sub("", _TRAILING.sub("", _LEADING.sub(r"\1", line)))
     return line
 
 
@@ -127,7 +130,10 @@ def _without_leftovers(line: str) -> str:
 
 def polished(text: str) -> Iterator[str]:
     """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind."""
-    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, _undoubled(text).split("\n"))))
+    text = _undoubled(text)
+    if UNKNOWN in text:
+        text = _UNKNOWN.sub(_unknown, text)
+    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, text.split("\n"))))
     if LEFTOVER.search(text):
         text = "\n".join(map(_without_leftovers, text.split("\n")))
     text = PRIVATE_CHARACTERS.sub(restored, text)

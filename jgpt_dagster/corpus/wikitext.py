@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.marks import PRIVATE, hide
+from jgpt_dagster.corpus.marks import PRIVATE, hide, literal
 from jgpt_dagster.corpus.markup import hidden_namespaces, plain
 from jgpt_dagster.corpus.remains import LEFTOVER, polished
 from jgpt_dagster.corpus.siteinfo import SiteInfo
@@ -65,11 +65,19 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = plain(_visible(wikitext), title, hidden)
+    text = plain(_with_calls(_visible(wikitext)), title, hidden)
     text = "\n".join(_prose(text))
     text = LEFTOVER.sub("", _SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))
     return [title, *polished(text)]
+
+
+_CALL = re.compile(r"\((?<=[A-Za-z0-9_]\()\)")
+
+
+def _with_calls(wikitext: str) -> str:
+    """`wikitext` with the brackets of calls such as `main()` as literal ones, since they are empty from the first."""
+    return _CALL.sub(literal("()"), wikitext)
 
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:

@@ -1,0 +1,48 @@
+"""What `clean` tidies where markup was dropped, and what it leaves as its author wrote it."""
+
+import pytest
+
+from jgpt_dagster_tests.corpus.test_wikitext import clean
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("<nowiki>()「」（、）</nowiki>と<code>printf( )</code>", "()「」（、）とprintf( )"),
+        ("<code>a。。、、b,,c....（；）</code>", "a。。、、b,,c....（；）"),
+        ("<math>f() = (;)</math>と<math>(a\\,, b\\,)</math>", "f() = (;)と(a, b)"),
+    ],
+)
+def test_literal_text_keeps_its_brackets_and_stops(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+def test_the_brackets_of_a_call_stay_and_those_of_a_dropped_note_go() -> None:
+    assert clean("関数main()とx_1()、Word(<ref>a</ref>)とB({{Sfn|a}})と甲()") == ["関数main()とx_1()、WordとBと甲"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(^^;)と(^_^;)と（・ω・）と(・∀・)と(;´Д`)",
+        "コロン（:）、セミコロン（；）、中黒（・）",
+        "近畿（・北陸）とルーテティア（・パリ）",
+        "（）内は全国平均",
+        "娘。。。と1,,,,2",
+    ],
+)
+def test_signs_that_their_author_put_into_brackets_or_in_a_row_stay(line: str) -> None:
+    assert clean(line) == [line]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("文。<ref>a</ref>。次、{{Sfn|a}}、後。", "文。次、後。"),
+        ("甲、{{Sfn|a}}、{{Sfn|b}}、{{Sfn|c}}。", "甲。"),
+        ("甲、（<ref>a</ref>）、乙,{{Sfn|a}},丙", "甲、乙,丙"),
+        ("（<ref>a</ref>；1900年）と（; 1901年）と（甲;<ref>a</ref>）", "（；1900年）と（1901年）と（甲）"),
+    ],
+)
+def test_of_two_signs_around_what_was_dropped_one_stays(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
