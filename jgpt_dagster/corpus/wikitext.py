@@ -142,15 +142,22 @@ _LINE_TAGS = frozenset(_LINE_TAG_NAMES.split())
 _TAG_NAMES = "|".join([*_LINE_TAG_NAMES.split(), *_INLINE_TAG_NAMES.split()])
 _TAG = re.compile(rf"<(/?)\s*+({_TAG_NAMES})\b([^<>]*)>", re.IGNORECASE)
 _ATTRIBUTES = re.compile(r"[\s/\w]*+", re.ASCII)
-_RUBY_WITHOUT_BRACKETS = re.compile(r"(?<!<rp>[（(])(?<!</rp>)<rt>([^<>]*)</rt>", re.IGNORECASE)
+_RUBY_WITHOUT_BRACKETS = re.compile(r"<(?<!<rp>[（(]<)(?<!</rp><)rt(?:\s[^<>]*+)?>([^<>]*+)</rt\s*+>", re.IGNORECASE)
+# 2<sup>e</sup> and 1<sup>o</sup> are ordinal numbers.
+_RAISED = re.compile(r"<sup(?:\s[^<>]*+)?>\s*+((?:[-−+]|&minus;)?[0-9]++|(?![eo])[a-z])\s*+</sup\s*+>", re.IGNORECASE)
+
+
+def _power(raised: re.Match[str]) -> str:
+    """`^10` behind a number or a bracket, where 2<sup>10</sup> would be another number; no `^` as in m<sup>2</sup>."""
+    before = raised.string[max(raised.start() - 1, 0) : raised.start()]
+    return f"^{raised[1]}" if before.isdecimal() or before == ")" else raised[1]
 
 
 def _untagged(text: str) -> str:
     """`text` without HTML tags, a line break where a tag makes one; `a<b かつ c>d` is no tag and stays."""
     if "<" not in text:
         return text
-    if "<rt>" in text:
-        text = _RUBY_WITHOUT_BRACKETS.sub(r"（\1）", text)
+    text = _RAISED.sub(_power, _RUBY_WITHOUT_BRACKETS.sub(r"（\1）", text))
 
     def replacement(tag: re.Match[str]) -> str:
         attributes = tag[3]

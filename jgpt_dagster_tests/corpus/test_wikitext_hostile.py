@@ -51,6 +51,12 @@ HOSTILE = {
     "headings": "\n== 脚注 ==",
     "reading aids": "<ruby>a<rt>",
     "angle brackets": "<",
+    "reading aids with attributes": "<rt a ",
+    "powers": "1<sup>2</sup>",
+    "opened powers": "1<sup> ",
+    "unknown templates": "{{a|b}}、",
+    "triple link brackets": "[[a|[b]]]",
+    "doubled stops": "、、。。",
 }
 SHAPED = {
     "a long address": lambda size: "[http://" + "a" * size,

@@ -46,3 +46,32 @@ def test_signs_that_their_author_put_into_brackets_or_in_a_row_stay(line: str) -
 )
 def test_of_two_signs_around_what_was_dropped_one_stays(wikitext: str, line: str) -> None:
     assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("2<sup>10</sup>=1024、6.02×10<sup>23</sup>、10<sup>-3</sup>m", "2^10=1024、6.02×10^23、10^-3m"),
+        (
+            "10<SUP>−6</SUP>、10<sup style='x'>&minus;9</sup>、2<sup>''n''</sup>、(a+b)<sup>2</sup>",
+            "10^−6、10^−9、2^n、(a+b)^2",
+        ),
+        ("10{{sup|5}}と10{{上付き|n}}", "10^5と10^n"),
+        ("m<sup>2</sup>、km{{sup|2}}、x<sup>n</sup>", "m2、km2、xn"),
+        ("2<sup>e</sup>、1<sup>st</sup>、3<sup>[1]</sup>、5<sup>(全部)</sup>", "2e、1st、3[1]、5(全部)"),
+    ],
+)
+def test_a_power_of_a_number_is_no_other_number(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    "wikitext",
+    [
+        '<ruby><rb>字</rb><rt lang="ja">じ</rt></ruby>',
+        "<RUBY>字<RT>じ</RT></RUBY>",
+        "<ruby>字<rp>（</rp><rt class='a'>じ</rt><rp>）</rp></ruby>",
+    ],
+)
+def test_a_reading_stands_in_brackets_however_its_tag_is_written(wikitext: str) -> None:
+    assert clean(wikitext) == ["字（じ）"]
