@@ -97,13 +97,18 @@ def _with_end_of_foot(wikitext: str, category: re.Pattern[str]) -> str:
 
 
 _APPENDIX_NAMES = """
-脚注 脚註 注釈 注解 註釈 註解 註 注 注記 出典 典拠 参考 参考文献 参考資料 参考図書 参考書籍 文献 文献案内 参照
-参照文献 引用文献 関連項目 関連文献 関連資料 関連図書 関連書籍 関連リンク 外部リンク 外部サイト 外部資料 ギャラリー
+脚注 脚註 注釈 注解 註釈 註解 註 注 注記 出典 典拠 典拠管理 参考 参考文献 参考資料 参考図書 参考書籍 参考サイト
+参考リンク 文献 文献案内 推薦文献 日本語文献 書誌情報 参照 参照元 参照文献 引用元 引用文献 関連項目 関連記事 関連文献
+関連資料 関連図書 関連書籍 関連サイト 関連リンク リンク 外部リンク 外部サイト 外部資料 公式サイト ギャラリー
 references notes footnotes sources bibliography externallinks seealso furtherreading citations gallery
 """
 _APPENDICES = frozenset(_APPENDIX_NAMES.split())
+# Beside such a name these are one (引用・参考文献), alone they may be a subject.
+_PARTNERS = frozenset(["引用", "資料", "図書", "書籍", "サイト", "ウェブサイト", "webサイト", "その他"])
+# 主な典拠 is where an article tells of its sources in sentences.
+_KIND = re.compile(r"^(?:主な|主要な?|その他の?)(?!典拠|$)|(?:など|等|類|一覧|リスト|[（(][^（()）]*+[）)])$")
 _CONJUNCTION = re.compile("[・、,/／]|および|及び|ならびに|と|and")
-_MARKUP_IN_HEADING = re.compile(r"'{2,}|<[^<>]*>|\s+")
+_MARKUP_IN_HEADING = re.compile(rf"'{{2,}}|<[^<>]*>|[\s{PRIVATE}]+")
 
 
 def _heading(line: str) -> tuple[int, str] | None:
@@ -115,6 +120,13 @@ def _heading(line: str) -> tuple[int, str] | None:
     return level, line[level:-level].strip()
 
 
+def _names_appendix(title: str) -> bool:
+    """Whether a section of this title is about the article and not its subject: `主な参考文献・資料など（日本語）`."""
+    title = _KIND.sub("", _MARKUP_IN_HEADING.sub("", title).lower())
+    names = {_KIND.sub("", name) for name in _CONJUNCTION.split(title)}
+    return not _APPENDICES.isdisjoint(names) and names <= _APPENDICES | _PARTNERS
+
+
 def _prose(text: str) -> Iterator[str]:
     """The lines that are neither headings nor below the heading of an appendix, without list markers."""
     appendix = 0  # the level of the appendix that the line is in
@@ -122,8 +134,7 @@ def _prose(text: str) -> Iterator[str]:
         if heading := _heading(line):
             level, title = heading
             if not appendix or level <= appendix:
-                names = _CONJUNCTION.split(_MARKUP_IN_HEADING.sub("", title).lower())
-                appendix = level if _APPENDICES.issuperset(names) else 0
+                appendix = level if _names_appendix(title) else 0
         elif not appendix:
             line = line.lstrip("*#:;").lstrip(" \u3000")
             if not line.startswith(("|", "!!", "{|")):  # rows of a table that is never closed

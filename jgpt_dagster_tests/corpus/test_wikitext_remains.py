@@ -75,3 +75,21 @@ def test_a_power_of_a_number_is_no_other_number(wikitext: str, line: str) -> Non
 )
 def test_a_reading_stands_in_brackets_however_its_tag_is_written(wikitext: str) -> None:
     assert clean(wikitext) == ["字（じ）"]
+
+
+HEADINGS = """
+引用・参考文献 参考文献・資料 主な参考文献 参考サイト 関連サイト 関連書籍・資料 注釈・引用 参考文献等 出典・脚注など
+参考文献（日本語） 書誌情報 典拠管理 関連記事 参照元 リンク 公式サイト その他の参考文献 主要文献 外部リンク一覧
+"""
+
+
+@pytest.mark.parametrize("heading", HEADINGS.split())
+def test_an_appendix_goes_whatever_its_heading_adds(heading: str) -> None:
+    assert clean(f"前\n== {heading} ==\n* a\n== 影響 ==\n後") == ["前", "後"]
+
+
+@pytest.mark.parametrize(
+    "heading", ["引用", "資料", "その他", "主な作品", "主な典拠", "資料・書籍", "作品一覧", "概要と出典"]
+)
+def test_a_section_about_the_subject_stays(heading: str) -> None:
+    assert clean(f"前\n== {heading} ==\n* a\n== 影響 ==\n後") == ["前", "a", "後"]
