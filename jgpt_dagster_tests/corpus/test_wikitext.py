@@ -305,8 +305,8 @@ def test_clean_leaves_out_see_also_and_external_links_sections() -> None:
     ],
 )
 def test_clean_leaves_out_what_is_no_running_text(wikitext: str) -> None:
-    assert clean(f"前\n{wikitext}\n後")[:1] == ["前"]
-    assert set(clean(f"前\n{wikitext}\n後")) <= {"前", "後"}
+    unclosed = wikitext.startswith("<!--") and "-->" not in wikitext
+    assert clean(f"前\n{wikitext}\n後") == (["前"] if unclosed else ["前", "後"])
 
 
 def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
