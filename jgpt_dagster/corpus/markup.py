@@ -113,13 +113,13 @@ _EVEN = r"(?=(?:\}\})*+(?!\}))"
 # several times as fast.
 _PARTS = re.compile(
     rf"(\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
-    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\]|\|)"
+    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\](?:\](?!\]))?|\|)"
 )
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
 # A parameter has no value in an article, so that its default shows.
 _PARAMETER = re.compile(r"\{\{\{[^{}|\n]*+(?:\|([^{}]*+))?\}\}\}")
-_LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{2,8}){0,2}|simple):")
+_LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{1,10}){0,2}|simple):")
 
 
 class _Frame:
@@ -137,14 +137,14 @@ class _Frame:
 
 def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
     """What a reader sees of `[[target|label]]`: nothing of files, categories and links to the same page elsewhere."""
-    target = parts[0].strip()
+    target, label = parts[0].strip(), "|".join(parts[1:]).strip()
     if target.startswith(":"):
         target = target[1:]
     elif ":" in target:
         namespace = target.partition(":")[0].strip().replace("_", " ").lower()
-        if namespace in hidden_namespaces or _LANGUAGE_PREFIX.match(target):
+        if namespace in hidden_namespaces or (not label and _LANGUAGE_PREFIX.match(target)):
             return ""
-    return "|".join(parts[1:]).strip() or target
+    return label or target
 
 
 def _visible(opening: str, parts: list[str], hidden_namespaces: Collection[str]) -> str:
@@ -181,9 +181,14 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
                 while stack[-1].opening != "{{":
                     _abandon(stack)
                 _close(stack, hidden_namespaces)
-        elif mark == "]]":
+        elif mark[0] == "]":
+            bracket = mark[2:]
             if top.opening == "[[":
+                if bracket and "[" in top.texts()[-1].rpartition("]")[2]:
+                    top.parts[-1].append("]")  # the first of three ends an external link in the label
+                    bracket = ""
                 _close(stack, hidden_namespaces)
+            stack[-1].parts[-1].append(bracket)
         elif mark.startswith(("{{", "[[")) or mark.endswith("{|"):
             if len(stack) > MAX_NESTING:
                 raise WikitextError(f"more than {MAX_NESTING} templates, links and tables nested or left open")
@@ -213,9 +218,13 @@ def _abandon(stack: list[_Frame]) -> None:
     stack[-1].parts[-1].append("|".join(frame.texts()))
 
 
+# Those that every wiki knows, with their Japanese names.
+_NAMESPACES = ("File", "Image", "ファイル", "画像", "Category", "カテゴリ")
+
+
 def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
     """The namespaces whose links show nothing where they stand, given the wiki's own names for them."""
-    return frozenset(name.lower() for name in (*names, "File", "Image", "画像", "Category"))
+    return frozenset(name.lower() for name in (*names, *_NAMESPACES))
 
 
 # An article has no pages below it: its name, with or without a namespace, is its title.

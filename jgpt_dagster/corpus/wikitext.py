@@ -82,7 +82,7 @@ def _with_calls(wikitext: str) -> str:
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:
     """Matches a line that puts a page into a category."""
-    names = "|".join(map(re.escape, {"Category", site.namespaces.get(14) or "Category"}))
+    names = "|".join(map(re.escape, {"Category", "カテゴリ", site.namespaces.get(14) or "Category"}))
     return re.compile(rf"\[\[(?<=^\[\[)(?:{names}):[^\[\]\n]*\]\][ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 

@@ -57,6 +57,9 @@ HOSTILE = {
     "unknown templates": "{{a|b}}、",
     "triple link brackets": "[[a|[b]]]",
     "doubled stops": "、、。。",
+    "ends of links and external links": "]]] ",
+    "external links in labels": "[[a|{{b}}[c]]]",
+    "calls": "a() ",
 }
 SHAPED = {
     "a long address": lambda size: "[http://" + "a" * size,

@@ -93,3 +93,21 @@ def test_an_appendix_goes_whatever_its_heading_adds(heading: str) -> None:
 )
 def test_a_section_about_the_subject_stays(heading: str) -> None:
     assert clean(f"前\n== {heading} ==\n* a\n== 影響 ==\n後") == ["前", "a", "後"]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("[[ファイル:x.jpg|thumb|出典 [http://a b]]]本文である。", "本文である。"),
+        ("[[ファイル:x.jpg|{{lang|en|a}} [http://a {{lang|en|b}}]]]本文", "本文"),
+        ("[[a|[b]]]と[http://a [[b|{{lang|en|x}}]]]後", "[b]とx後"),
+        ("[[カテゴリ:日本]][[be-x-old:Foo]][[zh-classical:語]][[roa-rup:x|]]本文", "本文"),
+        ("[[rfc:1|RFC 1]]と[[pmid:1|PMID 1]]と[[:fr:Paris]]", "RFC 1とPMID 1とfr:Paris"),
+    ],
+)
+def test_a_link_ends_where_its_label_ends_and_shows_it(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+def test_a_paragraph_behind_categories_of_any_name_is_no_part_of_the_appendix_above_them() -> None:
+    assert clean("本文。\n== 外部リンク ==\n* a\n[[カテゴリ:例]]\n\n加筆された文。\n") == ["本文。", "加筆された文。"]
