@@ -4,7 +4,7 @@ Pure functions over lines that hold the marks of `marks` and no markup; nothing 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jgpt_dagster.corpus.marks import HOLE, PRIVATE_CHARACTERS, UNKNOWN, restored
 from jgpt_dagster.corpus.sentences import split_sentences
@@ -112,14 +112,21 @@ def _unknown(run: re.Match[str]) -> str:
     return HOLE if missing else ""
 
 
+def _without_holes(line: str) -> str:
+    """`line` without the sentences in which a value or a formula is missing."""
+    return "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence) if HOLE in line else line
+
+
 def _without_gaps(line: str) -> str:
-    """`line` without sentences in which a value or a formula is missing, and without brackets around nothing."""
-    if HOLE in line:
-        line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
+    """`line` without brackets around nothing and without the second of two signs around nothing."""
     if _GAP.search(line):
         line = _without_empty_brackets(line)
         line = _REPEATED.sub("", _TRAILING.sub("", _LEADING.sub(r"\1", line)))
     return line
+
+
+def _by_line(mend: Callable[[str], str], text: str) -> str:
+    return "\n".join(map(mend, text.split("\n")))
 
 
 def _without_leftovers(line: str) -> str:
@@ -133,8 +140,12 @@ def polished(text: str) -> Iterator[str]:
     text = _undoubled(text)
     if UNKNOWN in text:
         text = _UNKNOWN.sub(_unknown, text)
-    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, text.split("\n"))))
+    if HOLE in text:
+        text = _by_line(_without_holes, text)
+    if _GAP.search(text):
+        text = _by_line(_without_gaps, text)
+    text = _STRAY_BLANKS.sub("", text)
     if LEFTOVER.search(text):
-        text = "\n".join(map(_without_leftovers, text.split("\n")))
+        text = _by_line(_without_leftovers, text)
     text = PRIVATE_CHARACTERS.sub(restored, text)
     return (line for line in map(str.strip, text.split("\n")) if _LETTER.search(line))
