@@ -24,7 +24,7 @@ _PATTERNS = {
     "placeholders": re.compile(r"_[0-9](?:(?<=formula_.)|(?<=codice_.))"),
     # Those of `main()`, of `（）内` and between commas are what a sentence speaks of.
     "empty_brackets": re.compile(
-        r"[（(「『](?<!、.)(?:(?<=[（(])(?!(?<=[A-Za-z0-9_]\()\))[\s、，,]*+[）)](?!内)|(?<=[「『])\s*+[」』])"
+        r"[（(「『](?!(?<=、.)[）)]、)(?:(?<=[（(])(?!(?<=[A-Za-z0-9_]\()\))[\s、，,]*+[）)](?!内)|(?<=[「『])\s*+[」』])"
     ),
     "file_captions": re.compile(r":(?:(?<=ファイル:)|(?<=画像:)|(?<=File:)|(?<=Image:))"),
     "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),

@@ -49,12 +49,12 @@ _ERAS = {2020: "令和", 1990: "平成", 1927: "昭和", 1913: "大正", 1869: "
 
 
 def era_year(arguments: Arguments) -> str:
-    """A year as the Japanese eras count it; a hole for one that begins an era."""
+    """A year (`2008`) and the same as the Japanese eras count it; a hole for one that begins an era."""
     year = value(arguments, "1")
     if re.fullmatch("[0-9]{4}", year) and int(year) + 1 not in _ERAS:
         for start, era in _ERAS.items():
             if int(year) >= start:
-                return f"{era}{int(year) - start + 2}年"
+                return f"{year}年（{era}{int(year) - start + 2}年）"
     return HOLE
 
 

@@ -172,6 +172,7 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
     _around("×10^"): "e",
     _around("√"): "sqrt",
     _around("/", "/"): "ipaslink",
+    _around("[", "]"): "ipablink interp",
     _around("ISBN "): "isbn isbn2",
     _around("ISSN "): "issn",
     _around("US$"): "us$ usd",
@@ -179,7 +180,7 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
     _around("€"): "eur euro €",
     lambda arguments: f"/{''.join(unnamed(arguments))}/": "ipac-en",
     # What a page shows of these is worked out when it is read.
-    _always(HOLE): "age age_in_days age_in_years as_of 年数 周年 今日 現在年 to_usd",
+    _always(HOLE): "age age_in_days age_in_years as_of 享年 年数 周年 今日 現在年 to_usd",
     _lines: "bulleted_list unbulleted_list ubl plainlist flatlist plain_list flat_list ul col no_col_break",
     _always("|"): "!",
     _always("="): "=",

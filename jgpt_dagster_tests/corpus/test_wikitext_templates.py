@@ -69,10 +69,10 @@ def test_a_block_shows_its_text_however_that_is_named(wikitext: str, lines: list
         ("val|1.5|-|2.5|ul=km", "1.5–2.5 km"),
         ("val|1.5|0.1|e=3", "1.5±0.1×10^3"),
         ("val|1.5|(2)|u=m", "1.5(2) m"),
-        ("和暦|2008", "平成20年"),
-        ("和暦|1990", "平成2年"),
-        ("和暦|1869", "明治2年"),
-        ("和暦|2025", "令和7年"),
+        ("和暦|2008", "2008年（平成20年）"),
+        ("和暦|1990", "1990年（平成2年）"),
+        ("和暦|1869", "1869年（明治2年）"),
+        ("和暦|2025", "2025年（令和7年）"),
     ],
 )
 def test_a_quantity_is_shown_whole_and_as_given(call: str, text: str) -> None:
