@@ -59,7 +59,7 @@ from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 DUMP_CODE_VERSION = "1"
-ARTICLES_CODE_VERSION = "3"
+ARTICLES_CODE_VERSION = "4"
 
 _PLAN = "shards.json"
 

@@ -3,7 +3,7 @@
 `plain` takes comments, extension elements (`<ref>`, `<math>`, `<nowiki>`…), templates, tables and links out of a page
 and leaves their visible text, with headings, list markers, HTML tags and entities still in place. Each pass reads the
 page once, so that time grows with its length whatever it holds. Text that is literal (`<nowiki>`, inline code) is
-written in private characters that no later step takes for markup; `restored` turns them back.
+written in private characters that no later step takes for markup (see `marks`).
 """
 
 import html
@@ -11,28 +11,8 @@ import re
 from collections.abc import Collection, Iterable
 
 from jgpt_dagster.corpus.extractor import MAX_NESTING, WikitextError
-from jgpt_dagster.corpus.templates import HOLE, render
-
-# Plane 16 of Unicode is private: text that holds these characters holds nothing that could be read.
-_PRIVATE = 0x100000
-PRIVATE = f"{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}"
-PRIVATE_CHARACTERS = re.compile(f"[{PRIVATE}]")
-_HIDE = {ord(character): chr(_PRIVATE + ord(character)) for character in "<>[]{}|'\"=*#;:&_~!"}
-_RESTORE = {hidden: chr(character) for character, hidden in _HIDE.items()}
-
-
-def hide(text: str) -> str:
-    """`text` with every character that means something in wikitext written as a private one."""
-    return text.translate(_HIDE)
-
-
-def restored(hidden: re.Match[str]) -> str:
-    """What a match of `PRIVATE_CHARACTERS` stands for; in a `sub` of them the inverse of `hide`."""
-    return _RESTORE.get(hidden[0], hidden[0])
-
-
-# Stands for a "=" from within a template call, which must not be taken for the name of an argument further out.
-_INNER_EQUALS = chr(_PRIVATE + 0x7F)
+from jgpt_dagster.corpus.marks import HOLE, INNER_EQUALS, literal
+from jgpt_dagster.corpus.templates import render
 
 
 def without_comments(text: str) -> str:
@@ -60,6 +40,7 @@ _COMMANDS = dict(zip(_SYMBOLS.split()[::2], _SYMBOLS.split()[1::2], strict=True)
 _COMMANDS |= dict.fromkeys(["left", "right", "mathrm", "mathbf", "mathit", "rm", "bf", "text", "displaystyle"], "")
 _SPACING = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
+_STRAY_BLANK = re.compile(r" (?=[,;)\]])|(?<=[(\[]) ")
 _GROUP = re.compile(r"\{([^{}\\]*)\}")
 
 
@@ -73,7 +54,9 @@ def formula(tex: str) -> str:
     tex = _SPACING.sub(" ", tex)
     tex = _COMMAND.sub(lambda command: _COMMANDS.get(command[1], "\\"), tex)
     tex = _GROUP.sub(r"\1", tex)
-    return HOLE if re.search(r"[\\{}&\n]", tex.strip()) else hide(" ".join(tex.split()))
+    if re.search(r"[\\{}&\n]", tex.strip()):
+        return HOLE
+    return literal(_STRAY_BLANK.sub("", " ".join(tex.split())))
 
 
 _DROPPED_ELEMENTS = """
@@ -91,7 +74,7 @@ _MARKUP = re.compile(r"\[\[|\{\{|<|''")
 
 def _shown(name: str, attributes: str, content: str) -> str:
     if name in ("nowiki", "code") or (name in ("syntaxhighlight", "source") and "inline" in attributes):
-        return hide(html.unescape(content).replace("\n", " "))
+        return literal(html.unescape(content).replace("\n", " "))
     if name in _FORMULAS:
         return formula(content)
     return ""
@@ -104,21 +87,21 @@ def without_elements(text: str) -> str:
     """
     kept = []
     position = 0
-    never_closed = set()
+    closings: dict[str, re.Match[str] | None] = {}  # by name, the next one: many opening tags may share it
     while tag := _ELEMENT.search(text, position):
         kept.append(text[position : tag.start()])
         position = tag.end()
         closing, name, attributes = tag[1], tag[2].lower(), tag[3]
-        if closing or attributes.endswith("/") or name in never_closed:
+        if closing or attributes.endswith("/"):
             continue
-        end = _CLOSING[name].search(text, position)
+        end = closings.get(name)
+        if name not in closings or (end is not None and end.start() < position):
+            end = closings[name] = _CLOSING[name].search(text, position)
         if end is None:
-            never_closed.add(name)
             continue
-        content = text[position : end.start()]
-        if name == "code" and _MARKUP.search(content):
+        if name == "code" and _MARKUP.search(text, position, end.start()):
             continue  # MediaWiki takes the content of <code> for wikitext, most authors do not
-        kept.append(_shown(name, attributes, content))
+        kept.append(_shown(name, attributes, text[position : end.start()]))
         position = end.end()
     kept.append(text[position:])
     return "".join(kept)
@@ -130,13 +113,13 @@ _EVEN = r"(?=(?:\}\})*+(?!\}))"
 # several times as fast.
 _PARTS = re.compile(
     rf"(\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
-    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\]|\|)"
+    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\](?:\](?!\]))?|\|)"
 )
 # Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
 # A parameter has no value in an article, so that its default shows.
 _PARAMETER = re.compile(r"\{\{\{[^{}|\n]*+(?:\|([^{}]*+))?\}\}\}")
-_LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{2,8}){0,2}|simple):")
+_LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{1,10}){0,2}|simple):")
 
 
 class _Frame:
@@ -154,20 +137,20 @@ class _Frame:
 
 def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
     """What a reader sees of `[[target|label]]`: nothing of files, categories and links to the same page elsewhere."""
-    target = parts[0].strip()
+    target, label = parts[0].strip(), "|".join(parts[1:]).strip()
     if target.startswith(":"):
         target = target[1:]
     elif ":" in target:
         namespace = target.partition(":")[0].strip().replace("_", " ").lower()
-        if namespace in hidden_namespaces or _LANGUAGE_PREFIX.match(target):
+        if namespace in hidden_namespaces or (not label and _LANGUAGE_PREFIX.match(target)):
             return ""
-    return "|".join(parts[1:]).strip() or target
+    return label or target
 
 
 def _visible(opening: str, parts: list[str], hidden_namespaces: Collection[str]) -> str:
     """What a reader sees of a template or a link, given as its parts between the pipes."""
     shown = render(parts) if opening == "{{" else link_text(parts, hidden_namespaces)
-    return shown.replace("=", _INNER_EQUALS)
+    return shown.replace("=", INNER_EQUALS)
 
 
 def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
@@ -198,9 +181,14 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
                 while stack[-1].opening != "{{":
                     _abandon(stack)
                 _close(stack, hidden_namespaces)
-        elif mark == "]]":
+        elif mark[0] == "]":
+            bracket = mark[2:]
             if top.opening == "[[":
+                if bracket and "[" in top.texts()[-1].rpartition("]")[2]:
+                    top.parts[-1].append("]")  # the first of three ends an external link in the label
+                    bracket = ""
                 _close(stack, hidden_namespaces)
+            stack[-1].parts[-1].append(bracket)
         elif mark.startswith(("{{", "[[")) or mark.endswith("{|"):
             if len(stack) > MAX_NESTING:
                 raise WikitextError(f"more than {MAX_NESTING} templates, links and tables nested or left open")
@@ -215,7 +203,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     stack[-1].parts[-1].append(rest)
     while len(stack) > 1:
         _abandon(stack)
-    return "".join(root.parts[0])[1:].replace(_INNER_EQUALS, "=")
+    return "".join(root.parts[0])[1:].replace(INNER_EQUALS, "=")
 
 
 def _close(stack: list[_Frame], hidden_namespaces: Collection[str]) -> None:
@@ -230,11 +218,22 @@ def _abandon(stack: list[_Frame]) -> None:
     stack[-1].parts[-1].append("|".join(frame.texts()))
 
 
+# Those that every wiki knows, with their Japanese names.
+_NAMESPACES = ("File", "Image", "ファイル", "画像", "Category", "カテゴリ")
+
+
 def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
     """The namespaces whose links show nothing where they stand, given the wiki's own names for them."""
-    return frozenset(name.lower() for name in (*names, "File", "Image", "画像", "Category"))
+    return frozenset(name.lower() for name in (*names, *_NAMESPACES))
 
 
-def plain(text: str, hidden: Collection[str]) -> str:
+# An article has no pages below it: its name, with or without a namespace, is its title.
+_PAGE_NAME = re.compile(r"\{\{\s*+(?:FULL|BASE|SUB)?PAGENAME\s*+\}\}")
+
+
+def plain(text: str, title: str, hidden: Collection[str]) -> str:
     """`text` without comments, elements, templates, tables and links, but with their visible text."""
-    return without_structure(without_elements(without_comments(text)), hidden)
+    text = without_elements(without_comments(text))
+    if "PAGENAME" in text:
+        text = _PAGE_NAME.sub(lambda name: literal(title), text)
+    return without_structure(text, hidden)

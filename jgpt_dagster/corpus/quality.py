@@ -22,7 +22,10 @@ _PATTERNS = {
         r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|(?:amp|lt|gt|quot|[a-z]?[mnbhst][a-z]*sp|[mn]dash));"
     ),
     "placeholders": re.compile(r"_[0-9](?:(?<=formula_.)|(?<=codice_.))"),
-    "empty_brackets": re.compile(r"[（(「『](?:(?<=[（(])[\s、，,]*+[）)]|(?<=[「『])\s*+[」』])"),
+    # Those of `main()`, of `（）内` and between commas are what a sentence speaks of.
+    "empty_brackets": re.compile(
+        r"[（(「『](?!(?<=、.)[）)]、)(?:(?<=[（(])(?!(?<=[A-Za-z0-9_]\()\))[\s、，,]*+[）)](?!内)|(?<=[「『])\s*+[」』])"
+    ),
     "file_captions": re.compile(r":(?:(?<=ファイル:)|(?<=画像:)|(?<=File:)|(?<=Image:))"),
     "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),
 }

@@ -2,29 +2,20 @@
 
 A dump holds only the call of a template, and most calls (notes, boxes, navigation) show nothing that belongs into
 running text. The ones listed here stand in the middle of sentences, and a sentence without them is broken:
-`{{仮リンク|地理情報|en|Geoinformation}}` reads 地理情報. A template that is not listed shows nothing. To add one, name
-it with the kind that shows the same argument. Nothing about how calls are found in a page belongs here.
+`{{仮リンク|地理情報|en|Geoinformation}}` reads 地理情報. Those that show nothing are in `silent`. One that is in
+neither leaves a mark, since a sentence may lack a word without it. To add one, name it with the kind that shows the
+same argument. Nothing about how calls are found in a page belongs here.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
-HOLE = "\U00100001"
-"""Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
-
-_NO_NAME = re.compile(r"[<>\[\]\n\"']")
-
-Arguments = Mapping[str, str]
-"""The arguments of one call by name; the unnamed ones are "1", "2", … as in MediaWiki."""
-
-
-def _named(part: str) -> tuple[str, str] | None:
-    """Name and value of an argument; None for an unnamed one, also where the "=" is that of a tag or a sentence."""
-    name, equals, value = part.partition("=")
-    name = name.strip()
-    return (name, value.strip()) if equals and len(name) < 60 and not _NO_NAME.search(name) else None
-
+from jgpt_dagster.corpus.arguments import Arguments, arguments_of, unnamed, value
+from jgpt_dagster.corpus.countries import country
+from jgpt_dagster.corpus.marks import HOLE, UNKNOWN
+from jgpt_dagster.corpus.quantities import conversion, date, era_year, fraction, number, quantity
+from jgpt_dagster.corpus.silent import is_silent
 
 # Code: (name, short name) as Template:Lang-xx and Template:Lang-xx-short print them.
 _LANGUAGES: dict[str, tuple[str, str]] = {
@@ -65,141 +56,153 @@ _LANGUAGES: dict[str, tuple[str, str]] = {
     "zh": ("中国語", "中"),
 }
 
-# Three-letter codes that are templates of their own: a flag and the name.
-_COUNTRY_CODES = """
-jpn 日本 usa アメリカ合衆国 gbr イギリス uk イギリス fra フランス deu ドイツ ger ドイツ ita イタリア
-esp スペイン por ポルトガル prt ポルトガル nld オランダ ned オランダ bel ベルギー che スイス sui スイス
-aut オーストリア rus ロシア urs ソビエト連邦 ssr ソビエト連邦 ukr ウクライナ pol ポーランド cze チェコ
-svk スロバキア hun ハンガリー rou ルーマニア bgr ブルガリア bul ブルガリア grc ギリシャ gre ギリシャ tur トルコ
-swe スウェーデン nor ノルウェー dnk デンマーク den デンマーク fin フィンランド isl アイスランド irl アイルランド
-can カナダ mex メキシコ bra ブラジル arg アルゼンチン chl チリ chi チリ col コロンビア per ペルー ven ベネズエラ
-cub キューバ aus オーストラリア nzl ニュージーランド chn 中国 prc 中華人民共和国 roc 中華民国 twn 台湾
-tpe チャイニーズタイペイ hkg 香港 mac マカオ kor 韓国 prk 北朝鮮 mng モンゴル国 vnm ベトナム vie ベトナム
-tha タイ mys マレーシア sgp シンガポール sin シンガポール idn インドネシア phl フィリピン phi フィリピン
-mmr ミャンマー ind インド pak パキスタン bgd バングラデシュ ban バングラデシュ lka スリランカ npl ネパール
-irn イラン irq イラク isr イスラエル sau サウジアラビア egy エジプト zaf 南アフリカ rsa 南アフリカ
-nga ナイジェリア ken ケニア eth エチオピア mar モロッコ dza アルジェリア tun チュニジア kaz カザフスタン
-uzb ウズベキスタン frg 西ドイツ ddr 東ドイツ gdr 東ドイツ tch チェコスロバキア yug ユーゴスラビア srb セルビア
-hrv クロアチア cro クロアチア svn スロベニア slo スロベニア bih ボスニア・ヘルツェゴビナ est エストニア lat ラトビア
-lva ラトビア ltu リトアニア geo ジョージア arm アルメニア aze アゼルバイジャン blr ベラルーシ ury ウルグアイ
-uru ウルグアイ pry パラグアイ par パラグアイ ecu エクアドル gha ガーナ cmr カメルーン civ コートジボワール sen セネガル
-"""
-_COUNTRIES = dict(zip(_COUNTRY_CODES.split()[::2], _COUNTRY_CODES.split()[1::2], strict=True))
-
-
-def _value(arguments: Arguments, *names: str) -> str:
-    """The first of the named arguments that is not blank."""
-    return next((value for name in names if (value := arguments.get(name, "").strip())), "")
-
-
-def _unnamed(arguments: Arguments) -> list[str]:
-    return [value for name, value in arguments.items() if name.isdecimal() and value.strip()]
-
 
 def _shows(*names: str) -> Callable[[Arguments], str]:
-    return lambda arguments: _value(arguments, *names)
+    return lambda arguments: value(arguments, *names)
 
 
 def _block(*names: str) -> Callable[[Arguments], str]:
-    return lambda arguments: f"\n{_value(arguments, *names)}\n"
+    return lambda arguments: f"\n{value(arguments, *names)}\n"
 
 
 def _lines(arguments: Arguments) -> str:
-    return "\n".join(["", *_unnamed(arguments), ""])
+    return "\n".join(["", *unnamed(arguments), ""])
 
 
 def _reading(arguments: Arguments) -> str:
-    base, *notes = _unnamed(arguments)[:4] or [""]
+    base, *notes = unnamed(arguments)[:4] or [""]
     return f"{base}（{'、'.join(notes)}）" if notes else base
 
 
 def _country(arguments: Arguments) -> str:
-    name = _value(arguments, "1")
-    return _COUNTRIES.get(name.lower(), name)
+    name = value(arguments, "1")
+    return country(name) or name
 
 
-def _conversion(arguments: Arguments) -> str:
-    """Number and unit as given, also of a range (`10|-|20|km`), and not what they are converted to."""
-    first, second, *more = [*_unnamed(arguments), "", ""]
-    if second in _RANGES and len(more) > 3:
-        return f"{first}{_RANGES[second]}{more[0]} {more[1]}"
-    return f"{first} {second}".strip()
-
-
-_RANGES = {"-": "–", "–": "–", "to": "–", "～": "〜", "〜": "〜", "and": "、", "x": "×", "×": "×", "by": "×"}
-
-
-def _quantity(arguments: Arguments) -> str:
-    number, exponent, unit = (_value(arguments, *names) for names in (("1",), ("e",), ("u", "ul")))
-    return f"{number}{exponent and f'×10^{exponent}'}{unit and f' {unit}'}" if number else ""
-
-
-def _fraction(arguments: Arguments) -> str:
-    parts = _unnamed(arguments)
-    return f"1/{parts[0]}" if len(parts) == 1 else " ".join([*parts[:-2], "/".join(parts[-2:])])
-
-
-def _number(arguments: Arguments) -> str:
-    number = _value(arguments, "1")
-    return f"{int(number):,}" if re.fullmatch(r"-?[0-9]{1,30}", number) else number
-
-
-def _author_and_year(arguments: Arguments) -> str:
-    *authors, year = _unnamed(arguments) or [""]
-    return f"{'・'.join(authors)} ({year})" if authors else year
+def _citation(form: str, arguments: Arguments) -> str:
+    *authors, year = unnamed(arguments) or [""]
+    return form.format("・".join(authors), year) if authors else year
 
 
 def _named_language(arguments: Arguments) -> str:
-    return f"{_value(arguments, '2')}: {_value(arguments, '3')}"
+    return f"{value(arguments, '2')}: {value(arguments, '3')}"
+
+
+_CHINESE = {"c": "中国語", "s": "簡体字", "t": "繁体字", "p": "拼音", "hp": "拼音", "w": "ウェード式", "j": "粤拼"}
+
+
+def _chinese(heading: str, arguments: Arguments) -> str:
+    if text := value(arguments, "1"):
+        return f"{heading}{text}"
+    return "、".join(f"{label}: {text}" for name, label in _CHINESE.items() if (text := value(arguments, name)))
+
+
+def _vietnamese(arguments: Arguments) -> str:
+    texts = " / ".join(filter(None, (value(arguments, "v"), value(arguments, "hn"))))
+    return texts and f"ベトナム語: {texts}"
+
+
+def _joined(separator: str) -> Callable[[Arguments], str]:
+    return lambda arguments: separator.join(unnamed(arguments))
+
+
+def _around(before: str, after: str = "") -> Callable[[Arguments], str]:
+    """The first argument between two texts."""
+    return lambda arguments: f"{before}{text}{after}" if (text := value(arguments, "1")) else ""
+
+
+def _always(text: str) -> Callable[[Arguments], str]:
+    return lambda arguments: text
+
+
+def _doubtful(arguments: Arguments) -> str:
+    """What nobody knows to show something: a mark where it may be a word, nothing of a box of several lines."""
+    texts = unnamed(arguments)
+    return UNKNOWN if texts and not any("\n" in text.strip() for text in texts) else ""
 
 
 _SHOWS: dict[Callable[[Arguments], str], str] = {
     # Names in lower case, a blank within a name written "_".
     _shows("label", "表示", "1"): "仮リンク ill ill2 link-interwiki 日本語版にない記事リンク",
+    _shows("text", "1"): "行内引用 citation_needed_span",
     _shows("1"): (
         "ipa ipa2 ipalink ipa音 unicode jis2004フォント jis90フォント jis2000フォント 補助漢字フォント 拡張漢字 "
-        "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large sup sub center u 下線 取消線 "
-        "strike 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq 行内引用 abbr tooltip "
-        "key kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor vanchor "
-        "nobr bold em underline by by2 mlby 拼音 ピン音 下げ核 au " + " ".join(_LANGUAGES)
+        "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large center u 下線 取消線 取り消し線 "
+        "打ち消し線 strike s 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq abbr 略語 tooltip "
+        "ツールチップ key キー kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor "
+        "vanchor nobr bold em underline overline 高線 by by2 mlby 拼音 ピン音 下げ核 au iast polytonic nastaliq "
+        "簡体字 繁体字 smallcaps 縦書き pdflink " + " ".join(_LANGUAGES)
     ),
     _shows("text", "2", "1"): "font",
     _shows("文章", "1"): "傍点 圏点",
-    _shows("2", "1"): "sname snamei",
-    _shows("3", "2"): "transl 翻字 interlang",
+    _shows("2", "1"): "sname snamei w resize ラテン翻字",
+    _shows("3", "2"): "transl 翻字 interlang font_color fontcolor colors",
     _shows("2"): (
-        "lang lang2 rtl-lang fontsize color colour 色 fontcolor font_color 背景色 bgcolor legend legend2 legend0 "
-        "フォントサイズ wikt-lang audio-ipa"
+        "lang lang2 rtl-lang script fontsize font_size color colour 色 背景色 bgcolor background_color legend legend2 "
+        "legend0 フォントサイズ wikt-lang audio-ipa audio"
     ),
-    _block("1"): "quotation quote cquote blockquote 引用文 引用 bq indent",
-    _block("2"): "col-list columns-list",
-    _reading: "読み仮名 読み仮名_ruby不使用 読み仮名ruby不使用 ルビ ruby ruby-ja ふりがな 振り仮名 furigana",
-    _number: "formatnum nts",
-    _author_and_year: "harvtxt",
-    _named_language: "langwithname",
-    _conversion: "convert cvt",
-    _quantity: "val",
-    _fraction: "frac sfrac 分数",
+    _block("text", "quote", "1"): (
+        "quotation quote cquote blockquote bquote squote poemquote quote_box quotebox 引用文 引用 bq indent"
+    ),
+    _block("text", "quote", "2"): "rquote",
+    _block("2", "1"): "col-list columns-list",
+    _reading: (
+        "読み仮名 読み仮名_ruby不使用 読み仮名ruby不使用 ルビ ruby ruby-ja ruby-zh-p ruby-zh-b ふりがな 振り仮名 "
+        "furigana"
+    ),
+    lambda arguments: number(value(arguments, "1")): "formatnum nts",
+    partial(_citation, "{} ({})"): "harvtxt harvcoltxt",
+    partial(_citation, "({} {})"): "harv harvp harvcol",
+    _named_language: "langwithname rtl-langwithname",
+    partial(_chinese, ""): "zh",
+    partial(_chinese, "中国語: "): "lang-zh",
+    _vietnamese: "vie",
+    conversion: "convert cvt",
+    quantity: "val",
+    fraction: "frac sfrac 分数",
+    era_year: "和暦",
+    date: "年月日",
     _country: "flag flagcountry flagu 国旗 fb fbw",
-    lambda arguments: "".join(_unnamed(arguments)): "chem chem2 linktext",
-    lambda arguments: f"×10^{_value(arguments, '1')}": "e",
-    lambda arguments: f"√{_value(arguments, '1')}": "sqrt",
-    lambda arguments: f"/{''.join(_unnamed(arguments))}/": "ipac-en",
-    lambda arguments: f"ISBN {_value(arguments, '1')}": "isbn isbn2",
+    _joined(""): "chem chem2 化学式 linktext gaps 語中改行",
+    _joined("・"): "hlist",
+    _joined("、"): "hlist-comma",
+    _joined(", "): "auy",
+    _around("<sup>", "</sup>"): "sup 上付き",
+    _around("<sub>", "</sub>"): "sub 下付き",
+    _around("×10^"): "e",
+    _around("√"): "sqrt",
+    _around("/", "/"): "ipaslink",
+    _around("[", "]"): "ipablink interp",
+    _around("ISBN "): "isbn isbn2",
+    _around("ISSN "): "issn",
+    _around("US$"): "us$ usd",
+    _around("£"): "gbp",
+    _around("€"): "eur euro €",
+    lambda arguments: f"/{''.join(unnamed(arguments))}/": "ipac-en",
     # What a page shows of these is worked out when it is read.
-    lambda arguments: HOLE: "age 年齢 age_in_days age_in_years 和暦 pagename currentyear currentmonth currentday",
+    _always(HOLE): "age age_in_days age_in_years as_of 享年 年数 周年 今日 現在年 to_usd",
     _lines: "bulleted_list unbulleted_list ubl plainlist flatlist plain_list flat_list ul col no_col_break",
-    lambda arguments: "・".join(_unnamed(arguments)): "hlist",
-    lambda arguments: "、".join(_unnamed(arguments)): "hlist-comma",
-    lambda arguments: "|": "!",
-    lambda arguments: "=": "=",
-    lambda arguments: "・": "· • ・ dot",
-    lambda arguments: "–": "ndash – en_dash",
-    lambda arguments: "—": "mdash — em_dash",
-    lambda arguments: " ": "sp space spaces nbsp スペース",
+    _always("|"): "!",
+    _always("="): "=",
+    _always("・"): "· • ・ dot",
+    _always("–"): "ndash – en_dash",
+    _always("—"): "mdash — em_dash",
+    _always("π"): "π pi",
+    _always(" "): "sp space spaces nbsp スペース pad gap",
+    _always("\n"): "br 改行",
 }
 _RENDERERS = {name.replace("_", " "): show for show, names in _SHOWS.items() for name in names.split()}
 
+# Functions of MediaWiki that show their argument in another form.
+_FUNCTIONS: dict[str, Callable[[str], str]] = {
+    "formatnum": number,
+    "lc": str.lower,
+    "uc": str.upper,
+    "lcfirst": lambda text: text[:1].lower() + text[1:],
+    "ucfirst": lambda text: text[:1].upper() + text[1:],
+}
+# Variables of MediaWiki have another value each day or are none of the text's; their names are in capitals.
+_VARIABLE = re.compile("(?:CURRENT|LOCAL|NUMBEROF|PAGESIN|PAGEID|REVISION)[A-Z]*(?::|$)|[A-Z]*PAGENAMEE?(?::|$)")
 
 # Titles have at most 255 bytes. What is longer is a call of a parser function, known by its first letters.
 _NAME_LIMIT = 256
@@ -208,27 +211,32 @@ _NAME_LIMIT = 256
 @lru_cache(maxsize=4096)
 def _renderer(name: str) -> Callable[[Arguments], str] | None:
     """What shows a template, given its name as a call has it; None where it shows nothing."""
-    name = name.strip().replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
+    name = name.strip()
+    if name_of_country := country(name):
+        return _always(name_of_country)
+    if _VARIABLE.match(name):
+        return _always(HOLE)
+    name = name.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
     if known := _RENDERERS.get(name):
         return known
-    if country := _COUNTRIES.get(name):
-        return lambda arguments: country
-    if name.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")):
-        return lambda arguments: HOLE
+    if name.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")) or name.endswith("年齢"):
+        return _always(HOLE)
     if name.endswith("範囲"):  # text that somebody doubts: 要出典範囲, 独自研究範囲 …
         return _shows("1")
     prefix, _, code = name.partition("-")
     if prefix == "lang" and code:
         full, short = _LANGUAGES.get(code.removesuffix("-short"), ("", ""))
         label = short if code.endswith("-short") else full
-        return lambda arguments: f"{label}: {text}" if (text := _value(arguments, "1")) and label else text
+        return lambda arguments: f"{label}: {text}" if (text := value(arguments, "1")) and label else text
     if prefix == "link" and code:
         return _shows("label", "1")
     if prefix == "ipa" and code:
         language = _LANGUAGES.get(code, ("", ""))[0]
         heading = f"{language}発音: " if language else ""
-        return lambda arguments: f"{heading}[{text}]" if (text := _value(arguments, "1")) else ""
-    return None
+        return lambda arguments: f"{heading}[{text}]" if (text := value(arguments, "1")) else ""
+    if is_silent(name):
+        return None
+    return _always(UNKNOWN) if name.startswith("#") else _doubtful
 
 
 def render(parts: Sequence[str]) -> str:
@@ -237,17 +245,7 @@ def render(parts: Sequence[str]) -> str:
     Templates and links within the parts have been replaced by their text before.
     """
     function, colon, first = parts[0].partition(":")
-    if colon and function.strip().lower() == "formatnum":
-        return _number({"1": first})
+    if colon and (shown := _FUNCTIONS.get(function.strip().lower())):
+        return shown(first.strip())
     renderer = _renderer(parts[0][:_NAME_LIMIT])
-    if renderer is None:
-        return ""
-    arguments: dict[str, str] = {}
-    position = 0
-    for part in parts[1:]:
-        if named := _named(part):
-            arguments[named[0]] = named[1]
-        else:
-            position += 1
-            arguments[str(position)] = part
-    return renderer(arguments)
+    return renderer(arguments_of(parts[1:])) if renderer else ""

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Literal
 
 from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.markup import PRIVATE, PRIVATE_CHARACTERS, hidden_namespaces, hide, plain, restored
-from jgpt_dagster.corpus.sentences import split_sentences
+from jgpt_dagster.corpus.marks import PRIVATE, hide, literal
+from jgpt_dagster.corpus.markup import hidden_namespaces, plain
+from jgpt_dagster.corpus.remains import LEFTOVER, polished
 from jgpt_dagster.corpus.siteinfo import SiteInfo
 from jgpt_dagster.corpus.template_pages import no_templates
-from jgpt_dagster.corpus.templates import HOLE
 
 __all__ = ["WikitextError", "article_cleaner"]
 
@@ -65,16 +65,24 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = plain(_visible(wikitext), hidden)
+    text = plain(_with_calls(_visible(wikitext)), title, hidden)
     text = "\n".join(_prose(text))
-    text = _LEFTOVER.sub("", _SWITCH.sub("", text))
+    text = LEFTOVER.sub("", _SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))
-    return [title, *_polished(_undoubled(text))]
+    return [title, *polished(text)]
+
+
+_CALL = re.compile(r"\((?<=[A-Za-z0-9_]\()\)")
+
+
+def _with_calls(wikitext: str) -> str:
+    """`wikitext` with the brackets of calls such as `main()` as literal ones, since they are empty from the first."""
+    return _CALL.sub(literal("()"), wikitext)
 
 
 def _category_line(site: SiteInfo) -> re.Pattern[str]:
     """Matches a line that puts a page into a category."""
-    names = "|".join(map(re.escape, {"Category", site.namespaces.get(14) or "Category"}))
+    names = "|".join(map(re.escape, {"Category", "カテゴリ", site.namespaces.get(14) or "Category"}))
     return re.compile(rf"\[\[(?<=^\[\[)(?:{names}):[^\[\]\n]*\]\][ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -89,13 +97,18 @@ def _with_end_of_foot(wikitext: str, category: re.Pattern[str]) -> str:
 
 
 _APPENDIX_NAMES = """
-脚注 脚註 注釈 注解 註釈 註解 註 注 注記 出典 典拠 参考 参考文献 参考資料 参考図書 参考書籍 文献 文献案内 参照
-参照文献 引用文献 関連項目 関連文献 関連資料 関連図書 関連書籍 関連リンク 外部リンク 外部サイト 外部資料 ギャラリー
+脚注 脚註 注釈 注解 註釈 註解 註 注 注記 出典 典拠 典拠管理 参考 参考文献 参考資料 参考図書 参考書籍 参考サイト
+参考リンク 文献 文献案内 推薦文献 日本語文献 書誌情報 参照 参照元 参照文献 引用元 引用文献 関連項目 関連記事 関連文献
+関連資料 関連図書 関連書籍 関連サイト 関連リンク リンク 外部リンク 外部サイト 外部資料 公式サイト ギャラリー
 references notes footnotes sources bibliography externallinks seealso furtherreading citations gallery
 """
 _APPENDICES = frozenset(_APPENDIX_NAMES.split())
+# Beside such a name these are one (引用・参考文献), alone they may be a subject.
+_PARTNERS = frozenset(["引用", "資料", "図書", "書籍", "サイト", "ウェブサイト", "webサイト", "その他"])
+# 主な典拠 is where an article tells of its sources in sentences.
+_KIND = re.compile(r"^(?:主な|主要な?|その他の?)(?!典拠|$)|(?:など|等|類|一覧|リスト|[（(][^（()）]*+[）)])$")
 _CONJUNCTION = re.compile("[・、,/／]|および|及び|ならびに|と|and")
-_MARKUP_IN_HEADING = re.compile(r"'{2,}|<[^<>]*>|\s+")
+_MARKUP_IN_HEADING = re.compile(rf"'{{2,}}|<[^<>]*>|[\s{PRIVATE}]+")
 
 
 def _heading(line: str) -> tuple[int, str] | None:
@@ -107,6 +120,13 @@ def _heading(line: str) -> tuple[int, str] | None:
     return level, line[level:-level].strip()
 
 
+def _names_appendix(title: str) -> bool:
+    """Whether a section of this title is about the article and not its subject: `主な参考文献・資料など（日本語）`."""
+    title = _KIND.sub("", _MARKUP_IN_HEADING.sub("", title).lower())
+    names = {_KIND.sub("", name) for name in _CONJUNCTION.split(title)}
+    return not _APPENDICES.isdisjoint(names) and names <= _APPENDICES | _PARTNERS
+
+
 def _prose(text: str) -> Iterator[str]:
     """The lines that are neither headings nor below the heading of an appendix, without list markers."""
     appendix = 0  # the level of the appendix that the line is in
@@ -114,8 +134,7 @@ def _prose(text: str) -> Iterator[str]:
         if heading := _heading(line):
             level, title = heading
             if not appendix or level <= appendix:
-                names = _CONJUNCTION.split(_MARKUP_IN_HEADING.sub("", title).lower())
-                appendix = level if _APPENDICES.issuperset(names) else 0
+                appendix = level if _names_appendix(title) else 0
         elif not appendix:
             line = line.lstrip("*#:;").lstrip(" \u3000")
             if not line.startswith(("|", "!!", "{|")):  # rows of a table that is never closed
@@ -134,15 +153,22 @@ _LINE_TAGS = frozenset(_LINE_TAG_NAMES.split())
 _TAG_NAMES = "|".join([*_LINE_TAG_NAMES.split(), *_INLINE_TAG_NAMES.split()])
 _TAG = re.compile(rf"<(/?)\s*+({_TAG_NAMES})\b([^<>]*)>", re.IGNORECASE)
 _ATTRIBUTES = re.compile(r"[\s/\w]*+", re.ASCII)
-_RUBY_WITHOUT_BRACKETS = re.compile(r"(?<!<rp>[（(])(?<!</rp>)<rt>([^<>]*)</rt>", re.IGNORECASE)
+_RUBY_WITHOUT_BRACKETS = re.compile(r"<(?<!<rp>[（(]<)(?<!</rp><)rt(?:\s[^<>]*+)?>([^<>]*+)</rt\s*+>", re.IGNORECASE)
+# 2<sup>e</sup> and 1<sup>o</sup> are ordinal numbers.
+_RAISED = re.compile(r"<sup(?:\s[^<>]*+)?>\s*+((?:[-−+]|&minus;)?[0-9]++|(?![eo])[a-z])\s*+</sup\s*+>", re.IGNORECASE)
+
+
+def _power(raised: re.Match[str]) -> str:
+    """`^10` behind a number or a bracket, where 2<sup>10</sup> would be another number; no `^` as in m<sup>2</sup>."""
+    before = raised.string[max(raised.start() - 1, 0) : raised.start()]
+    return f"^{raised[1]}" if before.isdecimal() or before == ")" else raised[1]
 
 
 def _untagged(text: str) -> str:
     """`text` without HTML tags, a line break where a tag makes one; `a<b かつ c>d` is no tag and stays."""
     if "<" not in text:
         return text
-    if "<rt>" in text:
-        text = _RUBY_WITHOUT_BRACKETS.sub(r"（\1）", text)
+    text = _RAISED.sub(_power, _RUBY_WITHOUT_BRACKETS.sub(r"（\1）", text))
 
     def replacement(tag: re.Match[str]) -> str:
         attributes = tag[3]
@@ -170,8 +196,6 @@ def _decoded(text: str) -> str:
 
 
 _SWITCH = re.compile(r"__(?:[A-Z]{3,30}|[ぁ-んァ-ヶー一-龠]{2,20})__")
-_LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
-_MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
 
 _PROTOCOL = (
     "(?:(?:https?|ftps?|sftp|git|gopher|ircs?|mms|nntp|ssh|svn|telnet|worldwind):)?//|(?:mailto|news|tel|urn|geo):"
@@ -189,91 +213,3 @@ _ODD = re.compile(f"[{_OTHER_BLANKS}{_INVISIBLE}{PRIVATE}]")
 def _visible(text: str) -> str:
     """`text` without invisible characters, with a space for a blank of another kind, the ideographic one excepted."""
     return _ODD.sub(lambda odd: " " if odd[0] in _OTHER_BLANKS else "", text)
-
-
-_DOTS = re.compile(r"\.{4,}")
-_DOUBLED_QUOTES = re.compile(r'""([^"\n]*+)""')
-
-
-def _undoubled(text: str) -> str:
-    """`text` without repeated signs such as `,,`, around or between which markup was dropped."""
-    if "...." in text:
-        text = _DOTS.sub("...", text)
-    if '""' in text:
-        text = _DOUBLED_QUOTES.sub(r'"\1"', text)
-    return text.replace(",,", ",").replace(",.", ".")
-
-
-# Blanks in front of a closing sign (`.NET` begins with none), behind an opening one or behind another blank.
-_STRAY_BLANKS = re.compile(
-    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»]|[,:.](?![\w)]))"
-    r"|(?:(?<=[\[(«（「『][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
-)
-_LETTER = re.compile(r"\w")
-
-_PAIRS = {"）": "（", ")": "(", "」": "「", "』": "『"}
-_SEPARATORS = "[、，,;；:：・]"
-# Each is known by its first sign, and what may follow it: a search that begins with one set of signs is a quick one.
-_GAP = re.compile(
-    r"[（(「『、，,;；:：・](?=[\s、，,;；:：・）)」』])(?:(?<=[（(「『])[\s、，,;；:：・]*+[）)」』]|"
-    rf"(?<=[（(])\s*+{_SEPARATORS}|(?<={_SEPARATORS})(?<!{_SEPARATORS}{{2}})\s*+[）)])"
-)
-_BRACKET = re.compile("[（(「『）)」』]")
-_FILLING = re.compile(rf"(?:\s|{_SEPARATORS})*+")
-_LEADING = re.compile(rf"([（(])(?:\s|{_SEPARATORS})++")
-_TRAILING = re.compile(r"(?<![\s、，,;；:：・])[\s、，,;；:：・]++(?=[）)])")
-
-
-def _without_empty_brackets(line: str) -> str:
-    """`line` without round brackets around nothing but separators and quotes around nothing, nested ones too."""
-    kept: list[str] = []
-    opened: list[tuple[int, bool, bool]] = []  # where in `kept` an open bracket stands; what surrounds it so far
-    blank = bare = True  # in the innermost open bracket: nothing but blanks, nothing but blanks and separators
-    position = 0
-    for bracket in _BRACKET.finditer(line):
-        before = line[position : bracket.start()]
-        position = bracket.end()
-        mark = bracket[0]
-        kept.append(before)
-        blank = blank and not before.strip()
-        bare = bare and _FILLING.fullmatch(before) is not None
-        if mark in "（(「『":
-            opened.append((len(kept), blank, bare))
-            blank = bare = True
-        elif opened and kept[opened[-1][0]] == _PAIRS[mark]:
-            empty = bare if mark in "）)" else blank
-            start, blank, bare = opened.pop()
-            if empty:
-                del kept[start:]
-                continue
-            blank = bare = False
-        else:
-            blank = bare = False
-        kept.append(mark)
-    kept.append(line[position:])
-    return "".join(kept)
-
-
-def _without_gaps(line: str) -> str:
-    """`line` without sentences in which a value or a formula is missing, and without brackets around nothing."""
-    if HOLE in line:
-        line = "".join(sentence for sentence in split_sentences(line) if HOLE not in sentence)
-    if _GAP.search(line):
-        line = _without_empty_brackets(line)
-        line = _TRAILING.sub("", _LEADING.sub(r"\1", line))
-    return line
-
-
-def _without_leftovers(line: str) -> str:
-    """`line` without markup that became whole when something within it went."""
-    line = _LEFTOVER.sub("", line)
-    return line.translate(_MARKUP_CHARACTERS) if _LEFTOVER.search(line) else line
-
-
-def _polished(text: str) -> Iterator[str]:
-    """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind."""
-    text = _STRAY_BLANKS.sub("", "\n".join(map(_without_gaps, text.split("\n"))))
-    if _LEFTOVER.search(text):
-        text = "\n".join(map(_without_leftovers, text.split("\n")))
-    text = PRIVATE_CHARACTERS.sub(restored, text)
-    return (line for line in map(str.strip, text.split("\n")) if _LETTER.search(line))

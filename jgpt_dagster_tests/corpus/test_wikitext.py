@@ -305,8 +305,8 @@ def test_clean_leaves_out_see_also_and_external_links_sections() -> None:
     ],
 )
 def test_clean_leaves_out_what_is_no_running_text(wikitext: str) -> None:
-    assert clean(f"前\n{wikitext}\n後")[:1] == ["前"]
-    assert set(clean(f"前\n{wikitext}\n後")) <= {"前", "後"}
+    unclosed = wikitext.startswith("<!--") and "-->" not in wikitext
+    assert clean(f"前\n{wikitext}\n後") == (["前"] if unclosed else ["前", "後"])
 
 
 def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
@@ -351,9 +351,10 @@ def test_an_unclosed_template_costs_no_later_text() -> None:
     assert clean("{{仮リンク|甲|en\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
 
 
+# The empty brackets of a call, `A()`, are its author's.
 FORBIDDEN = re.compile(
-    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|'''|formula_|codice_|（[\s、]*）|\([\s,]*\)|「\s*」|[（(][、,]|  "
-    r"|&(?:amp|nbsp|lt|gt|#\d+);|</?(?:b|br|p|ref|span|small|div|math)\b[\s/]*>|__NOTOC__"
+    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|'''|formula_|codice_|（[\s、]*）|「\s*」|[（(][、,]|  "
+    r"|(?<![A-Za-z0-9_](?=\(\)))\([\s,]*\)|&(?:amp|nbsp|lt|gt|#\d+);|</?(?:b|br|p|ref|span|small|div|math)\b[\s/]*>|__NOTOC__"
 )
 # Literal text may show markup, so nothing literal is among these.
 MARKUP = st.lists(

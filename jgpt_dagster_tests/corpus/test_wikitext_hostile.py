@@ -51,6 +51,15 @@ HOSTILE = {
     "headings": "\n== 脚注 ==",
     "reading aids": "<ruby>a<rt>",
     "angle brackets": "<",
+    "reading aids with attributes": "<rt a ",
+    "powers": "1<sup>2</sup>",
+    "opened powers": "1<sup> ",
+    "unknown templates": "{{a|b}}、",
+    "triple link brackets": "[[a|[b]]]",
+    "doubled stops": "、、。。",
+    "ends of links and external links": "]]] ",
+    "external links in labels": "[[a|{{b}}[c]]]",
+    "calls": "a() ",
 }
 SHAPED = {
     "a long address": lambda size: "[http://" + "a" * size,
@@ -61,6 +70,9 @@ SHAPED = {
     "nested brackets with text": lambda size: "（" * (size // 2) + "あ" + "）" * (size // 2) + "（）",
     "angle brackets after code": lambda size: "<syntaxhighlight " + ">" * size,
     "different formulas": lambda size: "".join(f"<math>{number}</math>" for number in range(size // 18)),
+    "code around code": lambda size: "<code>" * (size // 6) + "''</code>",
+    "code that holds markup": lambda size: "<code>''" * (size // 15) + "</code>" * (size // 15),
+    "elements of one closing tag": lambda size: "<ref><code><math>" * (size // 17) + "</code></math></ref>",
     "nested templates": lambda size: "{{nowrap|" * 99 + "あ" * size + "}}" * 99,
     "nested conditions": lambda size: "{{#if:1|" * 99 + "あ" * size + "}}" * 99,
 }

@@ -1,0 +1,64 @@
+"""The templates of the Japanese Wikipedia that a sentence reads without: they show nothing that belongs to its words.
+
+Notes, doubts of editors, icons, anchors, boxes and navigation. A template that is neither here nor among those with a
+visible text may show a word, so that a sentence with it is left out. To add one, name it here in lower case, or its
+family where the wiki names one.
+"""
+
+_NAMES = """
+r rp wap cite full_citation_needed page_needed specify verify_source fact cn sfn sfnp sfnm sfnref harvid harvnb
+harvnbs harvcolnb harvsfn efn efn2 efn-ua efn-la refn refnest ref_label ref note note_label cref cref2 cnote cnote2 gr
+fn fnb ref2 refname citation citation_style reflist notelist notelist2 脚注 注 注釈 注釈リスト 出典 参照 参照方法
+脚注ヘルプ refbegin refend
+
+未検証 いつ? 誰? どこ? なぜ? link_fa リンクfa 特殊文字 誰 誰2 だれ 誰によって いつ いつから どこ どれ どの どのように
+どのくらい どちら なぜ 何 何を なに リンク切れ dead_link deadlink cn citation_needed fact when who whom where which
+clarify why vague by_whom 信頼性要検証 信頼性の低い医療情報源 検証失敗 出典無効 信頼できない情報源 疑問点 独自研究
+独自研究? 更新 古い情報 中立的観点 中立性 誇大広告 言葉を濁さない 言葉を濁さないで 特筆性 出典の明記 複数の問題
+一次資料 正確性 観点 加筆 加筆依頼 参照方法 雑多な内容の箇条書き 大言壮語 宣伝 存命人物の出典明記 半保護 保護
+pp-vandalism 工事中 翻訳中 翻訳直後 現在進行 継続中の作品 暫定記事名 記事名の制約 分割提案 統合提案 改名提案 削除 sic
+ママ 原文ママ not_a_typo typo selfref notice
+
+main main2 see see2 see_also seealso also further details 詳細記事 関連記事 混同 別人 otheruses otheruseslist for for2
+other_people about about2 redirect redirect2 redirectlist distinguish hatnote rellink 曖昧さ回避 人名の曖昧さ回避
+地名の曖昧さ回避 ネタバレ ネタバレ終了 ウィキポータルリンク ウィキプロジェクトリンク portal portal_bar wikipedia
+wikipediapage commons commonscat commonscat-inline commons&cat commons_category wiktionary wikisource wikisourcehas
+wikisourcelang wikiquote wikiquote2 wikibooks wikinews wikiversity wikivoyage wikivoyage-inline wikiatlas wikispecies
+species sisterlinks sister multimedia wikidata ウィキデータ pathnav prefix intitle toc otoc toc_limit tocright tocleft
+compacttoc switcher clear - after_float anchor anchors アンカー defaultsort displaytitle 不適切な記事名 表題修正
+小文字 記事名 coord coord2 座標 座標一覧 normdaten 典拠管理 authority_control ウィキ座標 osm_box osmrelation googlemap
+
+flagicon flag_icon flagdeco flagicon2 flagicon_image 旗 国旗画像 color_box colorbox color_sample legend-line
+legend_line display_none none hs sort_key 0 00 padding shy wbr zwsp zwj zwnj lrm rlm dagger dag ja_exp_route_sign
+sort_under sortkey ソートキー invisible 非表示 colbegin colend col-begin col-end col-break div_col div_col_end col_end
+multicol multicol-break multicol-end end 枠終 audio_icon 音声 ogg speakericon スピーカー listen increase decrease
+steady up down profit loss gold silver bronze gold1 silver2 bronze3 gold_medal silver_medal bronze_medal 金メダル
+銀メダル 銅メダル yes_check tick cross check チェック star yellow_card yel red_card sent_off sentoff goal suboff subon
+injury cap captain ref_icon pdf pdfアイコン external_media lang_icon icon wayback webarchive archive google_books
+clearleft clearright
+"""
+# Families, by how their names begin and end. 要出典範囲 and the like, which show their text, are in neither.
+_BEGINNINGS = """
+要 cite_ citation_ infobox navbox sidebar location_map 基礎情報 pp- sfn efn refn otheruses redirect commons wikisource
+wikiquote wiktionary wikiversity wikivoyage portal color_ bar_ image_ multiple_image double_image wide_image
+tall_image graph chart tree_chart familytree ahnentafel lang_icon #tag: defaultsort: デフォルトソート: displaytitle:
+doi naid ncid oclc ndl pmid pmc jstor arxiv imdb allcinema kinejun official 公式 twitter facebook instagram youtube
+ameba spotify discogs musicbrainz curlie dmoz 国立国会図書館 近代デジタルライブラリー 全国書誌番号
+"""
+_ENDS = """
+stub スタブ icon アイコン 路線記号 駅番号 ナンバリング 路線図 リンク切れ 出典 脚注 位置図 navi nav sidebar infobox
+アンカー ソート メダル -start -end 終了 route_sign
+"""
+
+
+def _parts(names: str) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in names.split())
+
+
+_SILENT_BEGINNINGS, _SILENT_ENDS = _parts(_BEGINNINGS), _parts(_ENDS)
+_SILENT = frozenset(_parts(_NAMES))
+
+
+def is_silent(name: str) -> bool:
+    """Whether the template with this name (in lower case, with blanks) shows nothing within a sentence."""
+    return name in _SILENT or name.startswith(_SILENT_BEGINNINGS) or name.endswith(_SILENT_ENDS)
