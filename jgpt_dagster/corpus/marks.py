@@ -14,6 +14,8 @@ HOLE = chr(_PRIVATE + 1)
 """Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
 UNKNOWN = chr(_PRIVATE + 2)
 """Stands where a template may have shown something: a hole within a sentence, nothing elsewhere."""
+TITLE = chr(_PRIVATE + 0x1F)
+"""Stands for the title of the page, where that names itself."""
 INNER_EQUALS = chr(_PRIVATE + 0x7F)
 """Stands for a "=" from within a template call, which must not be taken for the name of an argument further out."""
 

@@ -227,13 +227,6 @@ def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in (*names, *_NAMESPACES))
 
 
-# An article has no pages below it: its name, with or without a namespace, is its title.
-_PAGE_NAME = re.compile(r"\{\{\s*+(?:FULL|BASE|SUB)?PAGENAME\s*+\}\}")
-
-
-def plain(text: str, title: str, hidden: Collection[str]) -> str:
+def plain(text: str, hidden: Collection[str]) -> str:
     """`text` without comments, elements, templates, tables and links, but with their visible text."""
-    text = without_elements(without_comments(text))
-    if "PAGENAME" in text:
-        text = _PAGE_NAME.sub(lambda name: literal(title), text)
-    return without_structure(text, hidden)
+    return without_structure(without_elements(without_comments(text)), hidden)

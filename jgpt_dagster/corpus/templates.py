@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 from jgpt_dagster.corpus.arguments import Arguments, arguments_of, unnamed, value
 from jgpt_dagster.corpus.countries import country
-from jgpt_dagster.corpus.marks import HOLE, UNKNOWN
+from jgpt_dagster.corpus.marks import HOLE, TITLE, UNKNOWN
 from jgpt_dagster.corpus.quantities import conversion, date, era_year, fraction, number, quantity
 from jgpt_dagster.corpus.silent import is_silent
 
@@ -131,7 +131,7 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
         "打ち消し線 strike s 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq abbr 略語 tooltip "
         "ツールチップ key キー kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor "
         "vanchor nobr bold em underline overline 高線 by by2 mlby 拼音 ピン音 下げ核 au iast polytonic nastaliq "
-        "簡体字 繁体字 smallcaps 縦書き pdflink " + " ".join(_LANGUAGES)
+        "簡体字 繁体字 smallcaps 縦書き right 右寄せ pdflink " + " ".join(_LANGUAGES)
     ),
     _shows("text", "2", "1"): "font",
     _shows("文章", "1"): "傍点 圏点",
@@ -201,6 +201,8 @@ _FUNCTIONS: dict[str, Callable[[str], str]] = {
     "lcfirst": lambda text: text[:1].lower() + text[1:],
     "ucfirst": lambda text: text[:1].upper() + text[1:],
 }
+# An article has no pages below it: its name, with or without a namespace, is its title.
+_PAGE_NAMES = frozenset(["PAGENAME", "FULLPAGENAME", "BASEPAGENAME", "SUBPAGENAME"])
 # Variables of MediaWiki have another value each day or are none of the text's; their names are in capitals.
 _VARIABLE = re.compile("(?:CURRENT|LOCAL|NUMBEROF|PAGESIN|PAGEID|REVISION)[A-Z]*(?::|$)|[A-Z]*PAGENAMEE?(?::|$)")
 
@@ -214,6 +216,8 @@ def _renderer(name: str) -> Callable[[Arguments], str] | None:
     name = name.strip()
     if name_of_country := country(name):
         return _always(name_of_country)
+    if name in _PAGE_NAMES:
+        return _always(TITLE)
     if _VARIABLE.match(name):
         return _always(HOLE)
     name = name.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")

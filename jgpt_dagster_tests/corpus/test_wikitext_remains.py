@@ -111,3 +111,12 @@ def test_a_link_ends_where_its_label_ends_and_shows_it(wikitext: str, line: str)
 
 def test_a_paragraph_behind_categories_of_any_name_is_no_part_of_the_appendix_above_them() -> None:
     assert clean("本文。\n== 外部リンク ==\n* a\n[[カテゴリ:例]]\n\n加筆された文。\n") == ["本文。", "加筆された文。"]
+
+
+def test_blanks_of_every_kind_are_spaces_and_what_nobody_sees_is_gone() -> None:
+    for blank in "\t\u00a0\u2000\u2009\u200a\u2028\u2029\u202f\u205f":
+        assert clean(f"甲{blank}乙") == ["甲 乙"], hex(ord(blank))
+    for unseen in "\x00\x08\x0b\r\x1f\x7f\u00ad\u200b\u200e\u202a\u202e\u2060\ufeff\ufffe\U00100000\U0010007f":
+        assert clean(f"甲{unseen}乙") == ["甲乙"], hex(ord(unseen))
+    for seen in "\u3000 ~\u00a1\u00e9\u1fff\u200c\u200d\u2014\u2027\u205e\u2061\ufefe\uff00\ufffd\U0001f600\U000fffff":
+        assert clean(f"甲{seen}乙") == [f"甲{seen}乙"], hex(ord(seen))
