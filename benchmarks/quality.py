@@ -21,8 +21,8 @@ from jgpt_dagster.corpus.normalize import Profile, normalizer
 from jgpt_dagster.corpus.pages import parse_siteinfo
 from jgpt_dagster.corpus.quality import FAULTS, count_faults, per_thousand
 from jgpt_dagster.corpus.sentences import split_sentences
-from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.template_pages import collect_templates, open_templates
 
 PROFILES: tuple[Profile, ...] = ("seed", "clean")
 _HEADING = re.compile(r"^(={2,6})\s*([^=\n]+?)\s*\1\s*$", re.MULTILINE)

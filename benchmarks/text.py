@@ -32,9 +32,9 @@ from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS,
 from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
-from jgpt_dagster.corpus.template_pages import collect_templates, open_templates
 from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.template_pages import collect_templates, open_templates
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
 

@@ -25,7 +25,6 @@ from jgpt_dagster.assets.stage import (
 from jgpt_dagster.corpus.articles import ArticleTotals, Clean, PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.download import fetch
-from jgpt_dagster.corpus.extractor import TemplateLibrary
 from jgpt_dagster.corpus.mirror import DumpMirror
 from jgpt_dagster.corpus.multistream import (
     DumpFormatError,
@@ -40,10 +39,11 @@ from jgpt_dagster.corpus.quality import per_thousand
 from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.corpus.siteinfo import SiteInfo
-from jgpt_dagster.corpus.template_pages import FILES as TEMPLATE_FILES
-from jgpt_dagster.corpus.template_pages import TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.extractor import TemplateLibrary
+from jgpt_dagster.corpus.wikitext.template_pages import FILES as TEMPLATE_FILES
+from jgpt_dagster.corpus.wikitext.template_pages import TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.partitions import (
     dump_and_shard,

@@ -1,9 +1,8 @@
-"""From the wikitext of an article to its cleaned lines.
+"""The two profiles of cleaning, and their line rules.
 
-Two profiles: `seed` is what the published recipe's shell lines print for the article. `clean` is what a reader sees of
-its running text: that of inline templates and of lists is kept, headings and reference sections are left out, and no
-markup is left over. What a page's structure means is in `markup`, what a template shows in `templates`, wikiextractor
-within bounds, for `seed` alone, in `extractor`; here stand the profiles, their line rules and nothing about dumps.
+`seed` is what the published recipe's shell lines print for an article. `clean` is what a reader sees of its running
+text: that of inline templates and of lists is kept, headings and reference sections are left out, and no markup is left
+over. Nothing here is about dumps.
 """
 
 import html
@@ -12,12 +11,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal
 
-from jgpt_dagster.corpus.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.marks import PRIVATE, TITLE, hide, literal
-from jgpt_dagster.corpus.markup import hidden_namespaces, plain
-from jgpt_dagster.corpus.remains import LEFTOVER, polished
 from jgpt_dagster.corpus.siteinfo import SiteInfo
-from jgpt_dagster.corpus.template_pages import no_templates
+from jgpt_dagster.corpus.wikitext.extractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
+from jgpt_dagster.corpus.wikitext.marks import PRIVATE, TITLE, hide, literal
+from jgpt_dagster.corpus.wikitext.markup import hidden_namespaces, plain
+from jgpt_dagster.corpus.wikitext.remains import LEFTOVER, polished
+from jgpt_dagster.corpus.wikitext.template_pages import no_templates
 
 __all__ = ["WikitextError", "article_cleaner"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jgpt_dagster_tests.corpus.test_wikitext import clean
+from jgpt_dagster_tests.corpus.wikitext.test_cleaning import clean
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import html
 import re
 from collections.abc import Collection, Iterable
 
-from jgpt_dagster.corpus.extractor import MAX_NESTING, WikitextError
-from jgpt_dagster.corpus.marks import HOLE, INNER_EQUALS, literal
-from jgpt_dagster.corpus.templates import render
+from jgpt_dagster.corpus.wikitext.extractor import MAX_NESTING, WikitextError
+from jgpt_dagster.corpus.wikitext.marks import HOLE, INNER_EQUALS, literal
+from jgpt_dagster.corpus.wikitext.templates import render
 
 
 def without_comments(text: str) -> str:

@@ -2,8 +2,8 @@
 
 import re
 
-from jgpt_dagster.corpus.arguments import Arguments, unnamed, value
-from jgpt_dagster.corpus.marks import HOLE
+from jgpt_dagster.corpus.wikitext.arguments import Arguments, unnamed, value
+from jgpt_dagster.corpus.wikitext.marks import HOLE
 
 _RANGES = {"-": "–", "–": "–", "to": "–", "～": "〜", "〜": "〜", "and": "、", "x": "×", "×": "×", "by": "×"}
 _NUMBER = re.compile(r"[+\-−]?[0-9][0-9.,/+]*")

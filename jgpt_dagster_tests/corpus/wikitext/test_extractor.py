@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wikiextractor import extract
 
-from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError, _Heading, _wikiextractor
+from jgpt_dagster.corpus.wikitext.extractor import BoundedExtractor, WikitextError, _Heading, _wikiextractor
 
 WORDS = """
 {{ }} {{{ }}} [[ ]] [[[ ]]] {| |} | ' '' ''' ''''' == === " < > & * # : ; ( ) . ! = / あ い a 1 、 （ ）

@@ -14,8 +14,8 @@ from jgpt_dagster.corpus.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.decompress import bz2_chunks
 from jgpt_dagster.corpus.pages import parse_siteinfo
 from jgpt_dagster.corpus.siteinfo import SiteInfo
-from jgpt_dagster.corpus.template_pages import FILES, TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.template_pages import FILES, TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.sample.dump import Page, write_dump
 from jgpt_dagster.sample.pack import DATES, WIKI

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jgpt_dagster.corpus.extractor import BoundedExtractor, WikitextError
-from jgpt_dagster.corpus.shortcuts import TagNames
+from jgpt_dagster.corpus.wikitext.extractor import BoundedExtractor, WikitextError
+from jgpt_dagster.corpus.wikitext.shortcuts import TagNames
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typing import Any
 
 from wikiextractor.template_blob import RECORD_FORMAT, CompactedTemplates
 
-from jgpt_dagster.corpus.extractor import TemplateLibrary, WikitextError, definition, escaped
 from jgpt_dagster.corpus.pages import parse_pages
 from jgpt_dagster.corpus.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikitext.extractor import TemplateLibrary, WikitextError, definition, escaped
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.writing import atomic_file
 

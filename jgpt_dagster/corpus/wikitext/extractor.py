@@ -21,7 +21,7 @@ from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from jgpt_dagster.corpus import shortcuts
+from jgpt_dagster.corpus.wikitext import shortcuts
 from jgpt_dagster.errors import JgptError
 
 MAX_NESTING = 100

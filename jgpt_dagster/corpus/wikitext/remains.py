@@ -6,8 +6,8 @@ Pure functions over lines that hold the marks of `marks` and no markup; nothing 
 import re
 from collections.abc import Callable, Iterator
 
-from jgpt_dagster.corpus.marks import HOLE, PRIVATE_CHARACTERS, UNKNOWN, restored
 from jgpt_dagster.corpus.sentences import split_sentences
+from jgpt_dagster.corpus.wikitext.marks import HOLE, PRIVATE_CHARACTERS, UNKNOWN, restored
 
 LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
 _MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")

@@ -2,7 +2,7 @@
 
 A dump holds only the call of a template, and most calls (notes, boxes, navigation) show nothing that belongs into
 running text. The ones listed here stand in the middle of sentences, and a sentence without them is broken:
-`{{仮リンク|地理情報|en|Geoinformation}}` reads 地理情報. Those that show nothing are in `silent`. One that is in
+`{{仮リンク|地理情報|en|Geoinformation}}` reads 地理情報. Those that show nothing are in `silent_templates`. One in
 neither leaves a mark, since a sentence may lack a word without it. To add one, name it with the kind that shows the
 same argument. Nothing about how calls are found in a page belongs here.
 """
@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from jgpt_dagster.corpus.arguments import Arguments, arguments_of, unnamed, value
-from jgpt_dagster.corpus.countries import country
-from jgpt_dagster.corpus.marks import HOLE, TITLE, UNKNOWN
-from jgpt_dagster.corpus.quantities import conversion, date, era_year, fraction, number, quantity
-from jgpt_dagster.corpus.silent import is_silent
+from jgpt_dagster.corpus.wikitext.arguments import Arguments, arguments_of, unnamed, value
+from jgpt_dagster.corpus.wikitext.countries import country
+from jgpt_dagster.corpus.wikitext.marks import HOLE, TITLE, UNKNOWN
+from jgpt_dagster.corpus.wikitext.quantities import conversion, date, era_year, fraction, number, quantity
+from jgpt_dagster.corpus.wikitext.silent_templates import is_silent
 
 # Code: (name, short name) as Template:Lang-xx and Template:Lang-xx-short print them.
 _LANGUAGES: dict[str, tuple[str, str]] = {
