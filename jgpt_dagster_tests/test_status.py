@@ -93,7 +93,9 @@ def test_what_lies_on_disk_is_done_and_the_rest_missing(deployment: Deployment) 
 
 def test_an_output_of_other_code_is_stale(deployment: Deployment) -> None:
     found = states(deployment, wikipedia_segmented="99")
-    assert found[f"wikipedia_segmented {DUMP}|000"] == "stale made by version 1 of the code, which is now 99"
+    assert found[f"wikipedia_segmented {DUMP}|000"] == (
+        f"stale made by version {code_versions(defs)['wikipedia_segmented']} of the code, which is now 99"
+    )
     assert found[f"wikipedia_articles {DUMP}|000"] == "done"
 
 

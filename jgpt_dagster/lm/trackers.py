@@ -46,7 +46,8 @@ def open_trackers(run: Path, done: int, wandb_project: str | None) -> list[Track
 
     Raises TrackerError where Weights & Biases is asked for by a project and cannot be had.
     """
-    return [_TensorBoard(run / TENSORBOARD, done), *([_Wandb(run, done, wandb_project)] if wandb_project else [])]
+    wandb = [_Wandb(run, done, wandb_project)] if wandb_project else []  # first, since it may fail
+    return [*wandb, _TensorBoard(run / TENSORBOARD, done)]
 
 
 class _TensorBoard:
