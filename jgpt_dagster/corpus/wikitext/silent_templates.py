@@ -6,7 +6,7 @@ family where the wiki names one.
 """
 
 _NAMES = """
-r rp wap cite full_citation_needed page_needed specify verify_source fact cn sfn sfnp sfnm sfnref harvid harvnb
+r rp wap cite full_citation_needed page_needed specify verify_source sfn sfnp sfnm sfnref harvid harvnb
 harvnbs harvcolnb harvsfn efn efn2 efn-ua efn-la refn refnest ref_label ref note note_label cref cref2 cnote cnote2 gr
 fn fnb ref2 refname citation citation_style reflist notelist notelist2 脚注 注 注釈 注釈リスト 出典 参照 参照方法
 脚注ヘルプ refbegin refend
@@ -15,7 +15,7 @@ fn fnb ref2 refname citation citation_style reflist notelist notelist2 脚注 �
 どのくらい どちら なぜ 何 何を なに リンク切れ dead_link deadlink cn citation_needed fact when who whom where which
 clarify why vague by_whom 信頼性要検証 信頼性の低い医療情報源 検証失敗 出典無効 信頼できない情報源 疑問点 独自研究
 独自研究? 更新 古い情報 中立的観点 中立性 誇大広告 言葉を濁さない 言葉を濁さないで 特筆性 出典の明記 複数の問題
-一次資料 正確性 観点 加筆 加筆依頼 参照方法 雑多な内容の箇条書き 大言壮語 宣伝 存命人物の出典明記 半保護 保護
+一次資料 正確性 観点 加筆 加筆依頼 雑多な内容の箇条書き 大言壮語 宣伝 存命人物の出典明記 半保護 保護
 pp-vandalism 工事中 翻訳中 翻訳直後 現在進行 継続中の作品 暫定記事名 記事名の制約 分割提案 統合提案 改名提案 削除 sic
 ママ 原文ママ not_a_typo typo selfref notice
 

@@ -131,7 +131,7 @@ _SHOWS: dict[Callable[[Arguments], str], str] = {
         "打ち消し線 strike s 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq abbr 略語 tooltip "
         "ツールチップ key キー kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor "
         "vanchor nobr bold em underline overline 高線 by by2 mlby 拼音 ピン音 下げ核 au iast polytonic nastaliq "
-        "簡体字 繁体字 smallcaps 縦書き right 右寄せ pdflink " + " ".join(_LANGUAGES)
+        "簡体字 繁体字 smallcaps 縦書き right 右寄せ pdflink " + " ".join(code for code in _LANGUAGES if code != "zh")
     ),
     _shows("text", "2", "1"): "font",
     _shows("文章", "1"): "傍点 圏点",

@@ -1,7 +1,10 @@
 """What `clean` shows of templates: an argument, nothing, or no sentence where a word of it would be missing."""
 
+from collections import Counter
+
 import pytest
 
+from jgpt_dagster.corpus.wikitext import silent_templates, templates
 from jgpt_dagster_tests.corpus.wikitext.test_cleaning import clean
 
 
@@ -113,3 +116,9 @@ def test_a_template_that_shows_no_word_of_a_sentence_costs_none(wikitext: str, l
 )
 def test_a_line_goes_that_lacks_its_first_or_last_word(line: str) -> None:
     assert clean(f"前\n{line}\n後") == ["前", "後"]
+
+
+def test_a_template_is_named_once() -> None:
+    shown = [name for names in templates._SHOWS.values() for name in names.split()]
+    for names in (shown, silent_templates._NAMES.split()):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
