@@ -6,10 +6,12 @@ They are kept on disk, by shard: an archive in another encoding has millions of 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
+
+from jgpt_dagster.storage.writing import naming_full_disk
 
 
 class Rejected(Protocol):
@@ -38,20 +40,23 @@ class RejectedDocuments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        with suppress(OSError):  # of a full disk, to which nothing has to be written any more
+            self._open.close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Keep a row {document_id, reason}."""
+        """Keep a row {document_id, reason}. Raises DiskFullError."""
         shard = self._shard_of(row["document_id"])
         if shard not in self._files:
             self._directory.mkdir(parents=True, exist_ok=True)
             file = self._open.enter_context(TemporaryFile("w+", dir=self._directory, encoding="utf-8"))  # noqa: SIM115
             self._files[shard] = file
         self.counts[shard] += 1
-        self._files[shard].write(json.dumps(row) + "\n")
+        with naming_full_disk(self._directory):
+            self._files[shard].write(json.dumps(row) + "\n")
 
     def of(self, shard: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a shard in the order in which they came."""
+        """Yield the rows of a shard in the order in which they came. Raises DiskFullError."""
         if file := self._files.get(shard):
-            file.seek(0)
+            with naming_full_disk(self._directory):
+                file.seek(0)  # writes what is left in memory
             yield from map(json.loads, file)

@@ -3,7 +3,10 @@
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from jgpt_dagster.corpus.rejected import RejectedDocuments
+from jgpt_dagster.storage.writing import DiskFullError
 
 
 def row(number: int) -> dict[str, object]:
@@ -37,3 +40,12 @@ def test_an_archive_in_another_encoding_takes_no_memory(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_a_full_disk_is_named(small_disk: Path) -> None:
+    with (
+        pytest.raises(DiskFullError, match=f"{small_disk}: the disk is full"),
+        RejectedDocuments(small_disk, lambda number: 0) as rejected,
+    ):
+        for number in range(20_000):
+            rejected.append(row(number))
