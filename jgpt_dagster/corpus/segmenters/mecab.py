@@ -7,16 +7,18 @@ from functools import lru_cache
 from importlib.metadata import version
 from itertools import accumulate, pairwise
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
+from jgpt_dagster.corpus.segmenters.mecab_dictionary import for_segmentation
 
 # All files of a compiled MeCab dictionary that the segmentation depends on.
 _DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
 
 
 class MecabSegmenter(PieceSegmenter):
-    """MeCab with JumanDIC inside this process: 163 MB of memory, most of it the mapped dictionary.
+    """MeCab with JumanDIC inside this process.
 
     Raises SegmenterError if fugashi or the dictionary is not installed or does not load.
     """
@@ -34,7 +36,12 @@ class MecabSegmenter(PieceSegmenter):
         self._dictionary = Path(jumandic.DICDIR)
         try:
             self._parse = _tagger(self._dictionary).parse
-        except RuntimeError as error:
+        except OSError as error:
+            raise SegmenterError(
+                f"MeCab's dictionary in {self._dictionary} cannot be prepared in {gettempdir()}: {error}\n"
+                "It takes 50 MB there. TMPDIR names another directory for temporary files."
+            ) from error
+        except (RuntimeError, ValueError) as error:
             raise SegmenterError(
                 f"MeCab cannot open the dictionary in {self._dictionary}: {error}\n"
                 "Run: pip install --force-reinstall jumandic"
@@ -81,7 +88,8 @@ def _tagger(directory: Path) -> Any:
 
     # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds a
     # space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
-    return fugashi.GenericTagger(f"-O wakati -r /dev/null -d {shlex.quote(str(directory))}")
+    with for_segmentation(directory) as prepared:
+        return fugashi.GenericTagger(f"-O wakati -r /dev/null -d {shlex.quote(str(prepared))}")
 
 
 @lru_cache(maxsize=1)

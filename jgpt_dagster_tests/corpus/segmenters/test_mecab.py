@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
+from jgpt_dagster.corpus.segmenters.mecab import _tagger
 from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES, JAPANESE_TEXT
 
 
@@ -78,6 +80,13 @@ def test_the_fingerprint_names_engine_binding_and_dictionary_and_no_path(mecab: 
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(SegmenterError, match="JGPT_SEGMENTER to one of mecab, jumanpp"):
         open_segmenter("kytea")  # type: ignore[arg-type]
+
+
+def test_no_room_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    _tagger.cache_clear()
+    with pytest.raises(SegmenterError, match=r"cannot be prepared in \S+/gone: .*\n.*TMPDIR names"):
+        open_segmenter("mecab")
 
 
 def test_agrees_with_gold_words(mecab: Segmenter) -> None:
