@@ -36,7 +36,7 @@ allows 2 MiB of results ($wgMaxArticleSize), but knows shorter ways to them."""
 
 MAX_SUBSTITUTED = 512 * 2**20
 """Characters of wikitext, template texts and arguments that the expansion of one page may look at: about a minute. A
-call counts for at least CALL_COST."""
+call of what there is counts for at least CALL_COST."""
 
 CALL_COST = 200
 
@@ -139,23 +139,6 @@ def _check_placeholder(text: str, pattern: re.Pattern[str]) -> None:
     _check(len(openings) * len(text), 100 * MAX_SCANNED, f"{name} tags")  # each is replaced over the whole text
 
 
-class _Heading:
-    """The pattern `(==+)\\s*(.*?)\\s*\\1` matched at the start of a line, in linear instead of cubic time."""
-
-    @staticmethod
-    def match(line: str) -> Any:
-        if not line.startswith("=="):
-            return None
-        opening = len(line) - len(line.lstrip("="))
-        others = max(map(len, re.findall("=+", line[opening:])), default=0)
-        level = max(min(opening, others), opening // 2)
-        if level < 2:
-            return None
-        marks = "=" * level
-        title = line[level : line.index(marks, level)].strip()
-        return SimpleNamespace(group=(line, marks, title).__getitem__)
-
-
 _OPERATOR = re.compile(r"[-+*/%^<>=~|(]|not")
 
 
@@ -191,7 +174,6 @@ def _bounded_module() -> ModuleType:
     module.logger = logging.getLogger(f"{__name__}.wikiextractor")
     module.logger.setLevel(logging.WARNING)
     module.time = SimpleNamespace(strftime=lambda form: time.strftime(form, RECIPE_DAY))
-    module.section = _Heading
     shortcuts.install(module, _TAGS)
     module.ExtLinkBracketedRegex = _Bounded(module.ExtLinkBracketedRegex, _check_external_links)
     module.syntaxhighlight = _Bounded(module.syntaxhighlight, _check_highlight)
@@ -241,8 +223,12 @@ _URL_OPENING = re.compile(
     rf"(?:{_PROTOCOLS}){_wikiextractor.EXT_LINK_URL_CLASS}++\s*+"
 )
 _URL_LABEL = re.compile(r"[^\]\x00-\x08\x0a-\x1F]*+")
-# Nothing of a call, nor a call's title, goes on behind this where it ends with "|" or the call.
-_PLAIN_TITLE = re.compile(r"([^|:{}\[\]<\x00]*)(?:\||\Z)")
+_NOWIKI = re.compile("<nowiki", re.IGNORECASE)
+
+
+def _holds_nowiki(wikitext: str) -> bool:
+    """Whether the library puts a part of the text aside before it looks for calls, or has done so."""
+    return "\0" in wikitext or ("<" in wikitext and _NOWIKI.search(wikitext) is not None)
 
 
 @dataclass(frozen=True)
@@ -328,6 +314,7 @@ class BoundedExtractor(_wikiextractor.Extractor):
         super().__init__(
             str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_wikiextractor.ignored_tags, **known
         )
+        self._lacking: dict[str, bool] = {}
         self._depth = 0
         self._expanded = 0
         self._substituted = 0
@@ -343,31 +330,42 @@ class BoundedExtractor(_wikiextractor.Extractor):
 
     def expandTemplates(self, wikitext: str) -> str:
         self.substitute(len(wikitext))
-        if "{{" not in wikitext and "\0" not in wikitext and len(self.frame) < self.maxTemplateRecursionLevels:
+        if len(self.frame) >= self.maxTemplateRecursionLevels or _holds_nowiki(wikitext):
+            result: str = super().expandTemplates(wikitext)
+            return result
+        if "{{" not in wikitext:
             return wikitext
-        result: str = super().expandTemplates(wikitext)
-        return result
+        parts = []
+        position = 0
+        for start, end, title in shortcuts.calls(wikitext, _wikiextractor.findMatchingBraces):
+            parts.append(wikitext[position:start])
+            position = end
+            if title is not None and self._lacks(title):
+                self._spend(end - start)
+            else:
+                parts.append(self.expandTemplate(wikitext[start + 2 : end - 2]))
+        parts.append(wikitext[position:])
+        return "".join(parts)
 
     def expandTemplate(self, body: str) -> str:
         self._depth += 1
         _check(self._depth, MAX_NESTING, "templates nested")
         self._spend(len(body))
         self.substitute(CALL_COST)
-        result: str = "" if self._is_unknown(body) else super().expandTemplate(body)
+        result: str = super().expandTemplate(body)
         self._spend(len(result))
         self._depth -= 1
         return result
 
-    def _is_unknown(self, body: str) -> bool:
-        """Whether a call is surely of a template that there is not: the library gives an empty text for it."""
-        if (plain := _PLAIN_TITLE.match(body)) is None:
-            return False
-        title = plain[1].strip()
-        if title.lower() in self.magicWords.values:
-            return False
-        self.substitute(len(title))
-        page = f"{self.templatePrefix}{title[:1].upper()}{title[1:]}"
-        return not title or not (self.redirects.get(page) or page in self.templates)
+    def _lacks(self, title: str) -> bool:
+        """Whether a plain title is neither a template's nor a magic word's: the library makes its calls empty."""
+        if (lacking := self._lacking.get(title)) is None:
+            name = title.strip()
+            page = f"{self.templatePrefix}{name[:1].upper()}{name[1:]}"
+            lacking = self._lacking[title] = name.lower() not in self.magicWords.values and (
+                not name or not (self.redirects.get(page) or page in self.templates)
+            )
+        return lacking
 
     def substitute(self, characters: int) -> None:
         """Count characters that the expansion looks at."""

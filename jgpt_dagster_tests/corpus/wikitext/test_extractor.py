@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wikiextractor import extract
 
-from jgpt_dagster.corpus.wikitext.extractor import BoundedExtractor, WikitextError, _Heading, _wikiextractor
+from jgpt_dagster.corpus.wikitext.extractor import BoundedExtractor, WikitextError
 
 WORDS = """
 {{ }} {{{ }}} [[ ]] [[[ ]]] {| |} | ' '' ''' ''''' == === " < > & * # : ; ( ) . ! = / あ い a 1 、 （ ）
@@ -51,22 +51,6 @@ def test_within_the_bounds_the_lines_are_those_of_wikiextractor(text: str, expan
     assert BoundedExtractor(1, 2, "題").clean_text(text, **options) == plain_wikiextractor("題").clean_text(
         text, **options
     )
-
-
-@given(st.text(alphabet="{{{}}}[]a|", max_size=40))
-@settings(max_examples=1000, deadline=None)
-def test_braces_are_paired_as_by_wikiextractor(text: str) -> None:
-    assert [*_wikiextractor.findMatchingBraces(text, 2)] == [*extract.findMatchingBraces(text, 2)]
-
-
-@given(st.text(alphabet="==== \t　題x", max_size=30))
-@settings(max_examples=1000, deadline=None)
-def test_a_heading_is_read_as_by_wikiextractors_own_pattern(line: str) -> None:
-    expected = extract.section.match(line)
-    found = _Heading.match(line)
-    assert (found is None) == (expected is None)
-    if expected is not None:
-        assert (found.group(1), found.group(2)) == (expected.group(1), expected.group(2))
 
 
 def test_the_lines_do_not_depend_on_the_day_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
