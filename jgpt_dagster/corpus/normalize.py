@@ -22,8 +22,10 @@ _OTHER_SPACE = re.compile(f"[{_SPACES}]")
 
 # The controls that are no spaces, soft hyphen, zero width space, byte order mark, lone surrogates. The joiners U+200C
 # and U+200D and the variation selectors are part of emoji and of several scripts: they stay.
-_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff\ud800-\udfff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATES = "\ud800-\udfff"
+_SURROGATE = re.compile(f"[{_SURROGATES}]")
+_INVISIBLE_CHARACTERS = f"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff{_SURROGATES}"
+_INVISIBLE = re.compile(f"[{_INVISIBLE_CHARACTERS}]")
 
 # ．and ，stand for 。and 、where Japanese comes before. Not in numbers (三．一四), in initials (ジョン．Ｆ．), or in a
 # row (そうか．．．); after a closing sign only if the text goes on in Japanese or ends there, as in 図（a）．次に.
@@ -45,7 +47,7 @@ _LONG_VOWELS = re.compile("ーー+")
 # Of a row of spaces one is left, which stays only between a character of ASCII other than * and one outside the
 # Japanese blocks. (ー and 〜 beside a space are left to neologdn.)
 _SPACE_ROW = re.compile("  +")
-_SPACE_TO_DROP = re.compile(r"(?<![\x00-\x1f!-)+-\x7f]) | (?=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef]|\Z)")
+_SPACE_TO_DROP = re.compile(r" (?:(?<![\x00-\x1f!-)+-\x7f] )|(?=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef]|\Z))")
 
 
 # `clean` keeps dashes, for which neologdn writes ー (彼は――と言った): one, or two of a row. While neologdn looks at a
@@ -69,7 +71,9 @@ def _neologdn(profile: Profile) -> Callable[[str], str]:
     how = "normalize_zenkaku" if mend else "remove"
 
     def without_stray_spaces(line: str) -> str:
-        return _SPACE_TO_DROP.sub("", _SPACE_ROW.sub(" ", line)) if " " in line else line
+        if " " not in line:
+            return line
+        return _SPACE_TO_DROP.sub("", _SPACE_ROW.sub(" ", line) if "  " in line else line)
 
     def normalize(line: str) -> str:
         if not changes(line):
@@ -83,6 +87,13 @@ def _neologdn(profile: Profile) -> Callable[[str], str]:
         return line.replace(_HIDDEN_DASH, _DASH) if mend else line
 
     return normalize
+
+
+def touched_characters(profile: Profile) -> str:
+    """The inside of a set of a regular expression: a line without these and without ーー is left by `normalizer`."""
+    if profile == "seed":
+        return rf"{_ALWAYS_CHANGED}〜 {_SPACES}{_SURROGATES}"
+    return rf"{_ALWAYS_CHANGED} {_SPACES}{_INVISIBLE_CHARACTERS}．，"
 
 
 def normalizer(profile: Profile) -> Callable[[str], str]:

@@ -6,10 +6,10 @@ plain counters that may fall below zero, and an unbalanced one keeps the rest of
 
 import re
 
-_PERIODS = "。．？！♪…?!"
+PERIODS = "。．？！♪…?!"
 # Its first character is a set of its own, so that what comes before is passed over at twice the speed.
-_PERIOD_RUN = re.compile(f"[{_PERIODS}][{_PERIODS}]*")
-_CANDIDATE = re.compile(f"[^{_PERIODS}]*[{_PERIODS}]+|[^{_PERIODS}]+")
+_PERIOD_RUN = re.compile(f"[{PERIODS}][{PERIODS}]*")
+_CANDIDATE = re.compile(f"[^{PERIODS}]*[{PERIODS}]+|[^{PERIODS}]+")
 _BRACKET = re.compile("[()（）「」“”]")
 
 

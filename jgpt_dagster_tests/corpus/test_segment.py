@@ -1,7 +1,8 @@
 """Promises of the whole way from lines to segmented sentences: nothing lost under `clean`, batches never show."""
 
 import io
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,38 @@ def test_documents_are_read_as_they_are_needed(mecab: Segmenter) -> None:
     stream = segment_documents(endless(), "clean", mecab, batch_sentences=10)
     assert [next(stream) for _ in range(2)] == [[["吾輩 は 猫 である 。"]], []]
     assert read <= 20
+
+
+SPLIT_ANY: dict[Profile, Callable[[str], list[str]]] = {
+    "seed": segment_module._seed_splitter(),
+    "clean": segment_module._clean_splitter(),
+}
+
+
+@given(line=ANY_LINE, profile=st.sampled_from(["seed", "clean"]))
+def test_a_line_is_passed_over_only_where_it_is_a_sentence_as_it_stands(line: str, profile: Profile) -> None:
+    assert segment_module._line_splitter(profile)(line) == SPLIT_ANY[profile](line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+@pytest.mark.parametrize("around", ["{}", "あ{}あ", "あ{}", "ー{}。"])
+def test_no_character_is_passed_over_that_would_change(around: str, profile: Profile) -> None:
+    split = segment_module._line_splitter(profile)
+    for code in range(sys.maxunicode + 1):
+        line = around.format(chr(code))
+        if split(line) == [line]:
+            assert SPLIT_ANY[profile](line) == [line], f"U+{code:04X}"
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_a_line_that_is_a_sentence_as_it_stands_is_not_looked_at_twice(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(line: str) -> list[str]:
+        raise AssertionError(line)
+
+    monkeypatch.setattr(segment_module, f"_{profile}_splitter", lambda: refuse)
+    split = segment_module._line_splitter(profile)
+    for line in ("猫だ。", "コーヒー、猫(ネコ)", "そうか…!?", "。"):
+        assert split(line) == [line]
