@@ -22,6 +22,9 @@ _KANA = "ぁ-ヿｦ-ﾟ"
 _KANJI = "々〇〻\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00033fff"
 _WESTERN = "!-~¡-ɏ！-～"
 _CLASSES = (f"[{_KANA}]", f"[{_KANJI}]", f"[{_WESTERN}]", f"[^{_KANA}{_KANJI}{_WESTERN}]")
+_SHORT_RUNS = re.compile(
+    f"(?:{'|'.join(f'{characters}{{1,{MAX_RUN - 1}}}+(?!{characters})' for characters in _CLASSES)})*+"
+)
 _LONG_RUN = re.compile("|".join(f"{characters}{{{MAX_RUN}}}" for characters in _CLASSES))
 _RUN = re.compile("|".join(f"{characters}+" for characters in _CLASSES))
 
@@ -33,14 +36,14 @@ def is_apart(piece: str) -> bool:
 
 def is_piece(line: str) -> bool:
     """Whether `line` surely is one piece as it stands."""
-    return 0 < len(line) <= MAX_RUN and _APART_CHARACTER.search(line) is None
+    return line != "" and _APART_CHARACTER.search(line) is None and _is_within_limits(line)
 
 
 def cut(line: str) -> list[str]:
     """The pieces of `line`, none empty: characters that stand apart (see `is_apart`), and text within the limits."""
     pieces = []
     for part in _APART_CHARACTER.split(line):
-        if len(part) <= MAX_RUN:
+        if _is_within_limits(part):
             if part:
                 pieces.append(part)
         else:
@@ -52,6 +55,11 @@ def cut(line: str) -> list[str]:
 def words_by_class(piece: str) -> list[str]:
     """The fallback where an engine has no usable answer: a word is a run of kana, of kanji, of Latin or of the rest."""
     return _RUN.findall(piece)
+
+
+def _is_within_limits(text: str) -> bool:
+    """Whether `text` surely is; a character has at most 4 bytes."""
+    return len(text) <= MAX_RUN or (len(text) <= MAX_BYTES // 4 and _SHORT_RUNS.fullmatch(text) is not None)
 
 
 def _cut_runs(text: str) -> Iterator[str]:
