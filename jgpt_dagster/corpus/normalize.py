@@ -40,8 +40,9 @@ _JAPANESE_PUNCTUATION = {"．": "。", "，": "、"}
 # Characters that neologdn 0.5.6 changes wherever they stand, found by asking it about every code point (a test repeats
 # that). It decodes its buffer as UTF-32, hence the byte order mark. 〜 is among them only where tildes are deleted.
 _ALWAYS_CHANGED = "~¥˗֊‐-–—―‘’“”⁃⁻₋−∼∾─━\u3000〰゛゜﹣\ufeff！＃-＆（-［］-＿ａ-～｡-ﾝ\uff9e\uff9f"
-# What is written for the commonest of them, whatever stands beside, and for a row of ー.
-_WRITTEN_AS = dict(zip("（）：！？＝％／＆＋“”’—―\u3000", '():!?=%/&+""\'ーー ', strict=True))
+# What is written for the commonest of them, whatever stands beside. Round brackets, the commonest of all, come apart:
+# most lines then need no more.
+_WRITTEN_AS = dict(zip("：！？＝％／＆＋“”’—―\u3000", ':!?=%/&+""\'ーー ', strict=True))
 _TILDES = "~～〜"
 _LONG_VOWELS = re.compile("ーー+")
 # Of a row of spaces one is left, which stays only between a character of ASCII other than * and one outside the
@@ -76,6 +77,7 @@ def _neologdn(profile: Profile) -> Callable[[str], str]:
         return _SPACE_TO_DROP.sub("", _SPACE_ROW.sub(" ", line) if "  " in line else line)
 
     def normalize(line: str) -> str:
+        line = line.replace("（", "(").replace("）", ")")
         if not changes(line):
             return without_stray_spaces(line)
         if mend:

@@ -34,23 +34,32 @@ FAULTS = tuple(_PATTERNS)
 """The names of what is counted."""
 
 
-def faults(lines: Iterable[str], among: Iterable[str] = FAULTS) -> list[str]:
-    """Return which of the faults `among` the lines show, in that order."""
-    text = "\n" + "\n".join(lines)
-    return [name for name in among if _PATTERNS[name].search(text)]
-
-
-def faulty_lines(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+def faulty_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each line that shows a fault, with the names of its faults."""
-    if shown := faults(lines):
-        for line in lines:
-            if names := faults([line], shown):
-                yield line, names
+    found: dict[int, tuple[str, list[str]]] = {}
+    for start, line, name in _faults(lines):
+        found.setdefault(start, (line, []))[1].append(name)
+    for _, shown in sorted(found.items()):
+        yield shown
 
 
-def count_faults(lines: list[str]) -> Counter[str]:
-    """Return how many of `lines` show each fault; those of an article are looked at together, and mostly show none."""
-    return Counter(name for _, names in faulty_lines(lines) for name in names)
+def count_faults(lines: Iterable[str]) -> Counter[str]:
+    """Return how many of `lines` show each fault."""
+    return Counter(name for _, _, name in _faults(lines))
+
+
+def _faults(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield each line that shows a fault, behind where it stands and before the fault's name; fault by fault.
+
+    All lines are searched together, since most show none.
+    """
+    text = "\n".join(["", *lines, ""])
+    for name, pattern in _PATTERNS.items():
+        end = 0
+        while match := pattern.search(text, end):
+            start, end = text.rfind("\n", 0, match.start()), text.index("\n", match.start())
+            if pattern.search(line := text[start:end]):  # not if it takes two lines to match
+                yield start, line[1:], name
 
 
 def excerpt(line: str, fault: str, context: int = 60) -> str:

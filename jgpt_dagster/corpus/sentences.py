@@ -11,6 +11,8 @@ PERIODS = "。．？！♪…?!"
 _PERIOD_RUN = re.compile(f"[{PERIODS}][{PERIODS}]*")
 _CANDIDATE = re.compile(f"[^{PERIODS}]*[{PERIODS}]+|[^{PERIODS}]+")
 _BRACKET = re.compile("[()（）「」“”]")
+# A pair in which no sentence ends and no other bracket stands: most are.
+_PAIR = re.compile(f"[(（][^()（）「」“”{PERIODS}]*[)）]|[「“][^()（）「」“”{PERIODS}]*[」”]")
 
 
 def split_sentences(line: str) -> list[str]:
@@ -21,7 +23,7 @@ def split_sentences(line: str) -> list[str]:
     if run is None or run.end() == len(line):
         return [sentence] if (sentence := line.strip()) else []
     candidates = _CANDIDATE.findall(line)
-    if _BRACKET.search(line):
+    if _BRACKET.search(line) and _BRACKET.search(_PAIR.sub("", line)):
         candidates = _merge_brackets(candidates)
     return [sentence for candidate in candidates if (sentence := candidate.strip())]
 

@@ -1,9 +1,14 @@
 """The report of what cleaning left behind: which lines it counts, and that its counts add up."""
 
+from collections import Counter
+from itertools import chain
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.articles import ArticleTotals
-from jgpt_dagster.corpus.quality import FAULTS, count_faults, excerpt, faults, faulty_lines, per_thousand
+from jgpt_dagster.corpus.quality import FAULTS, count_faults, excerpt, faulty_lines, per_thousand
 
 FAULTY = {
     "links": ["文[[言語", "a]]と[[b"],
@@ -43,9 +48,15 @@ SOUND = [
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_counted_under_its_name(fault: str) -> None:
     for line in FAULTY[fault]:
-        assert fault in faults([line]), line
+        assert count_faults([line])[fault] == 1, line
         assert excerpt(f"{'前' * 90}。{line}", fault) or fault == "headings"
     assert count_faults([*SOUND, *FAULTY[fault]])[fault] == len(FAULTY[fault])
+
+
+@given(st.lists(st.sampled_from([*SOUND, *chain.from_iterable(FAULTY.values()), "（", "）", "文（、", "）内"])))
+def test_a_line_is_looked_at_by_itself(lines: list[str]) -> None:
+    assert [*faulty_lines(lines)] == [shown for line in lines for shown in faulty_lines([line])]
+    assert count_faults(lines) == sum(map(count_faults, ([line] for line in lines)), Counter())
 
 
 def test_sound_lines_show_no_fault() -> None:

@@ -181,6 +181,8 @@ _SHOWN = r"(?:[^\[\]|:]*+\|\s*+([^\[\]]*[^\[\]\s])\s*+|([^\[\]|:]*+))\]\]"
 _SHOWN_LINK = re.compile(rf"\[\[{_SHOWN}")
 _OTHER_LINK = re.compile(rf"\[\[(?!{_SHOWN})")
 _SIMPLE_LINK = re.compile(r"\[\[([^\[\]|]*+)(?:\|([^\[\]]*+))?\]\]")
+# The namespace of a target, where that is plain text with a label: what links to others the library shows nothing of.
+_NAMESPACE = re.compile(r"\[\[([^\[\]|:]++):[^\[\]|]*+\|")
 _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 
 
@@ -207,7 +209,9 @@ def _replace_internal_links(module: ModuleType) -> Callable[[str, Any], str]:
                 position = _link_end(text, start)
                 if not position:
                     return str(original(text, extractor))
-                parts.append(original(text[start:position], extractor))
+                namespace = _NAMESPACE.match(text, start)
+                if not namespace or namespace[1] in extractor.acceptedNamespaces:
+                    parts.append(original(text[start:position], extractor))
         parts += _SHOWN_LINK.split(text[position:])
         return "".join(filter(None, parts))
 
