@@ -95,10 +95,13 @@ def _work_pattern(profile: Profile) -> re.Pattern[str]:
 
 def _seed_splitter() -> Callable[[str], list[str]]:
     normalize = normalizer("seed")
-    # The recipe reads text, where a lone carriage return ends a line as well.
-    return lambda line: [
-        sentence for part in _CARRIAGE_RETURN.split(line) for sentence in split_sentences(normalize(part))
-    ]
+
+    def split(line: str) -> list[str]:
+        if "\r" in line:  # the recipe reads text, where a lone carriage return ends a line as well
+            return [sentence for part in _CARRIAGE_RETURN.split(line) for sentence in split_sentences(normalize(part))]
+        return split_sentences(normalize(line))
+
+    return split
 
 
 def _clean_splitter() -> Callable[[str], list[str]]:

@@ -89,7 +89,7 @@ def test_seed_expands_the_templates_of_the_dump_and_a_damaged_one_stops_it(deplo
     assert manifest.counts["templates"]["templates"] > 1
     recipe = seed.root.parquet("wikipedia_articles", DUMP, "000").verified().recipe
     assert "templates" in recipe.settings
-    for name in ("templates.texts", "shard=000.xml.zst"):
+    for name in ("templates.texts", "shard=000.xml.lz4"):
         whole = (dump.path / name).read_bytes()
         (dump.path / name).write_bytes(b"x" * len(whole))
         failure = seed.materialize("wikipedia_articles", f"{DUMP}|000", force=True).error

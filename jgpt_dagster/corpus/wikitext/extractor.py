@@ -314,7 +314,7 @@ class BoundedExtractor(_wikiextractor.Extractor):
         super().__init__(
             str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=_wikiextractor.ignored_tags, **known
         )
-        self._lacking: dict[str, bool] = {}
+        self._lacking: set[str] = set()
         self._depth = 0
         self._expanded = 0
         self._substituted = 0
@@ -336,14 +336,15 @@ class BoundedExtractor(_wikiextractor.Extractor):
         if "{{" not in wikitext:
             return wikitext
         parts = []
-        position = 0
+        position = lacking = 0
         for start, end, title in shortcuts.calls(wikitext, _wikiextractor.findMatchingBraces):
             parts.append(wikitext[position:start])
             position = end
-            if title is not None and self._lacks(title):
-                self._spend(end - start)
+            if title is not None and (title in self._lacking or self._lacks(title)):
+                lacking += end - start
             else:
                 parts.append(self.expandTemplate(wikitext[start + 2 : end - 2]))
+        self._spend(lacking)
         parts.append(wikitext[position:])
         return "".join(parts)
 
@@ -359,13 +360,12 @@ class BoundedExtractor(_wikiextractor.Extractor):
 
     def _lacks(self, title: str) -> bool:
         """Whether a plain title is neither a template's nor a magic word's: the library makes its calls empty."""
-        if (lacking := self._lacking.get(title)) is None:
-            name = title.strip()
-            page = f"{self.templatePrefix}{name[:1].upper()}{name[1:]}"
-            lacking = self._lacking[title] = name.lower() not in self.magicWords.values and (
-                not name or not (self.redirects.get(page) or page in self.templates)
-            )
-        return lacking
+        name = title.strip()
+        page = f"{self.templatePrefix}{name[:1].upper()}{name[1:]}"
+        if name.lower() in self.magicWords.values or (name and (self.redirects.get(page) or page in self.templates)):
+            return False
+        self._lacking.add(title)
+        return True
 
     def substitute(self, characters: int) -> None:
         """Count characters that the expansion looks at."""
