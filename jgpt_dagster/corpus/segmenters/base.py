@@ -64,7 +64,7 @@ class PieceSegmenter(ABC):
     def segment(self, lines: Sequence[str]) -> list[list[str]]:
         """The words of each line, joining to exactly that line. A space or control character is a word of its own."""
         cut_lines = [cut(line) for line in lines]
-        answers = self._answers(cut_lines)
+        answers = self._answers([piece for line in cut_lines for piece in line if not is_apart(piece)])
         return [
             [word for piece in line for word in ((piece,) if is_apart(piece) else next(answers).split(" "))]
             for line in cut_lines
@@ -72,11 +72,17 @@ class PieceSegmenter(ABC):
 
     def spaced(self, lines: Sequence[str]) -> list[str]:
         """The same as text, a space between two words, without the words that are white space."""
-        # Most lines are a piece as they stand.
-        cut_lines = [None if is_piece(line) else cut(line) for line in lines]
-        answers = self._answers(
-            [(line,) if parts is None else parts for line, parts in zip(lines, cut_lines, strict=True)]
-        )
+        pieces: list[str] = []
+        cut_lines: list[list[str] | None] = []
+        for line in lines:
+            if is_piece(line):  # most are
+                cut_lines.append(None)
+                pieces.append(line)
+            else:
+                parts = cut(line)
+                cut_lines.append(parts)
+                pieces.extend(piece for piece in parts if not is_apart(piece))
+        answers = self._answers(pieces)
         return [
             next(answers)
             if parts is None
@@ -84,12 +90,14 @@ class PieceSegmenter(ABC):
             for parts in cut_lines
         ]
 
-    def _answers(self, cut_lines: Sequence[Sequence[str]]) -> Iterator[str]:
-        """The words of each piece that is the engine's business; the fallback's where these are not its text."""
-        pieces = [piece for line in cut_lines for piece in line if not is_apart(piece)]
+    def _answers(self, pieces: Sequence[str]) -> Iterator[str]:
+        """The words of each piece; the fallback's where the engine's are not its text."""
         answers = self._split(pieces)
         if len(answers) != len(pieces):
             raise SegmenterError(f"{self.fingerprint}: {len(pieces)} pieces of text went in, {len(answers)} came out.")
+        # No piece holds a line feed, so that each is its answer where all are.
+        if "\n".join(answers).replace(" ", "") == "\n".join(pieces):
+            return iter(answers)
         return iter(
             [
                 words if words.replace(" ", "") == piece else self._fallback(piece)
