@@ -8,7 +8,7 @@ over. Nothing here is about dumps.
 import html
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 from jgpt_dagster.corpus.siteinfo import SiteInfo
@@ -119,6 +119,7 @@ def _heading(line: str) -> tuple[int, str] | None:
     return level, line[level:-level].strip()
 
 
+@lru_cache(1000)  # most sections bear one of a few titles
 def _names_appendix(title: str) -> bool:
     """Whether a section of this title is about the article and not its subject: `主な参考文献・資料など（日本語）`."""
     title = _KIND.sub("", _MARKUP_IN_HEADING.sub("", title).lower())
@@ -130,7 +131,7 @@ def _prose(text: str) -> Iterator[str]:
     """The lines that are neither headings nor below the heading of an appendix, without list markers."""
     appendix = 0  # the level of the appendix that the line is in
     for line in text.split("\n"):
-        if heading := _heading(line):
+        if line.startswith("=") and (heading := _heading(line)):
             level, title = heading
             if not appendix or level <= appendix:
                 appendix = level if _names_appendix(title) else 0
