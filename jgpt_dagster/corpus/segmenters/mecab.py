@@ -7,7 +7,6 @@ from functools import lru_cache
 from importlib.metadata import version
 from itertools import accumulate, pairwise
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
@@ -38,8 +37,8 @@ class MecabSegmenter(PieceSegmenter):
             self._parse = _tagger(self._dictionary).parse
         except OSError as error:
             raise SegmenterError(
-                f"MeCab's dictionary in {self._dictionary} cannot be prepared in {gettempdir()}: {error}\n"
-                "It takes 50 MB there. TMPDIR names another directory for temporary files."
+                f"MeCab's dictionary in {self._dictionary} cannot be prepared: {error}\n"
+                "It takes 50 MB of the directory for temporary files; TMPDIR names another one."
             ) from error
         except (RuntimeError, ValueError) as error:
             raise SegmenterError(
