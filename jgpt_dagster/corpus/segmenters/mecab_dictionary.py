@@ -67,7 +67,10 @@ def write_without_idle_entries(path: Path, target: Path) -> None:
     """
     with open(path, "rb") as file:
         header = np.frombuffer(file.read(_HEADER.itemsize), _HEADER).copy()
-        if len(header) != 1 or header["version"] != _VERSION or header["magic"] ^ _MAGIC != path.stat().st_size:
+        size = path.stat().st_size
+        parts = sum(int(header[name].sum()) for name in ("array_bytes", "token_bytes", "feature_bytes"))
+        whole = len(header) == 1 and header["magic"] ^ _MAGIC == size == header.nbytes + parts
+        if not whole or header["version"] != _VERSION:
             raise ValueError(f"{path} is not a whole dictionary of MeCab's version {_VERSION}")
         units = np.fromfile(file, _UNIT, int(header["array_bytes"][0]) // _UNIT.itemsize)
         tokens = np.fromfile(file, _TOKEN, int(header["token_bytes"][0]) // _TOKEN.itemsize)

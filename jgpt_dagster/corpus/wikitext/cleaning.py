@@ -102,6 +102,8 @@ _APPENDIX_NAMES = """
 references notes footnotes sources bibliography externallinks seealso furtherreading citations gallery
 """
 _APPENDICES = frozenset(_APPENDIX_NAMES.split())
+# In characters, markup included; longer titles tell of something, and would fill the cache.
+_LONGEST_APPENDIX = 1000
 # Beside such a name these are one (引用・参考文献), alone they may be a subject.
 _PARTNERS = frozenset(["引用", "資料", "図書", "書籍", "サイト", "ウェブサイト", "webサイト", "その他"])
 # 主な典拠 is where an article tells of its sources in sentences.
@@ -134,7 +136,7 @@ def _prose(text: str) -> Iterator[str]:
         if line.startswith("=") and (heading := _heading(line)):
             level, title = heading
             if not appendix or level <= appendix:
-                appendix = level if _names_appendix(title) else 0
+                appendix = level if len(title) <= _LONGEST_APPENDIX and _names_appendix(title) else 0
         elif not appendix:
             line = line.lstrip("*#:;").lstrip(" \u3000")
             if not line.startswith(("|", "!!", "{|")):  # rows of a table that is never closed

@@ -341,7 +341,7 @@ class BoundedExtractor(_wikiextractor.Extractor):
             parts.append(wikitext[position:start])
             position = end
             if title is not None and (title in self._lacking or self._lacks(title)):
-                lacking += end - start
+                lacking += end - start - 4
             else:
                 parts.append(self.expandTemplate(wikitext[start + 2 : end - 2]))
         self._spend(lacking)

@@ -112,7 +112,12 @@ def test_nothing_is_left_behind() -> None:
     assert not prepared.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no dictionary" * 100, (JUMANDIC / "unk.dic").read_bytes()[:-1]])
+UNKNOWN = (JUMANDIC / "unk.dic").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no dictionary" * 100, UNKNOWN[:-1], UNKNOWN[:28] + b"\x10\0\0\0" + UNKNOWN[32:]]
+)
 def test_what_is_no_whole_dictionary_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sys.dic").write_bytes(content)
     with pytest.raises(ValueError, match=r"sys\.dic is not a whole dictionary"):
