@@ -38,7 +38,8 @@ class MecabSegmenter(PieceSegmenter):
         except OSError as error:
             raise SegmenterError(
                 f"MeCab's dictionary in {self._dictionary} cannot be prepared: {error}\n"
-                "It takes 50 MB of the directory for temporary files; TMPDIR names another one."
+                "It takes 50 MB of the directory for temporary files; TMPDIR names another one. Where a file of the "
+                "dictionary itself is missing, run: pip install --force-reinstall jumandic"
             ) from error
         except (RuntimeError, ValueError) as error:
             raise SegmenterError(
