@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jgpt_dagster.corpus.cc100 import read_documents
-from jgpt_dagster.corpus.deduplication import Deduplication, Deduplicator
 from jgpt_dagster.corpus.schemas import DOCUMENTS
-from jgpt_dagster.corpus.selection import Selection, ShardTally, select
-from jgpt_dagster.ordered_map import map_here, map_in_workers
+from jgpt_dagster.corpus.web.cc100 import read_documents
+from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
+from jgpt_dagster.runtime.worker_pool import map_here, map_in_workers
 from jgpt_dagster.sample.pack import write_mirror
+from jgpt_dagster.storage.disk_hash_set import SeenHashes
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import write_rows
-from jgpt_dagster.storage.seen import SeenHashes
 
 # CC-100 ja has 75 GB in 66 million documents.
 _DOCUMENT_BYTES = 1_140

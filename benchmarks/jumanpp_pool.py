@@ -16,9 +16,9 @@ from pathlib import Path
 
 from text import sample
 
-from jgpt_dagster.corpus.segment import segment_documents
 from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
+from jgpt_dagster.corpus.text.segment import segment_documents
 
 JUMANPP_RATE = 3500.0
 

@@ -22,22 +22,22 @@ from typing import Any
 
 from text import DATE, WIKI, measure, repeated, sample, segmented
 
-from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
-from jgpt_dagster.corpus.cc100 import DocumentRow, deal, read_documents, shard_of
-from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
-from jgpt_dagster.corpus.segment import SegmentCounts
 from jgpt_dagster.corpus.segmenters import open_segmenter
-from jgpt_dagster.corpus.selection import Selection, ShardTally, select
+from jgpt_dagster.corpus.text.segment import SegmentCounts
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, deal, read_documents, shard_of
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
+from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.lm.tokenizer import load_tokenizer, save_tokenizer
-from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, train_tokenizer
-from jgpt_dagster.lm.tokens import write_tokens
-from jgpt_dagster.sample.dump import Page, write_dump
+from jgpt_dagster.lm.data.token_files import write_tokens
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
+from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster.storage.artifact import DROPPED
+from jgpt_dagster.storage.disk_hash_set import SeenHashes
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
-from jgpt_dagster.storage.seen import SeenHashes
 
 GOAL = 600e6
 HUGE = 50e6

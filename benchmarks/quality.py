@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jgpt_dagster.corpus.articles import PageCounts, read_articles
-from jgpt_dagster.corpus.decompress import bz2_chunks
-from jgpt_dagster.corpus.normalize import Profile, normalizer
-from jgpt_dagster.corpus.pages import parse_siteinfo
-from jgpt_dagster.corpus.quality import FAULTS, count_faults, per_thousand
-from jgpt_dagster.corpus.sentences import split_sentences
+from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
+from jgpt_dagster.corpus.text.normalize import Profile, normalizer
+from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
+from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults, per_thousand
+from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.corpus.wikitext.template_pages import collect_templates, open_templates
+from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
 
 PROFILES: tuple[Profile, ...] = ("seed", "clean")
 _HEADING = re.compile(r"^(={2,6})\s*([^=\n]+?)\s*\1\s*$", re.MULTILINE)

@@ -28,11 +28,11 @@ import dagster as dg
 from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 from jgpt_dagster.definitions import build_definitions
-from jgpt_dagster.progress import add_listener
-from jgpt_dagster.resources import SegmenterResource
+from jgpt_dagster.orchestration.resources import SegmenterResource
+from jgpt_dagster.runtime.progress import add_listener
 from jgpt_dagster.sample.pack import DATES, Page, read_pages, write_dump
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.layout import DataRoot, shard_names
+from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 WIKI = "benchmarkwiki"
 DUMP, LATER_DUMP = "20260101", "20260120"

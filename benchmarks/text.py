@@ -24,22 +24,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
-from jgpt_dagster.corpus.articles import ArticleTotals, PageCounts, read_articles
-from jgpt_dagster.corpus.cc100 import read_documents
-from jgpt_dagster.corpus.multistream import plan_shards, read_range, read_siteinfo
-from jgpt_dagster.corpus.pages import parse_pages
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
-from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
-from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
+from jgpt_dagster.corpus.web.cc100 import read_documents
+from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
+from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.corpus.wikitext.template_pages import collect_templates, open_templates
+from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
 
 if TYPE_CHECKING:
-    from jgpt_dagster.sample.dump import Page
+    from jgpt_dagster.sample.dump_writer import Page
 
 WIKI, DATE = "benchmarkwiki", "20260101"
 _RECIPE = Recipe(stage="benchmark", code_version="1")
@@ -86,7 +86,9 @@ class Inputs:
 
 def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
     """Write a dump and an archive of about `megabytes` of text each: the source's pages and documents, repeated."""
-    from jgpt_dagster.sample.dump import write_dump  # here, since each process that is measured loads this module
+    from jgpt_dagster.sample.dump_writer import (
+        write_dump,  # here, since each process that is measured loads this module
+    )
 
     pages, text = sample(folder, data)
     write_dump(folder, WIKI, DATE, repeated(pages, megabytes * 1e6))
@@ -99,7 +101,7 @@ def make_inputs(folder: Path, data: Path | None, megabytes: float) -> Inputs:
 
 def sample(folder: Path, data: Path | None) -> tuple[list["Page"], bytes]:
     """Return the pages and the text to repeat: those of a real excerpt in `data`, or else the embedded ones."""
-    from jgpt_dagster.sample.dump import Page
+    from jgpt_dagster.sample.dump_writer import Page
     from jgpt_dagster.sample.pack import DATES, read_pages, write_mirror
 
     if data is None:

@@ -12,10 +12,10 @@ import sys
 from math import log
 from pathlib import Path
 
-from jgpt_dagster.corpus.cc100 import read_documents
-from jgpt_dagster.corpus.segment import segment_documents
 from jgpt_dagster.corpus.segmenters import open_segmenter
-from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, in_sample, train_tokenizer
+from jgpt_dagster.corpus.text.segment import segment_documents
+from jgpt_dagster.corpus.web.cc100 import read_documents
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_sample, train_tokenizer
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 

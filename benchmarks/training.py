@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from jgpt_dagster.lm.launch import training_environment
+from jgpt_dagster.lm.launch.launcher import training_environment
 
 # DeepSpeed and torch read it when they are imported.
 os.environ.update(training_environment(processes=1))
@@ -37,14 +37,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import GPT2LMHeadModel, Trainer, TrainingArguments
 
-from jgpt_dagster.lm.batches import PackedTokens, step_samples
-from jgpt_dagster.lm.engine import parameter_groups
-from jgpt_dagster.lm.model import BEGIN_ID, model_config, preset
-from jgpt_dagster.lm.tables import ColumnWriter
-from jgpt_dagster.lm.tokens import DOCUMENTS, SCHEMA, TOKENS
-from jgpt_dagster.lm.train_config import TrainConfig, validated
-from jgpt_dagster.lm.trainer import StopSignal, join_group, train_in_group
-from jgpt_dagster.lm.training_set import TokenShard, build_training_set
+from jgpt_dagster.lm.data.data_loader import PackedTokens, step_samples
+from jgpt_dagster.lm.data.integer_tables import ColumnWriter
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
+from jgpt_dagster.lm.data.training_set import TokenShard, build_training_set
+from jgpt_dagster.lm.model.presets import BEGIN_ID, model_config, preset
+from jgpt_dagster.lm.training.deepspeed_engine import parameter_groups
+from jgpt_dagster.lm.training.train_config import TrainConfig, validated
+from jgpt_dagster.lm.training.trainer import StopSignal, join_group, train_in_group
 
 VOCABULARY = 8000
 EOS = 2

@@ -6,25 +6,25 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster import checks
-from jgpt_dagster.alerts import build_alerts
 from jgpt_dagster.assets import (
     cc100,
+    checks,
     evaluation,
-    plan,
     pretrained_model,
     release,
     segmented,
     tokenizer,
+    training_plan,
     training_set,
     wikipedia,
 )
-from jgpt_dagster.assets.folder import build_folder_documents
-from jgpt_dagster.automation import build_sensors
-from jgpt_dagster.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
+from jgpt_dagster.assets.folder_corpus import build_folder_documents
+from jgpt_dagster.orchestration.failure_webhook import build_alerts
+from jgpt_dagster.orchestration.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
+from jgpt_dagster.orchestration.sensors import build_sensors
 from jgpt_dagster.settings import Settings, load_settings
 
-_MODULES = (wikipedia, segmented, tokenizer, training_set, plan, pretrained_model, evaluation, release)
+_MODULES = (wikipedia, segmented, tokenizer, training_set, training_plan, pretrained_model, evaluation, release)
 
 
 def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.share import cores
-from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.storage.data_root import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 TextProfile = Literal["seed", "clean"]

@@ -11,7 +11,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from jgpt_dagster.sample.pack import write_mirror
-from jgpt_dagster_tests.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment, write_config
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment, write_config
 
 # How long an example takes says nothing on a busy machine; what hangs is stopped by pytest's own limit.
 settings.register_profile("no deadline", deadline=None)
@@ -23,7 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The files that take longest, the longest first: one that is begun last would keep a worker alone at the end.
 _LONG = (
     "e2e/test_ui.py",
-    "lm/test_training.py",
+    "lm/training/test_kill_and_resume.py",
     "e2e/test_kill.py",
     "e2e/test_run.py",
     "assets/test_refresh_equals_rebuild.py",
@@ -31,10 +31,10 @@ _LONG = (
     "e2e/test_dagster_ways.py",
     "e2e/test_refresh.py",
     "assets/test_checks.py",
-    "lm/test_elastic.py",
+    "lm/training/test_elastic_resume.py",
     "e2e/test_bad_input.py",
     "e2e/test_object_store.py",
-    "corpus/test_normalize.py",
+    "corpus/text/test_normalize.py",
 )
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from jgpt_dagster.assets.pretrained_model import GPU_TAGS
 from jgpt_dagster.cli import main
 from jgpt_dagster.settings import Settings
-from jgpt_dagster_tests.deployments import BIN, PROJECT
+from jgpt_dagster_tests.support.deployments import BIN, PROJECT
 
 DEPLOY = PROJECT / "deploy"
 EXAMPLE = dict(line.lstrip("#").split("=") for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line)

@@ -11,7 +11,7 @@ import pytest
 
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.settings import Settings
-from jgpt_dagster_tests.deployments import DUMP, PROJECT, mini_deployment
+from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, mini_deployment
 
 SETTINGS = (PROJECT / "docs" / "settings.md").read_text()
 EXTENDING = (PROJECT / "docs" / "extending.md").read_text()

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 import jgpt_dagster
 from jgpt_dagster import cli
-from jgpt_dagster.retention import delete_data
+from jgpt_dagster.catalog.retention import delete_data
 from jgpt_dagster.sample.pack import Page
-from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.deployments import DUMP, mini_deployment, mini_pages
+from jgpt_dagster_tests.support.deployments import DUMP, mini_deployment, mini_pages
 
 MEMORY = 512 << 20
 UNPACKED = 640 << 20
@@ -27,9 +27,9 @@ UNPACKED = 640 << 20
 READ = """
 import sys
 from pathlib import Path
-from jgpt_dagster.corpus.cc100 import read_documents
-from jgpt_dagster.corpus.decompress import bz2_chunks
-from jgpt_dagster.corpus.pages import parse_pages
+from jgpt_dagster.corpus.web.cc100 import read_documents
+from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
+from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
 
 path = Path(sys.argv[1])
 if path.suffix == ".xz":

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.runtime.resource_limits import cores
 from jgpt_dagster.settings import SettingsError, load_settings
-from jgpt_dagster.share import cores
 
 
 @pytest.fixture(autouse=True)

@@ -8,16 +8,16 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.documents import Source, build_documents
-from jgpt_dagster.assets.stage import StageConfig, materialize, progress
-from jgpt_dagster.corpus.cc100 import DocumentRow, read_documents
-from jgpt_dagster.corpus.decompress import DamagedFileError, require_xz
-from jgpt_dagster.corpus.download import fetch
-from jgpt_dagster.corpus.rejected import Rejected
+from jgpt_dagster.assets.materialize import StageConfig, materialize, progress
+from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
+from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
+from jgpt_dagster.corpus.web.rejected_documents import Rejected
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.resources import CorpusStore, Mirror
+from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.atomic_write import link_or_copy
 from jgpt_dagster.storage.manifest import Manifest, Recipe
-from jgpt_dagster.storage.writing import link_or_copy
 
 DUMP_CODE_VERSION = "1"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.columns import column_metadata
-from jgpt_dagster.assets.stage import (
+from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.materialize import (
     StageConfig,
     failures_in_plain_words,
     finished,
@@ -20,21 +20,21 @@ from jgpt_dagster.assets.stage import (
     preview,
     stage_metadata,
 )
-from jgpt_dagster.corpus.cc100 import DocumentRow, deal, shard_of
-from jgpt_dagster.corpus.rejected import Rejected, RejectedDocuments
 from jgpt_dagster.corpus.schemas import DOCUMENTS
-from jgpt_dagster.corpus.selection import Selection, ShardTally, select
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, deal, shard_of
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
+from jgpt_dagster.corpus.web.rejected_documents import Rejected, RejectedDocuments
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.ordered_map import map_here, map_in_workers
-from jgpt_dagster.partitions import shard_partitions
-from jgpt_dagster.progress import Progress, step_label
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.orchestration.partitions import shard_partitions
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.runtime.progress import Progress, step_label
+from jgpt_dagster.runtime.worker_pool import map_here, map_in_workers
 from jgpt_dagster.storage.artifact import DROPPED, REJECTED, ParquetArtifact
+from jgpt_dagster.storage.atomic_write import require_free_space
+from jgpt_dagster.storage.disk_hash_set import SeenHashes
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
-from jgpt_dagster.storage.seen import SeenHashes
-from jgpt_dagster.storage.writing import require_free_space
 
 CODE_VERSION = "2"
 

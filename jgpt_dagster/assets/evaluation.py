@@ -8,15 +8,15 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.materialize import StageConfig, failures_in_plain_words, materialize, preview, table
 from jgpt_dagster.assets.pretrained_model import GPU_POOL, GPU_TAGS, MODEL
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize, preview, table
 from jgpt_dagster.assets.training_set import require_token_files
-from jgpt_dagster.generate import continue_text
-from jgpt_dagster.partitions import dump_partitions
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.lm.release.continuation import continue_text
+from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.writing import write_json
 
 EVALUATION_CODE_VERSION = "2"
 
@@ -69,7 +69,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             # Read when torch is imported: threads that wait for work would otherwise keep other processes from theirs.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            from jgpt_dagster.lm.evaluation import evaluate
+            from jgpt_dagster.lm.evaluation.held_out_scores import evaluate
 
             device = _device()
             result = evaluate(

@@ -11,29 +11,29 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.pretraining import (
+from jgpt_dagster.assets.materialize import failures_in_plain_words, materialize, table
+from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
     laid_out,
     recorded_settings,
     require_present,
     training_config,
 )
-from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, table
-from jgpt_dagster.assets.training_run import prepare_run, recorded_inputs, root_run
+from jgpt_dagster.assets.training_run_directory import prepare_run, recorded_inputs, root_run
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
-from jgpt_dagster.lm.charts import run_curves, thinned
-from jgpt_dagster.lm.launch import launch_command, run_process_group, training_environment
-from jgpt_dagster.lm.plan import Plan, actual_rows, actual_speed
-from jgpt_dagster.lm.report import METRICS, RESULT, read_metrics, read_speeds
-from jgpt_dagster.lm.train_config import TrainConfig, warmup_steps
-from jgpt_dagster.lm.training_set import TrainingSet
-from jgpt_dagster.partitions import dump_partitions
-from jgpt_dagster.progress import ProgressEvent, publish
-from jgpt_dagster.resources import CorpusStore, TrainingLauncher
+from jgpt_dagster.lm.data.training_set import TrainingSet
+from jgpt_dagster.lm.launch.launcher import launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed
+from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_speeds
+from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps
+from jgpt_dagster.lm.training.training_charts import run_curves, thinned
+from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
+from jgpt_dagster.runtime.progress import ProgressEvent, publish
 from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 MODEL_CODE_VERSION = "1"
 MODEL = "model"

@@ -7,12 +7,19 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.evaluation import with_interval
+from jgpt_dagster.assets.materialize import StageConfig, failures_in_plain_words, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
-from jgpt_dagster.assets.stage import StageConfig, failures_in_plain_words, materialize
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.lm.export import CARD, ModelCardFacts, cc100_source, model_card, wiki_source, write_release
-from jgpt_dagster.partitions import dump_partitions
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.lm.release.release_directory import (
+    CARD,
+    ModelCardFacts,
+    cc100_source,
+    model_card,
+    wiki_source,
+    write_release,
+)
+from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 

@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from jgpt_dagster.assets.columns import column_metadata
-from jgpt_dagster.assets.earlier import SegmentedLines, earlier_segmented
-from jgpt_dagster.assets.stage import (
+from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.materialize import (
     StageConfig,
     failures_in_plain_words,
     materialize,
@@ -18,15 +17,16 @@ from jgpt_dagster.assets.stage import (
     progress,
     reuse_facts,
 )
-from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
+from jgpt_dagster.assets.previous_dump import SegmentedLines, earlier_segmented
+from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
 from jgpt_dagster.corpus.schemas import ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
-from jgpt_dagster.corpus.segment import SegmentCounts, segment_documents
-from jgpt_dagster.partitions import (
+from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
+from jgpt_dagster.orchestration.partitions import (
     dump_and_shard,
     dump_shard_partitions,
     shard_partitions,
 )
-from jgpt_dagster.resources import CorpusStore, SegmenterResource
+from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows

@@ -7,12 +7,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.stage import failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.assets.materialize import failures_in_plain_words, materialize, preview, progress
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
-from jgpt_dagster.lm.tokenizer_training import TokenizerSettings, in_sample, train_tokenizer
-from jgpt_dagster.partitions import known_dumps, require_dump_key
-from jgpt_dagster.resources import CorpusStore, SegmenterResource
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_sample, train_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
+from jgpt_dagster.orchestration.partitions import known_dumps, require_dump_key
+from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows

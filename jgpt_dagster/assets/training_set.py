@@ -7,8 +7,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from jgpt_dagster.assets.earlier import earlier_tokens
-from jgpt_dagster.assets.stage import (
+from jgpt_dagster.assets.materialize import (
     StageConfig,
     failures_in_plain_words,
     materialize,
@@ -17,19 +16,20 @@ from jgpt_dagster.assets.stage import (
     reuse_facts,
     table,
 )
+from jgpt_dagster.assets.previous_dump import earlier_tokens
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
+from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.tokenizer import SegmentedDocument, TextTokenizer
-from jgpt_dagster.lm.tokens import TOKENS, KeyedDocuments, TokenFile, write_tokens
-from jgpt_dagster.lm.training_set import TokenShard, TrainingSet, build_training_set
-from jgpt_dagster.partitions import (
+from jgpt_dagster.lm.data.token_files import TOKENS, KeyedDocuments, TokenFile, write_tokens
+from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer
+from jgpt_dagster.orchestration.partitions import (
     dump_and_shard,
     dump_partitions,
     dump_shard_partitions,
     shard_partitions,
 )
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.columns import column_metadata
-from jgpt_dagster.assets.earlier import earlier_articles
-from jgpt_dagster.assets.stage import (
+from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.materialize import (
     StageConfig,
     failures_in_plain_words,
     materialize,
@@ -22,11 +21,15 @@ from jgpt_dagster.assets.stage import (
     reuse_facts,
     table,
 )
-from jgpt_dagster.corpus.articles import ArticleTotals, Clean, PageCounts, read_articles
-from jgpt_dagster.corpus.decompress import DamagedFileError, bz2_chunks
-from jgpt_dagster.corpus.download import fetch
-from jgpt_dagster.corpus.mirror import DumpMirror
-from jgpt_dagster.corpus.multistream import (
+from jgpt_dagster.assets.previous_dump import earlier_articles
+from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, bz2_chunks
+from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
+from jgpt_dagster.corpus.schemas import ARTICLES
+from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, Clean, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
+from jgpt_dagster.corpus.wikipedia.multistream import (
     DumpFormatError,
     IndexMismatchError,
     ShardPlan,
@@ -34,29 +37,25 @@ from jgpt_dagster.corpus.multistream import (
     read_range,
     read_siteinfo,
 )
-from jgpt_dagster.corpus.pages import PageXmlError, parse_siteinfo
-from jgpt_dagster.corpus.quality import per_thousand
-from jgpt_dagster.corpus.reuse import EarlierRows, ReuseTally
-from jgpt_dagster.corpus.schemas import ARTICLES
-from jgpt_dagster.corpus.siteinfo import SiteInfo
-from jgpt_dagster.corpus.unpacked import unpack, unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.wikipedia.page_xml import PageXmlError, parse_siteinfo
+from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpack, unpacked_chunks, unpacked_name
 from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.corpus.wikitext.extractor import TemplateLibrary
-from jgpt_dagster.corpus.wikitext.template_pages import FILES as TEMPLATE_FILES
-from jgpt_dagster.corpus.wikitext.template_pages import TemplateCounts, collect_templates, open_templates
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary
+from jgpt_dagster.corpus.wikitext.template_store import FILES, TemplateCounts, collect_templates, open_templates
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.partitions import (
+from jgpt_dagster.orchestration.partitions import (
     dump_and_shard,
     dump_partitions,
     dump_shard_partitions,
     require_dump_key,
 )
-from jgpt_dagster.resources import CorpusStore, Mirror
+from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster.storage.writing import link_or_copy, write_json
 
 DUMP_CODE_VERSION = "1"
 ARTICLES_CODE_VERSION = "4"
@@ -233,16 +232,16 @@ def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:
         return {}
     artifact = store.directory("wikipedia_dump", dump)
     manifest = artifact.manifest()
-    if manifest is None or not manifest.files.keys() >= set(TEMPLATE_FILES):
+    if manifest is None or not manifest.files.keys() >= set(FILES):
         raise ArtifactError(
             f"{artifact.label} was made without its templates. Make it again with:\n  {artifact.command}"
         )
-    return {"templates": sha256_value([manifest.files[name].sha256 for name in TEMPLATE_FILES])}
+    return {"templates": sha256_value([manifest.files[name].sha256 for name in FILES])}
 
 
 def _templates(store: CorpusStore, dump: str, site: SiteInfo) -> TemplateLibrary:
     artifact = store.directory("wikipedia_dump", dump)
-    for name in TEMPLATE_FILES:
+    for name in FILES:
         artifact.verified_file(name)
     return open_templates(artifact.path, site)
 

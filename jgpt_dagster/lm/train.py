@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch import INTERRUPTED, end_with_launcher, training_environment
-from jgpt_dagster.lm.train_config import read_config
+from jgpt_dagster.lm.launch.launcher import INTERRUPTED, end_with_launcher, training_environment
+from jgpt_dagster.lm.training.train_config import read_config
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = read_config(Path(arguments[0]))
         # Only now: torch and DeepSpeed read the environment when they are imported.
-        from jgpt_dagster.lm.trainer import Interrupted, train
+        from jgpt_dagster.lm.training.trainer import Interrupted, train
 
         try:
             train(config)

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.sample.dump import Page, write_dump
-from jgpt_dagster.storage.writing import atomic_file
+from jgpt_dagster.sample.dump_writer import Page, write_dump
+from jgpt_dagster.storage.atomic_write import atomic_file
 
 __all__ = ["DATES", "WIKI", "Page", "SampleError", "read_pages", "write_dump", "write_mirror"]
 

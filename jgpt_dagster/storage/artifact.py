@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage import objects, parquet
+from jgpt_dagster.storage import object_store, parquet
+from jgpt_dagster.storage.atomic_write import atomic_directory, write_json
 from jgpt_dagster.storage.hashing import sha256_file
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
-from jgpt_dagster.storage.writing import atomic_directory, write_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -131,7 +131,7 @@ class Artifact(ABC):
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id), empty where unknown."""
         try:
-            record = json.loads(objects.read_bytes(self._record_beside(self.place)))
+            record = json.loads(object_store.read_bytes(self._record_beside(self.place)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -142,7 +142,7 @@ class DirectoryArtifact(Artifact):
 
     def _manifest_at(self, place: "Path | UPath") -> Manifest | None:
         try:
-            return Manifest.from_dict(json.loads(objects.read_bytes(place / MANIFEST)))
+            return Manifest.from_dict(json.loads(object_store.read_bytes(place / MANIFEST)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -156,17 +156,17 @@ class DirectoryArtifact(Artifact):
         path = self.path / name
         damage = _mismatch(path, entry)
         if damage and self.published is not None:
-            return objects.fetch(self.published / name, path, lambda: _mismatch(path, entry))
+            return object_store.fetch(self.published / name, path, lambda: _mismatch(path, entry))
         return damage
 
     def publish(self) -> None:
         manifest = self._manifest_at(self.path)
         if self.published is None or manifest is None:
             return
-        objects.delete(self.published / MANIFEST)
+        object_store.delete(self.published / MANIFEST)
         record = [RUN] if self.run_path.exists() else []
         for name in (*manifest.files, *record, MANIFEST):
-            objects.publish(self.path / name, self.published / name)
+            object_store.publish(self.path / name, self.published / name)
 
     def verified_file(self, name: str, sha256: str | None = None) -> Path:
         """Return the path of one file of this output after hashing that file alone.
@@ -253,7 +253,7 @@ class ParquetArtifact(Artifact):
         """Return what is wrong with a file once it is fetched, if there is a place to fetch it from."""
         found = damage()
         if found and self.published is not None:
-            return objects.fetch(self.published.with_name(path.name), path, damage)
+            return object_store.fetch(self.published.with_name(path.name), path, damage)
         return found
 
     def _copy_damage(self, manifest: Manifest) -> str | None:
@@ -268,7 +268,7 @@ class ParquetArtifact(Artifact):
         # A file of the old output with one of the new is no output: their hashes tell.
         beside = [parquet.beside_path(self.path, name) for name, _ in _beside_files(manifest)]
         for path in [*beside, *([self.run_path] if self.run_path.exists() else []), self.path]:
-            objects.publish(path, self.published.with_name(path.name))
+            object_store.publish(path, self.published.with_name(path.name))
 
     def _data_damage(self, manifest: Manifest) -> str | None:
         data = manifest.files[parquet.DATA]

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
-from jgpt_dagster.storage.writing import atomic_file
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -146,7 +146,7 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
 
     Of an object only its end is read. Raises ObjectStoreError where the store cannot be asked.
     """
-    from jgpt_dagster.storage.objects import reaching  # here: fsspec takes as long to load as Parquet itself
+    from jgpt_dagster.storage.object_store import reaching  # here: fsspec takes as long to load as Parquet itself
 
     try:
         with reaching(path), path.open("rb") as stream:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.ordered_map import map_in_workers
+from jgpt_dagster.runtime.worker_pool import map_in_workers
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.corpus.test_selection import documents
-from jgpt_dagster_tests.deployments import Deployment
+from jgpt_dagster_tests.corpus.web.test_document_selection import documents
+from jgpt_dagster_tests.support.deployments import Deployment
 
 
 @pytest.fixture

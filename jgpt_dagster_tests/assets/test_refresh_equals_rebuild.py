@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.assets import segmented, training_set, wikipedia
 from jgpt_dagster.definitions import build_definitions
-from jgpt_dagster.sample.dump import NAMESPACES
+from jgpt_dagster.sample.dump_writer import NAMESPACES
 from jgpt_dagster.sample.pack import Page, write_dump
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.layout import shard_names
+from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_pages
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_pages
 
 REAL_DATA = os.environ.get("JGPT_TEST_DATA")
 

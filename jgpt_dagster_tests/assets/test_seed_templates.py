@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jgpt_dagster.sample.dump import Page, write_dump
+from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
 
 ARTICLES = [Page(f"第{number}の町", number, 1000 + number, f"{number}番の{{{{印}}}}の町。") for number in range(1, 6)]
 EDITED = [ARTICLES[0], Page("第2の町", 2, 2000, "書き直された{{印}}の町。"), *ARTICLES[2:]]

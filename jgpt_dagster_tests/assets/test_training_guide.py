@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from jgpt_dagster.assets.pretraining import PretrainingConfig
-from jgpt_dagster.lm.train_config import TrainConfig
+from jgpt_dagster.assets.pretraining_config import PretrainingConfig
+from jgpt_dagster.lm.training.train_config import TrainConfig
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 

@@ -8,7 +8,7 @@ import pytest
 
 from jgpt_dagster.assets.warm_start import InitialModel, initial_model
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.resources import CorpusStore
+from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.sample.pack import Page, write_dump
-from jgpt_dagster.storage.writing import write_json
-from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, mini_pages
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, mini_pages
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from jgpt_dagster.storage.lock import partition_lock
-from jgpt_dagster.storage.writing import temporary_path
-from jgpt_dagster_tests.deployments import BIN, DUMP, PROJECT, SMALL_RUN, Deployment, sample_deployment
-from jgpt_dagster_tests.servers import postgres_server, redis_server
-from jgpt_dagster_tests.waiting import wait_until
+from jgpt_dagster.storage.atomic_write import temporary_path
+from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster_tests.support.deployments import BIN, DUMP, PROJECT, SMALL_RUN, Deployment, sample_deployment
+from jgpt_dagster_tests.support.local_servers import postgres_server, redis_server
+from jgpt_dagster_tests.support.waiting import wait_until
 
 pytest.importorskip("dagster_celery")
 

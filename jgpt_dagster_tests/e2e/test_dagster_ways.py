@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jgpt_dagster_tests.deployments import DUMP, PROJECT, SMALL_RUN, Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
 

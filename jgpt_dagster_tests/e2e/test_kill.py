@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.refresh import MODEL_ASSETS
+from jgpt_dagster.catalog.missing_work import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.layout import DataRoot
-from jgpt_dagster.storage.writing import temporary_path
-from jgpt_dagster_tests.deployments import DUMP, Deployment
+from jgpt_dagster.storage.atomic_write import temporary_path
+from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster_tests.support.deployments import DUMP, Deployment
 
 pytestmark = pytest.mark.slow
 

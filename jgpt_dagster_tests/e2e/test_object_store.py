@@ -8,8 +8,8 @@ import pytest
 from upath import UPath
 
 from jgpt_dagster.storage.manifest import Manifest
-from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, SMALL_RUN, Deployment, sample_deployment
-from jgpt_dagster_tests.object_store import SECRET, s3_bucket
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, SMALL_RUN, Deployment, sample_deployment
+from jgpt_dagster_tests.support.s3_bucket import SECRET, s3_bucket
 
 
 def materialize_all(deployment: Deployment, dump: str = DUMP) -> set[str]:

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.lm import offload
-from jgpt_dagster.lm.launch import training_environment
-from jgpt_dagster_tests.deployments import Deployment, write_config
-from jgpt_dagster_tests.lm import runs
+from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.training import optimizer_offload
+from jgpt_dagster_tests.support import training_runs
+from jgpt_dagster_tests.support.deployments import Deployment, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,8 @@ XL_RUN = {
 def _train(config: Path) -> None:
     """Train with portions so small that the model has several, some of them too small for a file."""
     program = (
-        "import sys; from jgpt_dagster.lm import offload, train; offload.PORTION = 400_000; train.main(sys.argv[1:])"
+        "import sys; from jgpt_dagster.lm import train; from jgpt_dagster.lm.training import optimizer_offload; "
+        "optimizer_offload.PORTION = 400_000; train.main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, str(config)]
     subprocess.run(command, env=training_environment(1), check=True, capture_output=True, timeout=550)
@@ -56,10 +57,10 @@ def test_a_run_with_states_on_disk_that_goes_on_gives_the_same_bytes_as_one_that
 ) -> None:
     if not os.environ.get("JGPT_TEST_OFFLOAD"):
         pytest.skip("DeepSpeed compiles for minutes before its first step with offload: set JGPT_TEST_OFFLOAD to wait")
-    offload.require_async_io()
-    runs.small_training_set(tmp_path)
+    optimizer_offload.require_async_io()
+    training_runs.small_training_set(tmp_path)
     for name in ("whole", "cut"):
-        _train(runs.write_config(tmp_path, name, zero_stage=3, offload=True, steps=6, checkpoint_every=3))
+        _train(training_runs.write_config(tmp_path, name, zero_stage=3, offload=True, steps=6, checkpoint_every=3))
         assert not (tmp_path / name / "offload").exists()
     saved = list((tmp_path / "cut" / "checkpoints" / "step=00000003").rglob("exp_avg_sq-*.swp"))
     assert len(saved) > 1

@@ -14,9 +14,10 @@ import dagster as dg
 import psutil
 import pytest
 
-from jgpt_dagster import automation
-from jgpt_dagster.sample.dump import Page, write_dump
-from jgpt_dagster_tests.deployments import (
+from jgpt_dagster.orchestration import sensors
+from jgpt_dagster.sample.dump_writer import Page, write_dump
+from jgpt_dagster_tests.support.browser import STOP_SECONDS, _running_ui, processes_of
+from jgpt_dagster_tests.support.deployments import (
     DUMP,
     LATER_DUMP,
     SMALL_RUN,
@@ -25,7 +26,6 @@ from jgpt_dagster_tests.deployments import (
     mini_pages,
     write_config,
 )
-from jgpt_dagster_tests.e2e.browser import STOP_SECONDS, _running_ui, processes_of
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def wait_for(deployment: Deployment, dump: str) -> None:
 
 def unfinished_runs(deployment: Deployment, dump: str) -> list[str]:
     with dg.DagsterInstance.from_config(str(deployment.data / ".dagster")) as instance:
-        return automation.unfinished_runs(instance, dump)
+        return sensors.unfinished_runs(instance, dump)
 
 
 def tally(deployment: Deployment, asset: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.sample.pack import read_pages
-from jgpt_dagster_tests.deployments import (
+from jgpt_dagster_tests.support.deployments import (
     DUMP,
     LATER_DUMP,
     SMALL_RUN,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jgpt_dagster.lm.checkpoint import newest_whole
-from jgpt_dagster.lm.trainer import CHECKPOINTS
+from jgpt_dagster.lm.training.checkpoint import newest_whole
+from jgpt_dagster.lm.training.trainer import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
-from jgpt_dagster_tests.deployments import DUMP, LATER_DUMP, Deployment
-from jgpt_dagster_tests.e2e.browser import browsing, chromium, processes_of
+from jgpt_dagster_tests.support.browser import browsing, chromium, processes_of
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster_tests.lm.runs import small_training_set
+from jgpt_dagster_tests.support.training_runs import small_training_set
 
 
 @pytest.fixture(scope="module")

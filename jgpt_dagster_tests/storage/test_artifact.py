@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
-from jgpt_dagster.storage.layout import DataRoot
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
 
 RECIPE = Recipe("stage", "1", {"text": "clean"}, {"input": "00ff"}, {"pyarrow": "1"})

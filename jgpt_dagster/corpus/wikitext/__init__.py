@@ -6,6 +6,6 @@ markup leaves behind) and `marks` (characters for what later steps must not take
 wikiextractor within bounds, with `shortcuts` for its speed, and `template_pages`, the templates of a dump.
 """
 
-from jgpt_dagster.corpus.wikitext.cleaning import WikitextError, article_cleaner
+from jgpt_dagster.corpus.wikitext.article_cleaner import WikitextError, article_cleaner
 
 __all__ = ["WikitextError", "article_cleaner"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
 from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
 from jgpt_dagster.corpus.segmenters.pieces import words_by_class
-from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, HOSTILE_LINES
+from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, HOSTILE_LINES
 
 STAND_IN = r"""
 import itertools, os, re, sys, time

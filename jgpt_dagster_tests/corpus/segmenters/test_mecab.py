@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
 from jgpt_dagster.corpus.segmenters.mecab import _tagger
-from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES, JAPANESE_TEXT
+from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES, JAPANESE_TEXT
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters.mecab_dictionary import for_segmentation, write_without_idle_entries
 from jgpt_dagster.corpus.segmenters.pieces import cut, is_apart
-from jgpt_dagster_tests.corpus.segmenters.hostile import AWKWARD_TEXT, JAPANESE_TEXT
+from jgpt_dagster_tests.support.hostile_text import AWKWARD_TEXT, JAPANESE_TEXT
 
 JUMANDIC = Path(jumandic.DICDIR)
 

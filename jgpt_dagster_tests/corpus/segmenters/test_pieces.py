@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from jgpt_dagster.corpus.segmenters.pieces import MAX_BYTES, MAX_RUN, cut, is_apart, words_by_class
-from jgpt_dagster_tests.corpus.segmenters.hostile import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES
+from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES
 
 
 def check_pieces(line: str) -> None:

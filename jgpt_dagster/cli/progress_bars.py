@@ -1,0 +1,70 @@
+"""The bars of `jgpt run`: what its worker processes report, drawn where the command runs.
+
+A bar stands for each step at work and goes when the step has ended. They are drawn where standard error is a terminal
+that can move its cursor; lines of text are printed everywhere.
+"""
+
+import os
+import queue
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.queues import Queue
+from typing import Any
+
+from tqdm import tqdm
+
+from jgpt_dagster.runtime.progress import ProgressEvent
+
+_SHORTEST_BAR = 6
+
+
+@contextmanager
+def bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
+    """Draw the events that arrive until the block ends."""
+    drawer = threading.Thread(target=_draw, args=(events,), daemon=True)
+    drawer.start()
+    try:
+        yield
+    finally:
+        events.put(None)
+        drawer.join(timeout=5)
+
+
+def bar_format(event: ProgressEvent, columns: int) -> str:
+    """Return tqdm's format of a bar of `columns`: of the event's figures the first that leave room for a bar."""
+    figures = [*event.figures, f"{event.done:,}{f' of {event.total:,}' if event.total else ''} {event.unit}"]
+    room = columns - len(f"{event.label} 100%|| ") - _SHORTEST_BAR if event.total else columns - len(f"{event.label}: ")
+    while figures and len(", ".join(figures)) > room:
+        figures.pop()
+    bar = " {percentage:3.0f}%|{bar}| " if event.total else ": "
+    return f"{event.label}{bar}{', '.join(figures)}"
+
+
+def _draw(events: "Queue[ProgressEvent | None]") -> None:
+    drawn = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    shown: dict[str, tqdm[Any]] = {}
+    while True:
+        try:
+            event = events.get(timeout=1)
+        except queue.Empty:
+            continue
+        if event is None:
+            break
+        if event.line:
+            tqdm.write(event.line)
+        elif event.ended:
+            if bar := shown.pop(event.label, None):
+                bar.close()
+        elif drawn:
+            columns = shutil.get_terminal_size().columns - 1  # a full line would wrap
+            layout = bar_format(event, columns)
+            bar = shown.get(event.label)
+            if bar is None:
+                bar = shown[event.label] = tqdm(total=event.total, bar_format=layout, dynamic_ncols=True, leave=False)
+            bar.n, bar.total, bar.bar_format = event.done, event.total, layout
+            bar.refresh()
+    for bar in shown.values():
+        bar.close()

@@ -1,0 +1,164 @@
+"""What a mirror of dumps.wikimedia.org has: the dates of a wiki, whether a dump is finished, and where its files lie.
+
+Layout and `dumpstatus.json`: https://wikitech.wikimedia.org/wiki/Dumps. Nothing is downloaded here but small documents.
+In a mirror that is a folder, a dump needs no `dumpstatus.json`: mirrors keep the last months only, and an older one is
+had from a friend or an archive, as files.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from jgpt_dagster.corpus.fetch.http_client import DownloadError, MissingError, fetch_json, fetch_text
+from jgpt_dagster.errors import JgptError
+
+# A wiki that is dumped in several parts (jawiki is one) has its one large file from the second job, which ends later.
+_JOBS = ("articlesmultistreamdumprecombine", "articlesmultistreamdump")
+_DATE = re.compile(r"\d{8}", re.ASCII)
+_LINK = re.compile(r"""href\s*=\s*["'](?:[^"'?#]*/)?(\d{8})/?["']""", re.ASCII | re.IGNORECASE)
+_SHA1 = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
+
+
+class MirrorError(JgptError):
+    """The mirror does not have what was asked for, or answers in a form that is not known."""
+
+
+class DumpNotReadyError(MirrorError):
+    """The dump of a date is announced but not finished."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a dump: its name, where it lies, its size in bytes and its hex sha1, None where no one tells it."""
+
+    name: str
+    url: str
+    size: int
+    sha1: str | None
+
+
+@dataclass(frozen=True)
+class DumpStatus:
+    """The state of one dump: `done`, or Wikimedia's word for what keeps it (`waiting`, `in-progress`, `failed`).
+
+    `announced` is whether a `dumpstatus.json` says so; a dump without one lies in a folder, and may have no sha1 sums.
+    """
+
+    date: str
+    job: str
+    status: str
+    updated: str
+    files: Mapping[str, Mapping[str, Any]]
+    announced: bool = True
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+
+class DumpMirror:
+    """The dumps of one wiki (database name, such as `jawiki`) at one mirror (http, https or file URL)."""
+
+    def __init__(self, base_url: str, wiki: str) -> None:
+        self.wiki = wiki
+        self.url = f"{base_url.rstrip('/')}/{wiki}"
+
+    def dates(self) -> list[str]:
+        """Return the dates (YYYYMMDD) that the mirror lists, finished or not, oldest first."""
+        directory = self._folder
+        if directory is None:
+            return sorted(set(_LINK.findall(fetch_text(f"{self.url}/"))))
+        if not directory.is_dir():
+            raise MirrorError(f"{self.url}: there is no directory {directory}. Check JGPT_DUMPS_URL and JGPT_WIKI.")
+        return sorted(entry.name for entry in directory.iterdir() if _DATE.fullmatch(entry.name) and entry.is_dir())
+
+    def status(self, date: str) -> DumpStatus:
+        """Return how far the dump of a date is.
+
+        Raises MirrorError where the date is malformed or unknown to the mirror, or its status document is malformed.
+        """
+        if not _DATE.fullmatch(date):
+            raise MirrorError(f"{date!r} is not a dump's date; dates look like 20250801; {self.url}/ lists them.")
+        url = f"{self.url}/{date}/dumpstatus.json"
+        try:
+            document = fetch_json(url)
+        except MissingError as error:
+            if laid := self._laid_there(date):
+                return laid
+            raise MirrorError(
+                f"no status of the {self.wiki} dump of {date}: {error} Mirrors keep the last months only; "
+                f"{self.url}/ lists {', '.join(self.dates()) or 'no dump'}. One that you have as a file can be laid "
+                f"into a folder, as {self.wiki}/{date}/{self._names(date)[0]}, with JGPT_DUMPS_URL=file:///FOLDER."
+            ) from error
+        except DownloadError as error:
+            raise MirrorError(f"no status of the {self.wiki} dump of {date}: {error}") from error
+        try:
+            jobs = document["jobs"]
+            name = next(job for job in _JOBS if job in jobs)
+            job = jobs[name]
+            status, files = job["status"], job.get("files") or {}
+            if not (isinstance(status, str) and isinstance(files, dict)):
+                raise TypeError("status or files of another type")
+            return DumpStatus(date, name, status, str(job.get("updated", "")), files)
+        except (KeyError, TypeError, AttributeError, StopIteration) as error:
+            raise MirrorError(
+                f"{url} does not tell the state of {' or '.join(_JOBS)}: it is not the dumpstatus.json that Wikimedia "
+                "writes. Check JGPT_DUMPS_URL."
+            ) from error
+
+    def files(self, date: str) -> list[RemoteFile]:
+        """Return the multistream dump of a date and, where the mirror has it, its index.
+
+        Raises DumpNotReadyError while the dump is being made, MirrorError where it has no such file in one piece.
+        """
+        status = self.status(date)
+        if not status.done:
+            raise DumpNotReadyError(
+                f"the {self.wiki} dump of {date} is not ready: {status.job} is '{status.status}' "
+                f"(updated {status.updated or 'never'}). Take an earlier date or try again later."
+            )
+        dump, index = self._names(date)
+        if dump not in status.files:
+            parts = [name for name in status.files if name.startswith(dump.removesuffix(".xml.bz2"))]
+            raise MirrorError(
+                f"{self.url}/{date}/ has no {dump}"
+                + (f", but {len(parts)} parts such as {parts[0]}; dumps in parts are not supported" if parts else "")
+                + ". Take another date."
+            )
+        return [self._file(status, name) for name in (dump, index) if name in status.files]
+
+    @property
+    def _folder(self) -> Path | None:
+        """The folder of the wiki's dumps where the mirror is one."""
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+    def _names(self, date: str) -> tuple[str, str]:
+        stem = f"{self.wiki}-{date}-pages-articles-multistream"
+        return f"{stem}.xml.bz2", f"{stem}-index.txt.bz2"
+
+    def _laid_there(self, date: str) -> DumpStatus | None:
+        """The state of a dump whose files lie in a folder without a status: done; with its sha1 sums where they do."""
+        folder = self._folder and self._folder / date
+        dump, index = self._names(date)
+        if folder is None or not (folder / dump).is_file():
+            return None
+        published = folder / f"{self.wiki}-{date}-sha1sums.txt"
+        text = published.read_text(errors="replace") if published.is_file() else ""
+        sums = {name: sha1 for sha1, name in re.findall(r"^(\S+)\s+(\S+)$", text, re.MULTILINE)}
+        present = (name for name in (dump, index) if (folder / name).is_file())
+        files = {name: {"size": (folder / name).stat().st_size, "sha1": sums.get(name)} for name in present}
+        return DumpStatus(date, _JOBS[-1], "done", "", files, announced=False)
+
+    def _file(self, status: DumpStatus, name: str) -> RemoteFile:
+        # The address is made here and not taken from the document: a mirror may lie below a path of its own, and a
+        # document should not be able to name other hosts.
+        entry = status.files[name]
+        size, sha1 = (entry.get("size"), entry.get("sha1")) if isinstance(entry, dict) else (None, None)
+        known = _SHA1.fullmatch(sha1) if isinstance(sha1, str) else sha1 is None and not status.announced
+        if not (isinstance(size, int) and size >= 0 and known):
+            raise MirrorError(f"{self.url}/{status.date}/ gives no size and sha1 for {name}: try again later.")
+        return RemoteFile(name, f"{self.url}/{status.date}/{name}", size, sha1 and sha1.lower())

@@ -1,0 +1,139 @@
+"""From the lines of documents to their segmented sentences: normalise, split into sentences, split into words.
+
+A document comes in as its lines and leaves as a list of lines, a line being a list of sentences and a sentence its
+words joined by one half-width space. Under `clean` the normalised text can be had back: see `restore_text`.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, chain
+
+from jgpt_dagster.corpus.segmenters.base import Segmenter
+from jgpt_dagster.corpus.text.normalize import Profile, normalizer, touched_characters
+from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
+
+SPACE_SYMBOL = "\u2581"
+"""Stands for a half-width space of the text under `clean`; it opens the word that follows the space (`New ▁York`)."""
+
+_SPACE_SYMBOL_OF_TEXT = "_"
+"""What is written for a U+2581 that the text itself holds."""
+
+_CARRIAGE_RETURN = re.compile("\r\n?")
+
+_BATCH_CHARACTERS = 1_000_000
+"""Characters after which a batch is full: bounds memory where lines are huge."""
+
+
+@dataclass(slots=True)
+class SegmentCounts:
+    """What documents hold, added up. Counted from a document and its result alone, however the result came about."""
+
+    lines: int = 0
+    """Lines kept: those that normalisation left empty are dropped."""
+    sentences: int = 0
+    words: int = 0
+    own_space_symbols: int = 0
+    """U+2581 in the text, which `clean` replaces by `_`."""
+
+    def add(self, lines: list[str], segmented: list[list[str]]) -> None:
+        """Count a document, given as its lines and their segmentation."""
+        self.lines += len(segmented)
+        sentences = [sentence for line in segmented for sentence in line]
+        self.sentences += len(sentences)
+        self.words += "".join(sentences).count(" ") + len(sentences)
+        self.own_space_symbols += "".join(lines).count(SPACE_SYMBOL)
+
+
+def segment_documents(
+    documents: Iterable[list[str]], profile: Profile, segmenter: Segmenter, batch_sentences: int = 2000
+) -> Iterator[list[list[str]]]:
+    """Segments a stream of documents, each given as its lines; yields one result for each, in order.
+
+    `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result. Of
+    the stream, no more than a batch and the document that filled it is in memory. Under `clean`, for every kept line,
+    its sentences joined without their half-width spaces, U+2581 read as a space, are the normalised line. Under `seed`,
+    words that are a space are left out.
+    """
+    split_line = _line_splitter(profile)
+    batch: list[list[list[str]]] = []
+    sentences = characters = 0
+    for lines in documents:
+        document = [split for line in lines if (split := split_line(line))]
+        batch.append(document)
+        sentences += sum(map(len, document))
+        characters += sum(map(len, lines))
+        if sentences >= batch_sentences or characters >= _BATCH_CHARACTERS or len(batch) >= batch_sentences:
+            yield from _segment_batch(batch, profile, segmenter, batch_sentences)
+            batch = []
+            sentences = characters = 0
+    yield from _segment_batch(batch, profile, segmenter, batch_sentences)
+
+
+def restore_text(lines: list[list[str]]) -> str:
+    """The normalised text of a document segmented under `clean`, each line ended by a line feed."""
+    return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
+
+
+def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
+    """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
+    split_any = _seed_splitter() if profile == "seed" else _clean_splitter()
+    work = _work_pattern(profile).search
+
+    def split(line: str) -> list[str]:
+        return split_any(line) if work(line) or "ーー" in line or not line else [line]
+
+    return split
+
+
+def _work_pattern(profile: Profile) -> re.Pattern[str]:
+    """Matches where a line may not be one sentence as it stands, save at ーー: three of four lines on the web are."""
+    touched = touched_characters(profile) + SPACE_SYMBOL
+    return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
+
+
+def _seed_splitter() -> Callable[[str], list[str]]:
+    normalize = normalizer("seed")
+
+    def split(line: str) -> list[str]:
+        if "\r" in line:  # the recipe reads text, where a lone carriage return ends a line as well
+            return [sentence for part in _CARRIAGE_RETURN.split(line) for sentence in split_sentences(normalize(part))]
+        return split_sentences(normalize(line))
+
+    return split
+
+
+def _clean_splitter() -> Callable[[str], list[str]]:
+    normalize = normalizer("clean")
+
+    def split(line: str) -> list[str]:
+        text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)
+        # Before splitting, which strips: the space between two sentences stays, as the first sign of the second.
+        return split_sentences(text.replace(" ", SPACE_SYMBOL))
+
+    return split
+
+
+def _segment_batch(
+    documents: list[list[list[str]]], profile: Profile, segmenter: Segmenter, batch_sentences: int
+) -> Iterator[list[list[str]]]:
+    sentences = [sentence for document in documents for line in document for sentence in line]
+    # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
+    # pre-tokenizer takes no space for a token.
+    segmented: Iterator[str] = chain.from_iterable(map(segmenter.spaced, _chunks(sentences, batch_sentences)))
+    if profile == "clean":
+        segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
+    for document in documents:
+        yield [[next(segmented) for _ in line] for line in document]
+
+
+def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:
+    """Consecutive parts of `sentences`, none longer than a batch; one document may be far more than that."""
+    ends = [*accumulate(map(len, sentences))]
+    start = characters = 0
+    while start < len(sentences):
+        full = bisect_left(ends, characters + _BATCH_CHARACTERS) + 1
+        end = min(start + batch_sentences, full, len(sentences))
+        yield sentences[start:end]
+        start, characters = end, ends[end - 1]

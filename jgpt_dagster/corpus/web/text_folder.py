@@ -1,0 +1,183 @@
+"""A folder of text files as a corpus: `*.txt` holds a document, `*.jsonl` one a line, in its field `text`.
+
+Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; others are passed
+over, and counted.
+"""
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
+from jgpt_dagster.corpus.web.cc100 import DOCUMENT_LIMIT, DocumentRow
+from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.hashing import sha256_file, sha256_value
+
+_KINDS = (".txt", ".jsonl")
+_COMPRESSIONS = ("", ".gz", ".xz")
+_ENDINGS = tuple(kind + compression for kind in _KINDS for compression in _COMPRESSIONS)
+_CHUNK = 1 << 20
+# What text takes, for each byte that a compressor makes of it.
+_UNPACKED = 5
+
+
+class FolderError(JgptError):
+    """A folder that cannot be read in full, has no file of text, or has changed while it was read."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a folder as they were when it was opened; `sha256` is of their paths and contents.
+
+    `passed_over` is the number of files of other kinds.
+    """
+
+    path: Path
+    files: Sequence[Path]
+    passed_over: int
+    sha256: str
+    _states: Sequence[tuple[int, int]]
+
+    @classmethod
+    def opened(cls, path: Path) -> "Folder":
+        """Hash the files of a folder. Raises FolderError where there is none, or where some are out of reach."""
+        found = sorted(_files_below(path), key=str)
+        files = [file for file in found if file.name.endswith(_ENDINGS)]
+        if not files:
+            raise FolderError(
+                f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
+            )
+        if odd := [file for file in files if not file.is_file()]:
+            raise FolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
+        states = [_state(file) for file in files]
+        sha256 = sha256_value({str(file.relative_to(path)): sha256_file(file) for file in files})
+        return cls(path, files, len(found) - len(files), sha256, states)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(size for size, _ in self._states)
+
+    @property
+    def unpacked_size(self) -> int:
+        """About how many bytes of text they hold."""
+        sizes = zip(self.files, self._states, strict=True)
+        return sum(size if file.suffix in _KINDS else size * _UNPACKED for file, (size, _) in sizes)
+
+    def documents(
+        self,
+        rejected: Rejected,
+        *,
+        limit_bytes: int = DOCUMENT_LIMIT,
+        on_read: Callable[[int], None] = lambda size: None,
+    ) -> Iterator[DocumentRow]:
+        """Yield (document id, lines) of each document, holding no more than one of them; empty lines are left out.
+
+        The id is the document's position, counted from 0 with those that are refused: one that is larger than
+        `limit_bytes`, not UTF-8, without text, or no JSON object with a string `text` goes to `rejected` as
+        {document_id, reason}. Empty lines of JSON-lines files do not count. `on_read` is told how many bytes were read.
+
+        Raises DamagedFileError where a compressed file is cut or corrupt, FolderError where files changed meanwhile.
+        """
+        document_id = 0
+        for file in self.files:
+            by_line = any(file.name.endswith(f".jsonl{compression}") for compression in _COMPRESSIONS)
+            for number, content in enumerate(_parts(_chunks(file, on_read), by_line, limit_bytes), start=1):
+                if by_line and not (content is None or content.strip()):
+                    continue
+                try:
+                    yield document_id, _lines(content, by_line, limit_bytes)
+                except ValueError as error:
+                    place = f"{file.relative_to(self.path)}{f', line {number}' if by_line else ''}"
+                    rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
+                document_id += 1
+        if [_state(file) for file in self.files] != self._states:
+            raise FolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    """Yield all files of a folder. Raises FolderError where one below it cannot be looked into: a link is not followed,
+    since it may lead to a folder around it.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise FolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
+
+    for directory, folders, names in os.walk(path, onerror=unreadable):
+        for folder in folders:
+            if os.path.islink(os.path.join(directory, folder)):
+                raise FolderError(
+                    f"{directory}/{folder} is a link to a folder. Give that folder a name of its own in JGPT_FOLDERS, "
+                    "or put it in the place of the link."
+                )
+        yield from (Path(directory, name) for name in names)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _lines(content: bytes | None, by_line: bool, limit_bytes: int) -> list[str]:
+    """Return the lines of a document. Raises ValueError, saying why it cannot be taken."""
+    if content is None:
+        raise ValueError(f"it has more than {limit_bytes:,} bytes")
+    text = content.decode("utf-8-sig")
+    if by_line:
+        text = _text_of(text)
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line]
+    if not lines:
+        raise ValueError("it has no text")
+    return lines
+
+
+def _text_of(line: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        text = None
+    if not isinstance(text, str):
+        raise ValueError("it is no JSON object with a string `text`")
+    text.encode()  # half of a surrogate pair, which JSON can spell, is no text
+    return text
+
+
+def _parts(chunks: Iterator[bytes], by_line: bool, limit_bytes: int) -> Iterator[bytes | None]:
+    """Yield each line of a file, or all of it as one part; None for one over the limit."""
+    pending, size = b"", 0
+    for chunk in chunks:
+        *complete, rest = chunk.split(b"\n") if by_line else [chunk]
+        for part in complete:
+            yield pending + part if size + len(part) <= limit_bytes else None
+            pending, size = b"", 0
+        size += len(rest)
+        pending = pending + rest if size <= limit_bytes else b""
+    if size or not by_line:
+        yield pending if size <= limit_bytes else None
+
+
+def _chunks(path: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield the content of a file, decompressed, at most 1 MiB a time."""
+    if path.suffix == ".xz":
+        yield from xz_chunks(path, on_read)
+        return
+    with open(path, "rb") as raw:
+        stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        read = 0
+        while chunk := _read(stream, path):
+            on_read(raw.tell() - read)
+            read = raw.tell()
+            yield chunk
+
+
+def _read(stream: Any, path: Path) -> bytes:
+    try:
+        return bytes(stream.read(_CHUNK))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DamagedFileError(f"{path}: damaged: {error}") from error

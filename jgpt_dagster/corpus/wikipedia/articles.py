@@ -1,0 +1,125 @@
+"""From the pages of a dump to the rows of articles, with every page accounted for.
+
+Which pages are articles is settled here: namespace 0, no redirect, wikitext that is there and of bearable size. How
+wikitext becomes lines is the matter of `wikitext`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults
+from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
+from jgpt_dagster.corpus.wikipedia.page_xml import TEXT_LIMIT, Page, parse_pages
+
+Clean = Callable[[int, int, str, str], list[str]]
+ArticleRow = tuple[int, int, str, list[str]]
+
+_REASON_LIMIT = 500
+
+
+@dataclass
+class PageCounts:
+    """What became of the pages of a dump or of a part: `pages` is the sum of the other four."""
+
+    pages: int = 0
+    articles: int = 0
+    redirects: int = 0
+    other_namespaces: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class ArticleTotals:
+    """What the rows of a shard hold, and how many of their lines show what cleaning left behind (see `quality`).
+
+    The page ids tell a later dump where to look for a page.
+    """
+
+    lines: int = 0
+    characters: int = 0
+    first_page_id: int | None = None
+    last_page_id: int | None = None
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+
+    def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
+        """Yield the rows and add them up."""
+        for row in rows:
+            page_id, *_, lines = row
+            self.lines += len(lines)
+            self.characters += sum(map(len, lines))
+            self.first_page_id = min(self.first_page_id or page_id, page_id)
+            self.last_page_id = max(self.last_page_id or page_id, page_id)
+            for name, count in count_faults(lines[1:]).items():  # a title is what it is
+                self.faults[name] += count
+            yield row
+
+
+def read_articles(
+    chunks: Iterable[bytes],
+    clean: Clean,
+    counts: PageCounts,
+    rejected: list[dict[str, Any]],
+    *,
+    source: str = "dump",
+    expected_pages: int | None = None,
+    limit_bytes: int = TEXT_LIMIT,
+) -> Iterator[ArticleRow]:
+    """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in the dump's order.
+
+    `clean(page_id, revision_id, title, text)` gives the lines. A page that it refuses with an exception, or that cannot
+    be an article, goes to `rejected` with its reason. `counts` is kept up to date row by row. `source` names the part
+    in errors; `expected_pages` is the index's count for it.
+
+    Raises PageXmlError as `parse_pages` does, IndexMismatchError where the number of pages is not the expected one, and
+    passes on MemoryError and OSError of `clean`: they tell of the machine and not of the page.
+    """
+    before = counts.pages
+    for page in parse_pages(chunks, source, limit_bytes):
+        counts.pages += 1
+        if page.namespace not in (0, None):
+            counts.other_namespaces += 1
+        elif page.redirect:
+            counts.redirects += 1
+        else:
+            row, reason = _row(page, clean, source, limit_bytes)
+            if row is None:
+                counts.rejected += 1
+                rejected.append(
+                    {
+                        "page_id": page.page_id,
+                        "revision_id": page.revision_id,
+                        "title": page.title,
+                        "reason": reason[:_REASON_LIMIT],
+                    }
+                )
+            else:
+                counts.articles += 1
+                yield row
+    found = counts.pages - before
+    if expected_pages not in (None, found):
+        raise IndexMismatchError(
+            f"{source} holds {found:,} pages, but its index lists {expected_pages:,}. Index and dump must be of "
+            "one date and whole."
+        )
+
+
+def _row(page: Page, clean: Clean, source: str, limit_bytes: int) -> tuple[ArticleRow | None, str]:
+    """Return the row of an article, or None and why there is none."""
+    if page.oversized:
+        return None, f"its text has more than {limit_bytes:,} bytes"
+    page_id, revision_id = page.page_id or 0, page.revision_id or 0
+    if page.namespace is None or page_id < 1 or revision_id < 1 or not page.title:
+        return None, "its title, namespace, page id or revision id is missing or malformed"
+    if page.model != "wikitext":
+        return None, f"its content model is {page.model}, not wikitext"
+    if page.text is None:
+        return None, "its text is deleted or missing"
+    try:
+        lines = clean(page_id, revision_id, page.title, page.text)
+    except (MemoryError, OSError) as error:
+        error.add_note(f"while cleaning page {page_id} '{page.title}' of {source}")
+        raise
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    return (page_id, revision_id, page.title, lines), ""

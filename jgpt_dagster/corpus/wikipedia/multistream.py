@@ -1,0 +1,226 @@
+"""Cutting a multistream dump into shards of whole bz2 streams, and reading one shard alone.
+
+A multistream dump is a chain of bz2 streams: the XML header, 100 pages a stream, the closing tag; its index has a line
+`offset:page_id:title` for every page. A dump in one stream, or packed in pieces that do not begin with a page, works
+too: it is one shard.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, bz2_chunks
+from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
+from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.hashing import sha256_file
+
+# The head of a bz2 stream that holds something: `BZh`, block size, then the magic of a block (pi).
+_MAGIC = re.compile(rb"BZh[1-9]1AY&SY")
+_MAGIC_SIZE = 10
+_CHUNK = 1 << 20
+# Titles have at most 255 bytes; escaped for XML they can be 6 times as long.
+_LINE_LIMIT = 4096
+# The English Wikipedia has some 250,000.
+_STREAM_LIMIT = 1 << 24
+_LINE = re.compile(rb"(\d{1,19}):(\d{1,19}):.+", re.DOTALL)
+
+
+class IndexMismatchError(JgptError):
+    """The index and the dump do not belong together, or one of them is damaged."""
+
+
+class DumpFormatError(JgptError):
+    """The file is not a whole bz2 dump."""
+
+
+class DumpChangedError(JgptError):
+    """The file is no longer the one that the plan was made for."""
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """Whole bz2 streams in a dump: offset and length in bytes, sha256, and the pages that the index lists in it."""
+
+    offset: int
+    length: int
+    sha256: str
+    pages: int | None = None
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """Where the header and each shard of a dump lie.
+
+    The shards are contiguous and reach from the first stream with pages to the end of the file; some may be empty. In a
+    dump whose first stream holds header and pages, one shard is the whole file, and so is `header`.
+    """
+
+    header: ByteRange
+    shards: tuple[ByteRange, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-like values."""
+        return {"header": asdict(self.header), "shards": [asdict(shard) for shard in self.shards]}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "ShardPlan":
+        """Read a plan back. Raises KeyError or TypeError where the value is not one."""
+        return cls(ByteRange(**value["header"]), tuple(ByteRange(**shard) for shard in value["shards"]))
+
+
+def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
+    """Cut a dump into `shards` ranges of about equal bytes, and hash them.
+
+    A border is the stream nearest to its ideal place. Streams come from the index, where there is one, and otherwise
+    from a search for their magic; both give the same borders.
+
+    Raises IndexMismatchError where an index does not fit the dump, DumpFormatError or DamagedFileError where the dump
+    is not whole.
+    """
+    size = dump.stat().st_size
+    counts = None if index is None else _indexed_streams(dump, index, size)
+    streams = [0, *counts] if counts else _searched_streams(dump)
+    header_end = streams[1] if len(streams) > 1 else size
+    if _holds_page(dump, header_end):
+        # Header and pages share a stream: nothing promises that another one begins with a page.
+        start, streams = 0, []
+    else:
+        start, streams = header_end, streams[1:]
+        _require_closing_tag(dump, streams[-1] if streams else 0)
+    borders = _borders(dump, [start, *streams, size], shards)
+    ranges = tuple(_range(dump, begin, end, counts) for begin, end in pairwise(borders))
+    header = _range(dump, 0, start, None) if start else next(part for part in ranges if part.length)
+    return ShardPlan(header, ranges)
+
+
+def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield the XML in one range of a dump, at most 1 MiB a time, after the range's sha256 was found right.
+
+    `on_read` is told how many bytes of the range were read, each time that some were.
+
+    Raises DumpChangedError where the bytes are not those of the plan, DamagedFileError where they are no bz2 streams.
+    """
+    found = sha256_file(dump, part.offset, part.length)
+    if found != part.sha256:
+        raise DumpChangedError(
+            f"{dump}: bytes {part.offset:,} to {part.end:,} have sha256 {found}, expected {part.sha256}: this is "
+            "not the file that was planned for. Materialize wikipedia_dump again."
+        )
+    yield from bz2_chunks(dump, part.offset, part.length, on_read)
+
+
+def read_siteinfo(dump: Path, plan: ShardPlan) -> SiteInfo:
+    """Return the `<siteinfo>` of a dump. Raises PageXmlError where there is none, and what `read_range` raises."""
+    return parse_siteinfo(read_range(dump, plan.header), str(dump))
+
+
+def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
+    """Return the `shards` + 1 borders, in bytes, that lie nearest to equal parts; the first and last are given."""
+    start, size = candidates[0], candidates[-1]
+
+    def nearest(target: int) -> int:
+        while True:
+            place = bisect_left(candidates, target)
+            border = min(candidates[max(place - 1, 0) : place + 1], key=lambda border: abs(border - target))
+            if border in (start, size) or _begins_with_page(dump, border):
+                return border
+            # The stream of the closing tag; or the magic by chance inside compressed data, about once in 10^14 dumps.
+            candidates.remove(border)
+
+    return [start, *(nearest(start + (size - start) * shard // shards) for shard in range(1, shards)), size]
+
+
+def _range(dump: Path, begin: int, end: int, counts: dict[int, int] | None) -> ByteRange:
+    pages = None if counts is None else sum(count for offset, count in counts.items() if begin <= offset < end)
+    return ByteRange(begin, end - begin, sha256_file(dump, begin, end - begin), pages)
+
+
+def _indexed_streams(dump: Path, index: Path, size: int) -> dict[int, int]:
+    """Return the number of pages in each stream by its offset, after looking each stream up in the dump."""
+    counts: dict[int, int] = {}
+    last = 1  # the header comes first
+    with open(dump, "rb") as file:
+        for number, line in enumerate(_lines(index), 1):
+            match = _LINE.fullmatch(line)
+            if not match:
+                raise IndexMismatchError(f"{index}, line {number:,}: {line[:80]!r} is not `offset:page_id:title`")
+            offset = int(match[1])
+            if offset < last:
+                raise IndexMismatchError(f"{index}, line {number:,}: the offset {offset:,} is below {last:,}")
+            if offset not in counts:
+                file.seek(min(offset, size))
+                if not _MAGIC.fullmatch(file.read(_MAGIC_SIZE)):
+                    raise IndexMismatchError(
+                        f"{index}, line {number:,}: at byte {offset:,} of {dump} ({size:,} bytes) no bz2 stream "
+                        "begins. Index and dump must be of one date and whole."
+                    )
+                counts[offset] = 0
+            counts[offset] += 1
+            last = offset
+    return counts
+
+
+def _lines(index: Path) -> Iterator[bytes]:
+    rest = b""
+    try:
+        for chunk in bz2_chunks(index):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+            if len(rest) > _LINE_LIMIT:
+                raise IndexMismatchError(f"{index} has a line of more than {_LINE_LIMIT:,} bytes: it is not an index")
+    except DamagedFileError as error:
+        raise IndexMismatchError(str(error)) from error
+    if rest:
+        yield rest
+
+
+def _searched_streams(dump: Path) -> list[int]:
+    """Return the offset of every bz2 stream of a dump by its magic, in one pass; the first is 0."""
+    streams: list[int] = []
+    with open(dump, "rb") as file:
+        rest, position = b"", 0  # of the buffer's first byte in the file
+        while chunk := file.read(_CHUNK):
+            buffer = rest + chunk
+            streams.extend(position + match.start() for match in _MAGIC.finditer(buffer))
+            rest = buffer[1 - _MAGIC_SIZE :]
+            position += len(buffer) - len(rest)
+            if len(streams) > _STREAM_LIMIT:
+                raise DumpFormatError(f"{dump} has more than {_STREAM_LIMIT:,} bz2 streams: no dump of a wiki has.")
+    if not streams or streams[0] != 0:
+        raise DumpFormatError(f"{dump} is not a bz2 file with content.")
+    return streams
+
+
+def _holds_page(dump: Path, end: int) -> bool:
+    """Whether a page begins in the streams in front of `end`."""
+    rest = b""
+    for chunk in bz2_chunks(dump, 0, end):
+        if b"<page" in rest + chunk:
+            return True
+        rest = chunk[-8:]
+    return False
+
+
+def _begins_with_page(dump: Path, offset: int) -> bool:
+    try:
+        return next(bz2_chunks(dump, offset), b"").lstrip().startswith(b"<page")
+    except DamagedFileError:
+        return False
+
+
+def _require_closing_tag(dump: Path, offset: int) -> None:
+    """Raise DumpFormatError unless what the streams from `offset` hold ends the document."""
+    tail = b""
+    for chunk in bz2_chunks(dump, offset):
+        tail = (tail + chunk)[-64:]
+    if not tail.rstrip().endswith(b"</mediawiki>"):
+        raise DumpFormatError(f"{dump} ends with {tail[-20:]!r}, expected </mediawiki>: it is cut short.")

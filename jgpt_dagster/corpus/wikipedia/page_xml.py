@@ -1,0 +1,301 @@
+"""From the XML of a dump to pages and to the `<siteinfo>` header, as a stream.
+
+What a page is, is settled here; which pages are articles is the matter of `articles`. The XML is parsed by expat, which
+never loads anything; document type declarations, and with them entities, are refused. Elements are known by their
+local names, which the export versions 0.10 and 0.11 share (https://www.mediawiki.org/xml/export-0.11.xsd).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from xml.parsers import expat
+
+from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.errors import JgptError
+
+# MediaWiki refuses to save a text over $wgMaxArticleSize, 2 MiB by default; twice that is no page of a wiki.
+TEXT_LIMIT = 4 << 20
+# Titles have at most 255 bytes, and the longest other field read here is a URL.
+_FIELD_LIMIT = 8 << 10
+# A page nests 5 deep (content slots included).
+_DEPTH_LIMIT = 32
+# The longest single token (a tag with its attributes, a comment) that expat may have to hold.
+_TOKEN_LIMIT = 1 << 20
+_HEADER_LIMIT = 4 << 20
+_SLICE = 1 << 16
+_OPENING, _CLOSING = b"<mediawiki>", b"</mediawiki>"
+_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
+
+
+class PageXmlError(JgptError):
+    """The XML of a dump is not well-formed, is cut short, or is not the export of a wiki."""
+
+
+@dataclass(slots=True)
+class Page:
+    """One page with its last revision.
+
+    Numbers are None where the dump has none or one that is no int64. `redirect` tells of a `<redirect>` element. `text`
+    is wikitext as the wiki stored it, None where it was deleted, is missing or is `oversized` (over the limit of
+    `parse_pages`). `model` is the content model; exports without one hold wikitext alone.
+    """
+
+    page_id: int | None = None
+    revision_id: int | None = None
+    title: str = ""
+    namespace: int | None = None
+    redirect: bool = False
+    model: str = "wikitext"
+    text: str | None = None
+    oversized: bool = False
+
+
+def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int = TEXT_LIMIT) -> Iterator[Page]:
+    """Yield the pages of a part of a dump's XML, in order, holding no more than one page and one chunk.
+
+    The part is either a whole document or a run of whole `<page>` elements, with or without the closing tag of the
+    document behind them. `source` names it in errors; `limit_bytes` bounds a page's text, counted in UTF-8.
+
+    Raises PageXmlError with the byte offset in the part and the last whole page before it.
+    """
+    parser = _PageParser(source, limit_bytes)
+    head, chunks = _head(chunks)
+    if not head:
+        return
+    parser.require_utf8(head)
+    bare = head.startswith((b"<page", b"</mediawiki"))
+    if bare:
+        parser.feed(_OPENING)
+        parser.offset = len(_OPENING)
+    tail = b""
+    for piece in _slices(chunks):
+        parser.feed(piece)
+        yield from parser.take()
+        tail = (tail + piece)[-64:]
+    closed = tail.rstrip().endswith(_CLOSING)
+    parser.feed(_CLOSING if bare and not closed else b"", final=True)
+    yield from parser.take()
+
+
+def parse_siteinfo(chunks: Iterable[bytes], source: str = "dump") -> SiteInfo:
+    """Return the `<siteinfo>` of a dump, reading no further than to its end.
+
+    Raises PageXmlError where the XML is malformed or holds pages, its end or 4 MiB before a whole `<siteinfo>`.
+    """
+    parser = _SiteInfoParser(source)
+    head, chunks = _head(chunks)
+    parser.require_utf8(head)
+    for piece in _slices(chunks):
+        parser.feed(piece)
+        if parser.site is not None:
+            return parser.site
+        if parser.fed > _HEADER_LIMIT:
+            break
+    raise PageXmlError(
+        f"{source}: no whole <siteinfo> at its beginning. A dump starts with <mediawiki><siteinfo>…; this file is cut "
+        "or not a pages-articles dump."
+    )
+
+
+class _Parser:
+    """Feeds expat and keeps the path of local names; subclasses react to `path` at the start and end of elements."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.path: tuple[str, ...] = ()
+        self.fed = 0
+        self.offset = 0  # bytes fed in front of what is being read
+        self.expat = expat.ParserCreate("UTF-8")
+        self.expat.buffer_text = True
+        self.expat.buffer_size = _SLICE
+        self.expat.StartElementHandler = self._start
+        self.expat.EndElementHandler = self._end
+        self.expat.CharacterDataHandler = self._characters
+        self.expat.StartDoctypeDeclHandler = self._doctype
+        self._parts: list[str] | None = None
+        self._size = 0
+
+    def require_utf8(self, head: bytes) -> None:
+        """Refuse UTF-16, which expat takes unasked, by the first bytes of a document."""
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
+            raise self.error("this is not UTF-8 (UTF-16?); a dump is well-formed XML in UTF-8")
+
+    def feed(self, data: bytes, final: bool = False) -> None:
+        try:
+            self.expat.Parse(data, final)
+        except expat.ExpatError as error:
+            if final and self.path:
+                raise self.error(f"the XML ends inside <{self.path[-1]}>: it is cut short") from error
+            raise self.error(f"{expat.ErrorString(error.code)} (a dump is well-formed XML in UTF-8)") from error
+        self.fed += len(data)
+        if self.fed - self.expat.CurrentByteIndex > _TOKEN_LIMIT:
+            raise self.error(f"a tag or comment of more than {_TOKEN_LIMIT:,} bytes")
+
+    def error(self, reason: str) -> PageXmlError:
+        position = max(self.expat.CurrentByteIndex - self.offset, 0)
+        return PageXmlError(f"{self.source}, byte {position:,} of its XML: {reason}")
+
+    def collect(self) -> None:
+        """Keep the characters up to the end of the element that has just begun."""
+        self._parts, self._size = [], 0
+
+    def collected(self) -> str:
+        parts, self._parts = self._parts or [], None
+        return "".join(parts)
+
+    def opened(self, attributes: dict[str, str]) -> None:
+        raise NotImplementedError
+
+    def closing(self) -> None:
+        raise NotImplementedError
+
+    def overflow(self, size: int) -> bool:
+        """Return whether to drop an element's characters now that there are `size` bytes of them."""
+        if size > _FIELD_LIMIT:
+            raise self.error(f"<{self.path[-1]}> holds more than {_FIELD_LIMIT:,} bytes")
+        return False
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self.path += (name.rpartition(":")[2],)
+        if len(self.path) > _DEPTH_LIMIT:
+            raise self.error(f"elements nested more than {_DEPTH_LIMIT} deep")
+        if len(self.path) == 1 and self.path[0] != "mediawiki":
+            raise self.error(f"the document is <{self.path[0]}>, expected <mediawiki>")
+        self.opened(attributes)
+
+    def _end(self, _: str) -> None:
+        self.closing()
+        self.path = self.path[:-1]
+
+    def _characters(self, data: str) -> None:
+        if self._parts is not None:
+            self._size += len(data.encode())
+            if self.overflow(self._size):
+                self._parts.clear()
+            else:
+                self._parts.append(data)
+
+    def _doctype(self, *_: Any) -> None:
+        raise self.error("a document type declaration; dumps have none")
+
+
+_PAGE = ("mediawiki", "page")
+_REVISION = (*_PAGE, "revision")
+_TEXT = (*_REVISION, "text")
+_FIELDS = frozenset(
+    {(*_PAGE, "title"), (*_PAGE, "ns"), (*_PAGE, "id"), (*_REVISION, "id"), (*_REVISION, "model"), _TEXT}
+)
+
+
+class _PageParser(_Parser):
+    def __init__(self, source: str, limit_bytes: int) -> None:
+        super().__init__(source)
+        self._limit = limit_bytes
+        self._page = Page()
+        self._pages: list[Page] = []
+        self._last = "before the first page"
+
+    def take(self) -> list[Page]:
+        """Return the pages that have ended since the last call."""
+        pages, self._pages = self._pages, []
+        return pages
+
+    def error(self, reason: str) -> PageXmlError:
+        return PageXmlError(f"{super().error(reason)}, {self._last}")
+
+    def opened(self, attributes: dict[str, str]) -> None:
+        path, page = self.path, self._page
+        if path in _FIELDS:
+            self.collect()
+            if path == _TEXT and "deleted" in attributes:
+                self.collected()
+        elif path == _PAGE:
+            self._page = Page()
+        elif path == _REVISION:
+            page.revision_id, page.model, page.text, page.oversized = None, "wikitext", None, False
+        elif path == (*_PAGE, "redirect"):
+            page.redirect = True
+
+    def closing(self) -> None:
+        path, page = self.path, self._page
+        if path == _PAGE:
+            self._pages.append(page)
+            self._last = f"after page {page.page_id} '{page.title}'"
+        elif path in _FIELDS and self._parts is not None:
+            value = self.collected()
+            match path[2:]:
+                case ("title",):
+                    page.title = value
+                case ("ns",):
+                    page.namespace = _int64(value)
+                case ("id",):
+                    page.page_id = _int64(value)
+                case ("revision", "id"):
+                    page.revision_id = _int64(value)
+                case ("revision", "model"):
+                    page.model = value
+                case _:
+                    page.text = None if page.oversized else value
+
+    def overflow(self, size: int) -> bool:
+        if self.path != _TEXT:
+            return super().overflow(size)
+        self._page.oversized = size > self._limit
+        return self._page.oversized
+
+
+_SITEINFO = ("mediawiki", "siteinfo")
+_NAMESPACE = (*_SITEINFO, "namespaces", "namespace")
+
+
+class _SiteInfoParser(_Parser):
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.site: SiteInfo | None = None
+        self._values = {"dbname": "", "base": ""}
+        self._namespaces: dict[int, str] = {}
+        self._key: int | None = None
+
+    def opened(self, attributes: dict[str, str]) -> None:
+        if self.path == ("mediawiki", "page") and self.site is None:
+            raise self.error("a <page> before any <siteinfo>")
+        if self.path == _NAMESPACE:
+            self._key = _int64(attributes.get("key", ""))
+        if self.path == _NAMESPACE or (self.path[:-1] == _SITEINFO and self.path[-1] in self._values):
+            self.collect()
+
+    def closing(self) -> None:
+        if self.path == _SITEINFO:
+            self.site = SiteInfo(self._values["dbname"], self._values["base"], self._namespaces)
+        elif self.path == _NAMESPACE:
+            name = self.collected()
+            if self._key is None:
+                raise self.error(f"the namespace '{name}' has no number")
+            self._namespaces[self._key] = name
+        elif self._parts is not None and self.path[:-1] == _SITEINFO:
+            self._values[self.path[-1]] = self.collected()
+
+
+def _int64(text: str) -> int | None:
+    value = int(text) if _INTEGER.fullmatch(text) else None
+    return value if value is not None and -(1 << 63) <= value < 1 << 63 else None
+
+
+def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes that are not blank, at least 16 unless there are fewer, and all chunks."""
+    rest, taken, head = iter(chunks), [], b""
+    for chunk in rest:
+        head = (head + chunk).lstrip()
+        taken.append(chunk)
+        if len(head) >= 16:
+            break
+    return head, chain(taken, rest)
+
+
+def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut chunks into pieces small enough that no limit is overshot by much before it is looked at."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _SLICE):
+            yield chunk[start : start + _SLICE]

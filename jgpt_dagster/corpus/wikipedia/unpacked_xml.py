@@ -1,0 +1,47 @@
+"""The XML of a dump's shards, written beside the dump by whoever reads it first, for whoever reads it next.
+
+Profile `seed` goes over a dump twice, as wikiextractor does: for its templates, then for its articles. Most of the cost
+of a pass is bz2. For 21 MB of real wikitext it takes 0.55 s, lz4 0.042 to write, 0.007 to read and 2.1 times the dump's
+bytes, zstd at its fastest level 0.060, 0.018 and 1.6 times the bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from jgpt_dagster.corpus.wikipedia.multistream import ShardPlan, read_range
+from jgpt_dagster.storage.atomic_write import atomic_file
+
+_CHUNK = 1 << 20
+_CODEC = "lz4"
+
+
+def unpacked_name(shard: int) -> str:
+    """Return the name of the file that holds the XML of a shard."""
+    return f"shard={shard:03}.xml.lz4"
+
+
+def unpack(dump: Path, plan: ShardPlan, folder: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield the XML of all shards of a dump, and write that of each that is not empty to its file in `folder`.
+
+    `on_read` is told how many bytes of the dump were read. Raises what `read_range` raises.
+    """
+    codec = pa.Codec(_CODEC)
+    for number, part in enumerate(plan.shards):
+        if part.length:
+            with atomic_file(folder / unpacked_name(number)) as file:
+                for chunk in read_range(dump, part, on_read):
+                    file.write(codec.compress(chunk, asbytes=True))
+                    yield chunk
+
+
+def unpacked_chunks(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield what a file that `unpack` wrote holds, at most 1 MiB a time; `on_read` is told of the file's bytes read."""
+    position = 0
+    with path.open("rb") as file, pa.CompressedInputStream(file, _CODEC) as stream:
+        while chunk := stream.read(_CHUNK):
+            if on_read is not None:
+                on_read(file.tell() - position)
+            position = file.tell()
+            yield chunk

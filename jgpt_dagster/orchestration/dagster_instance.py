@@ -1,0 +1,33 @@
+"""The Dagster instance of a deployment: which DAGSTER_HOME is used and what a new one holds."""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.atomic_write import atomic_file
+
+
+def ensure_dagster_home(settings: Settings) -> Path:
+    """Return the directory of the Dagster instance, setting DAGSTER_HOME and making the instance where they are not.
+
+    By default it lies in `$JGPT_DATA/.dagster` or, where that is a URL, in `$JGPT_SCRATCH/.dagster`. One that has a
+    `dagster.yaml` is left as it is.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
+    config = home / "dagster.yaml"
+    if not config.exists():
+        with atomic_file(config) as stream:
+            stream.write(yaml.safe_dump(instance_config(settings), sort_keys=False).encode())
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def instance_config(settings: Settings) -> dict[str, object]:
+    """Return the `dagster.yaml` of one machine: as many shard runs at once as workers, one training run at a time."""
+    return {
+        "telemetry": {"enabled": False},
+        "concurrency": {"runs": {"max_concurrent_runs": settings.workers}, "pools": {"default_limit": 1}},
+        "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
+    }

@@ -1,0 +1,145 @@
+"""What assets are handed: the store of all data, the mirror, the segmenter, and the launcher of training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.lm.launch.launcher import gpu_count
+from jgpt_dagster.lm.launch.multi_node import read_hostfile
+from jgpt_dagster.settings import ModelName, Settings, TextProfile
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.data_root import DataRoot, shard_names
+
+if TYPE_CHECKING:
+    from jgpt_dagster.corpus.segmenters.base import Segmenter
+
+
+class CorpusStore(dg.ConfigurableResource):
+    """Every output by asset and partition, and the settings that all data of one root has in common."""
+
+    data: str
+    scratch: str
+    wiki: str
+    text: str
+    segmenter: str
+    shards: int
+    model: str
+    corpora: list[str]
+    folders: dict[str, str] = Field(default_factory=dict)
+    workers: int = 1
+
+    @classmethod
+    def of(cls, settings: Settings) -> "CorpusStore":
+        """Return the store that the settings describe."""
+        return cls(
+            data=str(settings.data),
+            scratch=str(settings.scratch_directory),
+            wiki=settings.wiki,
+            text=settings.text,
+            segmenter=settings.segmenter,
+            shards=settings.shards,
+            model=settings.model,
+            corpora=list(settings.corpora),
+            folders={corpus: str(folder) for corpus, folder in settings.folders.items()},
+            workers=settings.workers,
+        )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        self.root.claim(self.fixed)
+
+    @property
+    def fixed(self) -> dict[str, str | int]:
+        """The settings that one data root cannot mix."""
+        return {"wiki": self.wiki, "text": self.text, "segmenter": self.segmenter, "shards": self.shards}
+
+    @property
+    def root(self) -> DataRoot:
+        """The data root."""
+        return DataRoot.open(self.data, self.scratch_path)
+
+    @property
+    def scratch_path(self) -> Path:
+        """Local disk for checkpoints and token files in use."""
+        return Path(self.scratch)
+
+    @property
+    def profile(self) -> TextProfile:
+        """The text profile."""
+        return cast(TextProfile, self.text)
+
+    @property
+    def model_name(self) -> ModelName:
+        """The model preset."""
+        return cast(ModelName, self.model)
+
+    @property
+    def undated_corpora(self) -> list[str]:
+        """The corpora beside Wikipedia, which have no dumps."""
+        return [corpus for corpus in self.corpora if corpus != "wikipedia"]
+
+    @property
+    def shard_keys(self) -> list[str]:
+        """The shard keys of every corpus."""
+        return shard_names(self.shards)
+
+    def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
+        """Return a Parquet shard of an asset."""
+        return self.root.parquet(asset, dump, shard)
+
+    def directory(self, asset: str, dump: str | None = None, shard: str | None = None) -> DirectoryArtifact:
+        """Return a directory output of an asset that no model has part in."""
+        return self.root.directory(asset, dump, shard)
+
+    def model_directory(self, asset: str, dump: str) -> DirectoryArtifact:
+        """Return what an asset made of a dump with the model preset in use."""
+        return self.root.directory(asset, dump, model=self.model)
+
+
+class Mirror(dg.ConfigurableResource):
+    """Where dumps and CC-100 are downloaded from."""
+
+    dumps_url: str
+    cc100_url: str
+
+
+class SegmenterResource(dg.ConfigurableResource):
+    """The engine that cuts sentences into words."""
+
+    engine: str
+
+    def open(self) -> "Segmenter":
+        """Start the engine; the caller closes it (it is a context manager)."""
+        from jgpt_dagster.corpus.segmenters import open_segmenter
+
+        return open_segmenter(self.engine)
+
+
+class TrainingLauncher(dg.ConfigurableResource):
+    """How the training program is started: on this host, or on those of a hostfile."""
+
+    launcher: str = "deepspeed"
+    processes: int = Field(default=0, ge=0, description="On each host; 0 is one a GPU, or one where there is none.")
+    hostfile: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "TrainingLauncher":
+        """Return the launcher of a deployment."""
+        return cls(processes=settings.processes, hostfile=str(settings.hostfile or ""))
+
+    def kind(self) -> Literal["deepspeed", "torchrun", "python"]:
+        """Return which launcher is used."""
+        return cast(Literal["deepspeed", "torchrun", "python"], self.launcher)
+
+    def process_count(self, *, gpu: bool = True) -> int:
+        """Return the number of training processes on each host; without `gpu`, of a run that leaves its GPUs alone."""
+        return self.processes or (max(1, gpu_count()) if gpu else 1)
+
+    def host_count(self) -> int:
+        """Return the number of hosts: those of the hostfile, or this one. Raises HostfileError."""
+        return len(read_hostfile(Path(self.hostfile))) if self.hostfile else 1
+
+    def hostfile_path(self) -> Path | None:
+        """Return the hostfile of a run over several hosts."""
+        return Path(self.hostfile) if self.hostfile else None

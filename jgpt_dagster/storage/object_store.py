@@ -1,0 +1,100 @@
+"""A data root that is a URL: how its objects are read, fetched to a local file and published.
+
+Places are `UPath`s of universal_pathlib, so any file system of fsspec will do. What is not there is FileNotFoundError;
+whatever else goes wrong is an ObjectStoreError, for an outage must not look like missing data.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from filelock import FileLock
+from upath import UPath
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.atomic_write import atomic_file
+
+_BLOCK = 8 << 20
+
+
+class ObjectStoreError(JgptError):
+    """The store that JGPT_DATA names cannot be reached, or refuses."""
+
+
+def open_place(url: str) -> UPath:
+    """Return the place that a URL names. Raises ObjectStoreError where nothing installed can open it."""
+    try:
+        # Other machines write too: a listing that is kept would be believed longer than it is true.
+        place = UPath(url, use_listings_cache=False)
+        place.fs  # noqa: B018 - connects
+        return place
+    except Exception as error:
+        raise ObjectStoreError(
+            f"JGPT_DATA={url} cannot be opened: {error}. s3:// needs `pip install 'jgpt-dagster[s3]'`; other stores "
+            "need the package of fsspec that knows them."
+        ) from error
+
+
+@contextmanager
+def reaching(place: UPath | Path) -> Iterator[None]:
+    """Let FileNotFoundError pass and turn every other failure of the store into an ObjectStoreError that names it."""
+    try:
+        yield
+    except (FileNotFoundError, JgptError):
+        raise
+    except Exception as error:
+        if isinstance(place, UPath):
+            raise ObjectStoreError(
+                f"{place} cannot be reached: {str(error) or type(error).__name__}. Nothing was lost. Check the network "
+                "and the store's credentials, then run the same command again."
+            ) from error
+        raise
+
+
+def read_bytes(place: UPath | Path) -> bytes:
+    """Return what a small object or file holds. Raises FileNotFoundError or ObjectStoreError."""
+    with reaching(place):
+        return place.read_bytes()
+
+
+def publish(file: Path, place: UPath) -> None:
+    """Upload a file; the object appears whole or not at all. Raises ObjectStoreError."""
+    with reaching(place):
+        if not place.fs.async_impl:  # A file system of directories, unlike an object store.
+            place.parent.mkdir(parents=True, exist_ok=True)
+        place.fs.put_file(str(file), place.path)
+
+
+def delete(place: UPath) -> None:
+    """Delete an object if it is there. Raises ObjectStoreError."""
+    with reaching(place):
+        place.unlink(missing_ok=True)
+
+
+def fetch(place: UPath, file: Path, damage: Callable[[], str | None]) -> str | None:
+    """Download an object over a local file that `damage` finds fault with; return the fault that the object has.
+
+    Processes of one machine that want the same object wait for the first, whose download serves them all.
+    Raises ObjectStoreError.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if damage() is None:
+            return None
+        try:
+            with atomic_file(file) as target, _opened(place) as source, reaching(place):
+                shutil.copyfileobj(source, target, _BLOCK)
+        except FileNotFoundError:
+            return f"{place} is missing"
+        found = damage()
+        return found and found.replace(str(file), str(place))
+
+
+@contextmanager
+def _opened(place: UPath) -> Iterator[BinaryIO]:
+    with reaching(place):
+        stream = cast(BinaryIO, place.fs.open(place.path, "rb", block_size=_BLOCK))
+    with stream:
+        yield stream

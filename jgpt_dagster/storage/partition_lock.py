@@ -1,0 +1,51 @@
+"""A partition that two runs want at once is taken by a lock: the second waits and says who has it."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from jgpt_dagster.storage.atomic_write import write_json
+
+_POLL_SECONDS = 0.2
+_REPORT_SECONDS = 30.0
+
+
+@contextmanager
+def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of one output while the block runs; the kernel frees it when the process ends, however it ends.
+
+    `label` is the output's name, `owner` names the run for whoever waits, and `report` receives a line when there is
+    somebody to wait for, again every 30 s.
+    """
+    directory = root / ".locks"
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = label.replace(" ", "__").replace("|", "_")
+    holder = directory / f"{stem}.json"
+    lock = FileLock(directory / f"{stem}.lock")
+    wait = 0.0
+    while True:
+        try:
+            lock.acquire(timeout=wait, poll_interval=_POLL_SECONDS)
+            break
+        except Timeout:
+            report(f"{label}: waiting for {_describe(holder)}")
+            wait = _REPORT_SECONDS
+    try:
+        write_json(holder, {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()})
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe(holder: Path) -> str:
+    try:
+        record = json.loads(holder.read_text())
+        return f"{record['owner']} (process {record['pid']} on {record['host']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.assets.tokenizer import _documents
+from jgpt_dagster.corpus.schemas import DOCUMENTS_SEGMENTED
+from jgpt_dagster.storage.artifact import ParquetArtifact
+from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.manifest import Recipe
+
+DOCUMENTS = [(number, [[f"文書 {number}"]]) for number in range(200)]
+
+
+def dealt(root: Path, shards: int) -> list[ParquetArtifact]:
+    artifacts = [DataRoot(root).parquet("cc100_segmented", shard=f"{number:03d}") for number in range(shards)]
+    for number, artifact in enumerate(artifacts):
+        artifact.write(
+            DOCUMENTS_SEGMENTED, iter(DOCUMENTS[number::shards]), Recipe("cc100_segmented", "1"), lambda: {}, lambda: []
+        )
+    return artifacts
+
+
+def test_the_sample_does_not_depend_on_the_number_of_shards(tmp_path):
+    one, three = (list(_documents(dealt(tmp_path / str(shards), shards), 0.4)) for shards in (1, 3))
+    assert sorted(one) == sorted(three)
+    assert len(one) == pytest.approx(80, abs=28)  # four standard deviations
+
+
+def test_the_whole_share_is_every_document_in_order(tmp_path):
+    assert list(_documents(dealt(tmp_path, 1), 1.0)) == [lines for _, lines in DOCUMENTS]

@@ -1,0 +1,97 @@
+"""A run directory is cleared once by a fresh start, and not by the retries of the run that asked for it."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from jgpt_dagster.assets import pretrained_model
+from jgpt_dagster.assets.training_run_directory import RECIPE, prepare_run, recorded_inputs, root_run
+from jgpt_dagster.lm.launch.launcher import LaunchError
+from jgpt_dagster.lm.training.metrics import RESULT
+from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
+
+MADE = Recipe("pretrained_model", "1", {"steps": 4}, {"training_set 20260101": "00ff"}, {})
+OTHER = Recipe("pretrained_model", "1", {"steps": 8}, {"training_set 20260101": "00fe"}, {})
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A run that Dagster run `first` has begun, with a checkpoint."""
+    run = tmp_path / "run"
+    prepare_run(run, MADE, "first")
+    (run / "checkpoints").mkdir()
+    return run
+
+
+def test_force_clears_what_was_there_before_and_nothing_at_the_retries_of_its_run(begun: Path) -> None:
+    prepare_run(begun, MADE, "first")
+    assert (begun / "checkpoints").exists(), "a retry goes on from the checkpoints"
+    prepare_run(begun, MADE, "second")
+    assert not (begun / "checkpoints").exists(), "another run that is forced starts again"
+    assert json.loads((begun / RECIPE).read_text())["forced_by"] == "second"
+
+
+def test_a_retry_does_not_clear_a_run_that_has_ended_either(begun: Path) -> None:
+    (begun / RESULT).touch()
+    prepare_run(begun, MADE, "first")
+    assert (begun / RESULT).exists()
+
+
+def test_without_force_a_run_goes_on_whoever_began_it_and_a_finished_one_of_another_recipe_makes_room(
+    begun: Path,
+) -> None:
+    prepare_run(begun, MADE, None)
+    prepare_run(begun, OTHER, None)
+    assert (begun / "checkpoints").exists()
+    (begun / RESULT).touch()
+    prepare_run(begun, OTHER, None)
+    assert not (begun / "checkpoints").exists()
+    assert json.loads((begun / RECIPE).read_text())["settings"] == {"steps": 8}
+
+
+def test_a_retry_keeps_the_inputs_that_its_run_began_with_although_an_older_model_is_finished(
+    begun: Path, tmp_path: Path
+) -> None:
+    target = DirectoryArtifact("pretrained_model", "", tmp_path / "target")
+    assert recorded_inputs(target, begun, None) == MADE.inputs
+    with target.writing(OTHER) as out:
+        (out.path / "model").touch()
+    assert recorded_inputs(target, begun, "first") == MADE.inputs
+    assert recorded_inputs(target, begun, "second") == {}
+    assert recorded_inputs(target, begun, None) == OTHER.inputs
+
+
+def test_a_run_and_all_that_repeat_it_have_one_root() -> None:
+    first = dg.DagsterRun(job_name="job", run_id="1")
+    again = dg.DagsterRun(job_name="job", run_id="3", root_run_id="1", parent_run_id="2")
+    assert root_run(first) == root_run(again) == "1"
+
+
+@pytest.mark.slow
+def test_the_asset_keeps_the_checkpoints_of_a_forced_run_at_its_retry_and_at_no_other_forced_run(
+    finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    run = deployment.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
+    checkpoint = run / "checkpoints" / "step=00000004"
+
+    def die(*arguments: object, **options: object) -> None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        raise LaunchError("killed")
+
+    def force(root: str) -> bool:
+        """Run once, forced, as a repetition of the run `root`; say whether the checkpoints of before were there."""
+        monkeypatch.setattr(pretrained_model, "root_run", lambda run: root)
+        mark = checkpoint / "mark"
+        error = deployment.materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"], force=True).error
+        assert error == "killed"
+        kept = mark.exists()
+        mark.touch()
+        return kept
+
+    monkeypatch.setattr(pretrained_model, "run_process_group", die)
+    assert [force("first"), force("first"), force("second"), force("second")] == [False, True, False, True]

@@ -1,0 +1,218 @@
+"""`jgpt dumps remove` and `prune` take a dump away whole, and never one that is in use or that a release refers to."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from jgpt_dagster.catalog import retention
+from jgpt_dagster.catalog.retention import delete_data, dumps_on_disk, keep_reasons
+from jgpt_dagster.cli import main
+from jgpt_dagster.orchestration.partitions import add_dumps, known_dumps
+from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster_tests.support.deployments import Deployment, mini_deployment
+
+DATES = ("20260101", "20260120", "20260201")
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A very small wiki with the articles of three dumps, all alike. Read only."""
+    deployment = mini_deployment(tmp_path_factory.mktemp("fetched"))
+    assert deployment.materialize("wikipedia_dump", DATES[0]).error is None
+    assert deployment.materialize("wikipedia_articles", f"{DATES[0]}|000").error is None
+    for asset in ("wikipedia_dump", "wikipedia_articles"):
+        for date in DATES[1:]:
+            place(deployment, f"{asset}/dump={date}", f"{asset}/dump={DATES[0]}")
+    return deployment
+
+
+@pytest.fixture
+def deployment(fetched: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    deployment = fetched.copy(tmp_path / "data")
+    for name, value in deployment.env.items():
+        monkeypatch.setenv(name, value)
+    (deployment.data / ".dagster").mkdir()
+    return deployment
+
+
+@pytest.fixture
+def instance(deployment: Deployment) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as instance:
+        add_dumps(instance, DATES)
+        yield instance
+
+
+def place(deployment: Deployment, name: str, source: str = f"wikipedia_dump/dump={DATES[0]}") -> None:
+    """Put an output that is whole below the data root: a copy of another one's files."""
+    shutil.copytree(deployment.data / source, deployment.data / name, copy_function=os.link)
+
+
+def place_model(deployment: Deployment, asset: str, date: str) -> None:
+    place(deployment, f"{asset}/dump={date}/model=tiny")
+
+
+def jgpt(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+def names(deployment: Deployment) -> set[str]:
+    return {name for name, _ in deployment.paths()}
+
+
+def test_a_removed_dump_is_gone_with_its_partition_and_the_others_stay(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    others = {name for name in names(deployment) if f"dump={DATES[1]}" not in name}
+    code, output = jgpt("dumps", "remove", DATES[1])
+    assert (code, output) == (0, f"{DATES[1]}  removed, 0.0 GB\n")
+    assert names(deployment) == others
+    assert known_dumps(instance) == [DATES[0], DATES[2]]
+    assert dumps_on_disk(deployment.root) == [DATES[0], DATES[2]]
+
+
+def test_what_unfinished_work_has_left_of_a_dump_goes_too(deployment: Deployment, instance: dg.DagsterInstance) -> None:
+    left = [
+        f".incoming/miniwiki-{DATES[0]}/part",
+        f".scratch/pretrained_model/dump={DATES[0]}/model=tiny/config.json",
+        f"training_set/.dump={DATES[0]}.tmp/train",
+    ]
+    for name in left:
+        (deployment.data / name).parent.mkdir(parents=True)
+        (deployment.data / name).touch()
+    assert jgpt("dumps", "remove", DATES[0])[0] == 0
+    assert [name for name in left if (deployment.data / name).exists()] == []
+
+
+def test_a_dump_that_is_on_disk_alone_can_be_removed(deployment: Deployment) -> None:
+    assert jgpt("dumps", "remove", *DATES)[0] == 0
+    assert dumps_on_disk(deployment.root) == []
+
+
+def test_a_dump_that_is_not_there_is_named(deployment: Deployment, instance: dg.DagsterInstance) -> None:
+    code, output = jgpt("dumps", "remove", DATES[0], "20250101")
+    assert code == 1
+    assert f"There is no dump of 20250101. The dumps are: {' '.join(DATES)}." in output
+    assert dumps_on_disk(deployment.root) == list(DATES)
+
+
+@pytest.mark.parametrize("asset", ["release", "pretrained_model"])
+def test_a_dump_with_a_model_is_removed_by_force_alone(
+    deployment: Deployment, instance: dg.DagsterInstance, asset: str
+) -> None:
+    place_model(deployment, asset, DATES[0])
+    code, output = jgpt("dumps", "remove", DATES[0])
+    assert code == 1
+    assert f"is kept for {asset} {DATES[0]} of model tiny" in output
+    assert known_dumps(instance) == list(DATES)
+    assert jgpt("dumps", "remove", "--force", DATES[0])[0] == 0
+    assert dumps_on_disk(deployment.root) == list(DATES[1:])
+
+
+@pytest.mark.parametrize("label", [f"wikipedia_articles {DATES[0]}|000", f"pretrained_model {DATES[0]}"])
+@pytest.mark.parametrize("command", [("remove", "--force", DATES[0]), ("prune", "--keep", "1")])
+def test_a_dump_at_which_something_is_at_work_is_not_removed(
+    deployment: Deployment, instance: dg.DagsterInstance, label: str, command: tuple[str, ...]
+) -> None:
+    before = {name for name in names(deployment) if f"dump={DATES[0]}" in name}
+    with partition_lock(deployment.data, label, "run 7", pytest.fail):
+        _, output = jgpt("dumps", *command)
+    assert f"The dump of {DATES[0]} is in use" in output
+    assert "run 7 (process" in output
+    assert before <= names(deployment)
+    assert DATES[0] in known_dumps(instance)
+
+
+@pytest.mark.parametrize("partition", [DATES[0], f"{DATES[1]}|000"], ids=["of it", "that reuses it"])
+def test_a_dump_with_an_unfinished_run_is_not_removed(
+    deployment: Deployment, instance: dg.DagsterInstance, partition: str
+) -> None:
+    run = dg.DagsterRun(
+        job_name="job",
+        run_id=str(uuid.uuid4()),
+        asset_selection=frozenset([dg.AssetKey("wikipedia_articles")]),
+        tags={"dagster/partition": partition},
+    )
+    instance.add_run(run)
+    code, output = jgpt("dumps", "remove", DATES[0])
+    assert code == 1
+    assert f"is in use by run {run.run_id}" in output
+    assert dumps_on_disk(deployment.root) == list(DATES)
+
+
+def test_a_dump_as_whose_model_a_training_run_began_is_kept_until_that_is_finished(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    place_model(deployment, "pretrained_model", DATES[0])
+    run = deployment.data / ".scratch" / "pretrained_model" / f"dump={DATES[1]}" / "model=tiny"
+    run.mkdir(parents=True)
+    (run / "recipe.json").write_text(json.dumps({"settings": {}, "inputs": {f"pretrained_model {DATES[0]}": "0"}}))
+    code, output = jgpt("dumps", "remove", "--force", DATES[0])
+    assert code == 1
+    assert f"unfinished training run {run} began as its model" in output
+    (run / "result.json").touch()
+    assert jgpt("dumps", "remove", "--force", DATES[0])[0] == 0
+
+
+def test_a_removal_that_is_killed_leaves_nothing_that_looks_whole_and_is_taken_up_again(
+    deployment: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as moment:
+        moment.setattr(retention.shutil, "rmtree", killed)
+        assert jgpt("dumps", "remove", DATES[0])[0] == 1
+    assert dumps_on_disk(deployment.root) == list(DATES)
+    assert deployment.root.directory("wikipedia_dump", DATES[0]).manifest() is None
+    assert jgpt("dumps", "remove", DATES[0])[0] == 0
+    assert dumps_on_disk(deployment.root) == list(DATES[1:])
+
+
+def test_pruning_keeps_the_last_dumps_and_those_that_a_release_refers_to(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    place_model(deployment, "pretrained_model", DATES[0])
+    place_model(deployment, "release", DATES[0])
+    code, output = jgpt("dumps", "prune", "--keep", "1")
+    assert code == 0
+    assert output.splitlines() == [
+        f"{DATES[0]}  kept: release {DATES[0]} of model tiny",
+        f"{DATES[1]}  removed, 0.0 GB",
+        f"{DATES[2]}  kept: one of the last 1",
+    ]
+    assert known_dumps(instance) == [DATES[0], DATES[2]]
+
+
+def test_what_an_unfinished_refresh_reads_from_is_kept(deployment: Deployment) -> None:
+    place(deployment, f"training_set/dump={DATES[0]}")
+    place(deployment, f"training_set/dump={DATES[1]}")
+    assert keep_reasons(deployment.root, DATES, 1) == {
+        DATES[1]: f"the refresh to {DATES[2]} is not finished and reads from it",
+        DATES[2]: "one of the last 1",
+    }
+    place(deployment, f"training_set/dump={DATES[2]}")
+    assert keep_reasons(deployment.root, DATES, 1) == {DATES[2]: "one of the last 1"}
+    assert keep_reasons(deployment.root, DATES, 5).keys() == set(DATES)
+
+
+def test_the_bytes_that_are_freed_are_counted(deployment: Deployment) -> None:
+    expected = sum(path.stat().st_size for name, path in deployment.paths() if f"dump={DATES[0]}/" in name)
+    assert delete_data(deployment.root, deployment.data / ".scratch", DATES[0]) == expected
+
+
+def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    assert deployment.materialize("wikipedia_segmented", f"{DATES[0]}|000").error is None
+    assert deployment.materialize("tokenizer", vocab_size=400, limit_alphabet=100).error is None
+    assert jgpt("dumps", "remove", DATES[0])[0] == 0
+    again = deployment.materialize("tokenizer")
+    assert (again.error, again.checks) == (None, {"text_survives_encoding": True})

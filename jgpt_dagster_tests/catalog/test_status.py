@@ -1,0 +1,248 @@
+"""`jgpt status` says for each dump what is done, stale, running, failed and missing, why, and what to run next."""
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from jgpt_dagster.catalog.status import Outputs, Status, next_step
+from jgpt_dagster.cli import main
+from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
+from jgpt_dagster.definitions import build_definitions, code_versions, defs
+from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.data_root import shard_names
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.parquet import read_manifest
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
+
+SHARDS = shard_names(2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A very small wiki with its articles in two shards, of which one is segmented. Read only."""
+    deployment = mini_deployment(tmp_path_factory.mktemp("made")).with_settings(SHARDS="2")
+    assert deployment.materialize("wikipedia_dump", DUMP).error is None
+    for partition in (f"{DUMP}|000", f"{DUMP}|001"):
+        assert deployment.materialize("wikipedia_articles", partition).error is None
+    assert deployment.materialize("wikipedia_segmented", f"{DUMP}|000").error is None
+    return deployment
+
+
+@pytest.fixture
+def deployment(made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    deployment = made.copy(tmp_path / "data")
+    for name, value in deployment.env.items():
+        monkeypatch.setenv(name, value)
+    (deployment.data / ".dagster").mkdir()
+    return deployment
+
+
+def states(deployment: Deployment, **changes: str) -> dict[str, str]:
+    """Return the state, and its reason, of each output of the dump; `changes` are other code versions."""
+    return {
+        output.artifact.label: f"{output.state} {output.reason}".strip()
+        for output in of_dump(deployment, **changes).outputs
+    }
+
+
+def of_dump(deployment: Deployment, **changes: str) -> Status:
+    return Outputs(settings_of(deployment), code_versions(defs) | changes).status(DUMP, lambda: [])
+
+
+def settings_of(deployment: Deployment, **others: str) -> Settings:
+    values = {name.lower(): value for name, value in {**deployment.settings, **others}.items()}
+    return Settings(**{"data": deployment.data, "scratch": None, **values})
+
+
+def replace(target: Path, content: bytes) -> None:
+    target.unlink()
+    target.write_bytes(content)
+
+
+def printed(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["status", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def record(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.DagsterRun:
+    run = dg.DagsterRun(
+        job_name="__ASSET_JOB",
+        asset_selection=frozenset([dg.AssetKey(asset)]),
+        tags={"dagster/partition": partition},
+        status=dg.DagsterRunStatus.NOT_STARTED,
+    )
+    return instance.add_run(run)
+
+
+def test_what_lies_on_disk_is_done_and_the_rest_missing(deployment: Deployment) -> None:
+    assert states(deployment) == {
+        f"wikipedia_dump {DUMP}": "done",
+        **{f"wikipedia_articles {DUMP}|{shard}": "done" for shard in SHARDS},
+        f"wikipedia_segmented {DUMP}|000": "done",
+        f"wikipedia_segmented {DUMP}|001": "missing",
+        **{f"wikipedia_tokens {DUMP}|{shard}": "missing" for shard in SHARDS},
+        **{f"{asset} {DUMP}": "missing" for asset in ("training_set", "pretrained_model", "evaluation", "release")},
+    }
+
+
+def test_an_output_of_other_code_is_stale(deployment: Deployment) -> None:
+    found = states(deployment, wikipedia_segmented="99")
+    assert found[f"wikipedia_segmented {DUMP}|000"] == (
+        f"stale made by version {code_versions(defs)['wikipedia_segmented']} of the code, which is now 99"
+    )
+    assert found[f"wikipedia_articles {DUMP}|000"] == "done"
+
+
+def test_an_output_of_another_library_version_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jgpt_dagster.catalog.status.version", lambda name: {"neologdn": "9.9"}.get(name))
+    found = states(deployment)
+    assert found[f"wikipedia_segmented {DUMP}|000"].startswith("stale made with neologdn 0.")
+    assert found[f"wikipedia_articles {DUMP}|001"] == "done"
+
+
+def test_what_another_engine_segmented_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MecabSegmenter, "fingerprint", "mecab 99")
+    found = states(deployment)[f"wikipedia_segmented {DUMP}|000"]
+    assert found.startswith("stale made with segmenter mecab") and found.endswith(", here is mecab 99")
+
+
+def test_a_training_set_of_other_corpora_is_stale(deployment: Deployment) -> None:
+    with deployment.root.directory("training_set", DUMP).writing(
+        Recipe("training_set", code_versions(defs)["training_set"], {"weights": {"wikipedia": 1.0, "news": 1.0}})
+    ):
+        pass
+    expected = "stale made from the corpora news, wikipedia, which is now wikipedia"
+    assert states(deployment)[f"training_set {DUMP}"] == expected
+
+
+def test_settings_that_the_root_was_not_made_with_are_refused(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGPT_TEXT", "seed")
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 1
+    assert "JGPT_TEXT=seed, but the data in it was made with clean" in result.output
+
+
+def test_a_whole_output_whose_check_failed_is_failed_until_the_check_passes(deployment: Deployment) -> None:
+    def fail(shard: str, check: str, severity: dg.AssetCheckSeverity) -> None:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("wikipedia_articles"),
+            check_name=check,
+            passed=False,
+            metadata={},
+            severity=severity,
+            description="9 articles in 12 pages",
+            partition=f"{DUMP}|{shard}",
+        )
+        with dg.DagsterInstance.get() as instance:
+            add_dumps(instance, [DUMP])
+            instance.report_runless_asset_event(evaluation)
+
+    fail("000", "no_markup_left", dg.AssetCheckSeverity.WARN)
+    fail("001", "pages_add_up", dg.AssetCheckSeverity.ERROR)
+    output = printed()
+    assert "wikipedia_articles   1 done, 1 failed" in output
+    assert f"wikipedia_articles {DUMP}|001: check pages_add_up failed: 9 articles in 12 pages" in output
+    assert "next: mend what failed, then" in output
+    with dg.DagsterInstance.get() as instance:
+        job = build_definitions(settings_of(deployment)).resolve_implicit_global_asset_job_def()
+        articles = [dg.AssetKey("wikipedia_articles")]
+        assert job.execute_in_process(instance=instance, asset_selection=articles, partition_key=f"{DUMP}|001").success
+    assert "wikipedia_articles   2 done" in printed()
+
+
+def test_an_output_whose_input_was_made_again_is_stale(deployment: Deployment) -> None:
+    first, second = (deployment.root.parquet("wikipedia_articles", DUMP, shard).path for shard in SHARDS)
+    replace(first, second.read_bytes())
+    found = states(deployment)
+    expected = f"stale wikipedia_articles {DUMP}|000 has been made again since"
+    assert found[f"wikipedia_segmented {DUMP}|000"] == expected
+
+
+def test_articles_of_pages_that_the_dump_no_longer_has_are_stale(deployment: Deployment) -> None:
+    path = deployment.root.directory("wikipedia_dump", DUMP).path / "shards.json"
+    plan = json.loads(path.read_text())
+    plan["shards"][1]["sha256"] = "0" * 64
+    replace(path, json.dumps(plan).encode())
+    found = states(deployment)
+    assert found[f"wikipedia_articles {DUMP}|000"] == "done"
+    assert found[f"wikipedia_articles {DUMP}|001"] == "stale its pages of the dump are others now"
+
+
+def test_a_failed_run_explains_what_is_missing_until_it_is_there(deployment: Deployment) -> None:
+    articles = deployment.root.parquet("wikipedia_articles", DUMP, "001").path
+    whole = articles.read_bytes()
+    replace(articles, b"damaged")
+    with dg.DagsterInstance.get() as instance:
+        add_dumps(instance, [DUMP])
+    failed = deployment.run(
+        *("dagster", "asset", "materialize", "-m", "jgpt_dagster.definitions"),
+        *("--select", "wikipedia_segmented", "--partition", f"{DUMP}|001"),
+    )
+    assert failed.code != 0
+    replace(articles, whole)
+
+    output = printed()
+    assert "wikipedia_segmented  1 done, 1 failed" in output
+    assert f"wikipedia_segmented {DUMP}|001: run " in output and f"wikipedia_articles {DUMP}|001" in output
+    assert f"next: mend what failed, then jgpt run --dump {DUMP}" in output
+
+    assert deployment.materialize("wikipedia_segmented", f"{DUMP}|001").error is None
+    output = printed()
+    assert "wikipedia_segmented  2 done" in output and "failed" not in output
+    assert f"  next: jgpt run --dump {DUMP}\n" in output
+
+
+def test_what_is_at_work_is_waited_for(deployment: Deployment) -> None:
+    with dg.DagsterInstance.get() as instance:
+        failed = record(instance, "wikipedia_segmented", f"{DUMP}|001")
+        instance.report_run_failed(failed, "out of memory")
+        assert f"{DUMP}|001: run {failed.run_id}: " in printed()
+        again = record(instance, "wikipedia_segmented", f"{DUMP}|001")
+        output = printed()
+    assert "wikipedia_segmented  1 done, 1 running" in output
+    assert f"next: wait for run {again.run_id}" in output
+
+
+def test_dumps_are_told_apart(deployment: Deployment) -> None:
+    with dg.DagsterInstance.get() as instance:
+        add_dumps(instance, [DUMP, LATER_DUMP])
+    first, second = printed().split(f"\n{LATER_DUMP}\n")
+    assert "wikipedia_dump       done" in first and "wikipedia_dump       missing" in second
+    assert printed("--dump", DUMP) == first
+
+
+def test_an_empty_root_is_told_how_to_begin(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_DATA", str(deployment.data.parent / "empty"))
+    assert "jgpt run --dump YYYYMMDD" in printed()
+
+
+def test_nothing_is_left_once_all_is_done(deployment: Deployment) -> None:
+    done = [output for output in of_dump(deployment).outputs if output.state == "done"]
+    assert next_step(Status(None, []), Status(DUMP, done)) == "nothing: the release is made"
+
+
+def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 shards of several dumps are told of in a second."""
+    read = list[Path]()
+
+    def reading(path: Path) -> object:
+        read.append(path)
+        return read_manifest(path)
+
+    monkeypatch.setattr("jgpt_dagster.storage.parquet.read_manifest", reading)
+    monkeypatch.setattr("jgpt_dagster.storage.artifact.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
+    for shard in shard_names(64)[2:]:
+        for asset in ("wikipedia_articles", "wikipedia_segmented"):
+            path = deployment.root.parquet(asset, DUMP, shard).path
+            shutil.copy(path.with_name("shard=000.parquet"), path)
+    outputs = Outputs(settings_of(deployment, SHARDS="64"), {})
+    assert len(outputs.status(DUMP, lambda: []).outputs) == 5 + 3 * 64
+    assert len(read) == len(set(read)) == 2 * 64

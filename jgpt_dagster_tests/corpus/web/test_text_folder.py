@@ -1,0 +1,99 @@
+"""A folder of text files as a corpus: what counts as a document, what is refused and why, and damage that is found."""
+
+import gzip
+import json
+import lzma
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
+from jgpt_dagster.corpus.web.text_folder import Folder, FolderError
+
+
+def read(path: Path, limit_bytes: int = 1 << 20) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
+    rejected: list[dict[str, Any]] = []
+    return list(Folder.opened(path).documents(rejected, limit_bytes=limit_bytes)), rejected
+
+
+def test_documents_are_numbered_in_the_order_of_the_files_paths(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "one.txt").write_bytes("\ufeff一行目\r\n\r\n二行目\u2028の続き\n".encode())
+    records = "".join(json.dumps({"text": text, "url": "x"}) + "\n\n" for text in ("甲\n乙", "丙"))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(records.encode()))
+    (tmp_path / "c.txt.xz").write_bytes(lzma.compress("丁".encode()))
+    (tmp_path / "README.md").write_text("no text of the corpus")
+    documents = [(0, ["甲", "乙"]), (1, ["丙"]), (2, ["一行目", "二行目\u2028の続き"]), (3, ["丁"])]
+    assert read(tmp_path) == (documents, [])
+    assert Folder.opened(tmp_path).passed_over == 1
+
+
+def test_what_cannot_be_taken_keeps_its_number_and_is_named_with_its_reason(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "' + b"x" * 200 + b'"}',
+        b"[" * 150,
+        b'{"text": 1}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "good"}',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    (tmp_path / "c.txt").write_bytes(b"\n\n")
+    (tmp_path / "d.txt").write_bytes(b"x" * 201)
+    documents, rejected = read(tmp_path, limit_bytes=200)
+    assert documents == [(4, ["good"])]
+    assert [row["document_id"] for row in rejected] == [0, 1, 2, 3, 5, 6, 7]
+    reasons = [row["reason"] for row in rejected]
+    assert reasons[0] == "a.jsonl, line 1: it has more than 200 bytes"
+    assert reasons[1] == "a.jsonl, line 2: it is no JSON object with a string `text`"
+    assert "surrogates not allowed" in reasons[3]
+    assert reasons[5] == "c.txt: it has no text"
+    assert reasons[6] == "d.txt: it has more than 200 bytes"
+
+
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"[" * 1_000_000)
+    assert read(tmp_path)[1][0]["reason"].endswith("it is no JSON object with a string `text`")
+
+
+@pytest.mark.parametrize(("name", "compress"), [("a.txt.gz", gzip.compress), ("a.jsonl.xz", lzma.compress)])
+def test_a_file_that_is_cut_is_named(tmp_path: Path, name: str, compress: Any) -> None:
+    whole = compress(os.urandom(4000).hex().encode())
+    (tmp_path / name).write_bytes(whole[:-100])
+    with pytest.raises(DamagedFileError, match=name):
+        read(tmp_path)
+
+
+def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"missing: No such file or directory"):
+        Folder.opened(tmp_path / "missing")
+    (tmp_path / "README.md").write_text("no text of the corpus")
+    with pytest.raises(FolderError, match=r"\.txt, \.txt\.gz"):
+        Folder.opened(tmp_path)
+
+
+@pytest.mark.parametrize(("target", "link"), [(".", "below"), ("gone.txt", "a.txt")], ids=["folder", "nothing"])
+def test_a_link_behind_which_text_may_be_lost_is_refused(tmp_path: Path, target: str, link: str) -> None:
+    (tmp_path / "b.txt").write_text("文")
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(FolderError, match=f"{link} is a link to"):
+        Folder.opened(tmp_path)
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("前")
+    documents = Folder.opened(tmp_path).documents([])
+    next(documents)
+    (tmp_path / "a.txt").write_text("後で")
+    with pytest.raises(FolderError, match="was changed while it was read"):
+        next(documents)
+
+
+def test_the_identity_is_that_of_paths_and_contents(tmp_path: Path) -> None:
+    for folder, content in (("one", "甲"), ("two", "甲"), ("three", "乙")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(content)
+    one, two, three = (Folder.opened(tmp_path / folder).sha256 for folder in ("one", "two", "three"))
+    assert one == two != three

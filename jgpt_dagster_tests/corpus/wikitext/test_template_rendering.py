@@ -1,0 +1,124 @@
+"""What `clean` shows of templates: an argument, nothing, or no sentence where a word of it would be missing."""
+
+from collections import Counter
+
+import pytest
+
+from jgpt_dagster.corpus.wikitext import silent_templates, template_rendering
+from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("{{UK}}と{{COL}}と{{ KSA }}、{{flag|UAE}}", "イギリスとコロンビアとサウジアラビア、アラブ首長国連邦"),
+        ("{{USA1912}}と{{flag|FRA1794}}と{{RUS1883}}", "アメリカ合衆国とフランスとロシア帝国"),
+        ("{{Vie}}{{Fin}}ハノイ", "ハノイ"),
+    ],
+)
+def test_a_country_code_in_capitals_shows_the_country_whatever_its_year(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("「し{{高線|るしが}}」と{{縦書き|縦}}と{{取り消し線|線}}と{{キー|Ctrl}}", "「しるしが」と縦と線とCtrl"),
+        ("6つの「{{PDFlink|[http://a 報告]|1 MB}}」に分ける", "6つの「報告」に分ける"),
+        ("主に{{Harvcoltxt|嶋村|2012|p=3}}と{{harv|甲|乙|2011}}に基づく", "主に嶋村 (2012)と(甲・乙 2011)に基づく"),
+        ("{{IAST|ā}}、{{polytonic|ἀ}}、{{script|Hebr|א}}、{{smallcaps|Abc}}", "ā、ἀ、א、Abc"),
+        (
+            "{{zh|s=汉|t=漢|p=hàn}}、{{Lang-zh|中}}、{{Vie|v=Hà Nội|hn=河內}}",
+            "簡体字: 汉、繁体字: 漢、拼音: hàn、中国語: 中、ベトナム語: Hà Nội / 河內",
+        ),
+        ("{{ruby-zh-p|漢字|hàn zì}}、{{IPAslink|s}}、{{audio|a.ogg|アー}}", "漢字（hàn zì）、/s/、アー"),
+        (
+            "{{US$|5}}、{{GBP|6}}、{{EUR|7}}、{{gaps|1|234}}、{{π}}、{{ISSN|1234-5678}}",
+            "US$5、£6、€7、1234、π、ISSN 1234-5678",
+        ),
+        ("{{Font color|red|white|赤}}、{{Font color|red|青}}、{{colors|a|b|緑}}、{{resize|80%|小}}", "赤、青、緑、小"),
+        ("{{行内引用|text=甲=乙}}、{{w|日本}}、{{語中改行|恐羅漢|スキー場}}", "甲=乙、日本、恐羅漢スキー場"),
+        ("{{lc:ABC}}、{{ucfirst: abc}}、{{年月日|2010|4|1}}", "abc、Abc、2010年4月1日"),
+        ("{{PAGENAME}}と{{ FULLPAGENAME }}と<nowiki>{{PAGENAME}}</nowiki>", "題名と題名と{{PAGENAME}}"),
+    ],
+)
+def test_an_inline_template_shows_what_a_reader_sees(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "lines"),
+    [
+        (
+            "{{Quote|text=甲}}{{Quote box|quote=乙}}{{poemquote|丙}}{{squote|丁}}{{rquote|right|戊|己}}",
+            ["甲", "乙", "丙", "丁", "戊"],
+        ),
+        ("{{Blockquote|text=x=1|sign=人}}{{rquote|right|甲|乙}}", ["x=1", "甲"]),
+        ("{{columns-list|colwidth=30em|\n* 甲\n* 乙}}{{columns-list|2|\n* 丙}}", ["甲", "乙", "丙"]),
+        ("{{Bquote|引用}}と主張", ["引用", "と主張"]),
+    ],
+)
+def test_a_block_shows_its_text_however_that_is_named(wikitext: str, lines: list[str]) -> None:
+    assert clean(wikitext) == lines
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("convert|6|ft|2|in|m", "6 ft 2 in"),
+        ("convert|10|km|0", "10 km"),
+        ("convert|10|km|mi|0", "10 km"),
+        ("convert|1|-|2|km", "1–2 km"),
+        ("val|1.5|-|2.5|ul=km", "1.5–2.5 km"),
+        ("val|1.5|0.1|e=3", "1.5±0.1×10^3"),
+        ("val|1.5|(2)|u=m", "1.5(2) m"),
+        ("和暦|2008", "2008年（平成20年）"),
+        ("和暦|1990", "1990年（平成2年）"),
+        ("和暦|1869", "1869年（明治2年）"),
+        ("和暦|2025", "2025年（令和7年）"),
+    ],
+)
+def test_a_quantity_is_shown_whole_and_as_given(call: str, text: str) -> None:
+    assert clean(f"甲は{{{{{call}}}}}。") == [f"甲は{text}。"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "CURRENTYEAR", "LOCALTIME", "NUMBEROFARTICLES", "#ifexpr:1|a", "#invoke:a|b", "#switch:a|b=c", "As of|2020",
+        "没年齢|1|2|3", "周年|1990", "和暦|1989", "和暦|1600", "val|1|2|3", "ウィキ座標度分秒|33|17", "未知|語",
+    ],
+)  # fmt: skip
+def test_a_sentence_goes_that_lacks_what_a_template_shows(call: str) -> None:
+    assert clean(f"前。甲は{{{{{call}}}}}に位置する。後。") == ["前。後。"]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "lines"),
+    [
+        ("前\n{{未知|箱}}\n後", ["前", "後"]),
+        ("{{未知|箱}}文。{{未知|注}}\n* 項目{{未知|印}}", ["文。", "項目"]),
+        ("甲（{{未知|a}}）は（{{未知|a}}、英: b）と（c、{{未知|a}}）。", ["甲は（英: b）と（c）。"]),
+        (
+            "甲{{要出典|date=2020年}}は{{誰|date=2020年}}乙{{Sfn|丙|2020}}{{JR北路線記号|H}}{{flagicon|JPN}}。",
+            ["甲は乙。"],
+        ),
+        ("甲{{未知}}は乙{{未知|名=値}}。", ["甲は乙。"]),
+        ("甲{{未知|\n* 乙\n* 丙\n}}", ["甲"]),
+    ],
+)
+def test_a_template_that_shows_no_word_of_a_sentence_costs_none(wikitext: str, lines: list[str]) -> None:
+    assert clean(wikitext) == lines
+
+
+@pytest.mark.parametrize(
+    "line", ["* {{未知|語}} - 説明", "{{未知|語}}は乙である。", "標高: {{未知|5}}", "{{未知|語}}（甲）"]
+)
+def test_a_line_goes_that_lacks_its_first_or_last_word(line: str) -> None:
+    assert clean(f"前\n{line}\n後") == ["前", "後"]
+
+
+def test_a_template_is_named_once() -> None:
+    shown = [name for names in template_rendering._SHOWS.values() for name in names.split()]
+    for names in (shown, silent_templates._NAMES.split()):
+        assert [name for name, count in Counter(names).items() if count > 1] == []

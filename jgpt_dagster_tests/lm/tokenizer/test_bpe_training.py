@@ -1,0 +1,164 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+from jgpt_dagster.lm.tokenizer import bpe_training
+from jgpt_dagster.lm.tokenizer.bpe_training import (
+    TokenizerSettings,
+    TrainedTokenizer,
+    in_sample,
+    train_tokenizer,
+)
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TokenizerError
+from jgpt_dagster_tests.support.token_samples import WORDS, segmented_documents
+
+SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
+# Two thousand characters, each as frequent as the next: whatever is not decided is decided at random.
+TIES = [[[" ".join(chr(0x4E00 + 7 * i % 2000) + chr(0x4E00 + 11 * i % 2000) for i in range(2000))]]]
+
+
+def train(documents: list[SegmentedDocument], profile: str, settings: TokenizerSettings = SMALL) -> TrainedTokenizer:
+    return train_tokenizer(lambda: documents, profile, settings, lambda line: None)
+
+
+def vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
+    return tokenizer.get_vocab(with_added_tokens=True)
+
+
+def test_seed_is_the_published_recipe_to_the_letter(tmp_path):
+    documents = segmented_documents(200)
+    corpus = tmp_path / "wiki_mrph.txt"
+    corpus.write_text("".join(f"{sentence}\n" for document in documents for line in document for sentence in line))
+    recipe = Tokenizer(BPE(unk_token="<unk>"))
+    recipe.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = BpeTrainer(
+        vocab_size=600,
+        min_frequency=1,
+        special_tokens=["<unk>", "<s>", "</s>"],
+        limit_alphabet=300,
+        show_progress=False,
+    )
+    recipe.train([str(corpus)], trainer)
+
+    assert train(documents, "seed").tokenizer.to_str() == recipe.to_str()
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_special_tokens_have_the_first_three_ids(profile):
+    tokens = vocabulary(train(segmented_documents(50), profile).tokenizer)
+    assert [tokens[token] for token in ("<unk>", "<s>", "</s>")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_the_vocabulary_fills_the_asked_size_without_gaps(profile):
+    settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
+    result = train(segmented_documents(500, words=[a + b for a in WORDS for b in WORDS]), profile, settings)
+    assert result.counts["vocabulary"] == 400
+    assert sorted(vocabulary(result.tokenizer).values()) == list(range(400))
+
+
+def test_a_small_corpus_gives_a_smaller_vocabulary():
+    result = train([[["猫"]]], "clean")
+    assert result.counts["vocabulary"] == 3 + 1 + 256 + 1
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_among_equally_frequent_characters_the_lower_code_points_are_kept(profile):
+    tokens = vocabulary(train(TIES, profile, TokenizerSettings(vocab_size=1000, limit_alphabet=500)).tokenizer)
+    assert {ord(token) for token in tokens if len(token) == 1 and token != "\n"} == set(range(0x4E00, 0x4E00 + 500))
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_training_does_not_depend_on_how_the_stream_is_cut(profile, monkeypatch):
+    documents = TIES + segmented_documents(300)
+    settings = TokenizerSettings(vocab_size=1500, limit_alphabet=1000)
+    whole = train(documents, profile, settings).tokenizer.to_str()
+    for characters in (1, 500):
+        monkeypatch.setattr(bpe_training, "_PORTION_CHARACTERS", characters)
+        assert train(documents, profile, settings).tokenizer.to_str() == whole
+
+
+@pytest.mark.parametrize("profile", ["seed", "clean"])
+def test_training_does_not_depend_on_the_number_of_threads(profile):
+    program = (
+        "import hashlib; from jgpt_dagster_tests.lm.tokenizer.test_bpe_training import *\n"
+        f"trained = train(TIES + segmented_documents(300), {profile!r}, TokenizerSettings(1500, 1, 1000))\n"
+        "print(hashlib.sha256(trained.tokenizer.to_str().encode()).hexdigest())"
+    )
+    here = train(TIES + segmented_documents(300), profile, TokenizerSettings(1500, 1, 1000)).tokenizer.to_str()
+    for variables in ({"RAYON_NUM_THREADS": "1"}, {"RAYON_NUM_THREADS": "5"}, {"TOKENIZERS_PARALLELISM": "false"}):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[3],
+        )
+        assert run.stdout.strip() == hashlib.sha256(here.encode()).hexdigest()
+
+
+def test_text_that_spells_a_token_of_ours_never_becomes_one():
+    spelled = ["</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"]
+    result = train(segmented_documents(300, words=[*WORDS, *spelled * 5]), "clean")
+    merged = {left + right for left, right in json.loads(result.tokenizer.to_str())["model"]["merges"]}
+
+    assert not merged & {"</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"}
+    assert result.counts["dropped_tokens"] > 0
+    result.tokenizer.encode_special_tokens = True
+    ours = {0, 1, 2, vocabulary(result.tokenizer)["<0x41>"]}
+    assert not ours & set(result.tokenizer.encode(" ".join(spelled), add_special_tokens=False).ids)
+
+
+def test_counts_say_how_much_of_the_text_the_alphabet_covers():
+    counts = train([[["あ" * 90 + " " + "い" * 9, "う"]]], "clean", TokenizerSettings(300, 1, 2)).counts
+    assert counts["characters"] == 100
+    assert counts["characters_distinct"] == 3
+    assert counts["alphabet"] == 2
+    assert counts["alphabet_coverage"] == 0.99
+
+
+def test_a_sample_has_the_asked_share_of_each_corpus_and_is_part_of_every_larger_one():
+    def sample(corpus, share):
+        return {key for key in range(4000) if in_sample(corpus, key, share)}
+
+    assert sample("wikipedia_segmented", 1.0) == set(range(4000))
+    for corpus in ("wikipedia_segmented", "cc100_segmented"):
+        assert len(sample(corpus, 0.25)) == pytest.approx(1000, abs=110)  # four standard deviations
+        assert sample(corpus, 0.1) < sample(corpus, 0.25) < sample(corpus, 0.9)
+    assert sample("wikipedia_segmented", 0.25) != sample("cc100_segmented", 0.25)
+
+
+def test_progress_tells_how_many_documents_were_read():
+    lines: list[str] = []
+    train_tokenizer(lambda: segmented_documents(20), "clean", SMALL, lines.append)
+    assert [line.split(" characters")[0].split(",")[0] for line in lines] == [
+        "characters: 20 documents",
+        "words: 20 documents",
+    ]
+
+
+def test_a_vocabulary_that_uint16_cannot_hold_is_refused_before_the_text_is_read():
+    def documents():
+        raise AssertionError("the text was read")
+
+    with pytest.raises(TokenizerError, match=r"vocab_size=65,536.*65,535"):
+        train_tokenizer(documents, "clean", TokenizerSettings(vocab_size=65_536), lambda line: None)
+
+
+def test_a_vocabulary_without_room_for_alphabet_and_bytes_is_refused():
+    with pytest.raises(TokenizerError, match="Raise vocab_size to 5,260"):
+        train([[["猫"]]], "clean", TokenizerSettings(vocab_size=5_200))
+
+
+def test_no_text_is_an_error():
+    with pytest.raises(TokenizerError, match="no text"):
+        train([[["  "]], []], "clean")

@@ -1,0 +1,178 @@
+import json
+import lzma
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    TextTokenizer,
+    TokenizerError,
+    TokenizerMismatchError,
+    document_text,
+    encoder_text,
+    load_tokenizer,
+    save_tokenizer,
+)
+from jgpt_dagster_tests.support.token_samples import segmented_documents
+
+HOSTILE = [
+    [["</s> <s> <unk> <0x41> <0xE3> 𠮷 野家"], ["👨‍👩‍👧‍👦 é が"]],
+    [["a</s>b <0xE3><0x81>"]],
+    [],
+    [["猫"], ["猫", "猫"]],
+]
+
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
+    lambda word: not any(map(str.isspace, word))
+)
+documents_of_any_text = st.lists(
+    st.lists(st.lists(words, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=3), max_size=4
+)
+
+
+def make(directory: Path, profile: str) -> Path:
+    tokenizer, _ = train_tokenizer(
+        lambda: segmented_documents(200), profile, TokenizerSettings(400, 1, 60), lambda line: None
+    )
+    save_tokenizer(tokenizer, directory, profile, "mecab", "mecab 1 with dictionary 1")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory) -> dict[str, Path]:
+    return {profile: make(tmp_path_factory.mktemp(profile), profile) for profile in ("clean", "seed")}
+
+
+@pytest.fixture(scope="module")
+def clean(directories) -> TextTokenizer:
+    return load_tokenizer(directories["clean"])
+
+
+@pytest.fixture(scope="module")
+def seed(directories) -> TextTokenizer:
+    return load_tokenizer(directories["seed"])
+
+
+@given(documents_of_any_text)
+def test_clean_gives_back_any_text(clean, document):
+    [ids] = clean.encode_documents([document])
+    assert clean.decode(ids) == document_text(document, "clean")
+    assert clean.unk_id not in ids
+
+
+@given(st.lists(documents_of_any_text, max_size=4))
+def test_every_document_ends_in_the_one_end_token_that_it_holds(clean, documents):
+    for ids in clean.encode_documents(documents):
+        assert np.flatnonzero(ids == clean.eos_id).tolist() == [len(ids) - 1]
+
+
+def test_text_that_spells_special_or_byte_tokens_is_encoded_as_characters(clean, seed):
+    for tokenizer in (clean, seed):
+        for document, ids in zip(HOSTILE, tokenizer.encode_documents(HOSTILE), strict=True):
+            assert np.count_nonzero(ids == tokenizer.eos_id) == 1
+            if tokenizer is clean:
+                assert tokenizer.decode(ids) == document_text(document, "clean")
+
+
+def test_clean_writes_a_line_end_after_each_line_and_none_between_sentences(clean):
+    [ids] = clean.encode_documents([[["猫 は", "▁York"], ["猫"]]])
+    assert clean.decode(ids) == "猫は York\n猫\n"
+    assert np.count_nonzero(ids == clean.encode("\n")[0]) == 2
+
+
+def test_seed_joins_sentences_and_turns_unknown_characters_into_unk(seed):
+    [ids] = seed.encode_documents([[["猫 は", "鬱 猫"]]])
+    assert ids.tolist().count(seed.unk_id) == 1
+    assert seed.decode(ids) == "猫は猫"
+
+
+def test_an_unfinished_text_is_encoded_without_an_end(clean):
+    [document] = clean.encode_documents([[["吾輩 は 猫"]]])
+    assert clean.encode("吾輩 は 猫").tolist() == document.tolist()[:-2]
+
+
+@pytest.mark.parametrize("profile", ["clean", "seed"])
+def test_auto_tokenizer_opens_the_directory_with_the_same_ids_and_text(directories, profile, monkeypatch):
+    from transformers import AutoTokenizer
+
+    ours = load_tokenizer(directories[profile])
+    theirs = AutoTokenizer.from_pretrained(directories[profile], local_files_only=True)
+    documents = [*segmented_documents(50, seed=1), *HOSTILE]
+    for document, ids in zip(documents, ours.encode_documents(documents), strict=True):
+        assert [*theirs(encoder_text(document, profile))["input_ids"], theirs.eos_token_id] == ids.tolist()
+        decoded = theirs.decode(ids.tolist(), skip_special_tokens=True)
+        assert (decoded if profile == "clean" else decoded.replace(" ", "")) == ours.decode(ids)
+    assert set(theirs("猫")) == {"input_ids", "attention_mask"}
+    assert (theirs.unk_token, theirs.bos_token, theirs.eos_token) == ("<unk>", "<s>", "</s>")
+    assert (theirs.unk_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
+    assert len(theirs) == ours.vocab_size
+
+
+def test_every_id_has_a_token_of_its_own(clean):
+    assert len({clean.token(index) for index in range(clean.vocab_size)}) == clean.vocab_size
+    with pytest.raises(IndexError):
+        clean.token(clean.vocab_size)
+
+
+def test_the_directory_says_what_text_it_is_for(directories, clean):
+    assert json.loads((directories["clean"] / "segmentation.json").read_text()) == {
+        "profile": "clean",
+        "segmenter": "mecab",
+        "fingerprint": "mecab 1 with dictionary 1",
+    }
+    assert (clean.profile, clean.segmenter, clean.segmenter_fingerprint) == (
+        "clean",
+        "mecab",
+        "mecab 1 with dictionary 1",
+    )
+
+
+def test_the_same_training_gives_the_same_directory(directories, tmp_path):
+    again = make(tmp_path / "again", "clean")
+    files = sorted(path.name for path in again.iterdir())
+    assert files == ["segmentation.json", "tokenizer.json", "tokenizer_config.json"]
+    assert all((again / name).read_bytes() == (directories["clean"] / name).read_bytes() for name in files)
+    assert load_tokenizer(again).sha256 == load_tokenizer(directories["clean"]).sha256
+
+
+def test_profiles_have_different_identities(clean, seed):
+    assert clean.sha256 != seed.sha256
+
+
+def test_text_of_another_engine_is_refused_with_both_names(clean):
+    clean.require_segmenter("mecab", "mecab 1 with dictionary 1")
+    with pytest.raises(
+        TokenizerMismatchError, match=r"mecab 1 with dictionary 1.*jumanpp.*Juman\+\+ 2.*JGPT_SEGMENTER"
+    ):
+        clean.require_segmenter("jumanpp", "Juman++ 2")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "segmentation.json"])
+def test_a_damaged_directory_is_named(tmp_path, name):
+    directory = make(tmp_path / "tokenizer", "clean")
+    (directory / name).write_text("{")
+    with pytest.raises(TokenizerError, match=f"{directory}.*Materialize tokenizer"):
+        load_tokenizer(directory)
+
+
+@pytest.mark.skipif("JGPT_TEST_DATA" not in os.environ, reason="JGPT_TEST_DATA does not name a directory of real text")
+def test_real_text_comes_back_whole(tmp_path):
+    from jgpt_dagster.corpus.segmenters import open_segmenter
+    from jgpt_dagster.corpus.text.segment import segment_documents
+
+    with lzma.open(Path(os.environ["JGPT_TEST_DATA"]) / "cc100" / "ja-cc100sample.txt.xz", "rt") as stream:
+        source = [text.splitlines() for text in stream.read().split("\n\n")]
+    with open_segmenter("mecab") as segmenter:
+        documents = list(segment_documents(source, "clean", segmenter))
+    tokenizer, counts = train_tokenizer(lambda: documents, "clean", TokenizerSettings(8000, 1, 2000), lambda line: None)
+    assert counts["characters_distinct"] > counts["alphabet"]
+    save_tokenizer(tokenizer, tmp_path, "clean", "mecab", segmenter.fingerprint)
+    loaded = load_tokenizer(tmp_path)
+    for document, ids in zip(documents, loaded.encode_documents(documents), strict=True):
+        assert loaded.decode(ids) == document_text(document, "clean")
+        assert loaded.unk_id not in ids

@@ -1,0 +1,66 @@
+"""Checkpoints on disk, without a run."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from jgpt_dagster.lm.training import checkpoint
+from jgpt_dagster.lm.training.checkpoint import CheckpointError, run_recipe, sweep, to_resume
+from jgpt_dagster.storage.artifact import MANIFEST, file_entry
+from jgpt_dagster.storage.atomic_write import DiskFullError, temporary_path, write_json
+from jgpt_dagster.storage.manifest import Manifest
+
+
+def put_checkpoint(root: Path, step: int) -> Path:
+    """Write a whole checkpoint of one file."""
+    path = root / f"step={step:08d}"
+    path.mkdir(parents=True)
+    (path / "state").write_text("state")
+    files = {"state": file_entry(path / "state")}
+    manifest = Manifest(run_recipe({}, {}), {"step": step, "samples": 8 * step}, files)
+    write_json(path / MANIFEST, manifest.to_dict())
+    return path
+
+
+def test_a_run_without_checkpoints_begins(tmp_path: Path) -> None:
+    assert to_resume(tmp_path / "checkpoints", pytest.fail) is None
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_again_unasked(tmp_path: Path) -> None:
+    first, second = put_checkpoint(tmp_path, 4), put_checkpoint(tmp_path, 8)
+    (second / "state").unlink()
+    found = to_resume(tmp_path, lambda line: None)
+    assert found is not None and found.step == 4
+    (first / MANIFEST).unlink()
+    reports: list[str] = []
+    with pytest.raises(CheckpointError, match=r"step=00000004, step=00000008\..*delete .*, or run with `force: true`"):
+        to_resume(tmp_path, reports.append)
+    assert len(reports) == 2
+
+
+def test_what_killed_saves_and_conversions_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    whole = put_checkpoint(tmp_path, 4)
+    universal = whole.with_name(f".{whole.name}.universal")
+    for leftover in (temporary_path(whole.with_name("step=00000008")), universal, temporary_path(universal)):
+        (leftover / "engine").mkdir(parents=True)
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [whole]
+    sweep(tmp_path / "none")
+
+
+def test_a_conversion_that_the_disk_has_no_room_for_is_refused_with_the_arithmetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_checkpoint(tmp_path, 4)
+    found = to_resume(tmp_path, pytest.fail)
+    assert found is not None
+    module = torch.nn.Linear(100, 10, bias=False)
+    engine = SimpleNamespace(load_universal_checkpoint=lambda: True, module=module)
+    monkeypatch.setattr(checkpoint.dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=23_999))
+    expected = r"24 bytes for each of 1,000 parameters, needs 24,000 bytes and 23,999 are free.*JGPT_SCRATCH"
+    with pytest.raises(DiskFullError, match=expected):
+        checkpoint.load(engine, found, seed=0)

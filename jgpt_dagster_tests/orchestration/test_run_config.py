@@ -1,0 +1,49 @@
+"""A run config file is read, and refused where an asset could not be run with it, before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.definitions import defs
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.run_config import read_run_config
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("ops: {tokenizer: {config: {vocab: 300}}}", "tokenizer: there is no field 'vocab'"),
+        ("ops: {tokenizer: {config: {vocab_size: 70000}}}", "tokenizer: vocab_size is 70000: Input should be less"),
+        ("ops: {tokeniser: {config: {vocab_size: 3000}}}", "there is no asset 'tokeniser'; the assets are: "),
+        ("ops: {tokenizer: {vocab_size: 3000}}", "tokenizer: expected `config: <field>: <value>`"),
+        ("tokenizer: {vocab_size: 3000}", "expected nothing but `ops: "),
+        ("", "expected nothing but `ops: "),
+        ("- 1", "expected nothing but `ops: "),
+        ("ops: [", "cannot be read as YAML"),
+    ],
+)
+def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(config)
+    with pytest.raises(JgptError) as caught:
+        read_run_config(defs, path)
+    assert str(caught.value).startswith(str(path))
+    assert says in str(caught.value)
+
+
+def test_run_config_that_fits_is_handed_on(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("ops: {tokenizer: {config: {vocab_size: 3000}}, release: {config: {}}}")
+    expected = {"ops": {"tokenizer": {"config": {"vocab_size": 3000}}, "release": {"config": {}}}}
+    assert read_run_config(defs, path) == expected
+
+
+def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("ops: {pretrained_model: {config: {learning_rate: 2e-5, weight_decay: 1, tokens: 1e9}}}")
+    config = read_run_config(defs, path)["ops"]["pretrained_model"]["config"]
+    expected = {"learning_rate": 2e-5, "weight_decay": 1.0, "tokens": 10**9}
+    assert config == expected
+    assert {name: type(value) for name, value in config.items()} == {
+        name: type(value) for name, value in expected.items()
+    }

@@ -1,0 +1,291 @@
+"""The sensors ask for what is due and for nothing else, and say in plain words why they ask for nothing."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from jgpt_dagster.catalog.missing_work import missing_work
+from jgpt_dagster.orchestration import sensors
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive
+from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.orchestration.sensors import WORK_TAG, unfinished_runs
+from jgpt_dagster.settings import Settings, SettingsError, load_settings
+from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, write_config
+from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
+
+SHARDS = ("000", "001")
+SHARD_STAGES = ["wikipedia_articles", "wikipedia_segmented"]
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A very small wiki in two shards, made up to the training set of its first dump. Read only."""
+    deployment = mini_deployment(tmp_path_factory.mktemp("whole")).with_settings(SHARDS="2")
+    keys = [f"{DUMP}|{shard}" for shard in SHARDS]
+    make(deployment, "wikipedia_dump", DUMP)
+    for asset in SHARD_STAGES:
+        make(deployment, asset, *keys)
+    assert deployment.materialize("tokenizer", vocab_size=400, limit_alphabet=100).error is None
+    make(deployment, "wikipedia_tokens", *keys)
+    assert deployment.materialize("training_set", DUMP, validation_share=0.3).error is None
+    return deployment
+
+
+def make(deployment: Deployment, asset: str, *partitions: str) -> None:
+    for partition in partitions or (None,):
+        assert deployment.materialize(asset, partition).error is None
+
+
+# ---- the stages --------------------------------------------------------------------------------------------------
+
+
+def without(whole: Deployment, data: Path, *outputs: tuple[str, str | None]) -> Deployment:
+    """Return a copy of a deployment without some outputs, each an asset and a shard of it."""
+    deployment = whole.copy(data)
+    for asset, shard in outputs:
+        root = deployment.root
+        dump = None if asset == "tokenizer" else DUMP
+        (root.shard(asset, DUMP, shard) if shard else root.directory(asset, dump)).remove()
+    return deployment
+
+
+def every(*names: str) -> list[tuple[str, str | None]]:
+    return [(name, shard) for name in names for shard in SHARDS]
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [
+        ([], []),
+        ([("training_set", None)], [(["training_set"], DUMP)]),
+        (
+            [("training_set", None), ("wikipedia_tokens", "001")],
+            [(["wikipedia_tokens"], f"{DUMP}|001")],
+        ),
+        (
+            [("training_set", None), *every("wikipedia_tokens"), ("wikipedia_segmented", "000")],
+            [(["wikipedia_segmented", "wikipedia_tokens"], f"{DUMP}|000"), (["wikipedia_tokens"], f"{DUMP}|001")],
+        ),
+        (
+            [("training_set", None), ("tokenizer", None), *every("wikipedia_tokens"), ("wikipedia_segmented", "001")],
+            [(["wikipedia_segmented"], f"{DUMP}|001")],
+        ),
+        (
+            [("training_set", None), ("tokenizer", None), *every("wikipedia_tokens")],
+            [(["tokenizer"], None)],
+        ),
+        (
+            [("training_set", None), *every("wikipedia_tokens", "wikipedia_segmented", "wikipedia_articles")],
+            [([*SHARD_STAGES, "wikipedia_tokens"], f"{DUMP}|{shard}") for shard in SHARDS],
+        ),
+        (
+            [
+                *[("training_set", None), ("tokenizer", None)],
+                *every("wikipedia_tokens", "wikipedia_segmented", "wikipedia_articles"),
+            ],
+            [(SHARD_STAGES, f"{DUMP}|{shard}") for shard in SHARDS],
+        ),
+        ([("training_set", None), ("wikipedia_dump", None)], []),
+    ],
+    ids=[
+        "all is there",
+        "training set",
+        "one token file",
+        "shards at different stages",
+        "tokenizer waits for every shard",
+        "tokenizer",
+        "a refresh",
+        "the first dump",
+        "the dump itself is not the refresh's matter",
+    ],
+)
+def test_exactly_what_is_missing_and_can_be_made_is_started(
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    whole: Deployment,
+    gone: list[tuple[str, str | None]],
+    expected: list[tuple[list[str], str | None]],
+) -> None:
+    add_dumps(instance, [DUMP])
+    desk = Desk(without(whole, tmp_path / "data", *gone), instance)
+    assert desk.asked("refresh_sensor") == expected
+
+
+def test_the_newest_dump_that_is_fetched_is_refreshed_to(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [LATER_DUMP, DUMP])
+    deployment = whole.copy(tmp_path / "data")
+    desk = Desk(deployment, instance)
+    assert desk.reason("refresh_sensor") == f"The dump of {DUMP} has its training set."
+    (deployment.data / "wikipedia_dump" / f"dump={DUMP}").rename(
+        deployment.data / "wikipedia_dump" / f"dump={LATER_DUMP}"
+    )
+    assert [key for _, key in desk.asked("refresh_sensor")] == [f"{LATER_DUMP}|{shard}" for shard in SHARDS]
+
+
+def test_what_is_queued_or_running_is_not_started_again(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [DUMP])
+    desk = Desk(without(whole, tmp_path / "data", ("training_set", None), *every("wikipedia_tokens")), instance)
+    first, second = desk.tick("refresh_sensor").run_requests
+    run_id = desk.record(first, dg.DagsterRunStatus.NOT_STARTED)
+    assert desk.asked("refresh_sensor") == [(["wikipedia_tokens"], f"{DUMP}|001")]
+    # As a person starts it: without the mark of a sensor.
+    tags = {name: value for name, value in second.tags.items() if name != WORK_TAG}
+    desk.record(second.with_replaced_attrs(tags=tags), dg.DagsterRunStatus.NOT_STARTED)
+    assert f"run {run_id} is not started" in desk.reason("refresh_sensor")
+
+
+def test_a_failed_stage_is_tried_again_and_counted_anew_when_its_input_changes(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "_FIRST_PAUSE_SECONDS", 0)
+    add_dumps(instance, [DUMP])
+    deployment = without(whole, tmp_path / "data", ("training_set", None), ("wikipedia_tokens", "000"))
+    desk = Desk(deployment, instance)
+    for _ in range(3):
+        (request,) = desk.tick("refresh_sensor").run_requests
+        desk.record(request, dg.DagsterRunStatus.FAILURE)
+    assert "3 runs came to nothing" in desk.reason("refresh_sensor")
+    segmented = deployment.root.shard("wikipedia_segmented", DUMP, "000")
+    segmented.remove()
+    segmented.path.hardlink_to(deployment.root.shard("wikipedia_segmented", DUMP, "001").path)
+    assert desk.asked("refresh_sensor") == [(["wikipedia_tokens"], f"{DUMP}|000")]
+
+
+def test_a_living_command_is_left_to_its_work_and_a_dead_one_is_ended(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [DUMP])
+    desk = Desk(without(whole, tmp_path / "data", ("training_set", None)), instance)
+    (request,) = desk.tick("refresh_sensor").run_requests
+    other = request.with_replaced_attrs(asset_selection=[dg.AssetKey("cc100_dump")], tags={})
+    with pytest.raises(KeyboardInterrupt), alive(desk.deployment.data) as command:
+        run_id = desk.record(other, dg.DagsterRunStatus.NOT_STARTED, **{COMMAND_TAG: command})
+        assert "`jgpt run` is at work" in desk.reason("refresh_sensor")
+        raise KeyboardInterrupt
+    assert desk.asked("refresh_sensor") == [(["training_set"], DUMP)]
+    run = instance.get_run_by_id(run_id)
+    assert run is not None and run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_runs_get_the_run_config_of_the_deployment(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [DUMP])
+    deployment = without(whole, tmp_path / "data", ("training_set", None))
+    config = write_config(
+        tmp_path / "run.yaml", {"training_set": {"validation_share": 0.3}, "tokenizer": {"vocab_size": 400}}
+    )
+    (request,) = Desk(deployment.with_settings(RUN_CONFIG=str(config)), instance).tick("refresh_sensor").run_requests
+    assert request.run_config == {"ops": {"training_set": {"config": {"validation_share": 0.3}}}}
+
+
+def test_a_run_config_that_is_wrong_starts_nothing_and_is_named(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [DUMP])
+    config = write_config(tmp_path / "run.yaml", {"training_set": {"share": 0.3}})
+    deployment = without(whole, tmp_path / "data", ("training_set", None)).with_settings(RUN_CONFIG=str(config))
+    assert "there is no field 'share'" in Desk(deployment, instance).reason("refresh_sensor")
+
+
+def test_cc100_is_made_where_it_is_missing_and_its_documents_in_one_pass(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, mirror: Path
+) -> None:
+    add_dumps(instance, [DUMP])
+    archive = (mirror / "cc-100" / "ja.txt.xz").as_uri()
+    deployment = without(whole, tmp_path / "data", ("training_set", None)).with_settings(CC100_URL=archive)
+    desk = Desk(deployment, instance)
+    assert desk.asked("refresh_sensor") == [(["cc100_dump"], None)]
+    make(deployment, "cc100_dump")
+    (request,) = desk.tick("refresh_sensor").run_requests
+    assert (assets(request), request.partition_key) == (["cc100_documents"], None)
+    desk.record(request, dg.DagsterRunStatus.NOT_STARTED)
+    assert "cc100_documents 000…001" in desk.reason("refresh_sensor")
+    make(deployment, "cc100_documents", "000")
+    assert desk.asked("refresh_sensor") == [(["cc100_segmented", "cc100_tokens"], "000")]
+
+
+# ---- training ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refresh", ["on", "off"])
+def test_the_refresh_is_switched_by_a_setting_and_training_by_a_person_alone(refresh: Any) -> None:
+    settings = Settings(refresh=refresh, poll_hours=0.5)
+    built = {sensor.name: sensor for sensor in sensors.build_sensors(settings)}
+    running = {name for name, sensor in built.items() if sensor.default_status == dg.DefaultSensorStatus.RUNNING}
+    assert running == ({"new_dump_sensor", "refresh_sensor"} if refresh == "on" else set())
+    assert "train_sensor" in sensors
+    assert sensors["new_dump_sensor"].minimum_interval_seconds == 1800
+
+
+def test_training_evaluation_and_release_follow_the_training_set_in_one_run(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    desk = Desk(whole.copy(tmp_path / "data"), instance)
+    assert "a first dump is not made yet" in desk.reason("train_sensor")
+    add_dumps(instance, [DUMP])
+    (request,) = desk.tick("train_sensor").run_requests
+    assert (assets(request), request.partition_key) == (["pretrained_model", "evaluation", "release"], DUMP)
+    desk.record(request, dg.DagsterRunStatus.NOT_STARTED)
+    assert "is not started" in desk.reason("train_sensor")
+    desk.deployment.root.directory("training_set", DUMP).remove()
+    assert f"training set of {DUMP} is not made yet" in desk.reason("train_sensor")
+
+
+def test_a_run_that_reuses_a_dump_counts_as_work_on_it(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    desk = Desk(whole, instance)
+
+    def record(partition: str, *names: str) -> str:
+        request = dg.RunRequest(
+            asset_selection=[dg.AssetKey(name) for name in names], tags={"dagster/partition": partition}
+        )
+        return desk.record(request, dg.DagsterRunStatus.NOT_STARTED)
+
+    def ids(*found: str) -> Sequence[str]:
+        return sorted(found)
+
+    of_it = record(DUMP, "training_set")
+    reusing = record(f"{LATER_DUMP}|000", "wikipedia_segmented")
+    record(LATER_DUMP, "pretrained_model")
+    record("20251201|000", "wikipedia_segmented")
+    assert ids(*unfinished_runs(instance, DUMP)) == ids(of_it, reusing)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("POLL_HOURS", "0"), ("POLL_HOURS", "nan"), ("POLL_HOURS", "inf"), ("REFRESH", "yes"), ("RUN_CONFIG", "")],
+)
+def test_a_setting_of_the_refresh_that_is_out_of_range_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"JGPT_{name}", value)
+    with pytest.raises(SettingsError, match=f"JGPT_{name}={value}"):
+        load_settings()
+
+
+def test_the_refresh_is_on_and_polls_every_six_hours_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REFRESH", "POLL_HOURS", "RUN_CONFIG"):
+        monkeypatch.delenv(f"JGPT_{name}", raising=False)
+    settings = load_settings()
+    assert (settings.refresh, settings.poll_hours, settings.run_config) == ("on", 6, None)
+
+
+def test_a_folder_that_is_a_corpus_is_read_without_a_download(tmp_path: Path) -> None:
+    works = missing_work(DataRoot(tmp_path), ["wikipedia", "cc100", "news"], ["000", "001"], DUMP)
+    assert [work.name for work in works] == ["cc100_dump", "news_documents 000…001"]

@@ -1,0 +1,220 @@
+"""A data root on an object store: what is published is whole or no data, and what is fetched is what was published."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage import object_store
+from jgpt_dagster.storage.artifact import Artifact, ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.data_root import DataRoot, RootMismatchError
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.object_store import ObjectStoreError
+from jgpt_dagster_tests.support.s3_bucket import s3_bucket
+
+RECIPE = Recipe("stage", "1")
+SCHEMA = pa.schema([("id", pa.int64())])
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_bucket() as (url, _):
+        yield url
+
+
+@pytest.fixture
+def url(bucket: str, tmp_path: Path) -> str:
+    return f"{bucket}/{tmp_path.name}"
+
+
+@pytest.fixture
+def here(url: str, tmp_path: Path) -> DataRoot:
+    """The root as one machine has it."""
+    return DataRoot.open(url, tmp_path / "here")
+
+
+@pytest.fixture
+def there(url: str, tmp_path: Path) -> DataRoot:
+    """The same root on a machine that has no copy of anything."""
+    return DataRoot.open(url, tmp_path / "there")
+
+
+def directory(root: DataRoot, text: str = "text", recipe: Recipe = RECIPE, publish: bool = True) -> DirectoryArtifact:
+    artifact = root.directory("training_set", "20250801")
+    with artifact.writing(recipe) as out:
+        (out.path / "below").mkdir()
+        (out.path / "a.txt").write_text(text)
+        (out.path / "below" / "b.txt").write_text("b")
+    if publish:
+        artifact.publish()
+    return artifact
+
+
+def shard(root: DataRoot, rows: int = 3, recipe: Recipe = RECIPE, publish: bool = True) -> ParquetArtifact:
+    artifact = root.parquet("wikipedia_articles", "20250801", "000")
+    artifact.write(SCHEMA, iter([(row,) for row in range(rows)]), recipe, dict, lambda: [{"page_id": 7}])
+    if publish:
+        artifact.publish()
+    return artifact
+
+
+MAKERS: list[Callable[..., Artifact]] = [directory, shard]
+
+
+def same(artifact: Artifact, root: DataRoot) -> Artifact:
+    return (
+        root.shard(artifact.asset, "20250801", "000")
+        if "|" in artifact.partition
+        else root.directory(artifact.asset, "20250801")
+    )
+
+
+def files(path: Path) -> dict[str, bytes]:
+    found = path.parent.rglob("*") if path.is_file() else path.rglob("*")
+    return {str(file.name): file.read_bytes() for file in found if file.is_file() and file.name[0] != "."}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_another_machine_gets_the_same_bytes(make: Callable[..., Artifact], here: DataRoot, there: DataRoot) -> None:
+    made = make(here)
+    copy = same(made, there)
+    assert copy.manifest() == made.manifest() and not copy.path.exists()  # to ask costs no download
+    assert copy.current(RECIPE) is not None
+    fetched = files(copy.path)
+    assert fetched == {name: data for name, data in files(made.path).items() if name in fetched}
+    assert len(fetched) == 2
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_was_not_uploaded_to_the_end_is_no_data_and_is_not_made_again_where_it_was_made(
+    make: Callable[..., Artifact], here: DataRoot, there: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = iter(range(1, 9))
+
+    class Killed(BaseException):
+        pass
+
+    def killed_at_the_last(file: Path, place: UPath) -> None:
+        if next(uploads) == last:
+            raise Killed
+        publish(file, place)
+
+    publish, last = object_store.publish, 3 if make is directory else 2
+    made = make(here, publish=False)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(object_store, "publish", killed_at_the_last)
+        made.publish()
+    assert same(made, there).manifest() is None and here.dumps(made.asset) == ["20250801"]
+    with pytest.raises(ArtifactError, match="missing or incomplete"):
+        same(made, there).verified()
+    assert made.current(RECIPE) is not None  # taken up by the next run
+    same(made, there).verified()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_old_output_is_not_mixed_with_a_new_one_that_is_uploaded_in_part(
+    make: Callable[..., Artifact], here: DataRoot, there: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(here)
+    newer = Recipe("stage", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(object_store, "publish", lambda file, place: None)
+        make(here, recipe=newer)
+    found = same(made, there).manifest()
+    assert found is None if make is directory else found is not None and found.recipe == RECIPE
+    assert same(made, there).current(newer) is None
+
+
+@pytest.mark.parametrize(("make", "name"), [(directory, "below/b.txt"), (shard, "shard=000.rejected.jsonl")])
+@pytest.mark.parametrize("damage", ["bytes", "absence"])
+def test_a_damaged_object_is_refused_by_its_url_with_what_to_run(
+    make: Callable[..., Artifact], name: str, damage: str, here: DataRoot, there: DataRoot
+) -> None:
+    made = make(here)
+    assert made.published is not None
+    place = (made.published if make is directory else made.published.parent) / name
+    if damage == "bytes":
+        place.write_bytes(b"x" * place.stat().st_size)
+    else:
+        place.unlink()
+    copy = same(made, there)
+    assert copy.current(RECIPE) is None
+    with pytest.raises(ArtifactError) as refusal:
+        copy.verified()
+    assert str(place) in str(refusal.value) and made.command in str(refusal.value)
+
+
+def test_a_damaged_parquet_object_is_refused(here: DataRoot, there: DataRoot) -> None:
+    made = shard(here)
+    assert made.published is not None
+    data = bytearray(made.path.read_bytes())
+    data[6] ^= 1
+    made.published.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match="s3://"):
+        same(made, there).verified()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_stale_or_damaged_copy_is_fetched_anew(
+    make: Callable[..., Artifact], here: DataRoot, there: DataRoot
+) -> None:
+    copy = same(make(here), there)
+    copy.verified()
+    newer = Recipe("stage", "2")
+    made = make(here, **({"text": "other"} if make is directory else {"rows": 5}), recipe=newer)
+    assert copy.current(RECIPE) is None and copy.current(newer) is not None
+    target = copy.path / "a.txt" if make is directory else copy.path
+    target.write_bytes(b"rotten")
+    copy.verified()
+    assert target.read_bytes() == (made.path / "a.txt" if make is directory else made.path).read_bytes()
+
+
+def test_one_file_is_fetched_alone(here: DataRoot, there: DataRoot) -> None:
+    directory(here)
+    copy = there.directory("training_set", "20250801")
+    assert copy.present_file("a.txt").read_text() == "text"
+    assert copy.verified_file("below/b.txt").read_text() == "b"
+    assert not (copy.path / "manifest.json").exists()
+
+
+def test_an_outage_does_not_look_like_missing_data(
+    here: DataRoot, there: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make(here) for make in MAKERS]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    for method in ("cat_file", "open", "_open", "info"):
+        monkeypatch.setattr(type(made[0].published.fs), method, refuse)  # type: ignore[union-attr]
+    for artifact in made:
+        with pytest.raises(ObjectStoreError, match=r"s3://.*Access Denied"):
+            same(artifact, there).manifest()
+
+
+def test_the_settings_of_a_root_bind_every_machine(here: DataRoot, there: DataRoot) -> None:
+    here.claim({"wiki": "jawiki"})
+    there.claim({"wiki": "jawiki"})
+    with pytest.raises(RootMismatchError, match="JGPT_WIKI=jawikinews"):
+        there.claim({"wiki": "jawikinews"})
+
+
+def test_a_manifest_cannot_make_a_file_outside_of_its_output(here: DataRoot, there: DataRoot, tmp_path: Path) -> None:
+    made = directory(here)
+    assert made.published is not None
+    manifest = json.loads((made.published / "manifest.json").read_bytes())
+    for name in ("../../../../escaped", str(tmp_path / "escaped")):
+        manifest["files"] = {name: {"size": 1, "sha256": "0" * 64}}
+        (made.published / "manifest.json").write_bytes(json.dumps(manifest).encode())
+        with pytest.raises(JgptError):
+            same(made, there).verified()
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_a_store_that_nothing_installed_can_open_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ObjectStoreError, match="JGPT_DATA=nosuch://bucket"):
+        DataRoot.open("nosuch://bucket", tmp_path)

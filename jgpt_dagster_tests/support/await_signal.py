@@ -1,0 +1,23 @@
+"""Waits for SIGTERM, as a training program does: `python -m jgpt_dagster_tests.support.await_signal FOLDER`.
+
+The process of rank 1 changes the mark by which the processes of a launch are found: it can be reached in no other way
+than one on another machine.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from jgpt_dagster.lm.launch.launcher import INTERRUPTED, end_with_launcher
+
+if __name__ == "__main__":
+    folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+    if rank == "1" and os.environ["JGPT_LAUNCH"] != "elsewhere":
+        command = [sys.executable, "-m", "jgpt_dagster_tests.support.await_signal", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "JGPT_LAUNCH": "elsewhere"})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
+    end_with_launcher()
+    (folder / rank).write_text(str(os.getpid()))
+    time.sleep(600)
