@@ -22,10 +22,10 @@ from typing import Any
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import read_documents
 from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
-from jgpt_dagster.runtime.worker_pool import map_here, map_in_workers
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
+from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
 from jgpt_dagster.sample.pack import write_mirror
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import write_rows
 
@@ -71,9 +71,12 @@ def run_pass(archive: Path, folder: Path, workers: int | None) -> None:
     """Write one shard of the archive's documents, as the asset does; print how many were kept, and its own CPU time."""
     rejected: list[dict[str, Any]] = []
     rows = read_documents(archive, rejected)
-    with SeenHashes(folder) as seen, map_in_workers(workers) if workers else nullcontext(map_here) as ordered_map:
+    with (
+        DiskHashSet(folder) as seen,
+        map_in_worker_pool(workers) if workers else nullcontext(map_in_process) as ordered_map,
+    ):
         if workers is not None:
-            rows = select(rows, Selection(), seen, {0: ShardTally()}, 1, ordered_map)
+            rows = select(rows, Selection(), seen, {0: ShardCounts()}, 1, ordered_map)
         manifest = write_rows(folder / "documents.parquet", DOCUMENTS, rows, _RECIPE, dict)
         print(manifest.counts["rows"], seen.disk_bytes, time.process_time())
 
@@ -145,7 +148,7 @@ def time_parts(source: Sequence[Sequence[str]], work: Path, megabytes: float) ->
     }
     print("| selection | µs a document |\n|---|---:|")
     for name, selection in settings.items():
-        with SeenHashes(work) as seen:
+        with DiskHashSet(work) as seen:
             started = time.process_time()
             for _ in select(documents, selection, seen, {}, 1):
                 pass
@@ -168,7 +171,7 @@ def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
     print("| Jaccard similarity | pairs | found | by the formula |\n|---|---:|---:|---:|")
     for low in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         pairs, found, expected = 0, 0, 0.0
-        with SeenHashes(work) as seen:
+        with DiskHashSet(work) as seen:
             deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
             for text in texts:
                 deduplicator.examine([text], 0)
@@ -185,7 +188,7 @@ def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
                 found += deduplicator.examine([copy], 0)[2] is not None
                 expected += 1 - (1 - alike**8) ** 14
         print(f"| {low:.1f} to {low + 0.1:.1f} | {pairs} | {found / pairs:.3f} | {expected / pairs:.3f} |")
-    with SeenHashes(work) as seen:
+    with DiskHashSet(work) as seen:
         deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
         wrong = sum(deduplicator.examine(lines, 0)[2] is not None for lines in source)
     print(f"{wrong} of {len(source)} different documents of the source taken for near duplicates")
@@ -193,8 +196,8 @@ def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
 
 def account(source: Sequence[Sequence[str]], work: Path) -> None:
     """Print what goes of the source for which reason."""
-    tally = ShardTally()
-    with SeenHashes(work) as seen:
+    tally = ShardCounts()
+    with DiskHashSet(work) as seen:
         for _, lines in select(enumerate(map(list, source)), Selection(), seen, {0: tally}, 1):
             tally.keep(lines)
     print({"documents": len(source), **tally.counts()})

@@ -25,8 +25,8 @@ from text import DATE, WIKI, measure, repeated, sample, segmented
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts
-from jgpt_dagster.corpus.web.cc100 import DocumentRow, deal, read_documents, shard_of
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, read_documents, shard_of
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
 from jgpt_dagster.corpus.wikitext import article_cleaner
@@ -35,7 +35,7 @@ from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_toke
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster.storage.artifact import DROPPED
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
 
@@ -99,7 +99,7 @@ def _write_documents(folder: Path, shards: int) -> None:
     rejected: list[dict[str, Any]] = []
     place = _documents(folder, shards)
     place.mkdir()
-    tallies = {number: ShardTally() for number in range(shards)}
+    tallies = {number: ShardCounts() for number in range(shards)}
 
     def kept(rows: Iterator[DocumentRow]) -> Iterator[DocumentRow]:
         for row in rows:
@@ -115,8 +115,8 @@ def _write_documents(folder: Path, shards: int) -> None:
             )
             for number, tally in tallies.items()
         }
-        seen = files.enter_context(SeenHashes(place))
-        deal(
+        seen = files.enter_context(DiskHashSet(place))
+        distribute_to_shards(
             kept(select(read_documents(folder / _ARCHIVE, rejected), Selection(), seen, tallies, shards)),
             shards,
             writers,

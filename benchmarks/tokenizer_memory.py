@@ -15,7 +15,7 @@ from pathlib import Path
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.corpus.web.cc100 import read_documents
-from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_sample, train_tokenizer
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 
@@ -26,7 +26,9 @@ def measure(path: Path, share: float, settings: TokenizerSettings) -> dict[str, 
         documents = list(segment_documents((lines for _, lines in read_documents(path, [])), "clean", engine))
     held_out = [sentence for document in documents[::10] for line in document for sentence in line]
     sample = [
-        document for key, document in enumerate(documents) if key % 10 and in_sample("cc100_segmented", key, share)
+        document
+        for key, document in enumerate(documents)
+        if key % 10 and in_tokenizer_sample("cc100_segmented", key, share)
     ]
     words = [word for document in sample for line in document for sentence in line for word in sentence.split(" ")]
     facts: dict[str, object] = {"words": len(words), "distinct": len(set(words))}

@@ -37,14 +37,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import GPT2LMHeadModel, Trainer, TrainingArguments
 
-from jgpt_dagster.lm.data.data_loader import PackedTokens, step_samples
+from jgpt_dagster.lm.data.data_loader import PackedDataset, samples_of_step
 from jgpt_dagster.lm.data.integer_tables import ColumnWriter
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, build_training_set
 from jgpt_dagster.lm.model.presets import BEGIN_ID, model_config, preset
 from jgpt_dagster.lm.training.deepspeed_engine import parameter_groups
 from jgpt_dagster.lm.training.train_config import TrainConfig, validated
-from jgpt_dagster.lm.training.trainer import StopSignal, join_group, train_in_group
+from jgpt_dagster.lm.training.trainer import StopRequest, init_distributed, train_distributed
 
 VOCABULARY = 8000
 EOS = 2
@@ -58,11 +58,11 @@ class Task:
     """What every loop trains: a model on the blocks of the training set in `root`, for some steps."""
 
     root: Path
-    data: PackedTokens
+    data: PackedDataset
     model: str
     batch: int
     steps: int
-    stop: StopSignal
+    stop: StopRequest
 
     def config(self, **fields: Any) -> TrainConfig:
         """Return the task as the configuration of our loop."""
@@ -84,7 +84,7 @@ class Task:
 
 def ours(stage: int, task: Task) -> None:
     """Our loop with a ZeRO stage: all that a run does, its files included."""
-    train_in_group(task.config(zero_stage=stage), torch.device("cpu"), task.stop)
+    train_distributed(task.config(zero_stage=stage), torch.device("cpu"), task.stop)
 
 
 def plain(task: Task) -> None:
@@ -92,7 +92,7 @@ def plain(task: Task) -> None:
     model = task.fresh_model()
     optimizer = task.optimizer(model)
     for step in range(task.steps):
-        tokens = torch.from_numpy(task.data.batch(step_samples(step, task.batch), 0))
+        tokens = torch.from_numpy(task.data.batch(samples_of_step(step, task.batch), 0))
         logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
         loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()
@@ -172,7 +172,7 @@ class Turns:
     def __init__(self) -> None:
         self.steps: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
         self._turn = threading.Condition()
-        self._at_work = 0
+        self._already_running = 0
         self._ended: set[int] = set()
         self._place = threading.local()
 
@@ -209,12 +209,12 @@ class Turns:
 
     def _hand_over(self, place: int) -> None:
         with self._turn:
-            self._at_work = 1 - place
+            self._already_running = 1 - place
             self._turn.notify_all()
 
     def _wait(self, place: int) -> None:
         with self._turn:
-            self._turn.wait_for(lambda: self._at_work == place or 1 - place in self._ended)
+            self._turn.wait_for(lambda: self._already_running == place or 1 - place in self._ended)
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def loading_cost(task: Task, steps: int = 200) -> float:
     """Return the CPU seconds that the batch of a step takes to read."""
     start = time.process_time()
     for step in range(steps):
-        torch.from_numpy(task.data.batch(step_samples(step, task.batch), 0))
+        torch.from_numpy(task.data.batch(samples_of_step(step, task.batch), 0))
     return (time.process_time() - start) / steps
 
 
@@ -314,9 +314,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, context = Path(folder), arguments.context or preset(arguments.model).context
         write_training_set(root, tokens=2_000_000)
-        data = PackedTokens(root / TRAINING_SET, root, context)
-        task = Task(root, data, arguments.model, arguments.batch, arguments.steps, StopSignal())
-        join_group(task.config().stall_seconds)
+        data = PackedDataset(root / TRAINING_SET, root, context)
+        task = Task(root, data, arguments.model, arguments.batch, arguments.steps, StopRequest())
+        init_distributed(task.config().stall_seconds)
         measured = rounds_of(task, arguments.loops, arguments.rounds)
         loading = loading_cost(task)
     print("\n".join(table(measured, arguments.batch * context)))

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import jgpt_dagster
 from jgpt_dagster import cli
-from jgpt_dagster.catalog.retention import delete_data
+from jgpt_dagster.catalog.retention import delete_dump_data
 from jgpt_dagster.sample.pack import Page
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
@@ -110,7 +110,7 @@ def test_removing_a_dump_removes_a_link_and_not_what_it_leads_to(tmp_path: Path)
     root = DataRoot(tmp_path / "data")
     (root.path / "wikipedia_articles").mkdir(parents=True)
     (root.path / "wikipedia_articles" / f"dump={DUMP}").symlink_to(elsewhere)
-    delete_data(root, tmp_path / "scratch", DUMP)
+    delete_dump_data(root, tmp_path / "scratch", DUMP)
     assert sorted(os.listdir(elsewhere)) == ["manifest.json", "precious"]
     assert root.dumps() == []
 

@@ -52,7 +52,7 @@ def cc100_dump(
     def make(target: DirectoryArtifact, recipe: Recipe) -> None:
         bar = progress(context, target, "B")
         with target.writing(recipe) as out:
-            entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.at)
+            entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.update)
             try:
                 require_xz(incoming / _ARCHIVE)
             except DamagedFileError as error:

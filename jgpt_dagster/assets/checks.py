@@ -80,7 +80,7 @@ def every_article_segmented(context: dg.AssetCheckExecutionContext, store: Corpu
 def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """Documents that it was trained on come back from their token ids. Their dump may be gone."""
     tokenizer, manifest = open_tokenizer(store)
-    shards = (store.root.labelled_parquet(label) for label in manifest.recipe.inputs)
+    shards = (store.root.parquet_by_label(label) for label in manifest.recipe.inputs)
     shard = next((shard for shard in shards if shard.manifest()), None)
     if shard is None:
         return _result(True, "the corpora that it was trained on were removed")

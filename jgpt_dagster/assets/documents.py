@@ -14,24 +14,24 @@ import dagster as dg
 from jgpt_dagster.assets.column_schemas import column_metadata
 from jgpt_dagster.assets.materialize import (
     StageConfig,
-    failures_in_plain_words,
+    as_dagster_failure,
     finished,
-    holding,
+    partition_locked,
     preview,
     stage_metadata,
 )
 from jgpt_dagster.corpus.schemas import DOCUMENTS
-from jgpt_dagster.corpus.web.cc100 import DocumentRow, deal, shard_of
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardTally, select
-from jgpt_dagster.corpus.web.rejected_documents import Rejected, RejectedDocuments
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
+from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
+from jgpt_dagster.corpus.web.rejected_documents import Rejected, RejectedDocumentLog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.partitions import shard_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
-from jgpt_dagster.runtime.worker_pool import map_here, map_in_workers
+from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
 from jgpt_dagster.storage.artifact import DROPPED, REJECTED, ParquetArtifact
 from jgpt_dagster.storage.atomic_write import require_free_space
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
@@ -94,7 +94,7 @@ def build_documents(
         one are dropped, and paragraphs that stood before; all are counted, and `shard=<NNN>.dropped.jsonl` has samples.
         """
         targets = {int(key): store.parquet(f"{corpus}_documents", shard=key) for key in sorted(context.partition_keys)}
-        with failures_in_plain_words(), ExitStack() as locks:
+        with as_dagster_failure(), ExitStack() as locks:
             selection = _selection(store, corpus, config)
             source = open_source(store)
             recipe = Recipe(
@@ -105,7 +105,7 @@ def build_documents(
                 libraries=library_versions("pyarrow", *(("rensa",) if selection else ())),
             )
             for target in targets.values():
-                locks.enter_context(holding(context, store, target))
+                locks.enter_context(partition_locked(context, store, target))
             stale = {number: target for number, target in targets.items() if config.force or not target.current(recipe)}
             if stale:
                 started = time.monotonic()
@@ -145,7 +145,7 @@ def _write_shards(
     """Read the source once and write the given shards."""
     label = step_label(recipe.stage, sorted(context.partition_keys))
     bar = Progress(label, "documents", None, context.log.info, source.size)
-    tallies = {number: ShardTally() for number in targets}
+    tallies = {number: ShardCounts() for number in targets}
     read = 0
     if selection:
         needed = int(_INDEX_SHARE * source.unpacked_size)
@@ -153,7 +153,7 @@ def _write_shards(
 
     def documents() -> Iterator[DocumentRow]:
         nonlocal read
-        for row in source.read(rejected, bar.read):
+        for row in source.read(rejected, bar.count_input_bytes):
             read += 1
             yield row
 
@@ -175,7 +175,7 @@ def _write_shards(
 
     with ExitStack() as files:
         shard = partial(shard_of, shards=store.shards)
-        rejected = files.enter_context(RejectedDocuments(store.scratch_path, shard))
+        rejected = files.enter_context(RejectedDocumentLog(store.scratch_path, shard))
 
         def opened(number: int, target: ParquetArtifact) -> RowWriter:
             beside: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.of(number)}
@@ -186,11 +186,11 @@ def _write_shards(
         writers = {number: opened(number, target) for number, target in targets.items()}
         rows = bar.track(documents())
         if selection:
-            seen = files.enter_context(SeenHashes(store.scratch_path))
+            seen = files.enter_context(DiskHashSet(store.scratch_path))
             workers = min(store.workers - 1, _WORKERS) if source.unpacked_size > _ALONE_BYTES else 0
-            ordered_map = files.enter_context(map_in_workers(workers)) if workers else map_here
+            ordered_map = files.enter_context(map_in_worker_pool(workers)) if workers else map_in_process
             rows = select(rows, selection, seen, tallies, store.shards, ordered_map)
-        deal(kept(rows), store.shards, writers)
+        distribute_to_shards(kept(rows), store.shards, writers)
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.materialize import StageConfig, failures_in_plain_words, materialize, preview, table
+from jgpt_dagster.assets.materialize import StageConfig, as_dagster_failure, materialize, preview, table
 from jgpt_dagster.assets.pretrained_model import GPU_POOL, GPU_TAGS, MODEL
 from jgpt_dagster.assets.training_set import require_token_files
-from jgpt_dagster.lm.release.continuation import continue_text
+from jgpt_dagster.lm.release.continuation import generate_from_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -54,7 +54,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
     """
     dump = context.partition_key
     target = store.model_directory("evaluation", dump)
-    with failures_in_plain_words():
+    with as_dagster_failure():
         model, data = store.model_directory("pretrained_model", dump), store.directory("training_set", dump)
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(
@@ -84,7 +84,9 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             samples = [
                 {
                     "prompt": prompt,
-                    "text": continue_text(model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device),
+                    "text": generate_from_text(
+                        model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device
+                    ),
                 }
                 for prompt in config.prompts
             ]

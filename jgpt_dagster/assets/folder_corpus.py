@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from jgpt_dagster.assets.documents import Source, build_documents
-from jgpt_dagster.corpus.web.text_folder import Folder
+from jgpt_dagster.corpus.web.text_folder import TextFolder
 from jgpt_dagster.orchestration.resources import CorpusStore
 
 
@@ -13,7 +13,7 @@ def build_folder_documents(corpus: str) -> dg.AssetsDefinition:
     """Return the asset `<corpus>_documents`."""
 
     def opened(store: CorpusStore) -> Source:
-        folder = Folder.opened(Path(store.folders[corpus]))
+        folder = TextFolder.opened(Path(store.folders[corpus]))
         return Source(
             {"files": folder.sha256},
             folder.size,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.corpus.row_reuse import ReuseTally
+from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress
@@ -21,7 +21,7 @@ from jgpt_dagster.storage.partition_lock import partition_lock
 
 ArtifactT = TypeVar("ArtifactT", bound=Artifact)
 
-# In run.json: seconds a unit of size, in the sense of ReuseTally.
+# In run.json: seconds a unit of size, in the sense of ReuseStats.
 MAKING_RATE = "making_seconds_per_unit"
 
 # Markdown up to this many characters is shown inline on the asset's page; longer text hides behind a link.
@@ -50,7 +50,7 @@ def materialize(
     how much was reused; `describe` adds metadata from the finished output, which is shown first. An output that is
     whole and current is verified and left alone unless `force`. Raises dagster.Failure with the text of any JgptError.
     """
-    with failures_in_plain_words(), holding(context, store, artifact):
+    with as_dagster_failure(), partition_locked(context, store, artifact):
         manifest = None if force else artifact.current(recipe)
         made = manifest is None
         if manifest is None:
@@ -64,7 +64,7 @@ def materialize(
 
 
 @contextmanager
-def holding(context: dg.AssetExecutionContext, store: CorpusStore, artifact: Artifact) -> Iterator[None]:
+def partition_locked(context: dg.AssetExecutionContext, store: CorpusStore, artifact: Artifact) -> Iterator[None]:
     """Hold the lock of an output; while another run has it, the log says which."""
     with partition_lock(store.root.path, artifact.label, f"run {context.run.run_id}", context.log.info):
         yield
@@ -76,14 +76,14 @@ def finished(
     """Record the run that has just written an output, with its `facts`, publish it, and return its manifest."""
     record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id, **(facts or {})}
     write_json(artifact.run_path, record)
-    artifact.publish()
+    artifact.upload()
     manifest = artifact.manifest()
     if manifest is None:
-        raise JgptError(f"{artifact.label}: {artifact.place} is not whole although it was just written")
+        raise JgptError(f"{artifact.label}: {artifact.location} is not whole although it was just written")
     return manifest
 
 
-def reuse_facts(tally: ReuseTally) -> dict[str, Any]:
+def reuse_facts(tally: ReuseStats) -> dict[str, Any]:
     """Return what a run that could reuse an earlier dump's rows did: rows reused and made, and the time that saved."""
     facts: dict[str, Any] = {"reused_rows": tally.reused, "made_rows": tally.made}
     if tally.rate is not None and tally.saved_seconds is not None:
@@ -135,7 +135,7 @@ def progress(
 
 
 @contextmanager
-def failures_in_plain_words() -> Iterator[None]:
+def as_dagster_failure() -> Iterator[None]:
     """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it."""
     try:
         yield

@@ -11,21 +11,21 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.materialize import failures_in_plain_words, materialize, table
+from jgpt_dagster.assets.materialize import as_dagster_failure, materialize, table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
-    laid_out,
-    recorded_settings,
-    require_present,
+    plan_training,
+    recipe_settings,
+    require_hardware,
     training_config,
 )
-from jgpt_dagster.assets.training_run_directory import prepare_run, recorded_inputs, root_run
+from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.launcher import launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed
-from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_speeds
+from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps
 from jgpt_dagster.lm.training.training_charts import run_curves, thinned
 from jgpt_dagster.orchestration.partitions import dump_partitions
@@ -65,11 +65,11 @@ def pretrained_model(
     dump = context.partition_key
     target = store.model_directory("pretrained_model", dump)
     run = store.scratch_path / "pretrained_model" / f"dump={dump}" / f"model={store.model}"
-    with failures_in_plain_words():
+    with as_dagster_failure():
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         require_token_files(store, data)
-        forced_by = root_run(context.run) if config.force else None
+        forced_by = root_run_id(context.run) if config.force else None
         recorded = recorded_inputs(target, run, forced_by)
         initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
         train_config = training_config(
@@ -83,7 +83,7 @@ def pretrained_model(
         recipe = Recipe(
             stage="pretrained_model",
             code_version=MODEL_CODE_VERSION,
-            settings=recorded_settings(train_config),
+            settings=recipe_settings(train_config),
             inputs={
                 data.label: data_manifest.data_sha256,
                 **({initial.artifact.label: initial.sha256} if initial else {}),
@@ -94,9 +94,9 @@ def pretrained_model(
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
             if initial:
                 initial.require_unchanged()
-            plan, laid_out_config = laid_out(config, launcher, train_config, TrainingSet.open(data.path))
-            require_present(plan.hardware, launcher)
-            prepare_run(run, recipe, forced_by)
+            plan, laid_out_config = plan_training(config, launcher, train_config, TrainingSet.open(data.path))
+            require_hardware(plan.hardware, launcher)
+            prepare_run_directory(run, recipe, forced_by)
             _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
@@ -150,7 +150,7 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
         "layout": asdict(plan.layout),
         "plan_and_actual": actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
-        "speeds": thinned(read_speeds(run)),
+        "speeds": thinned(read_throughput(run)),
         **actual_speed(plan, run),
     }
 

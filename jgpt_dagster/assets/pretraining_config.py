@@ -11,8 +11,8 @@ from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.launcher import has_gpu
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect, parse
-from jgpt_dagster.lm.planning.memory import CHOICES
-from jgpt_dagster.lm.planning.training_plan import MFU, Plan, layout_for, make_plan
+from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
+from jgpt_dagster.lm.planning.training_plan import MFU, Plan, choose_layout, make_training_plan
 from jgpt_dagster.lm.training.train_config import TrainConfig, validated
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
@@ -88,8 +88,8 @@ class PretrainingConfig(StageConfig):
 _SAME_MEMORY = 0.95
 
 # What one fits to the hardware at hand: it moves sums by rounding errors, and does not make a finished model stale.
-_OF_THE_MACHINE = {
-    *CHOICES,
+_MACHINE_FIELDS = {
+    *LAYOUT_FIELDS,
     "peak_tokens_per_second",
     "planned_mfu",
     "divergence_steps",
@@ -102,10 +102,10 @@ _OF_THE_MACHINE = {
     "keep_every",
     "wandb_project",
 }
-_PLACES = {"training_set", "data_root", "output", "initial_model"}
+_PATH_FIELDS = {"training_set", "data_root", "output", "initial_model"}
 
 # Fields that are no part of a training configuration: what the asset does, and what the hardware decides.
-_OF_THE_ASSET = {"force", "warm_start", "stop_grace_seconds", "hardware", "peak_tflops", "mfu", "price", *CHOICES}
+_ASSET_FIELDS = {"force", "warm_start", "stop_grace_seconds", "hardware", "peak_tflops", "mfu", "price", *LAYOUT_FIELDS}
 
 
 def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:
@@ -114,17 +114,17 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
     Raises TrainConfigError for settings that contradict one another.
     """
     nowhere = dict.fromkeys(("training_set", "data_root", "output"), Path())
-    given = config.model_dump(exclude=_OF_THE_ASSET, exclude_none=True)
+    given = config.model_dump(exclude=_ASSET_FIELDS, exclude_none=True)
     return validated({**given, **nowhere, **places, "model": model})
 
 
-def recorded_settings(config: TrainConfig) -> dict[str, Any]:
+def recipe_settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide the outcome of a run, whatever the machine."""
-    settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_OF_THE_MACHINE | _PLACES))
+    settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MACHINE_FIELDS | _PATH_FIELDS))
     return settings
 
 
-def laid_out(
+def plan_training(
     config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, training_set: TrainingSet
 ) -> tuple[Plan, TrainConfig]:
     """Return the plan of a run, and its configuration with what the hardware decides.
@@ -137,8 +137,10 @@ def laid_out(
         hardware = parse(config.hardware)
     if config.peak_tflops is not None:
         hardware = hardware.with_peak(config.peak_tflops * 1e12)
-    layout = layout_for(train_config, hardware, training_set.vocab_size, config.model_dump(include=set(CHOICES)))
-    plan = make_plan(
+    layout = choose_layout(
+        train_config, hardware, training_set.vocab_size, config.model_dump(include=set(LAYOUT_FIELDS))
+    )
+    plan = make_training_plan(
         train_config,
         hardware,
         layout,
@@ -151,7 +153,7 @@ def laid_out(
     return plan, train_config.model_copy(update={**asdict(layout), **speeds})
 
 
-def require_present(hardware: Hardware, launcher: TrainingLauncher) -> None:
+def require_hardware(hardware: Hardware, launcher: TrainingLauncher) -> None:
     """Raise HardwareError where a run was laid out for another machine than it will be started on.
 
     That has another number of processes, no GPU, or GPUs of less memory.

@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 
 from jgpt_dagster.assets.materialize import MAKING_RATE
-from jgpt_dagster.corpus.row_reuse import EarlierRows, KeyedRows
+from jgpt_dagster.corpus.row_reuse import KeyedRows, PreviousRows
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
@@ -25,9 +25,9 @@ Lines = list[str]
 SegmentedLines = list[list[str]]
 
 
-def earlier_articles(
+def previous_articles(
     context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
-) -> EarlierRows[tuple[int, str, Lines]]:
+) -> PreviousRows[tuple[int, str, Lines]]:
     """Return (revision id, title, lines) by page id, as an earlier dump has them."""
 
     def part(shard: str, earlier: str) -> KeyedRows[tuple[int, str, Lines]] | None:
@@ -39,12 +39,12 @@ def earlier_articles(
 
         return _part(context, recipe, articles, [articles], rows)
 
-    return _earlier_rows(store, "wikipedia_articles", dump, part)
+    return _previous_rows(store, "wikipedia_articles", dump, part)
 
 
-def earlier_segmented(
+def previous_segmented(
     context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
-) -> EarlierRows[tuple[Lines, SegmentedLines]]:
+) -> PreviousRows[tuple[Lines, SegmentedLines]]:
     """Return (lines, segmented lines) by page id, as an earlier dump has them."""
 
     def part(shard: str, earlier: str) -> KeyedRows[tuple[Lines, SegmentedLines]] | None:
@@ -58,12 +58,12 @@ def earlier_segmented(
 
         return _part(context, recipe, articles, [articles, segmented], rows)
 
-    return _earlier_rows(store, "wikipedia_segmented", dump, part)
+    return _previous_rows(store, "wikipedia_segmented", dump, part)
 
 
-def earlier_tokens(
+def previous_tokens(
     context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
-) -> EarlierRows[tuple[SegmentedLines, np.ndarray]]:
+) -> PreviousRows[tuple[SegmentedLines, np.ndarray]]:
     """Return (segmented lines, token ids) by page id, as an earlier dump has them."""
 
     def part(shard: str, earlier: str) -> KeyedRows[tuple[SegmentedLines, np.ndarray]] | None:
@@ -78,18 +78,20 @@ def earlier_tokens(
 
         return _part(context, recipe, articles, [segmented, tokens], rows)
 
-    return _earlier_rows(store, "wikipedia_tokens", dump, part)
+    return _previous_rows(store, "wikipedia_tokens", dump, part)
 
 
-def _earlier_rows(
+def _previous_rows(
     store: CorpusStore, asset: str, dump: str, part: Callable[[str, str], KeyedRows[T] | None]
-) -> EarlierRows[T]:
+) -> PreviousRows[T]:
     """Return the rows of the newest earlier dump of which an asset has every shard, whole or not."""
     for earlier in reversed(store.root.dumps(asset)):
-        if earlier < dump and all(store.root.shard(asset, earlier, shard).place.exists() for shard in store.shard_keys):
+        if earlier < dump and all(
+            store.root.shard(asset, earlier, shard).location.exists() for shard in store.shard_keys
+        ):
             parts = [part(shard, earlier) for shard in store.shard_keys]
-            return EarlierRows(found for found in parts if found is not None)
-    return EarlierRows([])
+            return PreviousRows(found for found in parts if found is not None)
+    return PreviousRows([])
 
 
 def _part(
@@ -116,7 +118,7 @@ def _part(
         made.recipe.inputs.get(source.label) == found.data_sha256
         for source, (found, made) in zip(chain, pairwise(manifests), strict=False)
     )
-    if not (pages["rows"] and made_from_each_other and _made_alike(manifests[-1].recipe, recipe)):
+    if not (pages["rows"] and made_from_each_other and _same_recipe(manifests[-1].recipe, recipe)):
         return None
 
     def verified_rows() -> Iterator[tuple[int, T]]:
@@ -132,7 +134,7 @@ def _part(
     return KeyedRows(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
 
 
-def _made_alike(made: Recipe, recipe: Recipe) -> bool:
+def _same_recipe(made: Recipe, recipe: Recipe) -> bool:
     """Whether two recipes differ in the pages alone that they are for."""
     alike = (made.code_version, made.settings, made.libraries) == (
         recipe.code_version,

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.evaluation import with_interval
-from jgpt_dagster.assets.materialize import StageConfig, failures_in_plain_words, materialize
+from jgpt_dagster.assets.materialize import StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.lm.release.release_directory import (
@@ -38,7 +38,7 @@ def release(context: dg.AssetExecutionContext, config: StageConfig, store: Corpu
     """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
     dump = context.partition_key
     target = store.model_directory("release", dump)
-    with failures_in_plain_words():
+    with as_dagster_failure():
         model, scores = (store.model_directory(name, dump) for name in ("pretrained_model", "evaluation"))
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(

@@ -11,14 +11,14 @@ import pyarrow as pa
 from jgpt_dagster.assets.column_schemas import column_metadata
 from jgpt_dagster.assets.materialize import (
     StageConfig,
-    failures_in_plain_words,
+    as_dagster_failure,
     materialize,
     preview,
     progress,
     reuse_facts,
 )
-from jgpt_dagster.assets.previous_dump import SegmentedLines, earlier_segmented
-from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
+from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
+from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.schemas import ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
 from jgpt_dagster.orchestration.partitions import (
@@ -33,7 +33,7 @@ from jgpt_dagster.storage.parquet import read_rows
 
 CODE_VERSION = "2"
 
-EarlierSegmented = EarlierRows[tuple[list[str], SegmentedLines]]
+PreviousSegmented = PreviousRows[tuple[list[str], SegmentedLines]]
 
 # Where nearly all is reused, a chunk this large still gives the engine a batch that is worth its while.
 _CHUNK_ROWS = 1024
@@ -60,8 +60,8 @@ def wikipedia_segmented(
     source = store.parquet("wikipedia_articles", dump, shard)
     target = store.parquet("wikipedia_segmented", dump, shard)
 
-    def earlier(recipe: Recipe) -> EarlierSegmented:
-        return EarlierRows([]) if config.force else earlier_segmented(context, store, dump, recipe)
+    def earlier(recipe: Recipe) -> PreviousSegmented:
+        return PreviousRows([]) if config.force else previous_segmented(context, store, dump, recipe)
 
     return _segment(context, config, store, segmenter, source, target, ARTICLES_SEGMENTED, earlier)
 
@@ -86,7 +86,7 @@ def build_segmented(corpus: str) -> dg.AssetsDefinition:
         source = store.parquet(f"{corpus}_documents", shard=context.partition_key)
         target = store.parquet(f"{corpus}_segmented", shard=context.partition_key)
         return _segment(
-            context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED, lambda recipe: EarlierRows([])
+            context, config, store, segmenter, source, target, DOCUMENTS_SEGMENTED, lambda recipe: PreviousRows([])
         )
 
     return segmented
@@ -100,9 +100,9 @@ def _segment(
     source: ParquetArtifact,
     target: ParquetArtifact,
     schema: pa.Schema,
-    earlier_rows: Callable[[Recipe], EarlierSegmented],
+    previous_rows: Callable[[Recipe], PreviousSegmented],
 ) -> dg.MaterializeResult:
-    with failures_in_plain_words(), engine.open() as segmenter:
+    with as_dagster_failure(), engine.open() as segmenter:
         documents = source.verified()
         recipe = Recipe(
             stage=target.asset,
@@ -113,8 +113,8 @@ def _segment(
         )
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            earlier = earlier_rows(recipe)
-            counts, tally, fallbacks = SegmentCounts(), ReuseTally(earlier.rate), segmenter.fallbacks
+            earlier = previous_rows(recipe)
+            counts, tally, fallbacks = SegmentCounts(), ReuseStats(earlier.rate), segmenter.fallbacks
             bar = progress(context, target, "documents", documents.counts["rows"])
 
             def segmented(chunk: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -128,8 +128,8 @@ def _segment(
                 for (*key, lines), found in zip(chunk, known, strict=True):
                     result = next(results) if found is None else found
                     counts.add(lines, result)
-                    bar.also("sentences", sum(map(len, result)))
-                    bar.read(len("".join(lines).encode()))
+                    bar.count_also("sentences", sum(map(len, result)))
+                    bar.count_input_bytes(len("".join(lines).encode()))
                     yield (*key, result)
 
             rows = (row for chunk in _chunks(read_rows(source.path)) for row in segmented(chunk))
@@ -141,7 +141,7 @@ def _segment(
         )
 
 
-def _known(earlier: EarlierSegmented, key: int, lines: list[str], tally: ReuseTally) -> SegmentedLines | None:
+def _known(earlier: PreviousSegmented, key: int, lines: list[str], tally: ReuseStats) -> SegmentedLines | None:
     """Return what an earlier dump made of the same lines of the same page."""
     found = earlier.get(key)
     if found is None or found[0] != lines:

@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.materialize import failures_in_plain_words, materialize, preview, progress
+from jgpt_dagster.assets.materialize import as_dagster_failure, materialize, preview, progress
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_sample, train_tokenizer
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
 from jgpt_dagster.orchestration.partitions import known_dumps, require_dump_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
@@ -57,18 +57,18 @@ def tokenizer(
     stale. Its manifest records what it was trained on.
     """
     target = store.directory("tokenizer")
-    with failures_in_plain_words():
+    with as_dagster_failure():
         frozen = target.manifest() is not None and not config.retrain
         recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
             bar = progress(context, target, "characters")
-            shards = [store.root.labelled_parquet(label) for label in recipe.inputs]
+            shards = [store.root.parquet_by_label(label) for label in recipe.inputs]
             trained = train_tokenizer(
                 lambda: _documents(shards, config.sample_share),
                 store.profile,
                 TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
-                bar.say,
+                bar.message,
             )
             with target.writing(recipe) as out:
                 save_tokenizer(
@@ -148,7 +148,7 @@ def _documents(shards: list[ParquetArtifact], share: float) -> Iterator[Segmente
     """Yield the lines of the sampled documents; the first column of a corpus is a document's id."""
     for shard in shards:
         for key, *_, lines in read_rows(shard.path):
-            if in_sample(shard.asset, key, share):
+            if in_tokenizer_sample(shard.asset, key, share):
                 yield lines
 
 

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from jgpt_dagster.assets.materialize import failures_in_plain_words, table
-from jgpt_dagster.assets.pretraining_config import PretrainingConfig, laid_out, training_config
+from jgpt_dagster.assets.materialize import as_dagster_failure, table
+from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
@@ -26,8 +26,8 @@ def plan(
 
     It takes the run config of `pretrained_model`.
     """
-    with failures_in_plain_words():
+    with as_dagster_failure():
         data = store.directory("training_set", context.partition_key)
         data.verified()
-        plan, _ = laid_out(config, launcher, training_config(config, store.model), TrainingSet.open(data.path))
+        plan, _ = plan_training(config, launcher, training_config(config, store.model), TrainingSet.open(data.path))
         return dg.MaterializeResult(metadata={"plan": table(["what", "figure"], plan.rows())})

@@ -16,7 +16,7 @@ from jgpt_dagster.storage.manifest import Recipe
 RECIPE = "recipe.json"
 
 
-def root_run(run: dg.DagsterRun) -> str:
+def root_run_id(run: dg.DagsterRun) -> str:
     """Return the id of the run that this one repeats, at whatever remove; its own where it repeats none."""
     return run.root_run_id or run.run_id
 
@@ -35,10 +35,10 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
     return begun
 
 
-def prepare_run(run: Path, recipe: Recipe, forced_by: str | None) -> None:
+def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> None:
     """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
 
-    `forced_by` is the `root_run` that asks for a fresh start, or None. Its retries ask for it too and must not lose
+    `forced_by` is the `root_run_id` that asks for a fresh start, or None. Its retries ask for it too and must not lose
     what it has begun: so the record names it, and only another one clears the directory again.
 
     An unfinished run of another recipe is left alone; the training program refuses it and says what differs.

@@ -9,16 +9,16 @@ from pydantic import Field
 
 from jgpt_dagster.assets.materialize import (
     StageConfig,
-    failures_in_plain_words,
+    as_dagster_failure,
     materialize,
     preview,
     progress,
     reuse_facts,
     table,
 )
-from jgpt_dagster.assets.previous_dump import earlier_tokens
+from jgpt_dagster.assets.previous_dump import previous_tokens
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
+from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS, KeyedDocuments, TokenFile, write_tokens
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
@@ -37,7 +37,7 @@ from jgpt_dagster.storage.parquet import read_rows
 TOKENS_CODE_VERSION = "1"
 TRAINING_SET_CODE_VERSION = "1"
 
-EarlierTokens = EarlierRows[tuple[SegmentedDocument, np.ndarray]]
+PreviousTokens = PreviousRows[tuple[SegmentedDocument, np.ndarray]]
 
 
 @dg.asset(
@@ -59,8 +59,8 @@ def wikipedia_tokens(
     source = store.parquet("wikipedia_segmented", dump, shard)
     target = store.directory("wikipedia_tokens", dump, shard)
 
-    def earlier(recipe: Recipe) -> EarlierTokens:
-        return EarlierRows([]) if config.force else earlier_tokens(context, store, dump, recipe)
+    def earlier(recipe: Recipe) -> PreviousTokens:
+        return PreviousRows([]) if config.force else previous_tokens(context, store, dump, recipe)
 
     return _tokens(context, config, store, source, target, "page_id", earlier)
 
@@ -82,7 +82,7 @@ def build_tokens(corpus: str) -> dg.AssetsDefinition:
         shard = context.partition_key
         source = store.parquet(f"{corpus}_segmented", shard=shard)
         target = store.directory(f"{corpus}_tokens", shard=shard)
-        return _tokens(context, config, store, source, target, "document_id", lambda recipe: EarlierRows([]))
+        return _tokens(context, config, store, source, target, "document_id", lambda recipe: PreviousRows([]))
 
     return tokens
 
@@ -120,7 +120,7 @@ def build_training_set_asset(undated_corpora: Sequence[str]) -> dg.AssetsDefinit
         """Which documents of which token files are trained on and which are held out; copies no tokens."""
         dump = context.partition_key
         target = store.directory("training_set", dump)
-        with failures_in_plain_words():
+        with as_dagster_failure():
             tokenizer, tokenizer_manifest = open_tokenizer(store)
             artifacts = {"wikipedia": [store.directory("wikipedia_tokens", dump, shard) for shard in store.shard_keys]}
             for corpus in store.undated_corpora:
@@ -172,9 +172,9 @@ def _tokens(
     source: ParquetArtifact,
     target: DirectoryArtifact,
     key: str,
-    earlier_rows: Callable[[Recipe], EarlierTokens],
+    previous_rows: Callable[[Recipe], PreviousTokens],
 ) -> dg.MaterializeResult:
-    with failures_in_plain_words():
+    with as_dagster_failure():
         segmented = source.verified()
         tokenizer, tokenizer_manifest = open_tokenizer(store)
         tokenizer.require_segmenter(store.segmenter, segmented.recipe.libraries["segmenter"])
@@ -186,8 +186,8 @@ def _tokens(
         )
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            earlier = earlier_rows(recipe)
-            tally = ReuseTally(earlier.rate)
+            earlier = previous_rows(recipe)
+            tally = ReuseStats(earlier.rate)
 
             def encode(batch: KeyedDocuments) -> list[np.ndarray]:
                 """Encode what no earlier dump has, and put the ids together in their order."""
@@ -209,7 +209,7 @@ def _tokens(
         )
 
 
-def _known(earlier: EarlierTokens, key: int, lines: SegmentedDocument, tally: ReuseTally) -> np.ndarray | None:
+def _known(earlier: PreviousTokens, key: int, lines: SegmentedDocument, tally: ReuseStats) -> np.ndarray | None:
     """Return the ids that an earlier dump has of the same lines of the same page."""
     found = earlier.get(key)
     if found is None or found[0] != lines:
@@ -225,7 +225,7 @@ def _size(document: SegmentedDocument) -> int:
 def require_token_files(store: CorpusStore, data: DirectoryArtifact) -> None:
     """Raise ArtifactError unless every token file that the training set lists is whole and the one it was made for."""
     for file in TrainingSet.open(data.path).token_files:
-        store.root.labelled_directory(file.label).verified_file(TOKENS, file.sha256)
+        store.root.directory_by_label(file.label).verified_file(TOKENS, file.sha256)
 
 
 def _describe(target: DirectoryArtifact, manifest: Manifest, tokenizer: TextTokenizer) -> Mapping[str, Any]:

@@ -14,20 +14,20 @@ import dagster as dg
 from jgpt_dagster.assets.column_schemas import column_metadata
 from jgpt_dagster.assets.materialize import (
     StageConfig,
-    failures_in_plain_words,
+    as_dagster_failure,
     materialize,
     preview,
     progress,
     reuse_facts,
     table,
 )
-from jgpt_dagster.assets.previous_dump import earlier_articles
+from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.fetch.download import fetch
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
-from jgpt_dagster.corpus.row_reuse import EarlierRows, ReuseTally
+from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.schemas import ARTICLES
-from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, Clean, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
 from jgpt_dagster.corpus.wikipedia.multistream import (
     DumpFormatError,
@@ -83,7 +83,7 @@ def wikipedia_dump(
     dump = context.partition_key
     target = store.directory("wikipedia_dump", dump)
     seed = store.profile == "seed"
-    with failures_in_plain_words():
+    with as_dagster_failure():
         require_dump_key(dump)
     recipe = Recipe(
         stage="wikipedia_dump",
@@ -105,7 +105,7 @@ def wikipedia_dump(
         with target.writing(recipe) as out:
             for file in files:
                 bar = progress(context, target, "B", file.size)
-                entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.at)
+                entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.update)
                 # A link, so that a kill from here on does not cost the download.
                 link_or_copy(incoming / file.name, out.path / file.name)
                 out.known(file.name, entry)
@@ -149,7 +149,7 @@ def wikipedia_articles(
     """
     dump, shard = dump_and_shard(context.partition_key)
     target = store.parquet("wikipedia_articles", dump, shard)
-    with failures_in_plain_words():
+    with as_dagster_failure():
         source, plan = _planned_dump(store, dump)
         part = plan.shards[int(shard)]
         site = read_siteinfo(source, plan)
@@ -167,15 +167,17 @@ def wikipedia_articles(
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
             counts, rejected, totals = PageCounts(), list[dict[str, Any]](), ArticleTotals()
-            earlier = EarlierRows([]) if config.force else earlier_articles(context, store, dump, recipe)
-            tally = ReuseTally(earlier.rate)
+            earlier = PreviousRows([]) if config.force else previous_articles(context, store, dump, recipe)
+            tally = ReuseStats(earlier.rate)
             library = _templates(store, dump, site) if store.profile == "seed" else None
             clean = _reusing(article_cleaner(store.profile, site, library), earlier, tally)
             unpacked = _unpacked(store, dump, int(shard)) if library and part.length else None
             bar = progress(context, target, "articles", size=unpacked.stat().st_size if unpacked else part.length)
             rows = (
                 read_articles(
-                    unpacked_chunks(unpacked, bar.read) if unpacked else read_range(source, part, bar.read),
+                    unpacked_chunks(unpacked, bar.count_input_bytes)
+                    if unpacked
+                    else read_range(source, part, bar.count_input_bytes),
                     clean,
                     counts,
                     rejected,
@@ -251,7 +253,9 @@ def _unpacked(store: CorpusStore, dump: str, shard: int) -> Path:
     return store.directory("wikipedia_dump", dump).verified_file(unpacked_name(shard))
 
 
-def _reusing(clean: Clean, earlier: EarlierRows[tuple[int, str, list[str]]], tally: ReuseTally) -> Clean:
+def _reusing(
+    clean: CleanFunction, earlier: PreviousRows[tuple[int, str, list[str]]], tally: ReuseStats
+) -> CleanFunction:
     """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
 
     def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:

@@ -16,7 +16,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training.metrics import RESULT
 from jgpt_dagster.storage.artifact import MANIFEST
 from jgpt_dagster.storage.data_root import DataRoot
-from jgpt_dagster.storage.object_store import reaching
+from jgpt_dagster.storage.object_store import as_object_store_error
 from jgpt_dagster.storage.partition_lock import partition_lock
 
 _DUMP = re.compile(r"\d{8}", re.ASCII)
@@ -31,7 +31,7 @@ def dumps_on_disk(root: DataRoot) -> list[str]:
     return [dump for dump in root.dumps() if _DUMP.fullmatch(dump)]
 
 
-def models_of(root: DataRoot, dump: str) -> list[str]:
+def models_of_dump(root: DataRoot, dump: str) -> list[str]:
     """Name the releases of a dump, and the models that have no release."""
     found: dict[str, str] = {}
     for asset in ("pretrained_model", "release"):
@@ -41,10 +41,10 @@ def models_of(root: DataRoot, dump: str) -> list[str]:
     return list(found.values())
 
 
-def keep_reasons(root: DataRoot, dumps: Sequence[str], keep: int) -> dict[str, str]:
+def reasons_to_keep(root: DataRoot, dumps: Sequence[str], keep: int) -> dict[str, str]:
     """Return, for each dump that must be kept if the last `keep` are, the reason why; the others may go."""
     dates = sorted(dumps)
-    reasons = {dump: "; ".join(models) for dump in dates if (models := models_of(root, dump))}
+    reasons = {dump: "; ".join(models) for dump in dates if (models := models_of_dump(root, dump))}
     finished = [dump for dump in dates if root.directory("training_set", dump).manifest()]
     if finished and finished[-1] != dates[-1]:
         reasons[finished[-1]] = f"the refresh to {dates[-1]} is not finished and reads from it"
@@ -52,7 +52,7 @@ def keep_reasons(root: DataRoot, dumps: Sequence[str], keep: int) -> dict[str, s
 
 
 @contextmanager
-def sole_use(root: DataRoot, scratch: Path, shards: Sequence[str], dump: str) -> Iterator[None]:
+def exclusive_use(root: DataRoot, scratch: Path, shards: Sequence[str], dump: str) -> Iterator[None]:
     """Keep every run from writing outputs of a dump while the block runs.
 
     Raises DumpInUseError, naming the run, where one is at work on the dump, or trains a model that began as a model of
@@ -75,9 +75,9 @@ def sole_use(root: DataRoot, scratch: Path, shards: Sequence[str], dump: str) ->
         yield
 
 
-def delete_data(root: DataRoot, scratch: Path, dump: str) -> int:
+def delete_dump_data(root: DataRoot, scratch: Path, dump: str) -> int:
     """Delete all that lies below the data root and the scratch directory for a dump; return how many bytes that was."""
-    published = _delete_published(root, dump)
+    remote = _delete_published(root, dump)
     directories = [*root.path.glob(f"*/dump={dump}"), *scratch.glob(f"*/dump={dump}")]
     unfinished = [*root.path.glob(f"*/.dump={dump}.*"), *root.path.glob(f".incoming/*-{dump}")]
     # A link goes itself; what it leads to, on another disk perhaps, is not ours to delete.
@@ -93,15 +93,15 @@ def delete_data(root: DataRoot, scratch: Path, dump: str) -> int:
         manifest.unlink()
     for directory in directories + unfinished:
         shutil.rmtree(directory)
-    return published or size
+    return remote or size
 
 
 def _delete_published(root: DataRoot, dump: str) -> int:
     """Delete the objects of a dump, where the root is a URL; return how many bytes that was."""
-    if root.published is None:
+    if root.remote is None:
         return 0
-    with reaching(root.published):
-        objects = [path for path in root.published.glob(f"*/dump={dump}/**/*") if path.is_file()]
+    with as_object_store_error(root.remote):
+        objects = [path for path in root.remote.glob(f"*/dump={dump}/**/*") if path.is_file()]
         size = sum(path.stat().st_size for path in objects)
         for path in sorted(objects, key=lambda path: (path.name != MANIFEST, "wikipedia_dump" not in path.parts)):
             path.unlink(missing_ok=True)

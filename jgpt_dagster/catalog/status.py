@@ -74,7 +74,7 @@ class Status:
                 yield f"    and {len(explained) - _DETAILS_SHOWN} more"
 
 
-class Outputs:
+class DeploymentStatus:
     """Every output of a deployment by its label, each manifest read once."""
 
     def __init__(
@@ -183,7 +183,7 @@ class Outputs:
         """Return the hash of each shard's bytes of a dump; none where the dump is not there."""
         artifact = self._root.directory("wikipedia_dump", dump)
         try:
-            shards = json.loads(read_bytes(artifact.place / "shards.json"))["shards"]
+            shards = json.loads(read_bytes(artifact.location / "shards.json"))["shards"]
             return [shard["sha256"] for shard in shards] if len(shards) == len(self._shards) else []
         except (OSError, ValueError, KeyError, TypeError):
             return []

@@ -83,7 +83,7 @@ def status(dates: tuple[str, ...]) -> None:
     settings = _settings()
     from dagster import DagsterInstance
 
-    from jgpt_dagster.catalog.status import Outputs, next_step
+    from jgpt_dagster.catalog.status import DeploymentStatus, next_step
     from jgpt_dagster.definitions import code_versions, defs
     from jgpt_dagster.orchestration.partitions import require_dump_key
     from jgpt_dagster.orchestration.resources import CorpusStore
@@ -93,7 +93,7 @@ def status(dates: tuple[str, ...]) -> None:
         require_dump_key(date)
     root, instance = settings.root, DagsterInstance.get()
     root.require_same(CorpusStore.of(settings).fixed)
-    outputs = Outputs(settings, code_versions(defs), failed_checks(instance, defs))
+    outputs = DeploymentStatus(settings, code_versions(defs), failed_checks(instance, defs))
     runs = cache(lambda: recent_runs(instance))
     shared = outputs.status(None, runs)
     click.echo("\n".join(shared.lines()))
@@ -121,7 +121,7 @@ def plan_command(
 ) -> None:
     """Say what training would take: steps, bytes, hours and cost. Trains nothing."""
     settings = load_settings()
-    from jgpt_dagster.assets.pretraining_config import PretrainingConfig, laid_out, training_config
+    from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.lm.data.training_set import TrainingSet
     from jgpt_dagster.orchestration.resources import TrainingLauncher
@@ -134,7 +134,7 @@ def plan_command(
     fields = run_config["ops"].get("pretrained_model", {}).get("config", {})
     config = PretrainingConfig(**{**fields, **{name: value for name, value in options.items() if value is not None}})
     launcher, train_config = TrainingLauncher.of(settings), training_config(config, settings.model)
-    plan, _ = laid_out(config, launcher, train_config, TrainingSet.open(training_set.path))
+    plan, _ = plan_training(config, launcher, train_config, TrainingSet.open(training_set.path))
     for what, figure in plan.rows():
         click.echo(f"{what:<28} {figure}")
 
@@ -178,7 +178,7 @@ def dumps_list() -> None:
 def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
     """Remove dumps: their data and partitions. One that is in use, or has a model, is not removed."""
     settings = _settings()
-    from jgpt_dagster.catalog.retention import models_of
+    from jgpt_dagster.catalog.retention import models_of_dump
     from jgpt_dagster.orchestration.partitions import require_dump_key
 
     root = settings.root
@@ -186,7 +186,7 @@ def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
         require_dump_key(date)
         if date not in _all_dumps(root):
             raise JgptError(f"There is no dump of {date}. The dumps are: {' '.join(_all_dumps(root)) or 'none'}.")
-        if not force and (models := models_of(root, date)):
+        if not force and (models := models_of_dump(root, date)):
             raise JgptError(
                 f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
                 f"  jgpt dumps remove --force {date}"
@@ -200,11 +200,11 @@ def dumps_remove(dates: tuple[str, ...], force: bool) -> None:
 def dumps_prune(keep: int) -> None:
     """Remove all dumps but the last few. Those with a model or a release, and those in use, are kept too."""
     settings = _settings()
-    from jgpt_dagster.catalog.retention import DumpInUseError, keep_reasons
+    from jgpt_dagster.catalog.retention import DumpInUseError, reasons_to_keep
 
     root = settings.root
     dates = _all_dumps(root)
-    kept = keep_reasons(root, dates, keep)
+    kept = reasons_to_keep(root, dates, keep)
     for date in dates:
         try:
             outcome = f"kept: {kept[date]}" if date in kept else f"removed, {_remove_dump(settings, date) / 1e9:.1f} GB"
@@ -223,11 +223,11 @@ def dumps_prune(keep: int) -> None:
 def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
     """Continue PROMPT with a released model. It is segmented as the corpus was; the text comes back natural."""
     settings = load_settings()
-    from jgpt_dagster.lm.release.continuation import continue_text, newest_release
+    from jgpt_dagster.lm.release.continuation import generate_from_text, newest_release
 
     release = newest_release(settings.root, settings.model, dump)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    click.echo(continue_text(release, release, prompt, **sampling))
+    click.echo(generate_from_text(release, release, prompt, **sampling))
 
 
 @main.command()
@@ -314,22 +314,22 @@ def _remove_dump(settings: Settings, date: str) -> int:
     """Remove the partition and all data of a dump; return the bytes. Raises DumpInUseError, naming who has it."""
     from dagster import DagsterInstance
 
-    from jgpt_dagster.catalog.retention import DumpInUseError, delete_data, sole_use
-    from jgpt_dagster.orchestration.abandoned_runs import end_abandoned_runs
+    from jgpt_dagster.catalog.retention import DumpInUseError, delete_dump_data, exclusive_use
+    from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
     from jgpt_dagster.orchestration.sensors import unfinished_runs
     from jgpt_dagster.storage.data_root import shard_names
 
     root, scratch, instance = settings.root, settings.scratch_directory, DagsterInstance.get()
-    end_abandoned_runs(instance, root.path, lambda _: None)
+    fail_abandoned_runs(instance, root.path, lambda _: None)
     if runs := unfinished_runs(instance, date):
         raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
-    with sole_use(root, scratch, shard_names(settings.shards), date):
+    with exclusive_use(root, scratch, shard_names(settings.shards), date):
         instance.delete_dynamic_partition("dump", date)
-        return delete_data(root, scratch, date)
+        return delete_dump_data(root, scratch, date)
 
 
 def _require_writable(settings: Settings) -> None:
-    data, name = settings.root.path, "JGPT_DATA" if settings.root.published is None else "JGPT_SCRATCH"
+    data, name = settings.root.path, "JGPT_DATA" if settings.root.remote is None else "JGPT_SCRATCH"
     try:
         data.mkdir(parents=True, exist_ok=True)
         writable = os.access(data, os.W_OK)
@@ -346,7 +346,7 @@ def _show_release(settings: Settings, dump: str) -> None:
     counts = evaluation.verified().counts
     samples = json.loads((evaluation.path / "samples.json").read_text())
     prompt, text = samples[0]["prompt"], samples[0]["text"]
-    click.echo(f"\nrelease                     {release.place}")
+    click.echo(f"\nrelease                     {release.location}")
     beside = f"{counts['documents']:,} documents; bigrams need {counts['bigram_bits_per_character']:.3f}"
     click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({beside})")
     click.echo(f"a text that begins with “{prompt}”:\n{text}")

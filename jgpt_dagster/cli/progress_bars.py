@@ -22,7 +22,7 @@ _SHORTEST_BAR = 6
 
 
 @contextmanager
-def bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
+def progress_bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
     """Draw the events that arrive until the block ends."""
     drawer = threading.Thread(target=_draw, args=(events,), daemon=True)
     drawer.start()

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class KeyedRows(Generic[T]):
     """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending.
 
-    `rate` is what making it cost, as in ReuseTally, where that is known.
+    `rate` is what making it cost, as in ReuseStats, where that is known.
     """
 
     first: int
@@ -25,7 +25,7 @@ class KeyedRows(Generic[T]):
     rate: float | None = None
 
 
-class EarlierRows(Generic[T]):
+class PreviousRows(Generic[T]):
     """The rows of an earlier output, asked for by ascending key; opens the parts that it needs, one at a time."""
 
     def __init__(self, parts: Iterable[KeyedRows[T]]) -> None:
@@ -54,14 +54,14 @@ class EarlierRows(Generic[T]):
 
 
 @dataclass
-class ReuseTally:
+class ReuseStats:
     """How much was reused and how much was made, and how long the making took (seconds of this process).
 
-    `size` is in whatever unit the work is proportional to, such as characters; `earlier_rate` (seconds a unit) is what
+    `size` is in whatever unit the work is proportional to, such as characters; `previous_rate` (seconds a unit) is what
     making cost in the earlier dump, for a run that makes nothing itself.
     """
 
-    earlier_rate: float | None = None
+    previous_rate: float | None = None
     reused: int = 0
     made: int = 0
     reused_size: int = 0
@@ -86,7 +86,7 @@ class ReuseTally:
     @property
     def rate(self) -> float | None:
         """Seconds that making a unit of size takes: as measured in this run, else in the earlier dump's."""
-        return self.making_seconds / self.made_size if self.made_size else self.earlier_rate
+        return self.making_seconds / self.made_size if self.made_size else self.previous_rate
 
     @property
     def saved_seconds(self) -> float | None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import INTERRUPTED, end_with_launcher, training_environment
+from jgpt_dagster.lm.launch.launcher import INTERRUPTED, die_with_launcher, training_environment
 from jgpt_dagster.lm.training.train_config import read_config
 
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    end_with_launcher()
+    die_with_launcher()
     os.environ.update(training_environment(processes=1))
     try:
         config = read_config(Path(arguments[0]))

@@ -36,7 +36,7 @@ def alive(root: Path) -> Iterator[str]:
     Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def end_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callable[[str], None]) -> None:
+def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callable[[str], None]) -> None:
     """Mark the unfinished runs of dead commands over `root` as failed, and free the pools of runs that have ended.
 
     `report` receives a line for each run of somebody else's that holds a slot: whether it is alive cannot be told.

@@ -24,12 +24,12 @@ def build_alerts(settings: Settings) -> list[dg.SensorDefinition]:
     @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
     def failure_sensor(context: dg.RunFailureSensorContext) -> None:
         """Tells the webhook of JGPT_FAILURE_WEBHOOK which run failed, why, and how it is made again."""
-        _post(webhook.get_secret_value(), message_of(context.instance, context.dagster_run))
+        _post(webhook.get_secret_value(), failure_message(context.instance, context.dagster_run))
 
     return [failure_sensor]
 
 
-def message_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]:
+def failure_message(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]:
     """Return what the webhook is told of a failed run. `text` holds all of it, for chats that show just that."""
     assets, partition, error = sorted(assets_of(run)), partition_of(run.tags), failure_reason(instance, run.run_id)
     select = ["dg", "launch", "--assets", ",".join(assets)]

@@ -22,12 +22,12 @@ import dagster as dg
 from dagster._utils.interrupts import capture_interrupts
 from tqdm import tqdm
 
-from jgpt_dagster.cli.progress_bars import bars
+from jgpt_dagster.cli.progress_bars import progress_bars
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, end_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
-from jgpt_dagster.runtime.worker_pool import end_with_parent
+from jgpt_dagster.runtime.worker_pool import die_with_parent
 
 
 class StageFailedError(JgptError):
@@ -78,13 +78,13 @@ def run_stages(
     """
     instance = dg.DagsterInstance.get()
     add_dumps(instance, [dump])
-    end_abandoned_runs(instance, root, tqdm.write)
+    fail_abandoned_runs(instance, root, tqdm.write)
     context = multiprocessing.get_context("spawn")
     events: Queue[ProgressEvent | None] = context.Queue()
     stopping = context.Event()
     with (
         alive(root) as command,
-        bars(events),
+        progress_bars(events),
         ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
         ) as pool,
@@ -195,7 +195,7 @@ def _start_worker(events: "Queue[ProgressEvent | None]", stopping: Event) -> Non
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    end_with_parent()
+    die_with_parent()
 
 
 def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str) -> Outcome:

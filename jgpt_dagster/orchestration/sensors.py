@@ -25,7 +25,7 @@ from jgpt_dagster.catalog.missing_work import (
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror, MirrorError
 from jgpt_dagster.corpus.fetch.http_client import TemporaryError, open_client, open_url
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, end_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.run_history import PARTITION, RANGE_END, RANGE_START, assets_of, makes, unfinished
@@ -43,8 +43,8 @@ WORK_TAG = "jgpt/work"
 DISK_FACTOR = {"clean": 5.0, "seed": 7.1}
 
 _REASONS_SHOWN = 4
-_TRIES = 3
-_FIRST_PAUSE_SECONDS = 300.0
+_MAX_ATTEMPTS = 3
+_FIRST_RETRY_SECONDS = 300.0
 _TICK_SECONDS = 10
 # Dagster gives a tick 60 s.
 _MIRROR_SECONDS = 45.0
@@ -66,7 +66,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         """Asks the mirror for a finished dump newer than all that are known, and fetches it. Of several, the newest:
         an older one would give nothing that the newest does not have.
         """
-        return _in_plain_words(lambda: _new_dump(context, store, mirror, settings))
+        return _skip_on_error(lambda: _new_dump(context, store, mirror, settings))
 
     @dg.sensor(
         asset_selection=dg.AssetSelection.assets(*texts, "tokenizer", "training_set"),
@@ -75,7 +75,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def refresh_sensor(context: dg.SensorEvaluationContext, store: CorpusStore) -> dg.SensorResult | dg.SkipReason:
         """Starts what is missing on disk for the newest fetched dump and can be made, up to its training set."""
-        return _in_plain_words(lambda: _refresh(context, store, settings))
+        return _skip_on_error(lambda: _refresh(context, store, settings))
 
     @dg.sensor(
         asset_selection=dg.AssetSelection.assets(*MODEL_ASSETS),
@@ -86,7 +86,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         """Trains, evaluates and releases a model once the newest dump has its training set. With `warm_start: true` in
         the run config of `pretrained_model` (JGPT_RUN_CONFIG), training goes on from the model of an earlier dump.
         """
-        return _in_plain_words(lambda: _train(context, store, settings))
+        return _skip_on_error(lambda: _train(context, store, settings))
 
     return [new_dump_sensor, refresh_sensor, train_sensor]
 
@@ -110,7 +110,9 @@ def _new_dump(
     asked = context.cursor or ""
     unfetched = asked in known and store.directory("wikipedia_dump", asked).manifest() is None
     dumps = DumpMirror(mirror.dumps_url, store.wiki)
-    found = _within(_MIRROR_SECONDS, dumps.url, lambda: _newest_done(dumps, max([asked, *known]), asked * unfetched))
+    found = _with_timeout(
+        _MIRROR_SECONDS, dumps.url, lambda: _newest_done(dumps, max([asked, *known]), asked * unfetched)
+    )
     if found.date is None:
         return _skip(found.notes)
     work = Work((store.directory("wikipedia_dump", found.date),))
@@ -138,7 +140,7 @@ def _refresh(
         if store.directory("training_set", dump).manifest():
             return dg.SkipReason(f"The dump of {dump} has its training set.")
         return dg.SkipReason(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
-    end_abandoned_runs(context.instance, store.root.path, context.log.debug)
+    fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     for run in unfinished(context.instance):
         if COMMAND_TAG in run.tags and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
             return dg.SkipReason(f"A `jgpt run` is at work (run {run.run_id}): it makes what is missing itself.")
@@ -186,7 +188,7 @@ def _newest_done(mirror: DumpMirror, newest: str, again: str) -> _Found:
 
     Raises JgptError where the mirror cannot be reached or its listing is none.
     """
-    _knock(mirror.url)
+    _require_reachable(mirror.url)
     notes = list[str]()
     for date in reversed(mirror.dates()):
         if date > newest or date == again:
@@ -197,7 +199,7 @@ def _newest_done(mirror: DumpMirror, newest: str, again: str) -> _Found:
     return _Found(None, 0, notes or [f"{mirror.url}/ lists no dump" + (f" newer than {newest}." if newest else ".")])
 
 
-def _knock(url: str) -> None:
+def _require_reachable(url: str) -> None:
     """Reach for a mirror once. A download is patient with one that is down; a tick is not, since the next one comes."""
     if url.startswith("file:"):
         return
@@ -208,7 +210,7 @@ def _knock(url: str) -> None:
         raise MirrorError(f"{url}/ cannot be reached now ({error}); the next poll tries again.") from error
 
 
-def _within(seconds: float, url: str, look: Callable[[], T]) -> T:
+def _with_timeout(seconds: float, url: str, look: Callable[[], T]) -> T:
     """Return what `look` returns. Raises MirrorError where that takes too long; the look then ends unheard."""
     future: Future[T] = Future()
 
@@ -232,11 +234,11 @@ def _requests(
     instance: dg.DagsterInstance, works: Sequence[Work], settings: Settings
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """Return a request for each work that is due, and for each other one the reason why it is not."""
-    at_work, tries, config = unfinished(instance), _tries(instance, works), _run_config(settings)
+    at_work, tries, config = unfinished(instance), _previous_attempts(instance, works), _run_config(settings)
     requests, reasons = list[dg.RunRequest](), list[str]()
     for work in works:
         earlier = tries.get(work.key, [])
-        if reason := _at_work(work, at_work) or _held_back(work, earlier):
+        if reason := _already_running(work, at_work) or _waiting_reason(work, earlier):
             reasons.append(reason)
             continue
         partitions = work.partitions
@@ -264,7 +266,7 @@ def _run_config(settings: Settings) -> Mapping[str, Any]:
     return ops
 
 
-def _tries(instance: dg.DagsterInstance, works: Sequence[Work]) -> dict[str, list[dg.RunRecord]]:
+def _previous_attempts(instance: dg.DagsterInstance, works: Sequence[Work]) -> dict[str, list[dg.RunRecord]]:
     """Return the finished runs that were started for each work, by its key, newest first."""
     found: dict[str, list[dg.RunRecord]] = {}
     for record in instance.get_run_records(filters=dg.RunsFilter(tags={WORK_TAG: [work.key for work in works]})):
@@ -273,7 +275,7 @@ def _tries(instance: dg.DagsterInstance, works: Sequence[Work]) -> dict[str, lis
     return found
 
 
-def _at_work(work: Work, runs: Sequence[dg.DagsterRun]) -> str | None:
+def _already_running(work: Work, runs: Sequence[dg.DagsterRun]) -> str | None:
     """Say which run is making an output of a work already."""
     for run in runs:
         if any(makes(run, output) for output in work.outputs):
@@ -281,23 +283,23 @@ def _at_work(work: Work, runs: Sequence[dg.DagsterRun]) -> str | None:
     return None
 
 
-def _held_back(work: Work, earlier: Sequence[dg.RunRecord]) -> str | None:
+def _waiting_reason(work: Work, earlier: Sequence[dg.RunRecord]) -> str | None:
     """Say why a work is not tried again now. A run that succeeded is a try too: its output may have gone since."""
     if not earlier:
         return None
     last = earlier[0]
     if last.dagster_run.status == dg.DagsterRunStatus.CANCELED:
         return f"{work.name}: run {last.dagster_run.run_id} was terminated; materialize it by hand to go on"
-    if len(earlier) >= _TRIES:
+    if len(earlier) >= _MAX_ATTEMPTS:
         return (
             f"{work.name}: {len(earlier)} runs came to nothing, the last is {last.dagster_run.run_id}; mend what its "
             "log names, then materialize it by hand"
         )
-    wait = (last.end_time or 0) + _FIRST_PAUSE_SECONDS * 2 ** (len(earlier) - 1) - time.time()
+    wait = (last.end_time or 0) + _FIRST_RETRY_SECONDS * 2 ** (len(earlier) - 1) - time.time()
     return f"{work.name}: run {last.dagster_run.run_id} failed; tried again in {wait:.0f} s" if wait > 0 else None
 
 
-def _in_plain_words(
+def _skip_on_error(
     tick: Callable[[], dg.SensorResult | dg.SkipReason],
 ) -> dg.SensorResult | dg.SkipReason:
     """Return what a tick decides, or why it cannot: what is wrong outside is no failure of the sensor."""

@@ -54,7 +54,7 @@ class Progress:
     """Counts the work of one step and reports it: events every half second, lines every 15 s.
 
     Where the `total` is not known beforehand, the `size` of the input in bytes stands in: the share of it that is read
-    (see `read`) tells how far the step is.
+    (see `count_input_bytes`) tells how far the step is.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Progress:
 
     def advance(self, count: int = 1) -> None:
         """Add finished work."""
-        self.at(self._done + count)
+        self.update(self._done + count)
 
-    def at(self, done: int, total: int | None = None) -> None:
+    def update(self, done: int, total: int | None = None) -> None:
         """Set how much is finished, and the total where it has become known."""
         self._done, self._total = done, total or self._total
         now = time.monotonic()
@@ -81,11 +81,11 @@ class Progress:
             self._last_line = now
             self._report(self.line(now - self._started))
 
-    def read(self, size: int) -> None:
+    def count_input_bytes(self, size: int) -> None:
         """Count bytes of the input."""
         self._read += size
 
-    def also(self, unit: str, count: int) -> None:
+    def count_also(self, unit: str, count: int) -> None:
         """Count something else beside the work, of which the rate is shown."""
         self._others[unit] = self._others.get(unit, 0) + count
 
@@ -95,7 +95,7 @@ class Progress:
             yield item
             self.advance()
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Report a state in words, at the same calm pace."""
         publish(ProgressEvent(self._label, line=f"{self._label}: {text}"))
         self._report(f"{self._label}: {text}")

@@ -27,13 +27,13 @@ class OrderedMap(Protocol):
     def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[tuple[T, R]]: ...
 
 
-def map_here(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def map_in_process(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
     """Be an OrderedMap of this process alone."""
     return ((item, function(item)) for item in items)
 
 
 @contextmanager
-def map_in_workers(workers: int) -> Iterator[OrderedMap]:
+def map_in_worker_pool(workers: int) -> Iterator[OrderedMap]:
     """Yield an OrderedMap over `workers` processes, which end with the block, or with this process.
 
     Functions, items and results have to be picklable. At most eight items a worker are held. Items are taken, and an
@@ -55,7 +55,7 @@ def map_in_workers(workers: int) -> Iterator[OrderedMap]:
         yield ordered
 
 
-def end_with_parent() -> None:
+def die_with_parent() -> None:
     """Kill this process when the one that started it is gone: a killed process can tell nobody. Has a thread wait."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -69,7 +69,7 @@ def _end_with_parent() -> None:
 def _start_worker() -> None:
     # Ctrl-C on the terminal is the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    die_with_parent()
 
 
 def _first(waiting: deque[tuple[T, Future[R]]]) -> tuple[T, R]:

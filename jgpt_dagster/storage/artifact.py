@@ -41,18 +41,18 @@ class ArtifactError(JgptError):
 class Artifact(ABC):
     """One output: the asset key, the partition key (empty for an unpartitioned asset) and the path.
 
-    `published` is where it lies for all machines, if that is not `path`.
+    `remote` is where it lies for all machines, if that is not `path`.
     """
 
     asset: str
     partition: str
     path: Path
-    published: "UPath | None" = None
+    remote: "UPath | None" = None
 
     @property
-    def place(self) -> "Path | UPath":
+    def location(self) -> "Path | UPath":
         """Where the output is looked for."""
-        return self.path if self.published is None else self.published
+        return self.path if self.remote is None else self.remote
 
     @property
     def label(self) -> str:
@@ -70,10 +70,10 @@ class Artifact(ABC):
 
         Raises ObjectStoreError where the store of a published output cannot be asked.
         """
-        return self._manifest_at(self.place)
+        return self._manifest_at(self.location)
 
     @abstractmethod
-    def _manifest_at(self, place: "Path | UPath") -> Manifest | None: ...
+    def _manifest_at(self, location: "Path | UPath") -> Manifest | None: ...
 
     @abstractmethod
     def damage(self, manifest: Manifest) -> str | None:
@@ -83,7 +83,7 @@ class Artifact(ABC):
         """
 
     @abstractmethod
-    def publish(self) -> None:
+    def upload(self) -> None:
         """Upload an output that was made here, if it has a place to be published at; an old one is replaced.
 
         Cut short, it leaves nothing that passes for whole.
@@ -92,11 +92,11 @@ class Artifact(ABC):
     @property
     def run_path(self) -> Path:
         """Where the volatile record of the run that made this output lies."""
-        return self._record_beside(self.path)
+        return self._run_record_path(self.path)
 
     @abstractmethod
-    def _record_beside(self, place: Any) -> Any:
-        """Return where the run's record lies for an output at `place`."""
+    def _run_record_path(self, location: Any) -> Any:
+        """Return where the run's record lies for an output at `location`."""
 
     @abstractmethod
     def remove(self) -> None:
@@ -109,7 +109,9 @@ class Artifact(ABC):
         """
         manifest = self.manifest()
         if manifest is None:
-            raise ArtifactError(f"{self.label}: {self.place} is missing or incomplete. Make it with:\n  {self.command}")
+            raise ArtifactError(
+                f"{self.label}: {self.location} is missing or incomplete. Make it with:\n  {self.command}"
+            )
         if damage := self.damage(manifest):
             raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
         return manifest
@@ -122,16 +124,16 @@ class Artifact(ABC):
         manifest = self.manifest() or self._manifest_at(self.path)
         if manifest is None or manifest.recipe != recipe:
             return None
-        if self.published is not None and self.manifest() is None:
+        if self.remote is not None and self.manifest() is None:
             if type(self)(self.asset, self.partition, self.path).damage(manifest):
                 return None
-            self.publish()
+            self.upload()
         return None if self.damage(manifest) else manifest
 
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id), empty where unknown."""
         try:
-            record = json.loads(object_store.read_bytes(self._record_beside(self.place)))
+            record = json.loads(object_store.read_bytes(self._run_record_path(self.location)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -140,9 +142,9 @@ class Artifact(ABC):
 class DirectoryArtifact(Artifact):
     """A directory whose `manifest.json`, written last, lists every file."""
 
-    def _manifest_at(self, place: "Path | UPath") -> Manifest | None:
+    def _manifest_at(self, location: "Path | UPath") -> Manifest | None:
         try:
-            return Manifest.from_dict(json.loads(object_store.read_bytes(place / MANIFEST)))
+            return Manifest.from_dict(json.loads(object_store.read_bytes(location / MANIFEST)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -155,18 +157,18 @@ class DirectoryArtifact(Artifact):
     def _file_damage(self, name: str, entry: FileEntry) -> str | None:
         path = self.path / name
         damage = _mismatch(path, entry)
-        if damage and self.published is not None:
-            return object_store.fetch(self.published / name, path, lambda: _mismatch(path, entry))
+        if damage and self.remote is not None:
+            return object_store.fetch(self.remote / name, path, lambda: _mismatch(path, entry))
         return damage
 
-    def publish(self) -> None:
+    def upload(self) -> None:
         manifest = self._manifest_at(self.path)
-        if self.published is None or manifest is None:
+        if self.remote is None or manifest is None:
             return
-        object_store.delete(self.published / MANIFEST)
+        object_store.delete(self.remote / MANIFEST)
         record = [RUN] if self.run_path.exists() else []
         for name in (*manifest.files, *record, MANIFEST):
-            object_store.publish(self.path / name, self.published / name)
+            object_store.upload(self.path / name, self.remote / name)
 
     def verified_file(self, name: str, sha256: str | None = None) -> Path:
         """Return the path of one file of this output after hashing that file alone.
@@ -175,7 +177,7 @@ class DirectoryArtifact(Artifact):
         """
         manifest = self.manifest()
         entry = manifest.files.get(name) if manifest else None
-        damage = self._file_damage(name, entry) if entry else f"{self.place / name} is missing or incomplete"
+        damage = self._file_damage(name, entry) if entry else f"{self.location / name} is missing or incomplete"
         if entry and damage is None and sha256 not in (None, entry.sha256):
             damage = (
                 f"{self.path / name} has been made again since: sha256 {entry.sha256[:16]}…, expected {sha256[:16]}…"
@@ -192,12 +194,12 @@ class DirectoryArtifact(Artifact):
         """
         path, manifest = self.path / name, self.manifest()
         entry = manifest.files.get(name) if manifest else None
-        if self.published is not None and entry and not (path.is_file() and path.stat().st_size == entry.size):
+        if self.remote is not None and entry and not (path.is_file() and path.stat().st_size == entry.size):
             return self.verified_file(name)
         return path
 
-    def _record_beside(self, place: Any) -> Any:
-        return place / RUN
+    def _run_record_path(self, location: Any) -> Any:
+        return location / RUN
 
     def remove(self) -> None:
         # The manifest goes first: a kill in the middle must not leave a directory that looks complete.
@@ -236,15 +238,15 @@ class DirectoryWriter:
 class ParquetArtifact(Artifact):
     """One Parquet file, with JSON-lines files beside it: the rows that were refused, samples of those left out."""
 
-    def _manifest_at(self, place: "Path | UPath") -> Manifest | None:
-        return parquet.read_manifest(place)
+    def _manifest_at(self, location: "Path | UPath") -> Manifest | None:
+        return parquet.read_manifest(location)
 
     def damage(self, manifest: Manifest) -> str | None:
-        data_damage = self._data_damage if self.published is None else self._copy_damage
+        data_damage = self._data_damage if self.remote is None else self._copy_damage
         if damage := self._fetched(self.path, lambda: data_damage(manifest)):
             return damage
-        for name, entry in _beside_files(manifest):
-            path = parquet.beside_path(self.path, name)
+        for name, entry in _sidecar_entries(manifest):
+            path = parquet.sidecar_path(self.path, name)
             if damage := self._fetched(path, partial(_mismatch, path, entry)):
                 return damage
         return None
@@ -252,8 +254,8 @@ class ParquetArtifact(Artifact):
     def _fetched(self, path: Path, damage: Callable[[], str | None]) -> str | None:
         """Return what is wrong with a file once it is fetched, if there is a place to fetch it from."""
         found = damage()
-        if found and self.published is not None:
-            return object_store.fetch(self.published.with_name(path.name), path, damage)
+        if found and self.remote is not None:
+            return object_store.fetch(self.remote.with_name(path.name), path, damage)
         return found
 
     def _copy_damage(self, manifest: Manifest) -> str | None:
@@ -261,14 +263,14 @@ class ParquetArtifact(Artifact):
         differs = self._manifest_at(self.path) != manifest
         return f"{self.path} is another file than its manifest says" if differs else self._data_damage(manifest)
 
-    def publish(self) -> None:
+    def upload(self) -> None:
         manifest = self._manifest_at(self.path)
-        if self.published is None or manifest is None:
+        if self.remote is None or manifest is None:
             return
         # A file of the old output with one of the new is no output: their hashes tell.
-        beside = [parquet.beside_path(self.path, name) for name, _ in _beside_files(manifest)]
+        beside = [parquet.sidecar_path(self.path, name) for name, _ in _sidecar_entries(manifest)]
         for path in [*beside, *([self.run_path] if self.run_path.exists() else []), self.path]:
-            object_store.publish(path, self.published.with_name(path.name))
+            object_store.upload(path, self.remote.with_name(path.name))
 
     def _data_damage(self, manifest: Manifest) -> str | None:
         data = manifest.files[parquet.DATA]
@@ -283,15 +285,15 @@ class ParquetArtifact(Artifact):
     @property
     def rejected_path(self) -> Path:
         """The file that keeps, as JSON lines, what could not be read and why."""
-        return parquet.beside_path(self.path, REJECTED)
+        return parquet.sidecar_path(self.path, REJECTED)
 
     @property
     def dropped_path(self) -> Path:
         """The file that keeps, as JSON lines, samples of what was read and left out, and why."""
-        return parquet.beside_path(self.path, DROPPED)
+        return parquet.sidecar_path(self.path, DROPPED)
 
-    def _record_beside(self, place: Any) -> Any:
-        return place.with_name(f"{self.path.stem}.run.json")
+    def _run_record_path(self, location: Any) -> Any:
+        return location.with_name(f"{self.path.stem}.run.json")
 
     def remove(self) -> None:
         for path in (self.path, self.rejected_path, self.dropped_path, self.run_path):
@@ -309,7 +311,7 @@ class ParquetArtifact(Artifact):
         return parquet.write_rows(self.path, schema, rows, recipe, counts, {REJECTED: rejected} if rejected else {})
 
 
-def _beside_files(manifest: Manifest) -> list[tuple[str, FileEntry]]:
+def _sidecar_entries(manifest: Manifest) -> list[tuple[str, FileEntry]]:
     """Return the files that lie beside a Parquet file, by the names that its manifest has for them."""
     return [(name, entry) for name, entry in manifest.files.items() if name != parquet.DATA]
 

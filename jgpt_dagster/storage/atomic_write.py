@@ -29,7 +29,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
-    with naming_full_disk(path):
+    with as_disk_full_error(path):
         try:
             with open(temporary, "wb") as stream:
                 yield stream
@@ -54,7 +54,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     for leftover in (temporary, retired):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
-    with naming_full_disk(path):
+    with as_disk_full_error(path):
         try:
             yield temporary
             for file in temporary.rglob("*"):
@@ -107,7 +107,7 @@ def require_free_space(directory: Path, needed: int, purpose: str, setting: str 
 
 
 @contextmanager
-def naming_full_disk(path: Path) -> Iterator[None]:
+def as_disk_full_error(path: Path) -> Iterator[None]:
     """Raise DiskFullError, naming the file or directory, in the place of an OSError that says so."""
     try:
         yield

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.atomic_write import write_json
-from jgpt_dagster.storage.object_store import open_place, publish, reaching, read_bytes
+from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -22,32 +22,34 @@ class RootMismatchError(JgptError):
 
 
 class DataRoot:
-    """The directory that holds all data of one deployment or, if that is at `published`, this machine's copy of it."""
+    """The directory that holds all data of one deployment or, if that is at `remote`, this machine's copy of it."""
 
-    def __init__(self, path: Path, published: "UPath | None" = None) -> None:
-        self.path, self.published = path, published
+    def __init__(self, path: Path, remote: "UPath | None" = None) -> None:
+        self.path, self.remote = path, remote
 
     @classmethod
     def open(cls, data: Path | str, scratch: Path) -> "DataRoot":
         """Return the root that is a directory or a URL; the working copy of a URL lies in the scratch directory."""
         if "://" not in str(data):
             return cls(Path(data))
-        return cls(scratch / "data", open_place(str(data)))
+        return cls(scratch / "data", open_remote(str(data)))
 
     @property
-    def place(self) -> "Path | UPath":
+    def location(self) -> "Path | UPath":
         """Where outputs are looked for."""
-        return self.path if self.published is None else self.published
+        return self.path if self.remote is None else self.remote
 
     def dumps(self, asset: str = "*") -> list[str]:
         """Return the dumps of which an asset, by default any, has something here, oldest first."""
-        with reaching(self.place):
-            return sorted({path.name.removeprefix("dump=") for path in self.place.glob(f"{asset}/dump=*")})
+        with as_object_store_error(self.location):
+            return sorted({path.name.removeprefix("dump=") for path in self.location.glob(f"{asset}/dump=*")})
 
     def models(self, asset: str, dump: str) -> list[str]:
         """Return the models of which an asset has something of a dump, by name."""
-        with reaching(self.place):
-            return sorted(path.name.removeprefix("model=") for path in self.place.glob(f"{asset}/dump={dump}/model=*"))
+        with as_object_store_error(self.location):
+            return sorted(
+                path.name.removeprefix("model=") for path in self.location.glob(f"{asset}/dump={dump}/model=*")
+            )
 
     def claim(self, fixed: Mapping[str, str | int]) -> None:
         """Record, at the first call, the settings that one root cannot mix; afterwards require the same.
@@ -56,12 +58,12 @@ class DataRoot:
         """
         if not self.require_same(fixed):
             write_json(self.path / "root.json", dict(fixed))
-            if self.published is not None:
-                publish(self.path / "root.json", self.published / "root.json")
+            if self.remote is not None:
+                upload(self.path / "root.json", self.remote / "root.json")
 
     def require_same(self, fixed: Mapping[str, str | int]) -> bool:
         """Say whether settings are recorded; raises RootMismatchError where others are."""
-        record = self.place / "root.json"
+        record = self.location / "root.json"
         try:
             recorded = json.loads(read_bytes(record))
         except FileNotFoundError:
@@ -79,30 +81,30 @@ class DataRoot:
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
         """Return a Parquet shard of an asset."""
-        return ParquetArtifact(asset, _partition(dump, shard), *self._places(asset, dump, f"shard={shard}.parquet"))
+        return ParquetArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet"))
 
     def directory(
         self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
     ) -> DirectoryArtifact:
         """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
-        return DirectoryArtifact(asset, _partition(dump, shard), *self._places(asset, dump, below))
+        return DirectoryArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, below))
 
     def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
         """Return a shard of an asset, of the kind that the asset writes."""
         return (self.directory if asset.endswith("_tokens") else self.parquet)(asset, dump, shard)
 
-    def labelled_parquet(self, label: str) -> ParquetArtifact:
+    def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard that has this label in manifests and messages."""
         return self.parquet(*_address(label))
 
-    def labelled_directory(self, label: str) -> DirectoryArtifact:
+    def directory_by_label(self, label: str) -> DirectoryArtifact:
         """Return the directory shard that has this label in manifests and messages."""
         return self.directory(*_address(label))
 
-    def _places(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:
+    def _locations(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:
         parts = [asset, *([f"dump={dump}"] if dump is not None else []), *([below] if below else [])]
-        return self.path.joinpath(*parts), self.published and self.published.joinpath(*parts)
+        return self.path.joinpath(*parts), self.remote and self.remote.joinpath(*parts)
 
 
 def shard_names(count: int) -> list[str]:

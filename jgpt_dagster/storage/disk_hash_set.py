@@ -18,7 +18,7 @@ _CACHE_KIB = 64 << 10
 _QUERY_HASHES = 500
 
 
-class SeenHashes:
+class DiskHashSet:
     """Remembers 64-bit hashes. Use it as a context manager: the disk is given back at its end.
 
     On disk a hash takes 15 to 16 bytes. Raises DiskFullError where the disk of `directory` has no room left.
@@ -38,7 +38,7 @@ class SeenHashes:
         self._database.execute("BEGIN")
         os.unlink(path)
 
-    def __enter__(self) -> "SeenHashes":
+    def __enter__(self) -> "DiskHashSet":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,10 +52,10 @@ class SeenHashes:
         )
         return int(pages * page_bytes)
 
-    def among(self, hashes: Sequence[int]) -> set[int]:
+    def intersection(self, hashes: Sequence[int]) -> set[int]:
         """Return those of the hashes (signed, 64 bits) that were added before."""
         found: set[int] = set()
-        with self._naming_full_disk():
+        with self._as_disk_full_error():
             for start in range(0, len(hashes), _QUERY_HASHES):
                 asked = hashes[start : start + _QUERY_HASHES]
                 places = ",".join("?" * len(asked))
@@ -65,11 +65,11 @@ class SeenHashes:
 
     def add(self, hashes: Sequence[int]) -> None:
         """Remember hashes (signed, 64 bits). Many at once take less time for each."""
-        with self._naming_full_disk():
+        with self._as_disk_full_error():
             self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(sorted(hashes), strict=True))
 
     @contextmanager
-    def _naming_full_disk(self) -> Iterator[None]:
+    def _as_disk_full_error(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -23,13 +23,13 @@ class ObjectStoreError(JgptError):
     """The store that JGPT_DATA names cannot be reached, or refuses."""
 
 
-def open_place(url: str) -> UPath:
+def open_remote(url: str) -> UPath:
     """Return the place that a URL names. Raises ObjectStoreError where nothing installed can open it."""
     try:
         # Other machines write too: a listing that is kept would be believed longer than it is true.
-        place = UPath(url, use_listings_cache=False)
-        place.fs  # noqa: B018 - connects
-        return place
+        location = UPath(url, use_listings_cache=False)
+        location.fs  # noqa: B018 - connects
+        return location
     except Exception as error:
         raise ObjectStoreError(
             f"JGPT_DATA={url} cannot be opened: {error}. s3:// needs `pip install 'jgpt-dagster[s3]'`; other stores "
@@ -38,42 +38,42 @@ def open_place(url: str) -> UPath:
 
 
 @contextmanager
-def reaching(place: UPath | Path) -> Iterator[None]:
+def as_object_store_error(location: UPath | Path) -> Iterator[None]:
     """Let FileNotFoundError pass and turn every other failure of the store into an ObjectStoreError that names it."""
     try:
         yield
     except (FileNotFoundError, JgptError):
         raise
     except Exception as error:
-        if isinstance(place, UPath):
+        if isinstance(location, UPath):
             raise ObjectStoreError(
-                f"{place} cannot be reached: {str(error) or type(error).__name__}. Nothing was lost. Check the network "
-                "and the store's credentials, then run the same command again."
+                f"{location} cannot be reached: {str(error) or type(error).__name__}. Nothing was lost. Check the "
+                "network and the store's credentials, then run the same command again."
             ) from error
         raise
 
 
-def read_bytes(place: UPath | Path) -> bytes:
+def read_bytes(location: UPath | Path) -> bytes:
     """Return what a small object or file holds. Raises FileNotFoundError or ObjectStoreError."""
-    with reaching(place):
-        return place.read_bytes()
+    with as_object_store_error(location):
+        return location.read_bytes()
 
 
-def publish(file: Path, place: UPath) -> None:
+def upload(file: Path, location: UPath) -> None:
     """Upload a file; the object appears whole or not at all. Raises ObjectStoreError."""
-    with reaching(place):
-        if not place.fs.async_impl:  # A file system of directories, unlike an object store.
-            place.parent.mkdir(parents=True, exist_ok=True)
-        place.fs.put_file(str(file), place.path)
+    with as_object_store_error(location):
+        if not location.fs.async_impl:  # A file system of directories, unlike an object store.
+            location.parent.mkdir(parents=True, exist_ok=True)
+        location.fs.put_file(str(file), location.path)
 
 
-def delete(place: UPath) -> None:
+def delete(location: UPath) -> None:
     """Delete an object if it is there. Raises ObjectStoreError."""
-    with reaching(place):
-        place.unlink(missing_ok=True)
+    with as_object_store_error(location):
+        location.unlink(missing_ok=True)
 
 
-def fetch(place: UPath, file: Path, damage: Callable[[], str | None]) -> str | None:
+def fetch(location: UPath, file: Path, damage: Callable[[], str | None]) -> str | None:
     """Download an object over a local file that `damage` finds fault with; return the fault that the object has.
 
     Processes of one machine that want the same object wait for the first, whose download serves them all.
@@ -84,17 +84,17 @@ def fetch(place: UPath, file: Path, damage: Callable[[], str | None]) -> str | N
         if damage() is None:
             return None
         try:
-            with atomic_file(file) as target, _opened(place) as source, reaching(place):
+            with atomic_file(file) as target, _opened(location) as source, as_object_store_error(location):
                 shutil.copyfileobj(source, target, _BLOCK)
         except FileNotFoundError:
-            return f"{place} is missing"
+            return f"{location} is missing"
         found = damage()
-        return found and found.replace(str(file), str(place))
+        return found and found.replace(str(file), str(location))
 
 
 @contextmanager
-def _opened(place: UPath) -> Iterator[BinaryIO]:
-    with reaching(place):
-        stream = cast(BinaryIO, place.fs.open(place.path, "rb", block_size=_BLOCK))
+def _opened(location: UPath) -> Iterator[BinaryIO]:
+    with as_object_store_error(location):
+        stream = cast(BinaryIO, location.fs.open(location.path, "rb", block_size=_BLOCK))
     with stream:
         yield stream

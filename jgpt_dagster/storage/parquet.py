@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Schema = pa.Schema
 
 DATA = "data"
-Beside = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
+Sidecars = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
 """Names of JSON-lines files that go with a Parquet file, and how their lines are had."""
 
 _METADATA_KEY = b"jgpt"
@@ -58,13 +58,13 @@ def write_rows(
     rows: Iterable[Sequence[Any]],
     recipe: Recipe,
     counts: Callable[[], Mapping[str, Any]],
-    beside: Beside = MappingProxyType({}),
+    beside: Sidecars = MappingProxyType({}),
 ) -> Manifest:
     """Write rows (one value a column, in schema order) to `path`, atomically, and return the manifest in its footer.
 
     `counts` and what is to lie `beside` the file are asked once the rows are exhausted; the manifest counts the `rows`
-    itself. The latter go to `beside_path` as JSON lines before the Parquet file gets its name, so that a file under its
-    name always has them.
+    itself. The latter go to `sidecar_path` as JSON lines before the Parquet file gets its name, so that a file under
+    its name always has them.
     """
     with RowWriter.opened(path, schema, recipe, counts, beside) as writer:
         for row in rows:
@@ -92,7 +92,7 @@ class RowWriter:
         schema: pa.Schema,
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
-        beside: Beside = MappingProxyType({}),
+        beside: Sidecars = MappingProxyType({}),
     ) -> Iterator["RowWriter"]:
         """Yield a writer whose file gets its name when the block ends well. Arguments as for `write_rows`."""
         with atomic_file(path) as stream:
@@ -106,7 +106,7 @@ class RowWriter:
                 writer._end_group()
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
                 for name, lines in beside.items():
-                    files[name] = _write_json_lines(beside_path(path, name), lines())
+                    files[name] = _write_json_lines(sidecar_path(path, name), lines())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
                     {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _SEAL_KEY: _UNSEALED}
@@ -136,7 +136,7 @@ class RowWriter:
             self._group = []
 
 
-def beside_path(path: Path, name: str) -> Path:
+def sidecar_path(path: Path, name: str) -> Path:
     """Return where a JSON-lines file lies that goes with the Parquet file at `path`."""
     return path.with_name(f"{path.stem}.{name}.jsonl")
 
@@ -146,10 +146,12 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
 
     Of an object only its end is read. Raises ObjectStoreError where the store cannot be asked.
     """
-    from jgpt_dagster.storage.object_store import reaching  # here: fsspec takes as long to load as Parquet itself
+    from jgpt_dagster.storage.object_store import (
+        as_object_store_error,  # here: fsspec takes as long to load as Parquet itself
+    )
 
     try:
-        with reaching(path), path.open("rb") as stream:
+        with as_object_store_error(path), path.open("rb") as stream:
             stream.seek(_data_size(stream))
             footer = stream.read()
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer)).metadata or {}

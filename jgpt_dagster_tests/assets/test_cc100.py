@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.runtime.worker_pool import map_in_workers
+from jgpt_dagster.runtime.worker_pool import map_in_worker_pool
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.corpus.web.test_document_selection import documents
 from jgpt_dagster_tests.support.deployments import Deployment
@@ -66,7 +66,8 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
     started = []
     monkeypatch.setattr("jgpt_dagster.assets.documents._ALONE_BYTES", 0)
     monkeypatch.setattr(
-        "jgpt_dagster.assets.documents.map_in_workers", lambda count: started.append(count) or map_in_workers(count)
+        "jgpt_dagster.assets.documents.map_in_worker_pool",
+        lambda count: started.append(count) or map_in_worker_pool(count),
     )
     more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "3"})
     kept(more, 1)

@@ -88,13 +88,13 @@ CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = 
     "a page too many": (
         *ARTICLES_SHARD,
         "pages_add_up",
-        lambda of: rewrite_shard(of.root.labelled_parquet(" ".join(ARTICLES_SHARD)), ARTICLES, pages=1000),
+        lambda of: rewrite_shard(of.root.parquet_by_label(" ".join(ARTICLES_SHARD)), ARTICLES, pages=1000),
     ),
     "pages but no rows": (
         *ARTICLES_SHARD,
         "eligible_pages_have_rows",
         lambda of: rewrite_shard(
-            of.root.labelled_parquet(" ".join(ARTICLES_SHARD)), ARTICLES, lambda _: [], articles=0
+            of.root.parquet_by_label(" ".join(ARTICLES_SHARD)), ARTICLES, lambda _: [], articles=0
         ),
     ),
     "articles in another order": (

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from jgpt_dagster.assets import pretrained_model
-from jgpt_dagster.assets.training_run_directory import RECIPE, prepare_run, recorded_inputs, root_run
+from jgpt_dagster.assets.training_run_directory import RECIPE, prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.lm.launch.launcher import LaunchError
 from jgpt_dagster.lm.training.metrics import RESULT
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -22,33 +22,33 @@ OTHER = Recipe("pretrained_model", "1", {"steps": 8}, {"training_set 20260101": 
 def begun(tmp_path: Path) -> Path:
     """A run that Dagster run `first` has begun, with a checkpoint."""
     run = tmp_path / "run"
-    prepare_run(run, MADE, "first")
+    prepare_run_directory(run, MADE, "first")
     (run / "checkpoints").mkdir()
     return run
 
 
 def test_force_clears_what_was_there_before_and_nothing_at_the_retries_of_its_run(begun: Path) -> None:
-    prepare_run(begun, MADE, "first")
+    prepare_run_directory(begun, MADE, "first")
     assert (begun / "checkpoints").exists(), "a retry goes on from the checkpoints"
-    prepare_run(begun, MADE, "second")
+    prepare_run_directory(begun, MADE, "second")
     assert not (begun / "checkpoints").exists(), "another run that is forced starts again"
     assert json.loads((begun / RECIPE).read_text())["forced_by"] == "second"
 
 
 def test_a_retry_does_not_clear_a_run_that_has_ended_either(begun: Path) -> None:
     (begun / RESULT).touch()
-    prepare_run(begun, MADE, "first")
+    prepare_run_directory(begun, MADE, "first")
     assert (begun / RESULT).exists()
 
 
 def test_without_force_a_run_goes_on_whoever_began_it_and_a_finished_one_of_another_recipe_makes_room(
     begun: Path,
 ) -> None:
-    prepare_run(begun, MADE, None)
-    prepare_run(begun, OTHER, None)
+    prepare_run_directory(begun, MADE, None)
+    prepare_run_directory(begun, OTHER, None)
     assert (begun / "checkpoints").exists()
     (begun / RESULT).touch()
-    prepare_run(begun, OTHER, None)
+    prepare_run_directory(begun, OTHER, None)
     assert not (begun / "checkpoints").exists()
     assert json.loads((begun / RECIPE).read_text())["settings"] == {"steps": 8}
 
@@ -68,7 +68,7 @@ def test_a_retry_keeps_the_inputs_that_its_run_began_with_although_an_older_mode
 def test_a_run_and_all_that_repeat_it_have_one_root() -> None:
     first = dg.DagsterRun(job_name="job", run_id="1")
     again = dg.DagsterRun(job_name="job", run_id="3", root_run_id="1", parent_run_id="2")
-    assert root_run(first) == root_run(again) == "1"
+    assert root_run_id(first) == root_run_id(again) == "1"
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_the_asset_keeps_the_checkpoints_of_a_forced_run_at_its_retry_and_at_no_
 
     def force(root: str) -> bool:
         """Run once, forced, as a repetition of the run `root`; say whether the checkpoints of before were there."""
-        monkeypatch.setattr(pretrained_model, "root_run", lambda run: root)
+        monkeypatch.setattr(pretrained_model, "root_run_id", lambda run: root)
         mark = checkpoint / "mark"
         error = deployment.materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"], force=True).error
         assert error == "killed"

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from jgpt_dagster.catalog import retention
-from jgpt_dagster.catalog.retention import delete_data, dumps_on_disk, keep_reasons
+from jgpt_dagster.catalog.retention import delete_dump_data, dumps_on_disk, reasons_to_keep
 from jgpt_dagster.cli import main
 from jgpt_dagster.orchestration.partitions import add_dumps, known_dumps
 from jgpt_dagster.storage.partition_lock import partition_lock
@@ -29,7 +29,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     assert deployment.materialize("wikipedia_articles", f"{DATES[0]}|000").error is None
     for asset in ("wikipedia_dump", "wikipedia_articles"):
         for date in DATES[1:]:
-            place(deployment, f"{asset}/dump={date}", f"{asset}/dump={DATES[0]}")
+            location(deployment, f"{asset}/dump={date}", f"{asset}/dump={DATES[0]}")
     return deployment
 
 
@@ -49,13 +49,13 @@ def instance(deployment: Deployment) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def place(deployment: Deployment, name: str, source: str = f"wikipedia_dump/dump={DATES[0]}") -> None:
+def location(deployment: Deployment, name: str, source: str = f"wikipedia_dump/dump={DATES[0]}") -> None:
     """Put an output that is whole below the data root: a copy of another one's files."""
     shutil.copytree(deployment.data / source, deployment.data / name, copy_function=os.link)
 
 
 def place_model(deployment: Deployment, asset: str, date: str) -> None:
-    place(deployment, f"{asset}/dump={date}/model=tiny")
+    location(deployment, f"{asset}/dump={date}/model=tiny")
 
 
 def jgpt(*arguments: str) -> tuple[int, str]:
@@ -192,20 +192,20 @@ def test_pruning_keeps_the_last_dumps_and_those_that_a_release_refers_to(
 
 
 def test_what_an_unfinished_refresh_reads_from_is_kept(deployment: Deployment) -> None:
-    place(deployment, f"training_set/dump={DATES[0]}")
-    place(deployment, f"training_set/dump={DATES[1]}")
-    assert keep_reasons(deployment.root, DATES, 1) == {
+    location(deployment, f"training_set/dump={DATES[0]}")
+    location(deployment, f"training_set/dump={DATES[1]}")
+    assert reasons_to_keep(deployment.root, DATES, 1) == {
         DATES[1]: f"the refresh to {DATES[2]} is not finished and reads from it",
         DATES[2]: "one of the last 1",
     }
-    place(deployment, f"training_set/dump={DATES[2]}")
-    assert keep_reasons(deployment.root, DATES, 1) == {DATES[2]: "one of the last 1"}
-    assert keep_reasons(deployment.root, DATES, 5).keys() == set(DATES)
+    location(deployment, f"training_set/dump={DATES[2]}")
+    assert reasons_to_keep(deployment.root, DATES, 1) == {DATES[2]: "one of the last 1"}
+    assert reasons_to_keep(deployment.root, DATES, 5).keys() == set(DATES)
 
 
 def test_the_bytes_that_are_freed_are_counted(deployment: Deployment) -> None:
     expected = sum(path.stat().st_size for name, path in deployment.paths() if f"dump={DATES[0]}/" in name)
-    assert delete_data(deployment.root, deployment.data / ".scratch", DATES[0]) == expected
+    assert delete_dump_data(deployment.root, deployment.data / ".scratch", DATES[0]) == expected
 
 
 def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(

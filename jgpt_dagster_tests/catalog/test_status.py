@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from jgpt_dagster.catalog.status import Outputs, Status, next_step
+from jgpt_dagster.catalog.status import DeploymentStatus, Status, next_step
 from jgpt_dagster.cli import main
 from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 from jgpt_dagster.definitions import build_definitions, code_versions, defs
@@ -51,7 +51,7 @@ def states(deployment: Deployment, **changes: str) -> dict[str, str]:
 
 
 def of_dump(deployment: Deployment, **changes: str) -> Status:
-    return Outputs(settings_of(deployment), code_versions(defs) | changes).status(DUMP, lambda: [])
+    return DeploymentStatus(settings_of(deployment), code_versions(defs) | changes).status(DUMP, lambda: [])
 
 
 def settings_of(deployment: Deployment, **others: str) -> Settings:
@@ -243,6 +243,6 @@ def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypa
         for asset in ("wikipedia_articles", "wikipedia_segmented"):
             path = deployment.root.parquet(asset, DUMP, shard).path
             shutil.copy(path.with_name("shard=000.parquet"), path)
-    outputs = Outputs(settings_of(deployment, SHARDS="64"), {})
+    outputs = DeploymentStatus(settings_of(deployment, SHARDS="64"), {})
     assert len(outputs.status(DUMP, lambda: []).outputs) == 5 + 3 * 64
     assert len(read) == len(set(read)) == 2 * 64

@@ -18,13 +18,13 @@ from jgpt_dagster.runtime.progress import ProgressEvent
 # Two steps at work and a third after them, a line of text in between, and an end as by Ctrl-C.
 _PROGRAM = """
 import queue, sys, time
-from jgpt_dagster.cli.progress_bars import bars
+from jgpt_dagster.cli.progress_bars import progress_bars
 from jgpt_dagster.runtime.progress import ProgressEvent
 
 figures = ("12 min left", "2.1 MB/s", "2,000 sentences/s", "120 documents/s")
 first, second, third = (f"wikipedia_segmented 20260101|{shard:03d}" for shard in range(3))
 events = queue.Queue()
-with bars(events):
+with progress_bars(events):
     for done in (200, 400):
         events.put(ProgressEvent(first, done, 800, "documents", figures))
         events.put(ProgressEvent(second, done, None, "documents"))

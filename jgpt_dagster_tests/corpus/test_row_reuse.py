@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.corpus.row_reuse import EarlierRows, KeyedRows
+from jgpt_dagster.corpus.row_reuse import KeyedRows, PreviousRows
 
 
 def parts_of(keys: list[int], borders: list[int], opened: list[int]) -> list[KeyedRows[str]]:
@@ -31,18 +31,18 @@ keys = st.lists(st.integers(0, 60), unique=True).map(sorted)
 def test_every_key_of_the_earlier_output_is_found_and_no_other(
     earlier: list[int], wanted: list[int], borders: list[int]
 ) -> None:
-    rows = EarlierRows(parts_of(earlier, borders, []))
+    rows = PreviousRows(parts_of(earlier, borders, []))
     assert [rows.get(key) for key in wanted] == [f"row {key}" if key in earlier else None for key in wanted]
 
 
 def test_parts_without_a_wanted_key_are_not_opened() -> None:
     opened: list[int] = []
-    rows = EarlierRows(parts_of(list(range(100)), [20, 40, 60, 80], opened))
+    rows = PreviousRows(parts_of(list(range(100)), [20, 40, 60, 80], opened))
     assert rows.get(45) == "row 45"
     assert rows.get(59) == "row 59"
     assert opened == [40]
 
 
 def test_a_key_out_of_order_is_only_not_found() -> None:
-    rows = EarlierRows(parts_of([1, 2, 3, 4], [], []))
+    rows = PreviousRows(parts_of([1, 2, 3, 4], [], []))
     assert [rows.get(key) for key in (3, 1, 4)] == ["row 3", None, "row 4"]

@@ -67,10 +67,10 @@ def test_a_bucket_holds_the_bytes_of_a_local_root(
 ) -> None:
     local = sample_deployment(tmp_path / "data", mirror).with_settings(SHARDS="1")
     materialize_all(local)
-    published = objects(store[0])
-    assert published.keys() == local.files().keys()
-    assert published == local.files()
-    assert not any(SECRET.encode() in data for data in published.values())
+    remote = objects(store[0])
+    assert remote.keys() == local.files().keys()
+    assert remote == local.files()
+    assert not any(SECRET.encode() in data for data in remote.values())
 
 
 @pytest.mark.slow
@@ -86,9 +86,9 @@ def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_i
     assert f"pretrained_model/dump={DUMP}/model=tiny/manifest.json" in objects(store[0])
     assert materialize_all(machines[2], LATER_DUMP) == {"made", "verified"}
     assert machines[2].materialize("pretrained_model", LATER_DUMP, warm_start=True, **training).error is None
-    published = objects(store[0])
+    remote = objects(store[0])
     first, second = (
-        Manifest.from_dict(json.loads(published[f"pretrained_model/dump={dump}/model=tiny/manifest.json"]))
+        Manifest.from_dict(json.loads(remote[f"pretrained_model/dump={dump}/model=tiny/manifest.json"]))
         for dump in (DUMP, LATER_DUMP)
     )
     assert second.recipe.inputs[f"pretrained_model {DUMP}"] == first.data_sha256

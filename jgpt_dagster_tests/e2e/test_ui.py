@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jgpt_dagster.lm.training.checkpoint import newest_whole
+from jgpt_dagster.lm.training.checkpoint import latest_valid
 from jgpt_dagster.lm.training.trainer import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
@@ -127,7 +127,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deplo
         assert not training_processes(untrained)
         keep_picture(page, "cancelled", height=900)
     scratch = untrained.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
-    assert newest_whole(scratch / CHECKPOINTS, print) is not None
+    assert latest_valid(scratch / CHECKPOINTS, print) is not None
 
 
 def add_and_make_dump(page: "Page") -> None:

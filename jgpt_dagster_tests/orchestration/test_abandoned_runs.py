@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, end_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, fail_abandoned_runs
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_run_of_a_dead_command_is_ended_and_its_slot_is_free(tmp_path: Path,
     with pytest.raises(KeyboardInterrupt), alive(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
         raise KeyboardInterrupt
-    end_abandoned_runs(instance, tmp_path, pytest.fail)
+    fail_abandoned_runs(instance, tmp_path, pytest.fail)
     assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
     assert slots(instance) == []
 
@@ -48,7 +48,7 @@ def test_the_run_of_a_living_command_is_left_alone_and_named(tmp_path: Path, ins
     reported: list[str] = []
     with alive(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
-        end_abandoned_runs(instance, tmp_path, reported.append)
+        fail_abandoned_runs(instance, tmp_path, reported.append)
     assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
     assert slots(instance) == [run_id]
     assert reported == [f"run {run_id} has the pool 'gpu': a step of that pool waits until it ends or is terminated"]
@@ -59,7 +59,7 @@ def test_a_run_of_somebody_else_is_left_alone(
     tmp_path: Path, instance: dg.DagsterInstance, tags: dict[str, str]
 ) -> None:
     run_id = started_run(instance, **tags)
-    end_abandoned_runs(instance, tmp_path, lambda _: None)
+    fail_abandoned_runs(instance, tmp_path, lambda _: None)
     assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
 
 
@@ -68,7 +68,7 @@ def test_a_slot_that_an_ended_run_kept_is_freed(tmp_path: Path, instance: dg.Dag
     run = instance.get_run_by_id(run_id)
     assert run is not None
     instance.report_run_failed(run)
-    end_abandoned_runs(instance, tmp_path, pytest.fail)
+    fail_abandoned_runs(instance, tmp_path, pytest.fail)
     assert slots(instance) == []
 
 

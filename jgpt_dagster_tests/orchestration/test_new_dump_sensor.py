@@ -125,7 +125,7 @@ def test_a_failed_fetch_is_tried_again_at_growing_pauses_and_at_most_three_times
         told = re.search(r"tried again in (\d+) s", desk.reason("new_dump_sensor", "20260101"))
         assert told and pause - 60 < int(told[1]) <= pause
         with monkeypatch.context() as later:
-            later.setattr(sensors, "_FIRST_PAUSE_SECONDS", 0)
+            later.setattr(sensors, "_FIRST_RETRY_SECONDS", 0)
             (request,) = desk.tick("new_dump_sensor", "20260101").run_requests
         run_keys.append(request.run_key)
     assert len(set(run_keys)) == 3

@@ -151,7 +151,7 @@ def test_what_is_queued_or_running_is_not_started_again(
 def test_a_failed_stage_is_tried_again_and_counted_anew_when_its_input_changes(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(sensors, "_FIRST_RETRY_SECONDS", 0)
     add_dumps(instance, [DUMP])
     deployment = without(whole, tmp_path / "data", ("training_set", None), ("wikipedia_tokens", "000"))
     desk = Desk(deployment, instance)
@@ -228,8 +228,8 @@ def test_the_refresh_is_switched_by_a_setting_and_training_by_a_person_alone(ref
     built = {sensor.name: sensor for sensor in sensors.build_sensors(settings)}
     running = {name for name, sensor in built.items() if sensor.default_status == dg.DefaultSensorStatus.RUNNING}
     assert running == ({"new_dump_sensor", "refresh_sensor"} if refresh == "on" else set())
-    assert "train_sensor" in sensors
-    assert sensors["new_dump_sensor"].minimum_interval_seconds == 1800
+    assert "train_sensor" in built
+    assert built["new_dump_sensor"].minimum_interval_seconds == 1800
 
 
 def test_training_evaluation_and_release_follow_the_training_set_in_one_run(

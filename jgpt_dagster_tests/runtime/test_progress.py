@@ -36,8 +36,8 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ProgressEvent]]:
 def test_a_line_tells_what_is_done_how_fast_and_how_long_the_rest_takes(clock: Clock) -> None:
     bar = Progress("shard 003", "documents", 4000, print)
     bar.advance(1000)
-    bar.also("sentences", 20_000)
-    bar.read(5_000_000)
+    bar.count_also("sentences", 20_000)
+    bar.count_input_bytes(5_000_000)
     assert bar.line(10) == (
         "shard 003: 1,000 of 4,000 documents, 100 documents/s, 2,000 sentences/s, 0.5 MB/s, 30 s left"
     )
@@ -46,16 +46,16 @@ def test_a_line_tells_what_is_done_how_fast_and_how_long_the_rest_takes(clock: C
 def test_where_the_total_is_unknown_the_share_of_the_input_that_was_read_tells_the_time_left(clock: Clock) -> None:
     bar = Progress("shard 003", "articles", None, print, size=8_000_000)
     assert bar.line(0) == "shard 003: 0 articles"
-    bar.read(2_000_000)
+    bar.count_input_bytes(2_000_000)
     bar.advance(500)
     assert bar.line(10) == "shard 003: 500 of about 2,000 articles, 50 articles/s, 0.2 MB/s, 30 s left"
 
 
 def test_without_total_and_size_no_time_is_promised(clock: Clock) -> None:
     bar = Progress("archive", "B", None, print)
-    bar.at(300)
+    bar.update(300)
     assert bar.line(3) == "archive: 300 B, 0.0 MB/s"
-    bar.at(300, 600)
+    bar.update(300, 600)
     assert bar.line(3) == "archive: 300 of 600 B, 0.0 MB/s, 3 s left"
     assert bar.line(3000) == "archive: 300 of 600 B, 0.0 MB/s, 50 min left"
     assert bar.line(30_000) == "archive: 300 of 600 B, 0.0 MB/s, 8 h 20 min left"
@@ -66,7 +66,7 @@ def test_bars_move_twice_a_second_and_lines_come_every_fifteen(clock: Clock, eve
     bar = Progress("shard 003", "articles", None, lines.append, size=6000)
     for _ in bar.track(range(600)):
         clock.now += 0.1
-        bar.read(10)
+        bar.count_input_bytes(10)
     assert 100 <= len(events) <= 121
     assert len(lines) == 3
     assert all("of about 600 articles, 10 articles/s" in line for line in lines)

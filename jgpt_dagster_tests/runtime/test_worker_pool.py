@@ -11,13 +11,13 @@ from operator import length_hint
 
 import pytest
 
-from jgpt_dagster.runtime.worker_pool import OrderedMap, WorkerLostError, map_here, map_in_workers
+from jgpt_dagster.runtime.worker_pool import OrderedMap, WorkerLostError, map_in_process, map_in_worker_pool
 from jgpt_dagster_tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def in_workers() -> Iterator[OrderedMap]:
-    with map_in_workers(2) as ordered_map:
+    with map_in_worker_pool(2) as ordered_map:
         yield ordered_map
 
 
@@ -36,7 +36,7 @@ def die(_: int) -> None:
 
 def test_results_come_with_their_items_in_their_order(in_workers: OrderedMap):
     expected = [(number, number * number) for number in range(100)]
-    assert list(in_workers(slow_at_first, range(100))) == list(map_here(slow_at_first, range(100))) == expected
+    assert list(in_workers(slow_at_first, range(100))) == list(map_in_process(slow_at_first, range(100))) == expected
 
 
 def test_items_are_taken_only_as_far_ahead_as_the_workers_need(in_workers: OrderedMap):
@@ -60,7 +60,7 @@ def test_an_error_of_the_function_and_one_of_the_items_reach_the_caller(in_worke
 
 def test_a_killed_worker_is_named_and_none_is_left():
     before = {*multiprocessing.active_children()}
-    with map_in_workers(1) as ordered_map, pytest.raises(WorkerLostError, match="JGPT_WORKERS=1"):
+    with map_in_worker_pool(1) as ordered_map, pytest.raises(WorkerLostError, match="JGPT_WORKERS=1"):
         list(ordered_map(die, [1]))
     assert {*multiprocessing.active_children()} <= before
 
@@ -68,11 +68,11 @@ def test_a_killed_worker_is_named_and_none_is_left():
 _PARENT = """
 import os
 import time
-from jgpt_dagster.runtime.worker_pool import map_in_workers
+from jgpt_dagster.runtime.worker_pool import map_in_worker_pool
 def own_id(_):
     return os.getpid()
 if __name__ == "__main__":
-    with map_in_workers(1) as ordered_map:
+    with map_in_worker_pool(1) as ordered_map:
         for _, worker in ordered_map(own_id, [1]):
             print(worker, flush=True)
             time.sleep(60)

@@ -45,9 +45,9 @@ def test_outputs_lie_where_the_contract_says(artifact, path: str, label: str) ->
 
 def test_a_shard_is_found_again_by_its_label() -> None:
     for shard in (ROOT.parquet("wikipedia_segmented", "20250801", "003"), ROOT.parquet("cc100_segmented", shard="003")):
-        assert ROOT.labelled_parquet(shard.label) == shard
+        assert ROOT.parquet_by_label(shard.label) == shard
     tokens = ROOT.directory("wikipedia_tokens", "20250801", "003")
-    assert ROOT.labelled_directory(tokens.label) == tokens
+    assert ROOT.directory_by_label(tokens.label) == tokens
 
 
 def test_shards_are_named_by_three_digits() -> None:

@@ -43,22 +43,22 @@ def there(url: str, tmp_path: Path) -> DataRoot:
     return DataRoot.open(url, tmp_path / "there")
 
 
-def directory(root: DataRoot, text: str = "text", recipe: Recipe = RECIPE, publish: bool = True) -> DirectoryArtifact:
+def directory(root: DataRoot, text: str = "text", recipe: Recipe = RECIPE, upload: bool = True) -> DirectoryArtifact:
     artifact = root.directory("training_set", "20250801")
     with artifact.writing(recipe) as out:
         (out.path / "below").mkdir()
         (out.path / "a.txt").write_text(text)
         (out.path / "below" / "b.txt").write_text("b")
-    if publish:
-        artifact.publish()
+    if upload:
+        artifact.upload()
     return artifact
 
 
-def shard(root: DataRoot, rows: int = 3, recipe: Recipe = RECIPE, publish: bool = True) -> ParquetArtifact:
+def shard(root: DataRoot, rows: int = 3, recipe: Recipe = RECIPE, upload: bool = True) -> ParquetArtifact:
     artifact = root.parquet("wikipedia_articles", "20250801", "000")
     artifact.write(SCHEMA, iter([(row,) for row in range(rows)]), recipe, dict, lambda: [{"page_id": 7}])
-    if publish:
-        artifact.publish()
+    if upload:
+        artifact.upload()
     return artifact
 
 
@@ -98,16 +98,16 @@ def test_what_was_not_uploaded_to_the_end_is_no_data_and_is_not_made_again_where
     class Killed(BaseException):
         pass
 
-    def killed_at_the_last(file: Path, place: UPath) -> None:
+    def killed_at_the_last(file: Path, location: UPath) -> None:
         if next(uploads) == last:
             raise Killed
-        publish(file, place)
+        upload(file, location)
 
-    publish, last = object_store.publish, 3 if make is directory else 2
-    made = make(here, publish=False)
+    upload, last = object_store.upload, 3 if make is directory else 2
+    made = make(here, upload=False)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(object_store, "publish", killed_at_the_last)
-        made.publish()
+        patch.setattr(object_store, "upload", killed_at_the_last)
+        made.upload()
     assert same(made, there).manifest() is None and here.dumps(made.asset) == ["20250801"]
     with pytest.raises(ArtifactError, match="missing or incomplete"):
         same(made, there).verified()
@@ -122,7 +122,7 @@ def test_an_old_output_is_not_mixed_with_a_new_one_that_is_uploaded_in_part(
     made = make(here)
     newer = Recipe("stage", "2")
     with monkeypatch.context() as patch:
-        patch.setattr(object_store, "publish", lambda file, place: None)
+        patch.setattr(object_store, "upload", lambda file, location: None)
         make(here, recipe=newer)
     found = same(made, there).manifest()
     assert found is None if make is directory else found is not None and found.recipe == RECIPE
@@ -135,25 +135,25 @@ def test_a_damaged_object_is_refused_by_its_url_with_what_to_run(
     make: Callable[..., Artifact], name: str, damage: str, here: DataRoot, there: DataRoot
 ) -> None:
     made = make(here)
-    assert made.published is not None
-    place = (made.published if make is directory else made.published.parent) / name
+    assert made.remote is not None
+    location = (made.remote if make is directory else made.remote.parent) / name
     if damage == "bytes":
-        place.write_bytes(b"x" * place.stat().st_size)
+        location.write_bytes(b"x" * location.stat().st_size)
     else:
-        place.unlink()
+        location.unlink()
     copy = same(made, there)
     assert copy.current(RECIPE) is None
     with pytest.raises(ArtifactError) as refusal:
         copy.verified()
-    assert str(place) in str(refusal.value) and made.command in str(refusal.value)
+    assert str(location) in str(refusal.value) and made.command in str(refusal.value)
 
 
 def test_a_damaged_parquet_object_is_refused(here: DataRoot, there: DataRoot) -> None:
     made = shard(here)
-    assert made.published is not None
+    assert made.remote is not None
     data = bytearray(made.path.read_bytes())
     data[6] ^= 1
-    made.published.write_bytes(bytes(data))
+    made.remote.write_bytes(bytes(data))
     with pytest.raises(ArtifactError, match="s3://"):
         same(made, there).verified()
 
@@ -190,7 +190,7 @@ def test_an_outage_does_not_look_like_missing_data(
         raise PermissionError("Access Denied")
 
     for method in ("cat_file", "open", "_open", "info"):
-        monkeypatch.setattr(type(made[0].published.fs), method, refuse)  # type: ignore[union-attr]
+        monkeypatch.setattr(type(made[0].remote.fs), method, refuse)  # type: ignore[union-attr]
     for artifact in made:
         with pytest.raises(ObjectStoreError, match=r"s3://.*Access Denied"):
             same(artifact, there).manifest()
@@ -205,11 +205,11 @@ def test_the_settings_of_a_root_bind_every_machine(here: DataRoot, there: DataRo
 
 def test_a_manifest_cannot_make_a_file_outside_of_its_output(here: DataRoot, there: DataRoot, tmp_path: Path) -> None:
     made = directory(here)
-    assert made.published is not None
-    manifest = json.loads((made.published / "manifest.json").read_bytes())
+    assert made.remote is not None
+    manifest = json.loads((made.remote / "manifest.json").read_bytes())
     for name in ("../../../../escaped", str(tmp_path / "escaped")):
         manifest["files"] = {name: {"size": 1, "sha256": "0" * 64}}
-        (made.published / "manifest.json").write_bytes(json.dumps(manifest).encode())
+        (made.remote / "manifest.json").write_bytes(json.dumps(manifest).encode())
         with pytest.raises(JgptError):
             same(made, there).verified()
     assert not list(tmp_path.rglob("*escaped*"))

@@ -11,16 +11,16 @@ from jgpt_dagster.lm.launch.launcher import training_environment
 _PROGRAM = """
 import json, os, sys
 from pathlib import Path
-from jgpt_dagster.lm.training.distributed import join_group
+from jgpt_dagster.lm.training.distributed import init_distributed
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-join_group(stall_seconds=120)
+init_distributed(stall_seconds=120)
 {code}
 print("said", json.dumps(said))
 """
 
 
-def run_in_group(code: str, processes: int, folder: Path) -> list[Any]:
+def run_in_process_group(code: str, processes: int, folder: Path) -> list[Any]:
     """Let the processes of a group carry out `code`; return what each of them left in `said`.
 
     The code knows its `rank` and the `folder`, and runs after the process has joined the group.

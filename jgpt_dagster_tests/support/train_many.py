@@ -15,13 +15,13 @@ from jgpt_dagster.lm.training.train_config import read_config
 
 if __name__ == "__main__":
     os.environ.update(training_environment(processes=1))
-    from jgpt_dagster.lm.training.distributed import join_group
-    from jgpt_dagster.lm.training.trainer import StopSignal, train_in_group
+    from jgpt_dagster.lm.training.distributed import init_distributed
+    from jgpt_dagster.lm.training.trainer import StopRequest, train_distributed
 
     configs = [read_config(Path(path)) for path in sys.argv[1:]]
-    device = join_group(configs[0].stall_seconds)
+    device = init_distributed(configs[0].stall_seconds)
     for config in configs:
         try:
-            train_in_group(config, device, StopSignal())
+            train_distributed(config, device, StopRequest())
         except JgptError as error:
             print(f"{config.output.name}: {error}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from jgpt_dagster.corpus.segmenters.pieces import cut, is_apart, is_piece, words_by_class
+from jgpt_dagster.corpus.segmenters.pieces import cut, is_piece, is_standalone, words_by_class
 from jgpt_dagster.errors import JgptError
 
 
@@ -64,9 +64,9 @@ class PieceSegmenter(ABC):
     def segment(self, lines: Sequence[str]) -> list[list[str]]:
         """The words of each line, joining to exactly that line. A space or control character is a word of its own."""
         cut_lines = [cut(line) for line in lines]
-        answers = self._answers([piece for line in cut_lines for piece in line if not is_apart(piece)])
+        answers = self._answers([piece for line in cut_lines for piece in line if not is_standalone(piece)])
         return [
-            [word for piece in line for word in ((piece,) if is_apart(piece) else next(answers).split(" "))]
+            [word for piece in line for word in ((piece,) if is_standalone(piece) else next(answers).split(" "))]
             for line in cut_lines
         ]
 
@@ -81,12 +81,12 @@ class PieceSegmenter(ABC):
             else:
                 parts = cut(line)
                 cut_lines.append(parts)
-                pieces.extend(piece for piece in parts if not is_apart(piece))
+                pieces.extend(piece for piece in parts if not is_standalone(piece))
         answers = self._answers(pieces)
         return [
             next(answers)
             if parts is None
-            else " ".join([piece if is_apart(piece) else next(answers) for piece in parts if not piece.isspace()])
+            else " ".join([piece if is_standalone(piece) else next(answers) for piece in parts if not piece.isspace()])
             for parts in cut_lines
         ]
 

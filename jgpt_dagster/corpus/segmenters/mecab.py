@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
-from jgpt_dagster.corpus.segmenters.mecab_dictionary import for_segmentation
+from jgpt_dagster.corpus.segmenters.mecab_dictionary import pruned_dictionary
 
 # All files of a compiled MeCab dictionary that the segmentation depends on.
 _DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
@@ -88,7 +88,7 @@ def _tagger(directory: Path) -> Any:
 
     # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds a
     # space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
-    with for_segmentation(directory) as prepared:
+    with pruned_dictionary(directory) as prepared:
         return fugashi.GenericTagger(f"-O wakati -r /dev/null -d {shlex.quote(str(prepared))}")
 
 

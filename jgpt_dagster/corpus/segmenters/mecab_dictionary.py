@@ -45,7 +45,7 @@ _NO_FEATURE = b"*\0\0\0"
 
 
 @contextmanager
-def for_segmentation(directory: Path) -> Iterator[Path]:
+def pruned_dictionary(directory: Path) -> Iterator[Path]:
     """Give a directory with the dictionary in `directory` as segmentation needs it, for as long as MeCab opens it.
 
     MeCab maps the files, so they may go once it is open. Takes 39 MB of the directory for temporary files with
@@ -56,11 +56,11 @@ def for_segmentation(directory: Path) -> Iterator[Path]:
             (Path(folder) / file.name).symlink_to(file.resolve())
         system = Path(folder) / "sys.dic"
         system.unlink()
-        write_without_idle_entries(directory / "sys.dic", system)
+        write_pruned(directory / "sys.dic", system)
         yield Path(folder)
 
 
-def write_without_idle_entries(path: Path, target: Path) -> None:
+def write_pruned(path: Path, target: Path) -> None:
     """Write the dictionary at `path` to `target` without features and without entries that are on no cheapest path.
 
     Raises ValueError if it is not a dictionary of this format.

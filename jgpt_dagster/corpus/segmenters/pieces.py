@@ -29,7 +29,7 @@ _LONG_RUN = re.compile("|".join(f"{characters}{{{MAX_RUN}}}" for characters in _
 _RUN = re.compile("|".join(f"{characters}+" for characters in _CLASSES))
 
 
-def is_apart(piece: str) -> bool:
+def is_standalone(piece: str) -> bool:
     """Whether `piece` is one of the characters that are words of their own and no business of an engine."""
     return len(piece) == 1 and _APART_CHARACTER.match(piece) is not None
 
@@ -40,7 +40,7 @@ def is_piece(line: str) -> bool:
 
 
 def cut(line: str) -> list[str]:
-    """The pieces of `line`, none empty: characters that stand apart (see `is_apart`), and text within the limits."""
+    """The pieces of `line`, none empty: standalone characters (see `is_standalone`), and text within the limits."""
     pieces = []
     for part in _APART_CHARACTER.split(line):
         if _is_within_limits(part):

@@ -91,7 +91,7 @@ def _neologdn(profile: Profile) -> Callable[[str], str]:
     return normalize
 
 
-def touched_characters(profile: Profile) -> str:
+def normalized_characters(profile: Profile) -> str:
     """The inside of a set of a regular expression: a line without these and without ーー is left by `normalizer`."""
     if profile == "seed":
         return rf"{_ALWAYS_CHANGED}〜 {_SPACES}{_SURROGATES}"

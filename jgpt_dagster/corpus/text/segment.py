@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from jgpt_dagster.corpus.segmenters.base import Segmenter
-from jgpt_dagster.corpus.text.normalize import Profile, normalizer, touched_characters
+from jgpt_dagster.corpus.text.normalize import Profile, normalized_characters, normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
 
 SPACE_SYMBOL = "\u2581"
@@ -89,7 +89,7 @@ def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
 
 def _work_pattern(profile: Profile) -> re.Pattern[str]:
     """Matches where a line may not be one sentence as it stands, save at ーー: three of four lines on the web are."""
-    touched = touched_characters(profile) + SPACE_SYMBOL
+    touched = normalized_characters(profile) + SPACE_SYMBOL
     return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
 
 

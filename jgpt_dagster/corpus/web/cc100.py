@@ -54,7 +54,7 @@ def shard_of(document_id: int, shards: int) -> int:
     return document_id % shards
 
 
-def deal(documents: Iterable[DocumentRow], shards: int, writers: Mapping[int, RowWriter]) -> None:
+def distribute_to_shards(documents: Iterable[DocumentRow], shards: int, writers: Mapping[int, RowWriter]) -> None:
     """Append each document to the writer of its shard, in the source's order; shards without a writer are passed over.
 
     One pass over the source fills all shards at once.

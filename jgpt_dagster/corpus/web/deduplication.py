@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jgpt_dagster.corpus.web.character_ngrams import code_points, ngram_hashes
 from jgpt_dagster.corpus.web.quality_filters import Fault
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 _NGRAM = 5
 _SEED = 1
@@ -83,7 +83,7 @@ class Deduplication(BaseModel):
 class Deduplicator:
     """Decides on documents in their order; remembers those that it keeps in `seen`."""
 
-    def __init__(self, settings: Deduplication, seen: SeenHashes) -> None:
+    def __init__(self, settings: Deduplication, seen: DiskHashSet) -> None:
         self._settings, self._seen = settings, seen
 
     def examine(self, lines: Sequence[str], minimum_characters: int) -> Examined:
@@ -98,7 +98,7 @@ class Deduplicator:
         A document that loses lines and has fewer than `minimum_characters` left is dropped. What is dropped is not
         remembered.
         """
-        before = self._seen.among([value for _, sketch in documents for value in sketch.hashes])
+        before = self._seen.intersection([value for _, sketch in documents for value in sketch.hashes])
         new: list[int] = []
         examined = [_examined(lines, sketch, minimum_characters, before, new) for lines, sketch in documents]
         self._seen.add(new)

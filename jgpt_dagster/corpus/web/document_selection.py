@@ -15,8 +15,8 @@ from typing import Any
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator, Sketch
 from jgpt_dagster.corpus.web.quality_filters import DocumentFilters, Fault
-from jgpt_dagster.runtime.worker_pool import OrderedMap, map_here
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 DROP_REASONS = ("too_short", "not_japanese", "repetitive", "near_duplicate", "nothing_new")
 PARAGRAPH_REASON = "duplicate_paragraph"
@@ -35,7 +35,7 @@ class Selection(Deduplication, DocumentFilters):
 
 
 @dataclass
-class ShardTally:
+class ShardCounts:
     """What one shard got and did not get: documents dropped by reason, and paragraphs that kept documents lost."""
 
     lines: int = 0
@@ -90,10 +90,10 @@ class ShardTally:
 def select(
     documents: Iterable[DocumentRow],
     selection: Selection,
-    seen: SeenHashes,
-    tallies: Mapping[int, ShardTally],
+    seen: DiskHashSet,
+    tallies: Mapping[int, ShardCounts],
     shards: int,
-    ordered_map: OrderedMap = map_here,
+    ordered_map: OrderedMap = map_in_process,
 ) -> Iterator[DocumentRow]:
     """Yield the documents that are kept, with those of their lines that are; the tallies of their shards get the rest.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from jgpt_dagster.storage.atomic_write import naming_full_disk
+from jgpt_dagster.storage.atomic_write import as_disk_full_error
 
 
 class Rejected(Protocol):
@@ -20,7 +20,7 @@ class Rejected(Protocol):
     def append(self, row: dict[str, Any], /) -> None: ...
 
 
-class RejectedDocuments:
+class RejectedDocumentLog:
     """Keeps rows in files without a name. Use it as a context manager: the disk is given back at its end.
 
     `counts` tells how many there are of each shard.
@@ -36,7 +36,7 @@ class RejectedDocuments:
         self._files: dict[int, IO[str]] = {}
         self._open = ExitStack()
 
-    def __enter__(self) -> "RejectedDocuments":
+    def __enter__(self) -> "RejectedDocumentLog":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,12 +51,12 @@ class RejectedDocuments:
             file = self._open.enter_context(TemporaryFile("w+", dir=self._directory, encoding="utf-8"))  # noqa: SIM115
             self._files[shard] = file
         self.counts[shard] += 1
-        with naming_full_disk(self._directory):
+        with as_disk_full_error(self._directory):
             self._files[shard].write(json.dumps(row) + "\n")
 
     def of(self, shard: int) -> Iterator[dict[str, Any]]:
         """Yield the rows of a shard in the order in which they came. Raises DiskFullError."""
         if file := self._files.get(shard):
-            with naming_full_disk(self._directory):
+            with as_disk_full_error(self._directory):
                 file.seek(0)  # writes what is left in memory
             yield from map(json.loads, file)

@@ -32,7 +32,7 @@ class FolderError(JgptError):
 
 
 @dataclass(frozen=True)
-class Folder:
+class TextFolder:
     """The files of a folder as they were when it was opened; `sha256` is of their paths and contents.
 
     `passed_over` is the number of files of other kinds.
@@ -45,7 +45,7 @@ class Folder:
     _states: Sequence[tuple[int, int]]
 
     @classmethod
-    def opened(cls, path: Path) -> "Folder":
+    def opened(cls, path: Path) -> "TextFolder":
         """Hash the files of a folder. Raises FolderError where there is none, or where some are out of reach."""
         found = sorted(_files_below(path), key=str)
         files = [file for file in found if file.name.endswith(_ENDINGS)]

@@ -12,7 +12,7 @@ from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
 from jgpt_dagster.corpus.wikipedia.page_xml import TEXT_LIMIT, Page, parse_pages
 
-Clean = Callable[[int, int, str, str], list[str]]
+CleanFunction = Callable[[int, int, str, str], list[str]]
 ArticleRow = tuple[int, int, str, list[str]]
 
 _REASON_LIMIT = 500
@@ -57,7 +57,7 @@ class ArticleTotals:
 
 def read_articles(
     chunks: Iterable[bytes],
-    clean: Clean,
+    clean: CleanFunction,
     counts: PageCounts,
     rejected: list[dict[str, Any]],
     *,
@@ -104,7 +104,7 @@ def read_articles(
         )
 
 
-def _row(page: Page, clean: Clean, source: str, limit_bytes: int) -> tuple[ArticleRow | None, str]:
+def _row(page: Page, clean: CleanFunction, source: str, limit_bytes: int) -> tuple[ArticleRow | None, str]:
     """Return the row of an article, or None and why there is none."""
     if page.oversized:
         return None, f"its text has more than {limit_bytes:,} bytes"

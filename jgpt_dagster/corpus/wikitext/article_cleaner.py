@@ -13,7 +13,7 @@ from typing import Literal
 
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
-from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER, polished
+from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER, tidy_lines
 from jgpt_dagster.corpus.wikitext.placeholders import PRIVATE, TITLE, hide, literal
 from jgpt_dagster.corpus.wikitext.template_store import no_templates
 from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, plain
@@ -68,7 +68,7 @@ def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]
     text = "\n".join(_prose(text))
     text = LEFTOVER.sub("", _SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))
-    return [title, *polished(text.replace(TITLE, literal(title)))]
+    return [title, *tidy_lines(text.replace(TITLE, literal(title)))]
 
 
 _CALL = re.compile(r"\((?<=[A-Za-z0-9_]\()\)")

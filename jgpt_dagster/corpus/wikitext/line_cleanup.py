@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
-from jgpt_dagster.corpus.wikitext.placeholders import HOLE, PRIVATE_CHARACTERS, UNKNOWN, restored
+from jgpt_dagster.corpus.wikitext.placeholders import HOLE, PRIVATE_CHARACTERS, UNKNOWN, restore_literal
 
 LEFTOVER = re.compile(r"''+|\{\{+|\}\}+|\[\[+|\]\]+|\{\||\|\}")
 _MARKUP_CHARACTERS = str.maketrans("", "", "'{}[]|")
@@ -135,7 +135,7 @@ def _without_leftovers(line: str) -> str:
     return line.translate(_MARKUP_CHARACTERS) if LEFTOVER.search(line) else line
 
 
-def polished(text: str) -> Iterator[str]:
+def tidy_lines(text: str) -> Iterator[str]:
     """The lines of `text` as a reader would have them: those with a letter, without what dropped markup left behind."""
     text = _undoubled(text)
     if UNKNOWN in text:
@@ -147,5 +147,5 @@ def polished(text: str) -> Iterator[str]:
     text = _STRAY_BLANKS.sub("", text)
     if LEFTOVER.search(text):
         text = _by_line(_without_leftovers, text)
-    text = PRIVATE_CHARACTERS.sub(restored, text)
+    text = PRIVATE_CHARACTERS.sub(restore_literal, text)
     return (line for line in map(str.strip, text.split("\n")) if _LETTER.search(line))

@@ -36,6 +36,6 @@ def literal(text: str) -> str:
     return text.translate(_LITERAL)
 
 
-def restored(hidden: re.Match[str]) -> str:
+def restore_literal(hidden: re.Match[str]) -> str:
     """What a match of `PRIVATE_CHARACTERS` stands for; in a `sub` of them the inverse of `hide` and `literal`."""
     return _RESTORE.get(hidden[0], hidden[0])

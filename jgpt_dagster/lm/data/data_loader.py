@@ -25,7 +25,7 @@ class BatchError(JgptError):
     """A training set and a batch geometry that do not fit each other."""
 
 
-class PackedTokens:
+class PackedDataset:
     """The training documents of a training set as blocks of `context + 1` tokens, read from memory-mapped files.
 
     Raises BatchError where there are too few tokens for one block, and what opening the files raises.
@@ -71,7 +71,7 @@ class PackedTokens:
 
         The inputs are `[:, :-1]` and the targets `[:, 1:]`.
         """
-        blocks = [sample_order(seed, *divmod(sample, self.blocks), self.blocks) for sample in samples]
+        blocks = [shuffled_index(seed, *divmod(sample, self.blocks), self.blocks) for sample in samples]
         return np.stack([self.block(index) for index in blocks]).astype(np.int64)
 
 
@@ -85,7 +85,7 @@ def document_positions(inputs: np.ndarray, eos_id: int) -> np.ndarray:
     return places - np.maximum.accumulate(np.where(inputs == eos_id, places, 0), axis=1)
 
 
-def step_samples(step: int, global_batch: int, rank: int = 0, world: int = 1) -> range:
+def samples_of_step(step: int, global_batch: int, rank: int = 0, world: int = 1) -> range:
     """Return the samples that one rank takes in a step; slice the range for micro batches.
 
     Over all ranks these are samples `step*global_batch … (step+1)*global_batch - 1`, each once, for any number of
@@ -98,7 +98,7 @@ def step_samples(step: int, global_batch: int, rank: int = 0, world: int = 1) ->
     return range(first, first + share)
 
 
-def sample_order(seed: int, epoch: int, index: int, blocks: int) -> int:
+def shuffled_index(seed: int, epoch: int, index: int, blocks: int) -> int:
     """Return the block at position `index` of an epoch: a pseudo-random permutation of `0 … blocks - 1`.
 
     A Feistel network over a rectangle just larger than `blocks`, walked on until it falls inside (Black and Rogaway,

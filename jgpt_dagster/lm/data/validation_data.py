@@ -7,7 +7,7 @@ import numpy as np
 from jgpt_dagster.lm.data.training_set import TrainingSet
 
 
-def hash_order(training_set: TrainingSet, documents: dict[str, np.ndarray]) -> np.ndarray:
+def held_out_order(training_set: TrainingSet, documents: dict[str, np.ndarray]) -> np.ndarray:
     """Return the indices of held-out documents ordered by a hash of (corpus, key): a pseudo-random, lasting order."""
     corpora = [training_set.token_files[shard].corpus for shard in documents["shard"].tolist()]
     ranks = [
@@ -17,7 +17,7 @@ def hash_order(training_set: TrainingSet, documents: dict[str, np.ndarray]) -> n
     return np.array(sorted(range(len(ranks)), key=ranks.__getitem__), dtype=np.int64)
 
 
-def held_out_blocks(training_set: TrainingSet, files: list[np.ndarray], context: int, at_most: int) -> np.ndarray:
+def validation_blocks(training_set: TrainingSet, files: list[np.ndarray], context: int, at_most: int) -> np.ndarray:
     """Return up to `at_most` blocks of held-out tokens as int64, shape (blocks, context + 1), packed as in training.
 
     Fewer tokens than one block give one block that is shorter.
@@ -25,7 +25,7 @@ def held_out_blocks(training_set: TrainingSet, files: list[np.ndarray], context:
     documents = training_set.held_out_documents()
     wanted = at_most * context + 1
     parts = [np.array([training_set.eos_id])]
-    for index in hash_order(training_set, documents):
+    for index in held_out_order(training_set, documents):
         start, length = documents["offset"][index], documents["length"][index]
         parts.append(files[documents["shard"][index]][start : start + length])
         wanted -= int(length)

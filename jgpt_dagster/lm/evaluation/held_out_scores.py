@@ -16,7 +16,7 @@ import numpy as np
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.data.validation_data import hash_order
+from jgpt_dagster.lm.data.validation_data import held_out_order
 from jgpt_dagster.lm.evaluation.ngram_baselines import count_baselines
 from jgpt_dagster.lm.model.presets import load_model
 
@@ -176,7 +176,7 @@ def evaluate(
             f"{training_set.vocab_size:,}: train the model on this training set."
         )
     documents = training_set.held_out_documents()
-    order = hash_order(training_set, documents)
+    order = held_out_order(training_set, documents)
     if max_tokens is not None:
         before = np.cumsum(documents["length"][order] - 1) - (documents["length"][order] - 1)
         order = order[before < max_tokens]

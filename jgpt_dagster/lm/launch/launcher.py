@@ -147,11 +147,11 @@ def _chosen_gpus() -> list[str] | None:
 
 def _nvidia_gpus(devices: Path = Path("/dev")) -> int:
     if (devices / "dxg").exists():  # Windows' subsystem for Linux has one device for all GPUs, of any vendor
-        return len(ask_nvidia_smi("--list-gpus"))
+        return len(query_nvidia_smi("--list-gpus"))
     return sum(1 for _ in devices.glob("nvidia[0-9]*"))
 
 
-def ask_nvidia_smi(*arguments: str) -> list[str]:
+def query_nvidia_smi(*arguments: str) -> list[str]:
     """Return the lines that nvidia-smi prints; none where it is not there or fails."""
     try:
         answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=30, check=True)
@@ -217,7 +217,7 @@ def run_process_group(
     return code
 
 
-def end_with_launcher() -> None:
+def die_with_launcher() -> None:
     """Kill this process when the process that launched it, at whatever remove, is gone; be asked to end before others.
 
     Does nothing in a process that was not started by `run_process_group`.

@@ -5,7 +5,7 @@ is not used: it ends a run by killing every DeepSpeed program on its hosts, incl
 notice that one host has failed, and forwards neither the marker of a launch nor what connects a run with Dagster.
 
 The ssh connection of a host ends its programs, whichever side it breaks on: their standard input is the connection,
-and `end_with_launcher` watches it.
+and `die_with_launcher` watches it.
 """
 
 import os
@@ -21,7 +21,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.launch.launcher import INTERRUPTED, deepspeed_launch
 
 # What of the environment a host's programs are given. It stands on a command line, so nothing that is secret.
-_PASSED_ON = re.compile(
+_FORWARDED_VARIABLES = re.compile(
     r"PATH|LD_LIBRARY_PATH|JGPT_LAUNCH|PYTHON\w+|OMP_\w+|TOKENIZERS_PARALLELISM|DS_ACCELERATOR|WANDB_MODE"
     r"|(DAGSTER_PIPES|NCCL|GLOO|TORCH|PYTORCH|UCX|FI)_\w+"
 )
@@ -30,7 +30,7 @@ _HOST = re.compile(r"(?P<name>\w[\w.:@-]*)\s+slots=(?P<slots>\d+)")
 _SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
 _POLL_SECONDS = 0.2
 # What the other hosts have to say why they fail, when one has failed.
-_LAST_WORDS_SECONDS = 10.0
+_ERROR_REPORT_SECONDS = 10.0
 
 
 class HostfileError(JgptError):
@@ -73,7 +73,7 @@ def host_commands(
             f"the hostfile has too few slots for {processes} processes on each host: {', '.join(short)}"
         )
     world, address = {name: range(processes) for name in hosts}, next(iter(hosts)).rpartition("@")[2]
-    given = [f"{name}={value}" for name, value in environment.items() if _PASSED_ON.fullmatch(name)]
+    given = [f"{name}={value}" for name, value in environment.items() if _FORWARDED_VARIABLES.fullmatch(name)]
     interpreter = ["exec", "env", *given, sys.executable, "-u"]
     return {
         name: shlex.join([*interpreter, *deepspeed_launch(world, rank, address, environment["MASTER_PORT"]), *program])
@@ -99,7 +99,7 @@ def run_on_hosts(commands: Mapping[str, str]) -> int:
                 code = ended
                 print(f"host {host} ended with exit code {ended}", file=sys.stderr, flush=True)
                 if ended != INTERRUPTED:
-                    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+                    deadline = time.monotonic() + _ERROR_REPORT_SECONDS
         if time.monotonic() > deadline:
             for process in running.values():
                 process.terminate()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import ask_nvidia_smi, gpu_count
+from jgpt_dagster.lm.launch.launcher import gpu_count, query_nvidia_smi
 from jgpt_dagster.runtime import resource_limits
 
 GB = 10**9
@@ -171,4 +171,4 @@ def _bytes(mebibytes: str) -> int:
 def _nvidia_smi() -> list[str]:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return []
-    return ask_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+    return query_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")

@@ -37,7 +37,7 @@ class Layout:
         return f"ZeRO-{self.zero_stage}, micro batch {self.micro_batch}{named}"
 
 
-CHOICES = tuple(field.name for field in fields(Layout))
+LAYOUT_FIELDS = tuple(field.name for field in fields(Layout))
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _kept_of_a_token(layers: int, layout: Layout) -> int:
     return layers + block if layout.activation_checkpointing else layers * block
 
 
-def fit(
+def fit_layout(
     shape: Preset,
     vocab_size: int,
     context: int,

@@ -8,8 +8,8 @@ from typing import Any
 
 from jgpt_dagster.lm.model.presets import PRESETS, Preset
 from jgpt_dagster.lm.planning.hardware import GB, GIB, Hardware
-from jgpt_dagster.lm.planning.memory import CHOICES, Layout, Memory, fit, memory, parameter_count
-from jgpt_dagster.lm.training.metrics import RESULT, total_timing
+from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS, Layout, Memory, fit_layout, memory, parameter_count
+from jgpt_dagster.lm.training.metrics import RESULT, total_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig, total_steps, uses_bf16
 
 # Seen with models of this size on such GPUs: 40 % (llm-foundry, H100) to 60 % (llm-foundry, A100).
@@ -81,7 +81,7 @@ class Plan:
         ]
 
 
-def make_plan(
+def make_training_plan(
     config: TrainConfig,
     hardware: Hardware,
     layout: Layout,
@@ -114,11 +114,11 @@ def make_plan(
     )
 
 
-def layout_for(config: TrainConfig, hardware: Hardware, vocab_size: int, given: Mapping[str, object]) -> Layout:
+def choose_layout(config: TrainConfig, hardware: Hardware, vocab_size: int, given: Mapping[str, object]) -> Layout:
     """Return the layout of a run on a machine; raises HardwareError where it does not fit. `given` is not changed."""
-    choices: dict[str, Any] = {name: given.get(name) for name in CHOICES}
+    choices: dict[str, Any] = {name: given.get(name) for name in LAYOUT_FIELDS}
     shape = PRESETS[config.model]
-    return fit(shape, vocab_size, config.context, config.global_batch, hardware, dtype=config.dtype, **choices)
+    return fit_layout(shape, vocab_size, config.context, config.global_batch, hardware, dtype=config.dtype, **choices)
 
 
 def flops_per_token(shape: Preset, parameters: int, context: int) -> float:
@@ -134,7 +134,7 @@ def actual_rows(plan: Plan, run: Path) -> list[tuple[str, str, str]]:
 
     Hours and speed are over all its starts.
     """
-    timing = total_timing(run)
+    timing = total_throughput(run)
     if timing is None:
         return []
     seconds, speed = timing
@@ -153,7 +153,7 @@ def actual_rows(plan: Plan, run: Path) -> list[tuple[str, str, str]]:
 
 def actual_speed(plan: Plan, run: Path) -> dict[str, float]:
     """Return tokens_per_second and, where the peak is known, mfu over all starts of a run; empty without timings."""
-    timing, peak = total_timing(run), plan.peak_tokens_per_second
+    timing, peak = total_throughput(run), plan.peak_tokens_per_second
     if timing is None:
         return {}
     _, speed = timing

@@ -13,7 +13,7 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import LINE_END, encoder_text, loa
 from jgpt_dagster.storage.data_root import DataRoot
 
 
-def continue_text(model_dir: Path, tokenizer_dir: Path, prompt: str, **sampling: Any) -> str:
+def generate_from_text(model_dir: Path, tokenizer_dir: Path, prompt: str, **sampling: Any) -> str:
     """Return the prompt and what the model makes of it, as natural text without segmentation spaces.
 
     `sampling` is passed on to `lm.generation.generate`. Raises TokenizerMismatchError where the installed segmenter is
@@ -42,6 +42,6 @@ def newest_release(root: DataRoot, model: str, dump: str | None = None) -> Path:
             release.verified()
             return release.path
     raise JgptError(
-        f"{root.place / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
+        f"{root.location / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
         "Make one with:\n  jgpt run --dump YYYYMMDD"
     )

@@ -52,7 +52,7 @@ class TrainedTokenizer(NamedTuple):
     counts: dict[str, int | float]
 
 
-def in_sample(corpus: str, key: int, share: float) -> bool:
+def in_tokenizer_sample(corpus: str, key: int, share: float) -> bool:
     """Whether a document is in the sample of `share` (0 to 1) of all documents that a tokenizer is trained on.
 
     Decided by a hash of the corpus and the document's id, so that neither shards nor order have part in it; a smaller
@@ -70,8 +70,8 @@ def train_tokenizer(
 ) -> TrainedTokenizer:
     """Learn a tokenizer; `documents` is called twice and gives the same stream each time.
 
-    The text is streamed, but every different word is kept in memory with its count until the end: `in_sample` is the
-    way to bound that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how
+    The text is streamed, but every distinct word is kept in memory with its count until the end; `in_tokenizer_sample`
+    bounds that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how
     far it is.
 
     Raises TokenizerError for settings that do not fit together and for documents without any character.

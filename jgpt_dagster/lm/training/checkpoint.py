@@ -31,9 +31,9 @@ CODE_VERSION = "1"
 _PREFIX = "step="
 _ENGINE = "engine"
 # How a run is divided: it decides how sums are rounded, and nothing else of the weights.
-DIVISION = ("processes", "micro_batch", "zero_stage")
+PARALLELISM_SETTINGS = ("processes", "micro_batch", "zero_stage")
 # Of these, what the files of the optimizer's state depend on.
-_FILE_DIVISION = ("processes", "zero_stage")
+_STATE_FILE_SETTINGS = ("processes", "zero_stage")
 # Stages 1 and 2 share a format; the universal formats of the others are their own, and stage 0 divides nothing.
 _CONVERTIBLE = ({0}, {1, 2}, {3})
 # Weights, their fp32 master copy and the two moments of Adam, all in fp32; bf16 weights take a little less.
@@ -61,11 +61,11 @@ class Checkpoint:
 
         Without ZeRO every process holds, and the checkpoint has, the whole state.
         """
-        differs = any(settings[name] != self.identity.get(name) for name in _FILE_DIVISION)
+        differs = any(settings[name] != self.identity.get(name) for name in _STATE_FILE_SETTINGS)
         return differs and settings["zero_stage"] > 0
 
 
-def newest_whole(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+def latest_valid(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
     """Return the newest checkpoint below `root` whose files all match its manifest; `report` the ones that do not."""
     for path in reversed(_directories(root)):
         artifact = DirectoryArtifact("checkpoint", "", path)
@@ -98,12 +98,12 @@ def sweep(root: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
-    """Return the checkpoint below `root` that a run goes on from, as `newest_whole` does; None where there is none.
+def find_resumable(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the checkpoint below `root` that a run goes on from, as `latest_valid` does; None where there is none.
 
     Raises CheckpointError, naming them, where all that are there are damaged.
     """
-    found, names = newest_whole(root, report), [path.name for path in _directories(root)]
+    found, names = latest_valid(root, report), [path.name for path in _directories(root)]
     if found is None and names:
         raise CheckpointError(
             f"no checkpoint in {root} is whole: {', '.join(names)}. Mend the disk or bring back a copy of one of them, "
@@ -112,7 +112,7 @@ def to_resume(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
     return found
 
 
-def require_same_run(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+def require_same_training(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming each field with both values, unless the checkpoint is of the run that is asked for.
 
     What decides the weights must be the same; how often a run logs, evaluates or saves may change, and so may the
@@ -138,12 +138,12 @@ def save(
     run: Recipe,
     keep: int,
     keep_every: int | None = None,
-    doubtful_since: int | None = None,
+    diverging_since: int | None = None,
 ) -> None:
     """Write a checkpoint. Every process must call this; afterwards it is whole.
 
     Of all whole ones the newest `keep` are left, and those of every step that `keep_every` divides. Those of step
-    `doubtful_since` and later do not count and are all left: what is before them may still be needed.
+    `diverging_since` and later do not count and are all left: what is before them may still be needed.
     """
     rank = dist.get_rank()
     path = root / f"{_PREFIX}{step:08d}"
@@ -154,14 +154,14 @@ def save(
         engine.save_checkpoint(str(directory), tag=_ENGINE, save_latest=False)
         save_file(_random_state(engine.device), directory / _random_state_name(rank))
         dist.barrier()
-        entries = hash_together(directory)
+        entries = hash_files_distributed(directory)
         if rank == 0:
             manifest = Manifest(run, {"step": step, "samples": samples}, entries)
             write_json(directory / MANIFEST, manifest.to_dict())
     dist.barrier()
     if rank == 0:
         # A damaged checkpoint of a later step must not count among those that are kept.
-        limit = step + 1 if doubtful_since is None else doubtful_since
+        limit = step + 1 if diverging_since is None else diverging_since
         for old in [other for other in _directories(root) if step_of(other) < limit][:-keep]:
             if keep_every is None or step_of(old) % keep_every:
                 DirectoryArtifact("checkpoint", "", old).remove()
@@ -192,7 +192,7 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
     if convert:
-        own_steps(engine.optimizer.optimizer)
+        separate_step_counters(engine.optimizer.optimizer)
     random_state = checkpoint.path / _random_state_name(dist.get_rank())
     if random_state.exists():
         state = load_file(random_state)
@@ -206,7 +206,7 @@ def load(engine: Any, checkpoint: Checkpoint, seed: int) -> None:
         shutil.rmtree(copy)
 
 
-def own_steps(optimizer: torch.optim.Optimizer) -> None:
+def separate_step_counters(optimizer: torch.optim.Optimizer) -> None:
     """Give each parameter's state a step counter of its own: a number in fp32 on the parameter's device.
 
     A universal checkpoint leaves one on the CPU that all groups share: each of them would raise it, and the fused AdamW
@@ -216,7 +216,7 @@ def own_steps(optimizer: torch.optim.Optimizer) -> None:
         state["step"] = torch.as_tensor(state["step"]).to(parameter.device, torch.float32, copy=True)
 
 
-def hash_together(directory: Path) -> dict[str, FileEntry]:
+def hash_files_distributed(directory: Path) -> dict[str, FileEntry]:
     """Hash the files that the processes have written below a directory, each process its share; return all entries.
 
     What one process lists need not be all there is: network file systems remember lists. So what any of them has listed
@@ -245,7 +245,7 @@ def _may_change(name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]
     if name == "zero_stage":
         return any({wanted.get(name), present.get(name)} <= stages for stages in _CONVERTIBLE)
     # States on disk are divided as they were saved: DeepSpeed has no universal format for them.
-    return name in DIVISION and not (name == "processes" and present.get("offload"))
+    return name in PARALLELISM_SETTINGS and not (name == "processes" and present.get("offload"))
 
 
 def _require_room(engine: Any, root: Path, bytes_per_parameter: int, purpose: str) -> None:

@@ -20,14 +20,14 @@ from jgpt_dagster.lm.training.deepspeed_engine import TrainingError
 T = TypeVar("T")
 
 
-def join_group(stall_seconds: float) -> torch.device:
+def init_distributed(stall_seconds: float) -> torch.device:
     """Join the process group and return the device of this process.
 
     Communication gives up later than a watchdog of `stall_seconds`, which has more to say. Raises what
-    `own_device` raises.
+    `select_device` raises.
     """
     deepspeed.utils.logger.setLevel("WARNING")
-    device = own_device()
+    device = select_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
@@ -41,7 +41,7 @@ def join_group(stall_seconds: float) -> torch.device:
     return device
 
 
-def own_device() -> torch.device:
+def select_device() -> torch.device:
     """Return the device of this process, of the kind that `training_environment` has told DeepSpeed.
 
     Raises TrainingError where that is a GPU and PyTorch cannot use it.
@@ -53,7 +53,7 @@ def own_device() -> torch.device:
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
-def from_first(find: Callable[[], T]) -> T:
+def broadcast_from_rank0(find: Callable[[], T]) -> T:
     """Let the first process find something, and tell the others. A JgptError there is raised in all of them."""
     found: list[T | JgptError | None] = [None]
     if dist.get_rank() == 0:

@@ -14,7 +14,7 @@ MARGIN = 1.0
 _WEIGHT = 0.1
 
 
-class Course:
+class LossMonitor:
     """What the rows of a run so far say of it.
 
     `early_stop` is the number of validation losses in a row, none below the lowest before, after which the run is to
@@ -28,21 +28,21 @@ class Course:
         self._level: float | None = None
         self._step = 0
         self._unimproved = 0
-        self.lowest_level = float("inf")
+        self.lowest_smoothed_loss = float("inf")
         self.best_validation_loss = float("inf")
         self.best_validation_step = 0
-        self.off_since: int | None = None
+        self.diverging_since: int | None = None
         """First step of a loss that has been above the level ever since; None while the loss keeps to its level."""
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take in the next row of metrics."""
         self._step, loss = row["step"], row["loss"]
-        if loss <= self.lowest_level + MARGIN:
-            self.off_since = None
-        elif self.off_since is None:
-            self.off_since = self._step
+        if loss <= self.lowest_smoothed_loss + MARGIN:
+            self.diverging_since = None
+        elif self.diverging_since is None:
+            self.diverging_since = self._step
         self._level = loss if self._level is None else self._level + _WEIGHT * (loss - self._level)
-        self.lowest_level = min(self.lowest_level, self._level)
+        self.lowest_smoothed_loss = min(self.lowest_smoothed_loss, self._level)
         if "validation_loss" in row:
             self._validate(row["validation_loss"])
 
@@ -53,13 +53,13 @@ class Course:
             self._unimproved += 1
 
     @property
-    def stops_early(self) -> bool:
+    def should_stop_early(self) -> bool:
         """Whether the validation loss has not fallen for too long."""
         return self._early_stop is not None and self._unimproved >= self._early_stop
 
     @property
     def diverged(self) -> bool:
         """Whether the loss has been off its level for too long."""
-        if not self._divergence_steps or self.off_since is None:
+        if not self._divergence_steps or self.diverging_since is None:
             return False
-        return self._step - self.off_since >= self._divergence_steps
+        return self._step - self.diverging_since >= self._divergence_steps

@@ -30,7 +30,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return _read_rows(run / METRICS)
 
 
-def total_timing(run: Path) -> tuple[float, float] | None:
+def total_throughput(run: Path) -> tuple[float, float] | None:
     """Return the seconds of all starts of a run together and the tokens/s over them; None where it left no timings.
 
     What was done again after a kill counts again.
@@ -45,7 +45,7 @@ def total_timing(run: Path) -> tuple[float, float] | None:
     return (seconds, sum(row["seconds"] * row["tokens_per_second"] for row in starts) / seconds) if seconds else None
 
 
-def read_speeds(run: Path) -> list[tuple[int, float]]:
+def read_throughput(run: Path) -> list[tuple[int, float]]:
     """Return the speed between one report and the next as (step, tokens/s), without what a run's starts took."""
     metrics = read_metrics(run)
     if not metrics:
@@ -91,7 +91,7 @@ def summarize(metrics: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-class Reporter:
+class MetricsLogger:
     """Writes the files of one run and tells how it goes. Only the process of rank 0 has one."""
 
     def __init__(
@@ -124,13 +124,13 @@ class Reporter:
         self._pipes = _open_pipes()
         self._next_pipes_line = 0.0
 
-    def say(self, line: str) -> None:
+    def announce(self, line: str) -> None:
         """Tell the reader something that happens once."""
         print(line, flush=True)
         if self._pipes is not None:
             self._pipes.log.info(line)
 
-    def step(self, row: Mapping[str, Any]) -> None:
+    def log_step(self, row: Mapping[str, Any]) -> None:
         """Record a row of metrics: step, tokens, loss, learning_rate, gradient_norm and, if taken, validation_loss."""
         now = time.monotonic()
         elapsed = now - self._started

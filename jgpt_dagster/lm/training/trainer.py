@@ -15,16 +15,16 @@ import torch
 import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 
-from jgpt_dagster.lm.data.data_loader import PackedTokens, document_positions, step_samples
+from jgpt_dagster.lm.data.data_loader import PackedDataset, document_positions, samples_of_step
 from jgpt_dagster.lm.data.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
-from jgpt_dagster.lm.data.validation_data import held_out_blocks
+from jgpt_dagster.lm.data.validation_data import validation_blocks
 from jgpt_dagster.lm.model.presets import preset
 from jgpt_dagster.lm.training import checkpoint, optimizer_offload
 from jgpt_dagster.lm.training.deepspeed_config import clips_itself
 from jgpt_dagster.lm.training.deepspeed_engine import WEIGHTS, TrainingError, build_engine, write_model
-from jgpt_dagster.lm.training.distributed import from_first, join_group
-from jgpt_dagster.lm.training.loss_monitor import MARGIN, Course
-from jgpt_dagster.lm.training.metrics import RESULT, TIMING, Reporter, read_metrics
+from jgpt_dagster.lm.training.distributed import broadcast_from_rank0, init_distributed
+from jgpt_dagster.lm.training.loss_monitor import MARGIN, LossMonitor
+from jgpt_dagster.lm.training.metrics import RESULT, TIMING, MetricsLogger, read_metrics
 from jgpt_dagster.lm.training.stall_watchdog import Watchdog
 from jgpt_dagster.lm.training.train_config import (
     Geometry,
@@ -48,7 +48,7 @@ class Interrupted(Exception):
     """The process was asked to end, and saved a checkpoint first."""
 
 
-class StopSignal:
+class StopRequest:
     """Whether this process received SIGTERM."""
 
     def __init__(self) -> None:
@@ -66,18 +66,18 @@ def train(config: TrainConfig) -> None:
     CheckpointError where the run directory holds another run, or checkpoints that are all damaged, Interrupted after a
     SIGTERM, and what opening the training set raises. Ends the process where the run stands still for `stall_seconds`.
     """
-    stop = StopSignal()
-    device = join_group(config.stall_seconds)
-    train_in_group(config, device, stop)
+    stop = StopRequest()
+    device = init_distributed(config.stall_seconds)
+    train_distributed(config, device, stop)
     dist.destroy_process_group()
 
 
-def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) -> None:
-    """Carry out a run in the process group that `join_group` joined; see `train`."""
+def train_distributed(config: TrainConfig, device: torch.device, stop: StopRequest) -> None:
+    """Carry out a run in the process group that `init_distributed` joined; see `train`."""
     rank, world = dist.get_rank(), dist.get_world_size()
     shape = geometry(config, world)
     training_set = TrainingSet.open(config.training_set)
-    data = PackedTokens(config.training_set, config.data_root, config.context)
+    data = PackedDataset(config.training_set, config.data_root, config.context)
     steps = total_steps(config, len(data))
     recipe = _recipe(config, shape, training_set, steps, device)
     root = config.output / CHECKPOINTS
@@ -87,9 +87,9 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
         # Those of a run that was killed are in its checkpoints too.
         shutil.rmtree(config.output / optimizer_offload.DIRECTORY, ignore_errors=True)
         checkpoint.sweep(root)
-    resumed = from_first(lambda: checkpoint.to_resume(root, _warn))
+    resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, _warn))
     if resumed is not None:
-        checkpoint.require_same_run(resumed, {**recipe.settings, **recipe.inputs})
+        checkpoint.require_same_training(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
         _clear(config.output)
     convert = resumed is not None and resumed.needs_conversion(recipe.settings)
@@ -98,17 +98,17 @@ def train_in_group(config: TrainConfig, device: torch.device, stop: StopSignal) 
         checkpoint.load(engine, resumed, config.seed)
     done = resumed.step if resumed else 0
     reporter = _reporter(config, done, steps) if rank == 0 else None
-    course = Course(config.early_stop, config.divergence_steps)
-    for row in from_first(lambda: read_metrics(config.output)):
+    course = LossMonitor(config.early_stop, config.divergence_steps)
+    for row in broadcast_from_rank0(lambda: read_metrics(config.output)):
         course.add(row)
     validation = _validation(config, training_set)
     run = _Run(config, shape, steps, recipe, engine, data, validation, course, reporter, device)
     try:
         if reporter is not None:
-            reporter.say(_opening(run, resumed))
+            reporter.announce(_opening(run, resumed))
         with Watchdog(config.output, rank, world, config.stall_seconds, run.newest_checkpoint) as watchdog:
             for step in range(done + 1, steps + 1):
-                if course.stops_early:
+                if course.should_stop_early:
                     break
                 watchdog.beat(step)
                 run.step(step, stop)
@@ -130,10 +130,10 @@ class _Run:
     steps: int
     recipe: Recipe
     engine: Any
-    data: PackedTokens
+    data: PackedDataset
     validation: torch.Tensor
-    course: Course
-    reporter: Reporter | None
+    course: LossMonitor
+    reporter: MetricsLogger | None
     device: torch.device
 
     @property
@@ -141,7 +141,7 @@ class _Run:
         """Whether the gradients are clipped here, and not by DeepSpeed."""
         return clips_itself(self.config, gpu=self.device.type == "cuda")
 
-    def step(self, step: int, stop: StopSignal) -> None:
+    def step(self, step: int, stop: StopRequest) -> None:
         """Take one optimizer step with all that is due after it."""
         config, last = self.config, step == self.steps
         rate = learning_rate(
@@ -163,7 +163,7 @@ class _Run:
             row["validation_loss"] = self._validate()
         if evaluated or step == 1 or step % config.log_every == 0:
             self._record(row)
-        last = last or self.course.stops_early
+        last = last or self.course.should_stop_early
         if step % config.checkpoint_every == 0 or last or asked_to_stop:
             self._save(step)
         if asked_to_stop and not last:
@@ -174,19 +174,19 @@ class _Run:
         course, step = self.course, row["step"]
         course.add(row)
         if self.reporter is not None:
-            self.reporter.step(row)
-            if course.stops_early:
-                self.reporter.say(
+            self.reporter.log_step(row)
+            if course.should_stop_early:
+                self.reporter.announce(
                     f"early stop after step {step:,}: the validation loss has not fallen below "
                     f"{course.best_validation_loss:.4f} (step {course.best_validation_step:,}) since"
                 )
         if course.diverged:
             raise self._diverged(
                 f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
-                f"{course.lowest_level:.3f} since step {course.off_since:,}",
+                f"{course.lowest_smoothed_loss:.3f} since step {course.diverging_since:,}",
                 "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
                 f"{_CURE}",
-                before=course.off_since,
+                before=course.diverging_since,
             )
 
     def _diverged(self, what: str, advice: str, before: int | None = None) -> TrainingError:
@@ -199,12 +199,12 @@ class _Run:
         which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
         return TrainingError(f"{what}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
 
-    def _optimize(self, step: int, rate: float, stop: StopSignal) -> tuple[float, float, bool]:
+    def _optimize(self, step: int, rate: float, stop: StopRequest) -> tuple[float, float, bool]:
         """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
         config, shape, engine = self.config, self.shape, self.engine
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        samples = step_samples(step - 1, shape.global_batch, dist.get_rank(), shape.world)
+        samples = samples_of_step(step - 1, shape.global_batch, dist.get_rank(), shape.world)
         loss_sum = torch.zeros((), device=self.device)
         norm = None
         for first in range(0, len(samples), shape.micro_batch):
@@ -257,7 +257,7 @@ class _Run:
             self.recipe,
             keep=self.config.keep_checkpoints,
             keep_every=self.config.keep_every,
-            doubtful_since=self.course.off_since,
+            diverging_since=self.course.diverging_since,
         )
 
     def newest_checkpoint(self, before: int | None = None) -> str:
@@ -319,11 +319,11 @@ def _digest(directory: Path, *names: str) -> str:
 
 def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:
     files = training_set.open_tokens(config.data_root)
-    return torch.from_numpy(held_out_blocks(training_set, files, config.context, config.evaluation_blocks))
+    return torch.from_numpy(validation_blocks(training_set, files, config.context, config.evaluation_blocks))
 
 
-def _reporter(config: TrainConfig, done: int, steps: int) -> Reporter:
-    return Reporter(
+def _reporter(config: TrainConfig, done: int, steps: int) -> MetricsLogger:
+    return MetricsLogger(
         config.output,
         done=done,
         steps=steps,
@@ -339,7 +339,7 @@ def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:
     if resumed is not None:
         changed = [
             f"{name} {resumed.identity.get(name)} → {run.recipe.settings[name]}"
-            for name in checkpoint.DIVISION
+            for name in checkpoint.PARALLELISM_SETTINGS
             if resumed.identity.get(name) != run.recipe.settings[name]
         ]
         note = f" (losses are the same up to rounding: {', '.join(changed)})" if changed else ""

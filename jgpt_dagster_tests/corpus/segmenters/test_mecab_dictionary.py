@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.corpus.segmenters.mecab_dictionary import for_segmentation, write_without_idle_entries
-from jgpt_dagster.corpus.segmenters.pieces import cut, is_apart
+from jgpt_dagster.corpus.segmenters.mecab_dictionary import pruned_dictionary, write_pruned
+from jgpt_dagster.corpus.segmenters.pieces import cut, is_standalone
 from jgpt_dagster_tests.support.hostile_text import AWKWARD_TEXT, JAPANESE_TEXT
 
 JUMANDIC = Path(jumandic.DICDIR)
@@ -31,7 +31,7 @@ def opened(directory: Path) -> Parse:
 @cache
 def both() -> tuple[Parse, Parse]:
     """MeCab with JumanDIC whole, and made smaller."""
-    with for_segmentation(JUMANDIC) as prepared:
+    with pruned_dictionary(JUMANDIC) as prepared:
         return opened(JUMANDIC), opened(prepared)
 
 
@@ -71,7 +71,7 @@ def compile_dictionary(directory: Path, seed: int) -> Path:
 @pytest.mark.parametrize("seed", range(20))
 def test_words_are_the_same_where_many_paths_are_equally_cheap(tmp_path: Path, seed: int) -> None:
     directory = compile_dictionary(tmp_path, seed)
-    with for_segmentation(directory) as prepared:
+    with pruned_dictionary(directory) as prepared:
         assert (prepared / "sys.dic").stat().st_size < (directory / "sys.dic").stat().st_size
         whole, smaller = opened(directory), opened(prepared)
     texts = ["".join(letters) for length in range(1, 9) for letters in product("あい", repeat=length)]
@@ -88,7 +88,7 @@ def parsed(parse: Parse, text: str) -> str:
 @given(st.lists(AWKWARD_TEXT | JAPANESE_TEXT))
 def test_words_are_those_of_the_whole_dictionary_for_any_text(lines: list[str]) -> None:
     whole, smaller = both()
-    for piece in (piece for line in lines for piece in cut(line) if not is_apart(piece)):
+    for piece in (piece for line in lines for piece in cut(line) if not is_standalone(piece)):
         assert parsed(smaller, piece) == parsed(whole, piece)
 
 
@@ -102,12 +102,12 @@ def test_words_are_those_of_the_whole_dictionary_on_real_text() -> None:
 
 
 def test_is_a_third_of_the_size(tmp_path: Path) -> None:
-    write_without_idle_entries(JUMANDIC / "sys.dic", tmp_path / "sys.dic")
+    write_pruned(JUMANDIC / "sys.dic", tmp_path / "sys.dic")
     assert (tmp_path / "sys.dic").stat().st_size < (JUMANDIC / "sys.dic").stat().st_size / 3
 
 
 def test_nothing_is_left_behind() -> None:
-    with for_segmentation(JUMANDIC) as prepared:
+    with pruned_dictionary(JUMANDIC) as prepared:
         assert {file.name for file in prepared.iterdir()} == {file.name for file in JUMANDIC.iterdir()}
     assert not prepared.exists()
 
@@ -121,4 +121,4 @@ UNKNOWN = (JUMANDIC / "unk.dic").read_bytes()
 def test_what_is_no_whole_dictionary_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sys.dic").write_bytes(content)
     with pytest.raises(ValueError, match=r"sys\.dic is not a whole dictionary"):
-        write_without_idle_entries(tmp_path / "sys.dic", tmp_path / "smaller.dic")
+        write_pruned(tmp_path / "sys.dic", tmp_path / "smaller.dic")

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 
-from jgpt_dagster.corpus.segmenters.pieces import MAX_BYTES, MAX_RUN, cut, is_apart, words_by_class
+from jgpt_dagster.corpus.segmenters.pieces import MAX_BYTES, MAX_RUN, cut, is_standalone, words_by_class
 from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, AWKWARD_TEXT, HOSTILE_LINES
 
 
@@ -14,7 +14,7 @@ def check_pieces(line: str) -> None:
     assert "".join(pieces) == line
     assert all(pieces)
     for piece in pieces:
-        if not is_apart(piece):
+        if not is_standalone(piece):
             assert len(piece.encode()) <= MAX_BYTES
             assert not re.search("[\x00-\x20\x7f-\xa0\u2581\ufeff]", piece)
             assert not any(map(str.isspace, piece))
@@ -41,7 +41,7 @@ def test_every_character_that_is_a_space_or_a_control_stands_apart() -> None:
     for code in range(0x110000):
         character = chr(code)
         if character.isspace() or code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000:
-            assert is_apart(character), f"U+{code:04X}"
+            assert is_standalone(character), f"U+{code:04X}"
             assert cut(f"前{character}後") == ["前", character, "後"], f"U+{code:04X}"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jgpt_dagster.corpus.fetch import decompress
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
 from jgpt_dagster.corpus.schemas import DOCUMENTS
-from jgpt_dagster.corpus.web.cc100 import deal, read_documents, shard_of
+from jgpt_dagster.corpus.web.cc100 import distribute_to_shards, read_documents, shard_of
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_manifest, read_rows, write_rows
 
@@ -159,7 +159,7 @@ def write_by_dealing(directory: Path, documents: list[tuple[int, list[str]]], sh
             number: files.enter_context(RowWriter.opened(directory / f"{number}.parquet", DOCUMENTS, RECIPE, dict))
             for number in wanted
         }
-        deal(documents, shards, writers)
+        distribute_to_shards(documents, shards, writers)
 
 
 DOCUMENTS_DEALT = [(number, [f"行{number}", "続き" * (number % 7)]) for number in range(1000)]

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 # As frequent as in text is not needed: what counts is how many n-grams two documents have in common.
 LETTERS = [chr(number) for number in (*range(0x3041, 0x3097), *range(0x4E00, 0x4F00))]
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Iterator[SeenHashes]:
-    with SeenHashes(tmp_path) as index:
+def seen(tmp_path: Path) -> Iterator[DiskHashSet]:
+    with DiskHashSet(tmp_path) as index:
         yield index
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
-from jgpt_dagster.corpus.web.document_selection import DROP_REASONS, PARAGRAPH_REASON, Selection, ShardTally, select
-from jgpt_dagster.storage.disk_hash_set import SeenHashes
+from jgpt_dagster.corpus.web.document_selection import DROP_REASONS, PARAGRAPH_REASON, Selection, ShardCounts, select
+from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 NOTICE = "このサイトの記事や写真を許可なく転載することを禁じます。"
 
@@ -35,9 +35,9 @@ def documents(count: int = 400) -> list[DocumentRow]:
     return list(enumerate(rows))
 
 
-def chosen(folder: Path, shards: int, written: list[int]) -> tuple[list[DocumentRow], dict[int, ShardTally]]:
-    tallies = {number: ShardTally() for number in written}
-    with SeenHashes(folder) as seen:
+def chosen(folder: Path, shards: int, written: list[int]) -> tuple[list[DocumentRow], dict[int, ShardCounts]]:
+    tallies = {number: ShardCounts() for number in written}
+    with DiskHashSet(folder) as seen:
         return list(select(documents(), Selection(), seen, tallies, shards)), tallies
 
 
@@ -83,8 +83,8 @@ def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_s
         maximum_repeated_lines=1,
         maximum_repeated_ngrams=1,
     )
-    tally = ShardTally()
-    with SeenHashes(tmp_path_factory.mktemp("seen")) as seen:
+    tally = ShardCounts()
+    with DiskHashSet(tmp_path_factory.mktemp("seen")) as seen:
         kept = list(select(enumerate(texts), off, seen, {0: tally}, 1))
     expected, before = [], set[str]()
     for number, lines in enumerate(texts):
@@ -114,7 +114,7 @@ def test_samples_say_what_went_and_why_and_are_bounded(tmp_path):
 
 
 def test_samples_are_spread_over_the_source_and_their_text_is_cut():
-    tally, again = ShardTally(), ShardTally()
+    tally, again = ShardCounts(), ShardCounts()
     for document_id in range(10_000):
         tally.drop(document_id, "too_short", "", ["字" * 3000])
         again.drop(9_999 - document_id, "too_short", "", ["字" * 3000])

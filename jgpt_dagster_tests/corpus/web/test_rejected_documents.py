@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.corpus.web.rejected_documents import RejectedDocuments
+from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
 from jgpt_dagster.storage.atomic_write import DiskFullError
 
 
@@ -14,7 +14,7 @@ def row(number: int) -> dict[str, object]:
 
 
 def test_each_shard_gets_its_own_in_order_and_as_often_as_it_asks(tmp_path: Path) -> None:
-    with RejectedDocuments(tmp_path / "scratch", lambda number: number % 3) as rejected:
+    with RejectedDocumentLog(tmp_path / "scratch", lambda number: number % 3) as rejected:
         for number in (1, 2, 4, 7):
             rejected.append(row(number))
         assert [*rejected.of(1)] == [*rejected.of(1)] == [row(1), row(4), row(7)]
@@ -25,13 +25,13 @@ def test_each_shard_gets_its_own_in_order_and_as_often_as_it_asks(tmp_path: Path
 
 
 def test_nothing_is_left_on_disk_even_by_a_process_that_is_killed(tmp_path: Path) -> None:
-    with RejectedDocuments(tmp_path, lambda number: 0) as rejected:
+    with RejectedDocumentLog(tmp_path, lambda number: 0) as rejected:
         rejected.append(row(1))
         assert [*tmp_path.iterdir()] == []
 
 
 def test_an_archive_in_another_encoding_takes_no_memory(tmp_path: Path) -> None:
-    with RejectedDocuments(tmp_path, lambda number: number % 4) as rejected:
+    with RejectedDocumentLog(tmp_path, lambda number: number % 4) as rejected:
         rejected.append(row(0))
         tracemalloc.start()
         for number in range(1, 20_000):
@@ -45,7 +45,7 @@ def test_an_archive_in_another_encoding_takes_no_memory(tmp_path: Path) -> None:
 def test_a_full_disk_is_named(small_disk: Path) -> None:
     with (
         pytest.raises(DiskFullError, match=f"{small_disk}: the disk is full"),
-        RejectedDocuments(small_disk, lambda number: 0) as rejected,
+        RejectedDocumentLog(small_disk, lambda number: 0) as rejected,
     ):
         for number in range(20_000):
             rejected.append(row(number))

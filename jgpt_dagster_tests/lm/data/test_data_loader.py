@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.data.data_loader import BatchError, PackedTokens, document_positions, sample_order, step_samples
+from jgpt_dagster.lm.data.data_loader import (
+    BatchError,
+    PackedDataset,
+    document_positions,
+    samples_of_step,
+    shuffled_index,
+)
 from jgpt_dagster.lm.data.token_files import TokenFileError
 from jgpt_dagster.lm.data.training_set import build_training_set
 from jgpt_dagster.lm.model.presets import model_config
@@ -42,11 +48,11 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packed(root) -> PackedTokens:
-    return PackedTokens(root / "training_set", root, CONTEXT)
+def packed(root) -> PackedDataset:
+    return PackedDataset(root / "training_set", root, CONTEXT)
 
 
-def all_training_tokens(root: Path, packed: PackedTokens) -> np.ndarray:
+def all_training_tokens(root: Path, packed: PackedDataset) -> np.ndarray:
     """The training documents one after the other, read without the loader."""
     spans = packed.training_set.train_spans()
     files = [np.fromfile(root / file.path / "tokens.bin", "<u2") for file in packed.training_set.token_files]
@@ -56,22 +62,22 @@ def all_training_tokens(root: Path, packed: PackedTokens) -> np.ndarray:
 
 @given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(1, 700))
 def test_an_epoch_is_a_permutation_of_the_blocks(seed, epoch, blocks):
-    assert sorted(sample_order(seed, epoch, index, blocks) for index in range(blocks)) == list(range(blocks))
+    assert sorted(shuffled_index(seed, epoch, index, blocks) for index in range(blocks)) == list(range(blocks))
 
 
 @given(st.integers(0, 2**60), st.integers(1, 2**60))
 def test_the_order_needs_no_table_whatever_the_number_of_blocks(index, blocks):
-    assert 0 <= sample_order(1, 0, index % blocks, blocks) < blocks
+    assert 0 <= shuffled_index(1, 0, index % blocks, blocks) < blocks
 
 
 def test_the_order_never_changes_between_releases():
-    assert [sample_order(1, 0, index, 1000) for index in range(8)] == FIRST
+    assert [shuffled_index(1, 0, index, 1000) for index in range(8)] == FIRST
 
 
 def test_seeds_and_epochs_give_orders_that_have_nothing_in_common():
     blocks = 5000
     orders = [
-        np.array([sample_order(seed, epoch, index, blocks) for index in range(blocks)])
+        np.array([shuffled_index(seed, epoch, index, blocks) for index in range(blocks)])
         for seed, epoch in ((1, 0), (1, 1), (2, 0))
     ]
     orders.append(np.arange(blocks))
@@ -111,17 +117,17 @@ def test_the_next_epoch_starts_where_the_last_ended_in_another_order(packed):
 @given(st.integers(0, 10**9), st.integers(1, 64), st.sampled_from([1, 2, 3, 8]))
 def test_ranks_divide_a_step_and_steps_follow_each_other(step, share, world):
     batch = share * world
-    ranks = [step_samples(step, batch, rank, world) for rank in range(world)]
+    ranks = [samples_of_step(step, batch, rank, world) for rank in range(world)]
     assert [sample for rank in ranks for sample in rank] == list(range(step * batch, (step + 1) * batch))
     assert {len(rank) for rank in ranks} == {share}
 
 
 def test_ranks_and_micro_batches_see_what_one_process_sees(packed):
-    whole = packed.batch(step_samples(7, 24), seed=3)
+    whole = packed.batch(samples_of_step(7, 24), seed=3)
     parts = [
         packed.batch(samples[start : start + 3], seed=3)
         for rank in range(4)
-        for samples in [step_samples(7, 24, rank, 4)]
+        for samples in [samples_of_step(7, 24, rank, 4)]
         for start in (0, 3)
     ]
     assert np.array_equal(np.concatenate(parts), whole)
@@ -129,15 +135,15 @@ def test_ranks_and_micro_batches_see_what_one_process_sees(packed):
 
 def test_a_restart_continues_as_if_nothing_had_happened(root, packed):
     steps = range(0, 3 * len(packed) // 8)
-    unbroken = [packed.batch(step_samples(step, 8), seed=3) for step in steps]
+    unbroken = [packed.batch(samples_of_step(step, 8), seed=3) for step in steps]
     for step in steps[:: len(packed) // 8 or 1]:
-        restarted = PackedTokens(root / "training_set", root, CONTEXT)
-        assert np.array_equal(restarted.batch(step_samples(step, 8), seed=3), unbroken[step])
+        restarted = PackedDataset(root / "training_set", root, CONTEXT)
+        assert np.array_equal(restarted.batch(samples_of_step(step, 8), seed=3), unbroken[step])
 
 
 def test_unequal_shares_are_refused():
     with pytest.raises(BatchError, match="10 sequences cannot be shared equally by 4"):
-        step_samples(0, 10, 0, 4)
+        samples_of_step(0, 10, 0, 4)
 
 
 def test_blocks_outside_the_set_are_refused(packed):
@@ -148,15 +154,15 @@ def test_blocks_outside_the_set_are_refused(packed):
 
 def test_too_few_tokens_for_one_block_are_an_error(root, packed):
     with pytest.raises(BatchError, match="do not fill one block"):
-        PackedTokens(root / "training_set", root, packed.tokens)
-    assert len(PackedTokens(root / "training_set", root, packed.tokens - 1)) == 1
+        PackedDataset(root / "training_set", root, packed.tokens)
+    assert len(PackedDataset(root / "training_set", root, packed.tokens - 1)) == 1
 
 
 def test_a_token_file_that_was_cut_is_refused(root, packed, tmp_path):
     (tmp_path / "wikipedia_tokens").symlink_to(root / "wikipedia_tokens")
-    PackedTokens(root / "training_set", tmp_path, CONTEXT)
+    PackedDataset(root / "training_set", tmp_path, CONTEXT)
     with pytest.raises(TokenFileError, match=r"shard=000/tokens\.bin is missing"):
-        PackedTokens(root / "training_set", tmp_path / "elsewhere", CONTEXT)
+        PackedDataset(root / "training_set", tmp_path / "elsewhere", CONTEXT)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

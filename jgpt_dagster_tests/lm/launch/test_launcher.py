@@ -33,7 +33,7 @@ LAUNCHER = """
 
 FOLLOWER = """
     import subprocess, sys
-    worker = "import time; from jgpt_dagster.lm.launch.launcher import end_with_launcher as end; end(); time.sleep(600)"
+    worker = "import time; from jgpt_dagster.lm.launch.launcher import die_with_launcher as end; end(); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", worker], start_new_session=True)
     print("pids", process.pid, flush=True)
     process.wait()
@@ -122,13 +122,13 @@ def test_processes_get_the_time_to_end_in_peace(tmp_path: Path) -> None:
 def test_a_training_program_saves_in_peace_before_its_launcher_is_asked_to_end(tmp_path: Path) -> None:
     worker = f"""
 import pathlib, signal, sys, time
-from jgpt_dagster.lm.launch.launcher import end_with_launcher
+from jgpt_dagster.lm.launch.launcher import die_with_launcher
 def end(*_):
     time.sleep(1)
     pathlib.Path({str(tmp_path)!r}, "saved").touch()
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
-end_with_launcher()
+die_with_launcher()
 print("ready", flush=True)
 time.sleep(600)
 """

@@ -135,7 +135,7 @@ def test_a_host_with_too_few_slots_is_named() -> None:
 def test_a_host_that_fails_ends_the_others_which_are_heard_first(
     ssh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(multi_node, "_LAST_WORDS_SECONDS", 1.0)
+    monkeypatch.setattr(multi_node, "_ERROR_REPORT_SECONDS", 1.0)
     other = f"exec {shlex.join([sys.executable, '-c', OTHER, str(tmp_path / 'ended')])}"
     assert run_on_hosts({"127.0.0.1": "sleep 1; exit 3", "localhost": other}) == 3
     assert "host 127.0.0.1 ended with exit code 3" in capfd.readouterr().err

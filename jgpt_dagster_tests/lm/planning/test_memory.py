@@ -11,7 +11,7 @@ from jgpt_dagster.lm.launch import launcher
 from jgpt_dagster.lm.model.presets import PRESETS, model_config
 from jgpt_dagster.lm.model.presets import parameter_count as counted
 from jgpt_dagster.lm.planning.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
-from jgpt_dagster.lm.planning.memory import Layout, Memory, fit, memory, parameter_count
+from jgpt_dagster.lm.planning.memory import Layout, Memory, fit_layout, memory, parameter_count
 from jgpt_dagster.lm.training.deepspeed_config import deepspeed_config
 from jgpt_dagster.lm.training.train_config import TrainConfig, TrainConfigError, geometry
 
@@ -85,7 +85,7 @@ TOO_SMALL = {("1xrtx3090-24", "xl"), ("1xrtx4090-24", "xl")}
 @pytest.mark.parametrize(("name", "model"), sorted(TOO_SMALL))
 def test_a_preset_of_one_small_gpu_is_refused_for_the_largest_model(name: str, model: str) -> None:
     with pytest.raises(HardwareError, match=r"does not fit .* = 29\.\d+ GiB, and may use 20\.70 GiB"):
-        fit(PRESETS[model], VOCABULARY, 1024, 512, parse(name))
+        fit_layout(PRESETS[model], VOCABULARY, 1024, 512, parse(name))
 
 
 @pytest.mark.parametrize(("name", "model"), sorted(set(product(presets(), ["small", "xl"])) - TOO_SMALL))
@@ -97,7 +97,7 @@ def test_the_layout_of_every_other_preset_fits_and_is_a_configuration_that_deeps
     machine, shape = parse(name), PRESETS[model]
     if machine.device.name == "cpu":
         machine = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""))
-    layout = fit(shape, VOCABULARY, 1024, shape.global_batch, machine)
+    layout = fit_layout(shape, VOCABULARY, 1024, shape.global_batch, machine)
     assert memory(shape, VOCABULARY, 1024, machine, layout).total < 0.9 * machine.device.memory
     train = TrainConfig.model_validate(
         {"training_set": "s", "data_root": ".", "output": "o", "model": model, **vars(layout)}
@@ -113,9 +113,9 @@ def test_the_layout_of_every_other_preset_fits_and_is_a_configuration_that_deeps
 
 
 def test_on_large_gpus_xl_needs_neither_zero_2_nor_recomputing() -> None:
-    layout = fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"))
+    layout = fit_layout(XL, VOCABULARY, 1024, 512, parse("8xa100-80"))
     assert (layout.zero_stage, layout.activation_checkpointing, layout.compile) == (1, False, True)
-    cramped = fit(XL, VOCABULARY, 1024, 512, parse("1xa100-40"))
+    cramped = fit_layout(XL, VOCABULARY, 1024, 512, parse("1xa100-40"))
     assert cramped.micro_batch < XL.micro_batch and not cramped.activation_checkpointing
 
 
@@ -131,50 +131,52 @@ def test_fp32_on_a_gpu_and_bf16_on_a_cpu_are_counted_with_their_own_bytes() -> N
     assert vars(in_fp32) == {**vars(memory(XL, VOCABULARY, 1024, cpu, layout)), "buffers": 2 * 4 * 500_000_000}
     assert in_bf16 == memory(XL, VOCABULARY, 1024, cpu, layout, "bf16")
     small = parse("8xa100-40")
-    cramped, roomy = (fit(XL, VOCABULARY, 1024, 512, small, dtype=dtype) for dtype in ("fp32", "bf16"))
+    cramped, roomy = (fit_layout(XL, VOCABULARY, 1024, 512, small, dtype=dtype) for dtype in ("fp32", "bf16"))
     assert cramped.micro_batch < roomy.micro_batch
 
 
 def test_in_bf16_no_layout_is_without_zero() -> None:
     cpu = Hardware(DEVICES["a100-80"].__class__("cpu", 200 * GIB, None, ""))
-    assert fit(XL, VOCABULARY, 1024, 512, cpu).zero_stage == 0
-    assert fit(XL, VOCABULARY, 1024, 512, cpu, dtype="bf16").zero_stage == 1
+    assert fit_layout(XL, VOCABULARY, 1024, 512, cpu).zero_stage == 0
+    assert fit_layout(XL, VOCABULARY, 1024, 512, cpu, dtype="bf16").zero_stage == 1
     with pytest.raises(TrainConfigError, match="in bf16"):
-        fit(XL, VOCABULARY, 1024, 512, parse("1xa100-80"), zero_stage=0)
+        fit_layout(XL, VOCABULARY, 1024, 512, parse("1xa100-80"), zero_stage=0)
 
 
 def test_what_is_given_is_kept() -> None:
-    assert fit(XL, VOCABULARY, 1024, 512, parse("8xa100-80"), zero_stage=3, micro_batch=2) == Layout(3, 2, False, False)
+    assert fit_layout(XL, VOCABULARY, 1024, 512, parse("8xa100-80"), zero_stage=3, micro_batch=2) == Layout(
+        3, 2, False, False
+    )
 
 
 def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic() -> None:
     small = Hardware(DEVICES["a100-40"].__class__("a100-40", 16 * GIB, 312e12, ""))
     with pytest.raises(HardwareError, match=r"weights 3\.\d+ \+ gradients .* GiB, and may use 14\.40 GiB"):
-        fit(XL, VOCABULARY, 1024, 512, small)
+        fit_layout(XL, VOCABULARY, 1024, 512, small)
 
 
 def test_a_machine_that_holds_no_optimizer_states_is_told_of_the_disk_and_then_holds_the_model() -> None:
     small = Hardware(DEVICES["a100-40"].__class__("cpu", 20 * GIB, None, ""))
     with pytest.raises(HardwareError, match="offload: true"):
-        fit(XL, 8_000, 128, 1, small)
-    layout = fit(XL, 8_000, 128, 1, small, offload=True)
+        fit_layout(XL, 8_000, 128, 1, small)
+    layout = fit_layout(XL, 8_000, 128, 1, small, offload=True)
     assert layout == Layout(3, 1, False, False, offload=True)
     needed = memory(XL, 8_000, 128, small, layout)
     # Weights and gradients stay in memory; of the optimizer, one portion with its four buffers.
     assert needed.weights == needed.gradients == 4 * parameter_count(XL, 8_000, 128)
     assert needed.optimizer == 4 * 4 * 50_000_000
     with pytest.raises(HardwareError, match="offload needs zero_stage 3"):
-        fit(XL, 8_000, 128, 1, small, offload=True, zero_stage=1)
+        fit_layout(XL, 8_000, 128, 1, small, offload=True, zero_stage=1)
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
     with pytest.raises(HardwareError, match="multiple of 24"):
-        fit(XL, VOCABULARY, 1024, 512, parse("3x8xa100-80"))
+        fit_layout(XL, VOCABULARY, 1024, 512, parse("3x8xa100-80"))
 
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from jgpt_dagster.lm.training.deepspeed_engine import TrainingError
-    from jgpt_dagster.lm.training.distributed import own_device
+    from jgpt_dagster.lm.training.distributed import select_device
 
     if torch.cuda.is_available():
         pytest.skip("this PyTorch can use its GPUs")
@@ -182,17 +184,17 @@ def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(launcher, "_nvidia_gpus", lambda: 8)
     with pytest.raises(TrainingError, match=r"cannot use them: .+ CUDA_VISIBLE_DEVICES= trains on the CPU"):
-        own_device()
+        select_device()
 
 
 def test_a_run_that_was_laid_out_for_the_cpu_stays_there_whatever_pytorch_finds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from jgpt_dagster.lm.training.distributed import own_device
+    from jgpt_dagster.lm.training.distributed import select_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
-    assert own_device() == torch.device("cpu")
+    assert select_device() == torch.device("cpu")
     monkeypatch.delenv("DS_ACCELERATOR")
-    assert own_device() == torch.device("cuda", 1)
+    assert select_device() == torch.device("cuda", 1)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.lm.planning.hardware import parse
-from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed, layout_for, make_plan
+from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed, choose_layout, make_training_plan
 from jgpt_dagster.lm.training.train_config import TrainConfig
 
 
@@ -16,8 +16,8 @@ def planned(
         {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "dtype": dtype}
     )
     machine = parse(hardware) if peak is None else parse(hardware).with_peak(peak)
-    layout = layout_for(config, machine, 32_000, {})
-    return make_plan(config, machine, layout, vocab_size=32_000, train_tokens=train_tokens, **options)
+    layout = choose_layout(config, machine, 32_000, {})
+    return make_training_plan(config, machine, layout, vocab_size=32_000, train_tokens=train_tokens, **options)
 
 
 def test_ten_billion_tokens_on_eight_a100_take_28_hours_at_40_percent() -> None:
@@ -35,8 +35,8 @@ def test_ten_billion_tokens_on_eight_a100_take_28_hours_at_40_percent() -> None:
 def test_without_a_peak_hours_are_not_guessed() -> None:
     config = TrainConfig.model_validate({"training_set": "s", "data_root": ".", "output": "o", "model": "tiny"})
     machine = parse("cpu")
-    layout = layout_for(config, machine, 2_000, {})
-    plan = make_plan(config, machine, layout, vocab_size=2_000, train_tokens=100_000)
+    layout = choose_layout(config, machine, 2_000, {})
+    plan = make_training_plan(config, machine, layout, vocab_size=2_000, train_tokens=100_000)
     assert plan.hours is None and "no peak" in dict(plan.rows())["hours"]
     assert plan.steps == 4_000
 
@@ -57,8 +57,8 @@ def test_states_on_disk_are_planned_for() -> None:
         {"training_set": "s", "data_root": ".", "output": "o", "model": "xl", "context": 128, "global_batch": 1}
     )
     machine = parse("1xa100-40")
-    layout = layout_for(config, machine, 32_000, {"offload": True})
-    rows = dict(make_plan(config, machine, layout, vocab_size=32_000, train_tokens=100_000).rows())
+    layout = choose_layout(config, machine, 32_000, {"offload": True})
+    rows = dict(make_training_plan(config, machine, layout, vocab_size=32_000, train_tokens=100_000).rows())
     assert "optimizer on disk" in rows["layout"] and rows["optimizer on disk"] == "24.4 GB"
     assert "optimizer on disk" not in dict(planned("8xa100-80").rows())
 

@@ -14,7 +14,7 @@ from jgpt_dagster.lm.tokenizer import bpe_training
 from jgpt_dagster.lm.tokenizer.bpe_training import (
     TokenizerSettings,
     TrainedTokenizer,
-    in_sample,
+    in_tokenizer_sample,
     train_tokenizer,
 )
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TokenizerError
@@ -128,7 +128,7 @@ def test_counts_say_how_much_of_the_text_the_alphabet_covers():
 
 def test_a_sample_has_the_asked_share_of_each_corpus_and_is_part_of_every_larger_one():
     def sample(corpus, share):
-        return {key for key in range(4000) if in_sample(corpus, key, share)}
+        return {key for key in range(4000) if in_tokenizer_sample(corpus, key, share)}
 
     assert sample("wikipedia_segmented", 1.0) == set(range(4000))
     for corpus in ("wikipedia_segmented", "cc100_segmented"):

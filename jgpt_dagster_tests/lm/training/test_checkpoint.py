@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jgpt_dagster.lm.training import checkpoint
-from jgpt_dagster.lm.training.checkpoint import CheckpointError, run_recipe, sweep, to_resume
+from jgpt_dagster.lm.training.checkpoint import CheckpointError, find_resumable, run_recipe, sweep
 from jgpt_dagster.storage.artifact import MANIFEST, file_entry
 from jgpt_dagster.storage.atomic_write import DiskFullError, temporary_path, write_json
 from jgpt_dagster.storage.manifest import Manifest
@@ -26,18 +26,18 @@ def put_checkpoint(root: Path, step: int) -> Path:
 
 
 def test_a_run_without_checkpoints_begins(tmp_path: Path) -> None:
-    assert to_resume(tmp_path / "checkpoints", pytest.fail) is None
+    assert find_resumable(tmp_path / "checkpoints", pytest.fail) is None
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_again_unasked(tmp_path: Path) -> None:
     first, second = put_checkpoint(tmp_path, 4), put_checkpoint(tmp_path, 8)
     (second / "state").unlink()
-    found = to_resume(tmp_path, lambda line: None)
+    found = find_resumable(tmp_path, lambda line: None)
     assert found is not None and found.step == 4
     (first / MANIFEST).unlink()
     reports: list[str] = []
     with pytest.raises(CheckpointError, match=r"step=00000004, step=00000008\..*delete .*, or run with `force: true`"):
-        to_resume(tmp_path, reports.append)
+        find_resumable(tmp_path, reports.append)
     assert len(reports) == 2
 
 
@@ -55,7 +55,7 @@ def test_a_conversion_that_the_disk_has_no_room_for_is_refused_with_the_arithmet
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_checkpoint(tmp_path, 4)
-    found = to_resume(tmp_path, pytest.fail)
+    found = find_resumable(tmp_path, pytest.fail)
     assert found is not None
     module = torch.nn.Linear(100, 10, bias=False)
     engine = SimpleNamespace(load_universal_checkpoint=lambda: True, module=module)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster_tests.support.process_group import run_in_group
+from jgpt_dagster_tests.support.process_group import run_in_process_group
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ said = [seconds(group) for group in [dist.group.WORLD, *own]]
 
 
 def test_every_group_gives_up_later_than_a_watchdog_that_can_name_who_is_stuck(tmp_path: Path) -> None:
-    assert run_in_group(TIMEOUTS, 1, tmp_path) == [[300, 300, 300]]
+    assert run_in_process_group(TIMEOUTS, 1, tmp_path) == [[300, 300, 300]]
 
 
 DIFFERING_LISTS = """
@@ -33,12 +33,12 @@ import torch.distributed as dist
 dist.barrier()
 if rank == 1:
     checkpoint._files = lambda directory: ["rank=1"]  # what a network file system remembers of the directory
-said = sorted(checkpoint.hash_together(folder))
+said = sorted(checkpoint.hash_files_distributed(folder))
 """
 
 
 def test_files_that_one_process_does_not_list_are_in_the_manifest_all_the_same(tmp_path: Path) -> None:
-    assert run_in_group(DIFFERING_LISTS, 2, tmp_path) == [["rank=0", "rank=1"]] * 2
+    assert run_in_process_group(DIFFERING_LISTS, 2, tmp_path) == [["rank=0", "rank=1"]] * 2
 
 
 DISKS_OF_THEIR_OWN = """
@@ -48,13 +48,13 @@ own = folder / str(rank)
 own.mkdir()
 (own / f"rank={rank}").write_text("state")
 try:
-    said = sorted(checkpoint.hash_together(own))
+    said = sorted(checkpoint.hash_files_distributed(own))
 except checkpoint.CheckpointError as error:
     said = str(error)
 """
 
 
 def test_a_checkpoint_whose_files_lie_on_disks_of_their_own_is_refused_with_host_and_file(tmp_path: Path) -> None:
-    for error in run_in_group(DISKS_OF_THEIR_OWN, 2, tmp_path):
+    for error in run_in_process_group(DISKS_OF_THEIR_OWN, 2, tmp_path):
         assert "is not on a disk that all processes share" in error
         assert f"host {socket.gethostname()} does not find rank=1" in error and "JGPT_SCRATCH" in error

@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from jgpt_dagster.lm.launch.launcher import PROGRAM, launch_command, training_environment
-from jgpt_dagster.lm.training.checkpoint import Checkpoint, CheckpointError, own_steps, require_same_run
+from jgpt_dagster.lm.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    require_same_training,
+    separate_step_counters,
+)
 from jgpt_dagster.lm.training.metrics import read_metrics
 from jgpt_dagster_tests.support.deployments import PROJECT
 from jgpt_dagster_tests.support.local_servers import LOOPBACK_HOSTS, ssh_server
@@ -129,17 +134,17 @@ def test_what_decides_the_weights_or_cannot_be_converted_is_refused_by_name(fiel
     present = {"zero_stage": 1, "training_set": "a", "tokenizer": "a", "layers": 4, "learning_rate": 1.0}
     division = {"processes": 2, "micro_batch": 4}
     checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, {**present, **division})
-    require_same_run(checkpoint, {**present, "processes": 1, "micro_batch": 8, "zero_stage": 2})
+    require_same_training(checkpoint, {**present, "processes": 1, "micro_batch": 8, "zero_stage": 2})
     with pytest.raises(CheckpointError, match=f"{field} is {value}, but the checkpoint has {present[field]}"):
-        require_same_run(checkpoint, {**present, **division, field: value})
+        require_same_training(checkpoint, {**present, **division, field: value})
 
 
 def test_states_on_disk_go_on_with_as_many_processes_as_they_were_saved_by() -> None:
     present = {"zero_stage": 3, "offload": True, "processes": 2}
     checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, present)
-    require_same_run(checkpoint, present)
+    require_same_training(checkpoint, present)
     with pytest.raises(CheckpointError, match="processes is 1, but the checkpoint has 2"):
-        require_same_run(checkpoint, {**present, "processes": 1})
+        require_same_training(checkpoint, {**present, "processes": 1})
 
 
 def test_every_step_counter_of_a_converted_checkpoint_is_a_copy_of_its_own_on_its_parameters_device() -> None:
@@ -149,7 +154,7 @@ def test_every_step_counter_of_a_converted_checkpoint_is_a_copy_of_its_own_on_it
     shared = torch.tensor(3, dtype=torch.int64)
     for parameter in parameters:
         optimizer.state[parameter]["step"] = shared
-    own_steps(optimizer)
+    separate_step_counters(optimizer)
     steps = [optimizer.state[parameter]["step"] for parameter in parameters]
     assert [step.device for step in steps] == [parameter.device for parameter in parameters]
     assert all(step.dtype == torch.float32 for step in steps)

@@ -8,10 +8,10 @@ from jgpt_dagster.lm.training.metrics import (
     METRICS,
     RESULT,
     TIMING,
-    Reporter,
+    MetricsLogger,
     read_metrics,
-    read_speeds,
-    total_timing,
+    read_throughput,
+    total_throughput,
 )
 
 
@@ -20,9 +20,9 @@ def row(step: int, **more: float) -> dict[str, Any]:
 
 
 def reported(run: Path, done: int, steps: range, **more: float) -> None:
-    reporter = Reporter(run, done=done, steps=5)
+    reporter = MetricsLogger(run, done=done, steps=5)
     for step in steps:
-        reporter.step(row(step, **more))
+        reporter.log_step(row(step, **more))
     reporter.close()
 
 
@@ -42,10 +42,10 @@ def test_a_new_run_forgets_the_metrics_of_another(tmp_path: Path) -> None:
 
 
 def test_the_result_names_first_last_and_best(tmp_path: Path) -> None:
-    reporter = Reporter(tmp_path, done=0, steps=4)
+    reporter = MetricsLogger(tmp_path, done=0, steps=4)
     for step, validation in enumerate([5.0, 3.0, 4.0], start=1):
-        reporter.step(row(step, validation_loss=validation))
-    reporter.step(row(4))
+        reporter.log_step(row(step, validation_loss=validation))
+    reporter.log_step(row(4))
     result = reporter.finish()
     reporter.close()
     assert result == json.loads((tmp_path / RESULT).read_text())
@@ -76,17 +76,17 @@ def test_speeds_are_those_between_two_reports_of_one_start(tmp_path: Path) -> No
         "".join(json.dumps({"step": step, "seconds": seconds}) + "\n" for step, seconds in rows)
     )
     (tmp_path / METRICS).write_text(json.dumps(row(4)) + "\n")
-    assert read_speeds(tmp_path) == [(2, 100.0), (4, 200.0), (4, 200.0)]
+    assert read_throughput(tmp_path) == [(2, 100.0), (4, 200.0), (4, 200.0)]
 
 
 def test_the_time_of_a_run_is_that_of_all_its_starts(tmp_path: Path) -> None:
-    assert total_timing(tmp_path) is None
+    assert total_throughput(tmp_path) is None
     # 100 tokens a step. The second start goes on after step 2, and a kill has torn the line before its first.
     first = [_timing(1, 2.0, 50.0), _timing(2, 3.0, 66.7), _timing(4, 5.0, 80.0)]
     second = ['{"step": 5, "sec' + _timing(4, 4.0, 50.0), _timing(6, 5.0, 80.0)]
     (tmp_path / TIMING).write_text("\n".join([*first, *second]) + "\n")
     # Four steps in 5 s, and four more in 5 s.
-    assert total_timing(tmp_path) == (10.0, 80.0)
+    assert total_throughput(tmp_path) == (10.0, 80.0)
 
 
 def _timing(step: int, seconds: float, speed: float) -> str:
@@ -98,8 +98,8 @@ def test_speed_stands_beside_the_share_of_the_peak_that_was_planned(
 ) -> None:
     seconds = iter([0.0, 2.0])
     monkeypatch.setattr("jgpt_dagster.lm.training.metrics.time.monotonic", lambda: next(seconds))
-    reporter = Reporter(tmp_path, done=0, steps=5, peak_speed=125.0, planned_mfu=0.5)
-    reporter.step(row(1))
+    reporter = MetricsLogger(tmp_path, done=0, steps=5, peak_speed=125.0, planned_mfu=0.5)
+    reporter.log_step(row(1))
     reporter.close()
     assert "50 tokens/s  MFU 40.0% (planned 50%)" in capsys.readouterr().out
     timing = json.loads((tmp_path / TIMING).read_text())
@@ -117,9 +117,9 @@ def test_a_run_launched_through_dagster_pipes_reports_its_progress_and_result(
     monkeypatch.setenv("DAGSTER_PIPES_CONTEXT", dagster_pipes.encode_param({"path": str(context)}))
     monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", dagster_pipes.encode_param({"path": str(messages)}))
     monkeypatch.setattr(dagster_pipes.PipesContext, "_instance", None)
-    reporter = Reporter(tmp_path, done=0, steps=2)
-    reporter.step(row(1))
-    reporter.step(row(2, validation_loss=3.0))
+    reporter = MetricsLogger(tmp_path, done=0, steps=2)
+    reporter.log_step(row(1))
+    reporter.log_step(row(2, validation_loss=3.0))
     reporter.finish()
     reporter.close()
     received = [json.loads(line) for line in messages.read_text().splitlines()]

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from jgpt_dagster.lm.launch.launcher import LaunchError, launch_command, run_process_group, training_environment
-from jgpt_dagster.lm.training.checkpoint import newest, newest_whole, step_of
+from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
 from jgpt_dagster.lm.training.metrics import read_metrics
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.training_runs import write_config
@@ -53,7 +53,7 @@ def error_of(output: str, run: str) -> str:
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_checkpoint(root: Path, output: str) -> None:
     error = error_of(output, "not_finite")
     assert "the run has diverged" in error and "lower learning rate" in error
-    checkpoint = newest_whole(root / "not_finite" / "checkpoints", pytest.fail)
+    checkpoint = latest_valid(root / "not_finite" / "checkpoints", pytest.fail)
     assert checkpoint is not None and f"{checkpoint.path} (step {checkpoint.step})" in error
 
 
