@@ -10,16 +10,18 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from jgpt_dagster.catalog.corpora import RESERVED_NAMES, Corpus, configured_corpora
+from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runtime.resource_limits import cores
-from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 TextProfile = Literal["seed", "clean"]
 
-# Name of a corpus that a folder holds; it becomes part of asset keys.
-_CORPUS = re.compile(r"(?!(wikipedia|cc100)$)[a-z][a-z0-9_]*")
+# Name of a folder corpus; it becomes part of asset keys.
+_CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
 
 
 class SettingsError(JgptError):
@@ -142,9 +144,14 @@ class Settings(BaseSettings):
         return (self.data if isinstance(self.data, Path) else self.scratch_directory) / ".dagster"
 
     @property
-    def corpora(self) -> tuple[str, ...]:
-        """The corpora in use, in the order in which their shards are read."""
-        return ("wikipedia", *(["cc100"] if self.cc100_url else []), *self.folders)
+    def corpora(self) -> tuple[Corpus, ...]:
+        """The corpora in use, in the order in which training reads their shards."""
+        return configured_corpora(self.wiki, self.cc100_url, self.folders)
+
+    @property
+    def catalog(self) -> OutputCatalog:
+        """The outputs of this deployment. Raises ObjectStoreError if the data root is a URL that cannot be opened."""
+        return OutputCatalog(self.root, self.corpora, tuple(shard_names(self.shards)), self.model)
 
 
 def load_settings() -> Settings:

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 import jgpt_dagster
 from jgpt_dagster import cli
+from jgpt_dagster.catalog.corpora import configured_corpora
+from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.catalog.retention import delete_dump_data
 from jgpt_dagster.sample.pack import Page
 from jgpt_dagster.storage.data_root import DataRoot
@@ -110,7 +112,8 @@ def test_removing_a_dump_removes_a_link_and_not_what_it_leads_to(tmp_path: Path)
     root = DataRoot(tmp_path / "data")
     (root.path / "wikipedia_articles").mkdir(parents=True)
     (root.path / "wikipedia_articles" / f"dump={DUMP}").symlink_to(elsewhere)
-    delete_dump_data(root, tmp_path / "scratch", DUMP)
+    catalog = OutputCatalog(root, configured_corpora("miniwiki", "", {}), ("000",), "tiny")
+    delete_dump_data(catalog, tmp_path / "scratch", DUMP)
     assert sorted(os.listdir(elsewhere)) == ["manifest.json", "precious"]
     assert root.dumps() == []
 

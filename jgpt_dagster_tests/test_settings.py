@@ -26,12 +26,12 @@ def test_defaults_are_those_of_the_full_corpus() -> None:
     assert settings.cc100_url == "http://data.statmt.org/cc-100/ja.txt.xz"
     assert (settings.shards, settings.segmenter, settings.text, settings.model) == (64, "mecab", "clean", "xl")
     assert settings.workers == cores()
-    assert settings.corpora == ("wikipedia", "cc100")
+    assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "cc100"]
 
 
 def test_an_empty_cc100_url_leaves_wikipedia_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_CC100_URL", "")
-    assert load_settings().corpora == ("wikipedia",)
+    assert [corpus.name for corpus in load_settings().corpora] == ["wikipedia"]
 
 
 def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,5 +104,5 @@ def test_folders_are_corpora_by_their_names(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("JGPT_CC100_URL", "")
     monkeypatch.setenv("JGPT_FOLDERS", "news=/data/news,books=books")
     settings = load_settings()
-    assert settings.corpora == ("wikipedia", "books", "news")
+    assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "books", "news"]
     assert settings.folders == {"books": Path("books").absolute(), "news": Path("/data/news")}

@@ -8,8 +8,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.materialize import StageConfig, as_dagster_failure, materialize, preview, table
-from jgpt_dagster.assets.pretrained_model import GPU_POOL, GPU_TAGS, MODEL
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.metadata import preview, table
+from jgpt_dagster.assets.pretrained_model import MODEL
+from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.continuation import generate_from_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
@@ -18,7 +20,7 @@ from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
-EVALUATION_CODE_VERSION = "2"
+CODE_VERSION = "2"
 
 EVALUATION = "evaluation.json"
 SAMPLES = "samples.json"
@@ -27,30 +29,29 @@ SAMPLES = "samples.json"
 class EvaluationConfig(StageConfig):
     """Run config of the evaluation."""
 
-    max_tokens: int = Field(default=2_000_000, ge=1, description="Held-out tokens that are scored at most.")
+    max_tokens: int = Field(default=2_000_000, ge=1, description="Largest number of held-out tokens that are scored.")
     baseline_tokens: int = Field(
         default=100_000_000, ge=1, description="Training tokens that the unigram and bigram baselines are counted from."
     )
-    batch: int = Field(default=8, ge=1, description="Windows of the model's context that are scored at a time.")
+    batch: int = Field(default=8, ge=1, description="Windows of the model's context that are scored at once.")
     prompts: list[str] = Field(
         default=["日本で一番高い山は", "早稲田大学で", "今日は朝から"], description="Texts that samples continue."
     )
-    seed: int = Field(default=0, ge=0, description="Decides the samples.")
+    seed: int = Field(default=0, ge=0, description="Seed of the samples.")
 
 
-@dg.asset(
-    group_name="model",
+@stage_asset(
+    "evaluation",
+    group="model",
     kinds={"pytorch", "huggingface"},
-    partitions_def=dump_partitions,
+    code_version=CODE_VERSION,
+    partitions=dump_partitions,
     deps=["pretrained_model", "training_set", "tokenizer"],
-    code_version=EVALUATION_CODE_VERSION,
-    op_tags=GPU_TAGS,
-    pool=GPU_POOL,
 )
-def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> dg.MaterializeResult:
+def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> Materialization:
     """Perplexity, bits per character and per byte on the held-out documents, and texts that the model wrote.
 
-    Beside the model's stand the bits of a unigram and a bigram model of the same training documents.
+    A unigram and a bigram model of the same training documents are scored for comparison.
     """
     dump = context.partition_key
     target = store.model_directory("evaluation", dump)
@@ -59,7 +60,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(
             stage="evaluation",
-            code_version=EVALUATION_CODE_VERSION,
+            code_version=CODE_VERSION,
             settings=config.model_dump(exclude={"force"}),
             inputs={input.label: input.verified().data_sha256 for input in (model, data, tokenizer)},
             libraries=library_versions("torch", "transformers"),
@@ -67,7 +68,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
         require_token_files(store, data)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-            # Read when torch is imported: threads that wait for work would otherwise keep other processes from theirs.
+            # torch reads it on import. Threads that spin while they wait would slow other processes down.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from jgpt_dagster.lm.evaluation.held_out_scores import evaluate
 
@@ -126,7 +127,7 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
 
 
 def with_interval(score: Mapping[str, Any], places: int) -> str:
-    """Return bits per character with the interval in which they lie, where there are documents enough to know."""
+    """Return bits per character with their 95 % interval, if there are enough documents for one."""
     value, low, high = (score[f"bits_per_character{end}"] for end in ("", "_low", "_high"))
     return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
 

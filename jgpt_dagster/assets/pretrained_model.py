@@ -11,7 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.materialize import as_dagster_failure, materialize, table
+from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
+from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
     plan_training,
@@ -19,6 +20,7 @@ from jgpt_dagster.assets.pretraining_config import (
     require_hardware,
     training_config,
 )
+from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
@@ -35,32 +37,24 @@ from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
-MODEL_CODE_VERSION = "1"
+CODE_VERSION = "1"
 MODEL = "model"
 
-# Tags that only their own executor reads, so that they are safe everywhere; the pool keeps a second GPU run waiting.
-GPU_TAGS = {
-    "dagster-celery/queue": "gpu",
-    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "8"}}}},
-}
-GPU_POOL = "gpu"
 
-
-@dg.asset(
-    group_name="model",
+@stage_asset(
+    "pretrained_model",
+    group="model",
     kinds={"pytorch", "huggingface"},
-    partitions_def=dump_partitions,
+    code_version=CODE_VERSION,
+    partitions=dump_partitions,
     deps=["training_set"],
-    code_version=MODEL_CODE_VERSION,
-    op_tags=GPU_TAGS,
-    pool=GPU_POOL,
 )
 def pretrained_model(
     context: dg.AssetExecutionContext, config: PretrainingConfig, store: CorpusStore, launcher: TrainingLauncher
-) -> dg.MaterializeResult:
-    """The model that a DeepSpeed run made of the training set, with its loss curve.
+) -> Materialization:
+    """The model that a DeepSpeed run trained on the training set, with its loss curve.
 
-    Checkpoints lie in the scratch directory; a run that was interrupted goes on from the newest whole one.
+    Checkpoints lie in the scratch directory; an interrupted run resumes from the newest valid one.
     """
     dump = context.partition_key
     target = store.model_directory("pretrained_model", dump)
@@ -82,7 +76,7 @@ def pretrained_model(
         )
         recipe = Recipe(
             stage="pretrained_model",
-            code_version=MODEL_CODE_VERSION,
+            code_version=CODE_VERSION,
             settings=recipe_settings(train_config),
             inputs={
                 data.label: data_manifest.data_sha256,
@@ -123,12 +117,12 @@ def _train(
     *,
     gpu: bool,
 ) -> None:
-    """Run the training program under the launcher, on a GPU or not, with its messages streamed into the Dagster run."""
+    """Run the training program under the launcher and stream its messages into the Dagster run."""
     path, label = config.output / "config.json", f"pretrained_model {context.partition_key}"
     write_json(path, json.loads(config.model_dump_json()))
     processes = launcher.process_count(gpu=gpu)
     command = launch_command(launcher.kind(), processes, path, launcher.hostfile_path())
-    # Nothing in a temporary file: the first process may be on another host, which shares the run directory alone.
+    # No temporary files: the first process may run on another host, which shares only the run directory.
     with dg.open_pipes_session(
         context=context,
         context_injector=dg.PipesEnvContextInjector(),
@@ -144,7 +138,7 @@ def _train(
 
 
 def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
-    """Return what is worth knowing of the machine that a run used, and how the run compares with its plan."""
+    """Return facts about the machine that a run used, and how the run compares with its plan."""
     return {
         "hardware": plan.hardware.name,
         "layout": asdict(plan.layout),
@@ -172,7 +166,7 @@ def _picture(name: str, svg: str) -> dg.MetadataValue:
 
 
 def _parameters(weights: Path) -> int:
-    """Count the numbers in a safetensors file from its header."""
+    """Return the number of parameters in a safetensors file, from its header."""
     from safetensors import safe_open
 
     with safe_open(weights, framework="numpy") as file:

@@ -1,7 +1,7 @@
-"""What an earlier dump has for a later one: which of its shards were made in the same way, and the rows in them.
+"""Rows of the previous dump that a stage can reuse: which of its shards were made in the same way, and what they hold.
 
-A row may be reused where the stage's code version, settings and libraries are the same; the output's bytes are then
-those of a full rebuild. A shard that is damaged or made otherwise is passed over: its rows are made anew.
+A row is reused only if the stage's code version, settings and libraries are equal, so that the output's bytes are those
+of a full rebuild. A shard that is damaged or was made differently is skipped, and its rows are made anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +11,11 @@ from typing import TypeVar
 import dagster as dg
 import numpy as np
 
-from jgpt_dagster.assets.materialize import MAKING_RATE
+from jgpt_dagster.assets.metadata import MAKING_RATE
+from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import KeyedRows, PreviousRows
 from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.orchestration.partitions import ShardKey
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.manifest import Recipe
@@ -26,12 +28,12 @@ SegmentedLines = list[list[str]]
 
 
 def previous_articles(
-    context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
+    context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
 ) -> PreviousRows[tuple[int, str, Lines]]:
-    """Return (revision id, title, lines) by page id, as an earlier dump has them."""
+    """Return (revision id, title, lines) by page id, from the previous dump."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[int, str, Lines]] | None:
-        articles = store.parquet("wikipedia_articles", earlier, shard)
+    def part(shard: str, dump: str) -> KeyedRows[tuple[int, str, Lines]] | None:
+        articles = store.parquet(corpus.text_asset, dump, shard)
 
         def rows() -> Iterator[tuple[int, tuple[int, str, Lines]]]:
             columns = ["page_id", "revision_id", "title", "lines"]
@@ -39,17 +41,17 @@ def previous_articles(
 
         return _part(context, recipe, articles, [articles], rows)
 
-    return _previous_rows(store, "wikipedia_articles", dump, part)
+    return _previous_rows(store, corpus, corpus.text_asset, key, part)
 
 
 def previous_segmented(
-    context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
+    context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
 ) -> PreviousRows[tuple[Lines, SegmentedLines]]:
-    """Return (lines, segmented lines) by page id, as an earlier dump has them."""
+    """Return (lines, segmented lines) by page id, from the previous dump."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[Lines, SegmentedLines]] | None:
-        articles = store.parquet("wikipedia_articles", earlier, shard)
-        segmented = store.parquet("wikipedia_segmented", earlier, shard)
+    def part(shard: str, dump: str) -> KeyedRows[tuple[Lines, SegmentedLines]] | None:
+        articles = store.parquet(corpus.text_asset, dump, shard)
+        segmented = store.parquet(corpus.segmented_asset, dump, shard)
 
         def rows() -> Iterator[tuple[int, tuple[Lines, SegmentedLines]]]:
             sources, results = read_rows(articles.path, ["page_id", "lines"]), read_rows(segmented.path, ["lines"])
@@ -58,18 +60,18 @@ def previous_segmented(
 
         return _part(context, recipe, articles, [articles, segmented], rows)
 
-    return _previous_rows(store, "wikipedia_segmented", dump, part)
+    return _previous_rows(store, corpus, corpus.segmented_asset, key, part)
 
 
 def previous_tokens(
-    context: dg.AssetExecutionContext, store: CorpusStore, dump: str, recipe: Recipe
+    context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
 ) -> PreviousRows[tuple[SegmentedLines, np.ndarray]]:
-    """Return (segmented lines, token ids) by page id, as an earlier dump has them."""
+    """Return (segmented lines, token ids) by page id, from the previous dump."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[SegmentedLines, np.ndarray]] | None:
-        articles = store.parquet("wikipedia_articles", earlier, shard)
-        segmented = store.parquet("wikipedia_segmented", earlier, shard)
-        tokens = store.directory("wikipedia_tokens", earlier, shard)
+    def part(shard: str, dump: str) -> KeyedRows[tuple[SegmentedLines, np.ndarray]] | None:
+        articles = store.parquet(corpus.text_asset, dump, shard)
+        segmented = store.parquet(corpus.segmented_asset, dump, shard)
+        tokens = store.directory(corpus.tokens_asset, dump, shard)
 
         def rows() -> Iterator[tuple[int, tuple[SegmentedLines, np.ndarray]]]:
             file = TokenFile(tokens.path)
@@ -78,18 +80,20 @@ def previous_tokens(
 
         return _part(context, recipe, articles, [segmented, tokens], rows)
 
-    return _previous_rows(store, "wikipedia_tokens", dump, part)
+    return _previous_rows(store, corpus, corpus.tokens_asset, key, part)
 
 
 def _previous_rows(
-    store: CorpusStore, asset: str, dump: str, part: Callable[[str, str], KeyedRows[T] | None]
+    store: CorpusStore, corpus: Corpus, asset: str, key: ShardKey, part: Callable[[str, str], KeyedRows[T] | None]
 ) -> PreviousRows[T]:
-    """Return the rows of the newest earlier dump of which an asset has every shard, whole or not."""
-    for earlier in reversed(store.root.dumps(asset)):
-        if earlier < dump and all(
-            store.root.shard(asset, earlier, shard).location.exists() for shard in store.shard_keys
-        ):
-            parts = [part(shard, earlier) for shard in store.shard_keys]
+    """Return the rows of the newest earlier dump for which an asset has every shard, complete or not.
+
+    A corpus without dumps has no earlier rows.
+    """
+    for dump in reversed(store.root.dumps(asset)) if key.dump else ():
+        shards = store.catalog.all_shards(corpus, asset, dump)
+        if dump < (key.dump or "") and all(shard.location.exists() for shard in shards):
+            parts = [part(shard, dump) for shard in store.shard_keys]
             return PreviousRows(found for found in parts if found is not None)
     return PreviousRows([])
 
@@ -101,14 +105,13 @@ def _part(
     chain: Sequence[Artifact],
     rows: Callable[[], Iterator[tuple[int, T]]],
 ) -> KeyedRows[T] | None:
-    """Return the rows of a shard, verified when they are first needed; None where the shard has none to reuse.
+    """Return the rows of a shard, verified when they are first needed; None if the shard has none to reuse.
 
     `chain` is what the rows are read from: each output is made from the one before it, the last by the recipe.
     `articles` knows which pages the shard has.
     """
-
     try:
-        # An output that has no manifest is not whole, and `verified` says so.
+        # An output without a manifest is incomplete, and `verified` says so.
         manifests = [artifact.manifest() or artifact.verified() for artifact in chain]
         pages = (articles.manifest() or articles.verified()).counts
     except ArtifactError as error:
@@ -135,13 +138,13 @@ def _part(
 
 
 def _same_recipe(made: Recipe, recipe: Recipe) -> bool:
-    """Whether two recipes differ in the pages alone that they are for."""
-    alike = (made.code_version, made.settings, made.libraries) == (
-        recipe.code_version,
-        recipe.settings,
-        recipe.libraries,
+    """Return whether two recipes differ only in the pages that they are for."""
+    return (
+        made.code_version == recipe.code_version
+        and made.settings == recipe.settings
+        and made.libraries == recipe.libraries
+        and made.inputs.get("tokenizer") == recipe.inputs.get("tokenizer")
     )
-    return alike and made.inputs.get("tokenizer") == recipe.inputs.get("tokenizer")
 
 
 def _warn(context: dg.AssetExecutionContext, error: ArtifactError) -> None:

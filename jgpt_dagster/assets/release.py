@@ -7,9 +7,11 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.evaluation import with_interval
-from jgpt_dagster.assets.materialize import StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
+from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder, WikiDumps
 from jgpt_dagster.lm.release.release_directory import (
     CARD,
     ModelCardFacts,
@@ -23,18 +25,18 @@ from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 
-RELEASE_CODE_VERSION = "3"
+CODE_VERSION = "3"
 
 
-@dg.asset(
-    group_name="model",
+@stage_asset(
+    "release",
+    group="model",
     kinds={"huggingface"},
-    partitions_def=dump_partitions,
+    code_version=CODE_VERSION,
+    partitions=dump_partitions,
     deps=["pretrained_model", "evaluation", "tokenizer"],
-    code_version=RELEASE_CODE_VERSION,
-    op_tags={"dagster-celery/queue": "cpu"},
 )
-def release(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> dg.MaterializeResult:
+def release(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> Materialization:
     """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
     dump = context.partition_key
     target = store.model_directory("release", dump)
@@ -43,8 +45,8 @@ def release(context: dg.AssetExecutionContext, config: StageConfig, store: Corpu
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(
             stage="release",
-            code_version=RELEASE_CODE_VERSION,
-            settings={"wiki": store.wiki, "corpora": store.corpora},
+            code_version=CODE_VERSION,
+            settings={"wiki": store.wiki, "corpora": [corpus.name for corpus in store.corpora]},
             inputs={input.label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
         )
 
@@ -67,16 +69,6 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
     tokenizer, _ = open_tokenizer(store)
     model_manifest, scores_manifest = model.verified(), scores.verified()
     total = scores_manifest.counts
-    data = {"wikipedia": wiki_source(store.wiki, dump)}
-    if "cc100" in store.corpora:
-        source = store.directory("cc100_dump").verified()
-        data["cc100"] = cc100_source(next(iter(source.files.values())).sha256)
-    for corpus in store.folders:
-        documents = store.parquet(f"{corpus}_documents", shard=store.shard_keys[0]).verified()
-        data[corpus] = (
-            f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}; "
-            "licence of the text: see its source"
-        )
     return model_card(
         ModelCardFacts(
             name=f"jgpt-{store.model}-{dump}",
@@ -84,7 +76,7 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data=data,
+            data={corpus.name: _attribution(store, corpus, dump) for corpus in store.corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             figures={
                 "held-out documents": f"{total['documents']:,}",
@@ -99,3 +91,19 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             },
         )
     )
+
+
+def _attribution(store: CorpusStore, corpus: Corpus, dump: str) -> str:
+    """Return what the model card says of a corpus: its source, and the licence or terms of its text."""
+    match corpus.source:
+        case WikiDumps(wiki):
+            return wiki_source(wiki, dump)
+        case Archive():
+            archive = store.directory(f"{corpus.name}_dump").verified()
+            return cc100_source(next(iter(archive.files.values())).sha256)
+        case Folder():
+            documents = store.parquet(corpus.text_asset, shard=store.shard_keys[0]).verified()
+            return (
+                f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}; "
+                "licence of the text: see its source"
+            )

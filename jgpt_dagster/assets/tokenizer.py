@@ -7,7 +7,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.materialize import as_dagster_failure, materialize, preview, progress
+from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, progress
+from jgpt_dagster.assets.metadata import preview
+from jgpt_dagster.assets.stage_asset import stage_asset
+from jgpt_dagster.catalog.outputs import TOKENIZER
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
@@ -25,35 +28,37 @@ _FINGERPRINT_SHOWN = 60
 class TokenizerConfig(dg.Config):
     """Run config of the tokenizer; the figures are the published recipe's."""
 
-    dump: str = Field(default="", description="Dump to train on; by default the newest whose articles are segmented.")
-    vocab_size: int = Field(default=32_000, ge=300, le=65_535, description="Tokens at most, special ones included.")
-    min_frequency: int = Field(default=1, ge=1, description="How often a pair must occur to be merged.")
-    limit_alphabet: int = Field(default=5_000, ge=1, description="Characters at most that get a token of their own.")
+    dump: str = Field(
+        default="", description="Dump to train on; by default the newest dump whose articles are segmented."
+    )
+    vocab_size: int = Field(
+        default=32_000, ge=300, le=65_535, description="Largest number of tokens, special ones included."
+    )
+    min_frequency: int = Field(default=1, ge=1, description="Least number of occurrences of a pair that is merged.")
+    limit_alphabet: int = Field(
+        default=5_000, ge=1, description="Largest number of characters that get a token of their own."
+    )
     sample_share: float = Field(
         default=1.0,
         gt=0,
         le=1,
         description="Share of the documents to train on, chosen by a hash of corpus and id. Training keeps every "
-        "different word in memory: a smaller share bounds that, at the cost of rare tokens.",
+        "distinct word in memory; a smaller share limits that, at the cost of rare tokens.",
     )
     retrain: bool = Field(
-        default=False, description="Replace the present tokenizer. Every token file and model made with it turns stale."
+        default=False,
+        description="Replace the present tokenizer. Every token file and model made with it becomes stale.",
     )
 
 
-@dg.asset(
-    group_name="tokenizer",
-    kinds={"huggingface", "python"},
-    code_version=CODE_VERSION,
-    op_tags={"dagster-celery/queue": "cpu"},
-)
+@stage_asset(TOKENIZER, group="tokenizer", kinds={"huggingface", "python"}, code_version=CODE_VERSION)
 def tokenizer(
     context: dg.AssetExecutionContext, config: TokenizerConfig, store: CorpusStore, segmenter: SegmenterResource
-) -> dg.MaterializeResult:
+) -> Materialization:
     """The BPE tokenizer, in a directory that `AutoTokenizer.from_pretrained` opens.
 
-    Trained on the segmented shards of one dump and of CC-100 where there is none yet; afterwards every run and refresh
-    reuses it. Materializing it again verifies it. It has no edge to the corpora on purpose: a new dump must not turn it
+    It is trained once, on the segmented shards of one dump and of the other corpora; every later run and refresh reuses
+    it. Materializing it again verifies it. It deliberately has no edge to the corpora: a new dump must not make it
     stale. Its manifest records what it was trained on.
     """
     target = store.directory("tokenizer")
@@ -75,7 +80,7 @@ def tokenizer(
                     trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"]
                 )
                 out.counts = trained.counts
-            # Linux counts in KiB. All of this process: where it trained other tokenizers before, those too.
+            # Linux counts in KiB. This is the peak of the whole process, including tokenizers trained in it before.
             return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
 
         return materialize(
@@ -84,7 +89,7 @@ def tokenizer(
 
 
 def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
-    """Return the frozen tokenizer and its manifest. Raises ArtifactError where it is missing or damaged."""
+    """Return the frozen tokenizer and its manifest. Raises ArtifactError if it is missing or damaged."""
     artifact = store.directory("tokenizer")
     manifest = _verified(artifact)
     return load_tokenizer(artifact.path), manifest
@@ -97,8 +102,8 @@ def _verified(artifact: DirectoryArtifact) -> Manifest:
         if artifact.manifest() is None:
             raise
         raise ArtifactError(
-            f"{error}\nwith `retrain: true` in its run config: a tokenizer is not replaced unasked. Trained with the "
-            "same settings on the dump that it was trained on before, it comes out the same."
+            f"{error}\nwith `retrain: true` in its run config: a tokenizer is never replaced without it. Trained with "
+            "the same settings on the same dump, it comes out the same."
         ) from error
 
 
@@ -107,9 +112,9 @@ def _recipe(
 ) -> Recipe:
     dump = config.dump or _newest_segmented_dump(store, instance)
     require_dump_key(dump)
-    shards = [store.parquet("wikipedia_segmented", dump, shard) for shard in store.shard_keys]
-    for corpus in store.undated_corpora:
-        shards += [store.parquet(f"{corpus}_segmented", shard=shard) for shard in store.shard_keys]
+    shards = [
+        shard for corpus in store.corpora for shard in store.catalog.all_shards(corpus, corpus.segmented_asset, dump)
+    ]
     manifests = {shard.label: shard.verified() for shard in shards}
     fingerprints = {manifest.recipe.libraries["segmenter"] for manifest in manifests.values()}
     with engine.open() as segmenter:
@@ -135,7 +140,11 @@ def _recipe(
 
 def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> str:
     for dump in reversed(known_dumps(instance)):
-        shards = (store.parquet("wikipedia_segmented", dump, shard) for shard in store.shard_keys)
+        shards = (
+            shard
+            for corpus in store.catalog.dated_corpora
+            for shard in store.catalog.all_shards(corpus, corpus.segmented_asset, dump)
+        )
         if all(shard.manifest() is not None for shard in shards):
             return dump
     raise ArtifactError(
@@ -159,6 +168,6 @@ def _describe(target: DirectoryArtifact) -> dict[str, Any]:
         "preview": preview([(str(index), tokenizer.token(index)) for index in ids]),
         "identity": tokenizer.sha256,
         "profile": tokenizer.profile,
-        # A whole hash here would push the table's edge out of the page; the manifest has it.
+        # A full hash would make the table too wide; the manifest has it.
         "segmenter": tokenizer.segmenter_fingerprint[:_FINGERPRINT_SHOWN],
     }

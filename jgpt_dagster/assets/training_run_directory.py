@@ -1,4 +1,4 @@
-"""The directory of a training run on the scratch disk: what the run was begun with, and when it begins from nothing."""
+"""The directory of a training run on the scratch disk: what the run started with, and when it starts from scratch."""
 
 import json
 import shutil
@@ -17,14 +17,14 @@ RECIPE = "recipe.json"
 
 
 def root_run_id(run: dg.DagsterRun) -> str:
-    """Return the id of the run that this one repeats, at whatever remove; its own where it repeats none."""
+    """Return the id of the first run that this one retries or re-executes; its own if it is not a retry."""
     return run.root_run_id or run.run_id
 
 
 def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None) -> Mapping[str, str]:
-    """Return the inputs of a model that is finished or, where it is not, of its run as far as that has come.
+    """Return the recorded inputs of a finished model or, if it is not finished, of its run so far.
 
-    Of a fresh start, those of what the Dagster run `forced_by` has itself begun.
+    For a forced fresh start, only a run that the Dagster run `forced_by` has started itself counts.
     """
     manifest, record = target.manifest(), _record(run)
     if forced_by is not None:
@@ -36,10 +36,10 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
 
 
 def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> None:
-    """Make room for a run: one that goes on keeps its checkpoints, a finished one of another recipe is cleared away.
+    """Prepare the directory of a run: a run that resumes keeps its checkpoints, a finished other run is cleared.
 
-    `forced_by` is the `root_run_id` that asks for a fresh start, or None. Its retries ask for it too and must not lose
-    what it has begun: so the record names it, and only another one clears the directory again.
+    `forced_by` is the `root_run_id` that asks for a fresh start, or None. Its retries ask for it too and must keep what
+    it has trained, so the record names it, and only another Dagster run clears the directory again.
 
     An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
     """

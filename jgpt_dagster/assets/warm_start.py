@@ -1,4 +1,4 @@
-"""Which model a training run goes on from, where it is told to go on from an earlier dump's."""
+"""Warm start: the model of an earlier dump that a training run starts from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,28 +12,28 @@ from jgpt_dagster.storage.manifest import Manifest
 
 
 class InitialModel(NamedTuple):
-    """The model that a run begins as, and the sha256 of its data when it was chosen."""
+    """The model that a run starts from, and the sha256 of its data when it was chosen."""
 
     artifact: DirectoryArtifact
     sha256: str
 
     def require_unchanged(self) -> None:
-        """Raise JgptError unless the model is whole and still the one that was chosen."""
+        """Raise JgptError unless the model is complete and still the one that was chosen."""
         found = self.artifact.verified().data_sha256
         if found != self.sha256:
             raise JgptError(
-                f"{self.artifact.label} has been made again since this run began as it: sha256 {found[:16]}…, expected "
-                f"{self.sha256[:16]}…. Start over with `force: true`."
+                f"{self.artifact.label} has been made again since this run started from it: sha256 {found[:16]}…, "
+                f"expected {self.sha256[:16]}…. Start over with `force: true`."
             )
 
 
 def initial_model(
     context: dg.AssetExecutionContext, store: CorpusStore, recorded: Mapping[str, str], training_set: Manifest
 ) -> InitialModel | None:
-    """Return the model of the newest earlier dump that has one of the same tokenizer; None where there is none.
+    """Return the model of the newest earlier dump that has one with the same tokenizer; None if there is none.
 
-    `recorded` are the inputs of the run if it is finished or begun. It keeps the model that it began as: neither one
-    that an earlier dump got since nor the removal of that dump makes it stale.
+    `recorded` are the inputs of the run if it has started. It keeps the model that it started from: neither a newer
+    model of an earlier dump nor the removal of that dump makes it stale.
     """
     for label, sha256 in recorded.items():
         asset, _, dump = label.partition(" ")
@@ -47,12 +47,12 @@ def initial_model(
             continue
         if _tokenizer(store, dump, manifest) == training_set.recipe.inputs["tokenizer"]:
             return InitialModel(model, manifest.data_sha256)
-        context.log.warning(f"training does not go on from {model.label}: it cannot be told to have the same tokenizer")
+        context.log.warning(f"training does not start from {model.label}: it is not known to have the same tokenizer")
     return None
 
 
 def _tokenizer(store: CorpusStore, dump: str, model: Manifest) -> str | None:
-    """Return the identity of the tokenizer of a model; None where the training set it was made of is gone."""
+    """Return the identity of a model's tokenizer; None if the training set that it was trained on is gone."""
     training_set = store.directory("training_set", dump)
     manifest = training_set.manifest()
     if manifest is None or model.recipe.inputs.get(training_set.label) != manifest.data_sha256:

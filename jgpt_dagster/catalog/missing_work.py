@@ -1,37 +1,24 @@
-"""What of a dump is missing on disk and can be made now, stage by stage up to its training set. Imports no Dagster.
+"""What is missing on disk for a dump and can be made now, as work items that one run each can do.
 
-Disk decides: an output counts as there when its manifest is. Only manifests are read here; each stage verifies its
+Disk decides: an output counts as present if its manifest is. Only manifests are read here; each stage verifies its
 inputs by their hashes when it runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest
 
-Whole = Callable[[Artifact], Manifest | None]
-
-WIKIPEDIA_STAGES = ("wikipedia_articles", "wikipedia_segmented", "wikipedia_tokens")
-MODEL_ASSETS = ("pretrained_model", "evaluation", "release")
-
-
-def text_assets(corpus: str) -> tuple[str, ...]:
-    """Return the assets of a corpus from its source to its tokens, in order; without the dump of Wikipedia."""
-    if corpus == "wikipedia":
-        return WIKIPEDIA_STAGES
-    stages = tuple(f"{corpus}_{stage}" for stage in ("documents", "segmented", "tokens"))
-    return ("cc100_dump", *stages) if corpus == "cc100" else stages
-
 
 @dataclass(frozen=True)
-class Work:
+class WorkItem:
     """Missing outputs that one run can make: several stages of one shard, or several shards of one stage.
 
-    `inputs` is the identity of what lies on disk that they will be made from; empty for a download.
+    `inputs` identifies the data on disk that they will be made from; it is empty for a download.
     """
 
     outputs: tuple[Artifact, ...]
@@ -44,83 +31,111 @@ class Work:
 
     @property
     def partitions(self) -> list[str]:
-        """The partition keys of the outputs, in order; none for an unpartitioned asset."""
+        """The partition keys of the outputs, in order; empty for an unpartitioned asset."""
         return list(dict.fromkeys(output.partition for output in self.outputs if output.partition))
 
     @property
     def name(self) -> str:
-        """A name for people, such as `wikipedia_articles+wikipedia_segmented 20250801|003`."""
+        """A name for messages, such as `wikipedia_articles+wikipedia_segmented 20250801|003`."""
         ends = "…".join(dict.fromkeys((*self.partitions[:1], *self.partitions[-1:])))
         return f"{'+'.join(self.assets)} {ends}".strip()
 
     @property
     def key(self) -> str:
-        """The same outputs from the same inputs are the same work."""
+        """The identity of the work: the same outputs from the same inputs."""
         return f"{self.name} from {self.inputs[:16]}" if self.inputs else self.name
 
 
-def missing_work(root: DataRoot, corpora: Sequence[str], shards: Sequence[str], dump: str) -> list[Work]:
-    """Return what can be made of a dump now, in the order of the graph; nothing once its training set is made.
+def missing_work(catalog: OutputCatalog, dump: str) -> list[WorkItem]:
+    """Return what can be made for a dump now, in the order of the graph; empty once its training set is there.
 
-    The stages of a shard go into one run, since starting a run costs more than most of them take in a refresh. What
-    needs all shards (the tokenizer, where there is none, and the training set) waits until every one is whole.
+    All stages of a shard go into one run, because starting a run costs more than most of them take in a refresh. What
+    needs every shard (a tokenizer, if there is none, and the training set) waits until all shards are there.
     """
-    return list(_missing_work(root, corpora, shards, dump, cache(lambda artifact: artifact.manifest())))
+    disk = _Disk(catalog, dump)
+    if disk.has(catalog.training_set(dump)):
+        return []
+    text = [item for corpus in catalog.corpora for item in disk.corpus_work(corpus)]
+    return [*text, *disk.tokenizer_work(), *disk.training_set_work()]
 
 
-def missing_model_work(root: DataRoot, dump: str, model: str) -> Work | None:
-    """Return the run that leads from the training set of a dump to its release; None where nothing can or need be made.
+def missing_model_work(catalog: OutputCatalog, dump: str) -> WorkItem | None:
+    """Return the work that leads from the training set of a dump to its release; None if there is none to do.
 
     A model that is there is not trained again, whatever it was trained with.
     """
-    training_set = root.directory("training_set", dump).manifest()
-    outputs = [root.directory(asset, dump, model=model) for asset in MODEL_ASSETS]
+    training_set = catalog.training_set(dump).manifest()
+    outputs = catalog.model_outputs(dump)
     missing = [index for index, output in enumerate(outputs) if output.manifest() is None]
     if training_set is None or not missing:
         return None
-    return Work(tuple(outputs[missing[0] :]), sha256_value([training_set.data_sha256, model]))
+    return WorkItem(tuple(outputs[missing[0] :]), sha256_value([training_set.data_sha256, catalog.model]))
 
 
-def _missing_work(
-    root: DataRoot, corpora: Sequence[str], shards: Sequence[str], dump: str, whole: Whole
-) -> Iterator[Work]:
-    training_set = root.directory("training_set", dump)
-    if whole(training_set):
-        return
-    tokenizer = root.directory("tokenizer")
-    segmented, tokens = list[Artifact](), list[Artifact]()
+class _Disk:
+    """The manifests on disk, each read once, and the work that is missing in one part of the graph."""
 
-    def of_shard(source: Artifact, stages: Sequence[Artifact]) -> Iterator[Work]:
-        segmented.append(stages[-2])
-        tokens.append(stages[-1])
-        possible = stages if whole(tokenizer) else stages[:-1]
-        if whole(source):
-            yield from _work([stage for stage in possible if not whole(stage)], [source, *stages, tokenizer], whole)
+    def __init__(self, catalog: OutputCatalog, dump: str) -> None:
+        self._catalog, self._dump = catalog, dump
+        self._manifests: dict[Artifact, Manifest | None] = {}
 
-    dump_file = root.directory("wikipedia_dump", dump)
-    for shard in shards:
-        yield from of_shard(dump_file, [root.shard(asset, dump, shard) for asset in WIKIPEDIA_STAGES])
-    for corpus in corpora:
-        if corpus == "wikipedia":
-            continue
-        *downloads, first, segmented_asset, tokens_asset = text_assets(corpus)
-        archives = [root.directory(download) for download in downloads]
-        documents = [root.parquet(first, shard=shard) for shard in shards]
-        if missing := [archive for archive in archives if not whole(archive)]:
-            yield Work(tuple(missing))
+    def has(self, artifact: Artifact) -> bool:
+        return self._manifest(artifact) is not None
+
+    def corpus_work(self, corpus: Corpus) -> Iterator[WorkItem]:
+        """Yield the work from a corpus's source to its tokens."""
+        source = self._catalog.source(corpus, self._dump)
+        if corpus.dated:
+            for shard in self._catalog.shards:
+                yield from self._shard_work(source, self._stages(corpus, corpus.shard_assets, shard))
+            return
+        if source and not self.has(source):
+            yield WorkItem((source,))
         else:
-            # One pass over the source writes all the shards that are missing.
-            yield from _work([shard for shard in documents if not whole(shard)], archives, whole)
-        for source, shard in zip(documents, shards, strict=True):
-            yield from of_shard(source, [root.shard(asset, None, shard) for asset in (segmented_asset, tokens_asset)])
-    if all(map(whole, segmented)):
-        yield from _work([] if whole(tokenizer) else [tokenizer], segmented, whole)
-    if all(map(whole, tokens)):
-        yield from _work([training_set], tokens, whole)
+            # One pass over the source writes all shards that are missing.
+            text = self._catalog.all_shards(corpus, corpus.text_asset, None)
+            yield from self._item(text, [source] if source else [])
+        for shard in self._catalog.shards:
+            text_shard, *stages = self._stages(corpus, corpus.shard_assets, shard)
+            yield from self._shard_work(text_shard, stages)
 
+    def tokenizer_work(self) -> Iterator[WorkItem]:
+        """Yield the training of a tokenizer once every shard is segmented."""
+        segmented = self._every(lambda corpus: corpus.segmented_asset)
+        if all(map(self.has, segmented)):
+            yield from self._item([self._catalog.tokenizer], segmented)
 
-def _work(missing: Sequence[Artifact], sources: Sequence[Artifact], whole: Whole) -> Iterator[Work]:
-    """Yield the work of making what is missing, if anything is, from those of the sources that are whole."""
-    if missing:
-        found = {source.label: manifest.data_sha256 for source in sources if (manifest := whole(source))}
-        yield Work(tuple(missing), sha256_value(found))
+    def training_set_work(self) -> Iterator[WorkItem]:
+        """Yield the training set once every shard has its tokens."""
+        tokens = self._every(lambda corpus: corpus.tokens_asset)
+        if all(map(self.has, tokens)):
+            yield from self._item([self._catalog.training_set(self._dump)], tokens)
+
+    def _shard_work(self, source: Artifact | None, stages: Sequence[Artifact]) -> Iterator[WorkItem]:
+        """Yield what is missing of a shard whose source is there; tokens need the tokenizer too."""
+        if source and self.has(source):
+            tokenizer = self._catalog.tokenizer
+            possible = stages if self.has(tokenizer) else stages[:-1]
+            yield from self._item(possible, [source, *stages, tokenizer])
+
+    def _item(self, outputs: Sequence[Artifact], inputs: Sequence[Artifact]) -> Iterator[WorkItem]:
+        """Yield the work of making those outputs that are missing, if any are."""
+        if missing := [output for output in outputs if not self.has(output)]:
+            found = {source.label: manifest.data_sha256 for source in inputs if (manifest := self._manifest(source))}
+            yield WorkItem(tuple(missing), sha256_value(found))
+
+    def _stages(self, corpus: Corpus, assets: Sequence[str], shard: str) -> list[Artifact]:
+        return [self._catalog.shard(corpus, asset, self._dump, shard) for asset in assets]
+
+    def _every(self, asset_of: Callable[[Corpus], str]) -> list[Artifact]:
+        """Return all shards of one stage, of every corpus."""
+        return [
+            shard
+            for corpus in self._catalog.corpora
+            for shard in self._catalog.all_shards(corpus, asset_of(corpus), self._dump)
+        ]
+
+    def _manifest(self, artifact: Artifact) -> Manifest | None:
+        if artifact not in self._manifests:
+            self._manifests[artifact] = artifact.manifest()
+        return self._manifests[artifact]

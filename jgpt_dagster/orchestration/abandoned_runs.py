@@ -1,7 +1,7 @@
-"""Which `jgpt run` commands are alive, and an end for the runs of those that are not.
+"""Runs of `jgpt run` commands that were killed: which commands are alive, and the end of the others' runs.
 
-A killed command can tell nobody. Dagster goes on to show its runs as started, and keeps for them their slots in pools,
-for which every later run would wait for ever.
+A killed command cannot report anything. Dagster keeps showing its runs as started and keeps their slots in pools, for
+which every later run would wait forever.
 """
 
 import uuid
@@ -12,21 +12,17 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
-COMMAND_TAG = "jgpt/command"
+from jgpt_dagster.orchestration.run_history import STARTED
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+COMMAND_TAG = "jgpt/command"
+"""The run tag that names the command a run belongs to."""
 
 
 @contextmanager
-def alive(root: Path) -> Iterator[str]:
-    """Yield a name for this command, for `COMMAND_TAG` on its runs; a lock below `root` tells that it is alive.
+def command_lock(root: Path) -> Iterator[str]:
+    """Yield a name for this command, for `COMMAND_TAG` on its runs; a lock below `root` shows that it is alive.
 
-    After an error the lock's file stays: a worker that was killed alone leaves an unfinished run too.
+    The lock file stays after an error: a worker process that was killed alone leaves an unfinished run too.
     """
     name = uuid.uuid4().hex
     lock = _lock(root, name)
@@ -37,19 +33,20 @@ def alive(root: Path) -> Iterator[str]:
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callable[[str], None]) -> None:
-    """Mark the unfinished runs of dead commands over `root` as failed, and free the pools of runs that have ended.
+    """Mark the unfinished runs of dead commands over `root` as failed, and free the pool slots of finished runs.
 
-    `report` receives a line for each run of somebody else's that holds a slot: whether it is alive cannot be told.
+    `report` receives a line for each run of another origin that holds a slot, because nothing shows whether it is
+    alive.
     """
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(STARTED))):
         lock = _lock(root, run.tags.get(COMMAND_TAG, ""))
-        # A command that ended well has no lock any more, and one over another root never had one here.
+        # A command that ended well has no lock file any more, and one over another root never had one here.
         if COMMAND_TAG in run.tags and Path(lock.lock_file).exists():
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
-            instance.report_run_failed(run, "The `jgpt run` that it was part of was killed.")
+            instance.report_run_failed(run, "The `jgpt run` that this run belonged to was killed.")
             lock.release()
     events = instance.event_log_storage
     for pool in events.get_concurrency_keys() if events.supports_global_concurrency_limits else ():
@@ -58,7 +55,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
             if holder is None or holder.is_finished:
                 events.free_concurrency_slots_for_run(run_id)
             else:
-                report(f"run {run_id} has the pool {pool!r}: a step of that pool waits until it ends or is terminated")
+                report(f"run {run_id} holds the pool {pool!r}: a step of that pool waits until it ends")
 
 
 def _lock(root: Path, name: str) -> FileLock:

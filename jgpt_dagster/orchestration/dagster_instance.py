@@ -1,4 +1,4 @@
-"""The Dagster instance of a deployment: which DAGSTER_HOME is used and what a new one holds."""
+"""The Dagster instance of a deployment: which DAGSTER_HOME is used, and the `dagster.yaml` of a new one."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ from jgpt_dagster.storage.atomic_write import atomic_file
 
 
 def ensure_dagster_home(settings: Settings) -> Path:
-    """Return the directory of the Dagster instance, setting DAGSTER_HOME and making the instance where they are not.
+    """Return the directory of the Dagster instance; set DAGSTER_HOME and write `dagster.yaml` if they are missing.
 
-    By default it lies in `$JGPT_DATA/.dagster` or, where that is a URL, in `$JGPT_SCRATCH/.dagster`. One that has a
-    `dagster.yaml` is left as it is.
+    The default is `$JGPT_DATA/.dagster` or, if that is a URL, `$JGPT_SCRATCH/.dagster`. An existing `dagster.yaml` is
+    not changed.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
     config = home / "dagster.yaml"
@@ -25,7 +25,7 @@ def ensure_dagster_home(settings: Settings) -> Path:
 
 
 def instance_config(settings: Settings) -> dict[str, object]:
-    """Return the `dagster.yaml` of one machine: as many shard runs at once as workers, one training run at a time."""
+    """Return the `dagster.yaml` of one machine: as many runs at once as workers, and one training run at a time."""
     return {
         "telemetry": {"enabled": False},
         "concurrency": {"runs": {"max_concurrent_runs": settings.workers}, "pools": {"default_limit": 1}},

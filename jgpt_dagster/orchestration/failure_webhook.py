@@ -1,43 +1,42 @@
-"""The webhook that is told of every failed run."""
+"""The webhook that is called after every failed run."""
 
-import json
 import shlex
-import urllib.error
-import urllib.request
 from typing import Any
 
 import dagster as dg
+import httpx
 
+from jgpt_dagster.corpus.fetch.http_client import open_client
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.run_history import assets_of, failure_reason, partition_of
 from jgpt_dagster.settings import Settings
 
-_ANSWER_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
-def build_alerts(settings: Settings) -> list[dg.SensorDefinition]:
-    """Return the sensor that calls JGPT_FAILURE_WEBHOOK after every failed run; none where there is no such setting."""
+def build_failure_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """Return the sensor that calls JGPT_FAILURE_WEBHOOK after every failed run; empty without that setting."""
     webhook = settings.failure_webhook
     if webhook is None:
         return []
 
     @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
     def failure_sensor(context: dg.RunFailureSensorContext) -> None:
-        """Tells the webhook of JGPT_FAILURE_WEBHOOK which run failed, why, and how it is made again."""
+        """Tells the webhook of JGPT_FAILURE_WEBHOOK which run failed, why, and how to run it again."""
         _post(webhook.get_secret_value(), failure_message(context.instance, context.dagster_run))
 
     return [failure_sensor]
 
 
 def failure_message(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]:
-    """Return what the webhook is told of a failed run. `text` holds all of it, for chats that show just that."""
+    """Return the message about a failed run. `text` holds all of it, for chats that show nothing else."""
     assets, partition, error = sorted(assets_of(run)), partition_of(run.tags), failure_reason(instance, run.run_id)
     select = ["dg", "launch", "--assets", ",".join(assets)]
     start, _, end = (partition or "").partition("...")
     select += ["--partition-range", f"{start}...{end}"] if end else ["--partition", start] if start else []
     command = shlex.join(select)
     retried = run.tags.get("dagster/will_retry") == "true"
-    what_next = "It is tried again by itself." if retried else f"When the cause is mended: {command}"
+    what_next = "It is retried automatically." if retried else f"Once the cause is fixed: {command}"
     return {
         "text": f"{'+'.join(assets)} {partition or ''} failed: {error}\nRun {run.run_id}. {what_next}",
         "run_id": run.run_id,
@@ -50,14 +49,13 @@ def failure_message(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[st
 
 
 def _post(url: str, message: dict[str, Any]) -> None:
-    """Send JSON. Raises JgptError, without the URL: often it is all that keeps strangers from posting too."""
-    body = json.dumps(message, ensure_ascii=False).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    """Send JSON. Raises JgptError without the URL, which is often all that keeps strangers from posting too."""
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS):
-            pass
-    except urllib.error.HTTPError as error:
-        raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK answered {error.code} {error.reason}.") from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK cannot be reached: {reason}.") from None
+        with open_client() as client:
+            response = client.post(url, json=message, timeout=_TIMEOUT_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK cannot be reached: {type(error).__name__}.") from None
+    if not response.is_success:
+        raise JgptError(
+            f"The webhook of JGPT_FAILURE_WEBHOOK answered {response.status_code} {response.reason_phrase}."
+        )

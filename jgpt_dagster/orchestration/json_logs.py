@@ -1,6 +1,6 @@
-"""Logs of runs for machines: one JSON object a line, with the run, the asset and the partition.
+"""Logs of runs as JSON: one object per line, with the run, the asset and the partition.
 
-`python_logs` of a dagster.yaml names the formatter; `deploy/dagster.yaml` does.
+`python_logs` in a dagster.yaml names the formatter, as in `deploy/dagster.yaml`.
 """
 
 import json
@@ -12,10 +12,10 @@ from jgpt_dagster.orchestration.run_history import partition_of
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats what Dagster logs of a run, and any other record without the fields of a run."""
+    """Formats log records of Dagster runs, and other records without the fields of a run."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON on one line; what is not known of it is left out."""
+        """Return the record as JSON on one line, without unknown fields."""
         meta: dict[str, Any] = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
         error = getattr(event and event.event_specific_data, "error", None)

@@ -1,33 +1,36 @@
-"""`jgpt run`: the asset graph from raw dumps to a release as recorded Dagster runs, without a daemon.
+"""The runner of `jgpt run`: the asset graph from raw dumps to a release as recorded Dagster runs, without a daemon.
 
-One run an asset and shard, shards of a stage in parallel worker processes. Whatever is whole and current is verified by
-its asset and left alone, so the same command continues after any failure or kill.
+Each asset and shard is one run; the shards of a stage run in parallel worker processes. An asset only verifies an
+output that is complete and current, so the same command continues after any failure or kill.
 """
 
 import multiprocessing
 import os
-import re
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster._utils.interrupts import capture_interrupts
-from tqdm import tqdm
 
-from jgpt_dagster.cli.progress_bars import progress_bars
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.catalog.outputs import TOKENIZER
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, fail_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.orchestration.run_history import RANGE_END, RANGE_START, failure_text
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent
+
+ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
+LoadDefinitions = Callable[[], dg.Definitions]
 
 
 class StageFailedError(JgptError):
@@ -44,56 +47,65 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run: None for success, else the error as a person reads it."""
+    """The result of one run: None for success, else the error for the user."""
 
     label: str
     error: str | None
 
 
-def plan(definitions: dg.Definitions, dump: str, until: str) -> list[Stage]:
-    """Return the stages that lead to the asset `until` of a dump, in order.
-
-    Raises JgptError where there is no such asset.
-    """
+def stages_up_to(definitions: dg.Definitions, corpora: Sequence[Corpus], dump: str, until: str) -> list[Stage]:
+    """Return the stages that lead to the asset `until` of a dump, in order. Raises JgptError if it does not exist."""
     graph = definitions.resolve_asset_graph()
     known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
     if until not in known:
         raise JgptError(f"There is no asset {until!r}. The assets are: {', '.join(known)}.")
-    wanted = _ancestors(definitions, until)
+    # The tokenizer tracks no edge to what it is trained on, because a new dump must not make it stale.
+    segmented = [corpus.segmented_asset for corpus in corpora]
+    wanted = _ancestors(definitions, segmented, until)
     order = [name for name in known if name in wanted]
-    # The tokenizer has no edges, so the graph's order may place it anywhere in front of the tokens.
-    of_tokenizer = _ancestors(definitions, *_tokenizer_sources(known))
-    sources = [name for name in order if name in of_tokenizer]
-    order = sources + [name for name in order if name not in sources]
+    # Without these edges, the graph's order may put the tokenizer anywhere before the tokens.
+    tokenizer_sources = _ancestors(definitions, segmented, *segmented)
+    order.sort(key=lambda name: name not in tokenizer_sources)
     return [Stage(name, _runs_of(definitions, known[name], dump)) for name in order]
 
 
 def run_stages(
-    stages: Sequence[Stage], *, dump: str, workers: int, run_config: Mapping[str, Any], resume: str, root: Path
+    stages: Sequence[Stage],
+    *,
+    dump: str,
+    workers: int,
+    run_config: Mapping[str, Any],
+    resume: str,
+    root: Path,
+    load_definitions: LoadDefinitions,
+    display: Callable[[ProgressQueue], AbstractContextManager[None]],
+    report: Callable[[str], None],
 ) -> Iterator[Stage]:
     """Run the stages one after the other, the runs of each in up to `workers` processes; yield each finished stage.
 
-    `root` is the data root, where other commands can see that this one is alive. Raises StageFailedError at the first
-    stage that fails, after its other shards have ended.
+    `root` is the data root, where other commands see that this one is alive. Worker processes call `load_definitions`,
+    a module-level function. `display` consumes the progress events of the workers, `report` receives other lines.
+    Raises StageFailedError at the first stage that fails, after its other shards have ended.
     """
     instance = dg.DagsterInstance.get()
     add_dumps(instance, [dump])
-    fail_abandoned_runs(instance, root, tqdm.write)
+    fail_abandoned_runs(instance, root, report)
     context = multiprocessing.get_context("spawn")
-    events: Queue[ProgressEvent | None] = context.Queue()
+    events: ProgressQueue = context.Queue()
     stopping = context.Event()
     with (
-        alive(root) as command,
-        progress_bars(events),
+        command_lock(root) as command,
+        display(events),
         ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
         ) as pool,
-        _workers_end_too(stopping),
+        _interrupt_workers(stopping),
     ):
         for stage in stages:
-            with _interrupts_held():
+            with _interrupts_blocked():
                 futures = {
-                    pool.submit(_execute, stage.asset, keys, dict(run_config), command): keys for keys in stage.runs
+                    pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command): keys
+                    for keys in stage.runs
                 }
             failed = []
             for done, outcome in enumerate(_outcomes(stage, futures), start=1):
@@ -109,8 +121,8 @@ def run_stages(
             yield stage
 
 
-def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
-    """Return the named assets and all that they are made from, the tokenizer's sources included."""
+def _ancestors(definitions: dg.Definitions, tokenizer_sources: Sequence[str], *names: str) -> set[str]:
+    """Return the named assets and everything that they are made from, the tokenizer's sources included."""
     graph = definitions.resolve_asset_graph()
     found: set[str] = set()
     pending = list(names)
@@ -121,14 +133,9 @@ def _ancestors(definitions: dg.Definitions, *names: str) -> set[str]:
             continue
         found.add(name)
         pending += [parent.to_user_string() for parent in graph.get(key).parent_keys]
-        if name == "tokenizer":
-            pending += _tokenizer_sources(key.to_user_string() for key in graph.get_all_asset_keys())
+        if name == TOKENIZER:
+            pending += tokenizer_sources
     return found
-
-
-def _tokenizer_sources(assets: Iterable[str]) -> list[str]:
-    """Return what the tokenizer is trained on. It tracks no edge to them, since a new dump must not turn it stale."""
-    return [asset for asset in assets if asset.endswith("_segmented")]
 
 
 def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[tuple[str, ...], ...]:
@@ -143,8 +150,8 @@ def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[
         return tuple((f"{dump}|{shard}",) for shard in shards)
     keys = tuple(partitions.get_partition_keys())
     policy = node.backfill_policy
-    one_pass = policy is not None and policy.max_partitions_per_run is None
-    return (keys,) if one_pass else tuple((key,) for key in keys)
+    single_run = policy is not None and policy.max_partitions_per_run is None
+    return (keys,) if single_run else tuple((key,) for key in keys)
 
 
 def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]) -> Iterator[Outcome]:
@@ -159,8 +166,8 @@ def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]
 
 
 @contextmanager
-def _workers_end_too(stopping: Event) -> Iterator[None]:
-    """Where the block is left by Ctrl-C, have the workers begin no further run and end the one that they are at."""
+def _interrupt_workers(stopping: Event) -> Iterator[None]:
+    """If Ctrl-C ends the block, make the workers start no further run and interrupt the runs in progress."""
     try:
         yield
     except BaseException:
@@ -172,8 +179,8 @@ def _workers_end_too(stopping: Event) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends, also from the processes that are started in it: see `_start_worker`."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C until the block ends, also in the processes started in it: see `_start_worker`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -186,61 +193,60 @@ def _interrupts_held() -> Iterator[None]:
 _stopping: Event | None = None
 
 
-def _start_worker(events: "Queue[ProgressEvent | None]", stopping: Event) -> None:
+def _start_worker(events: ProgressQueue, stopping: Event) -> None:
     global _stopping
     _stopping = stopping
     add_listener(events.put)
-    # Ctrl-C on the terminal is the command's to answer alone, which passes it on: Dagster's helper processes would
-    # answer it with tracebacks. Dagster ends a step that is interrupted; between steps there is nothing to end.
+    # Only the command answers Ctrl-C on the terminal and passes it on: Dagster's helper processes would answer it with
+    # tracebacks. Dagster ends a step that is interrupted; between steps there is nothing to end.
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     die_with_parent()
 
 
-def _execute(asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str) -> Outcome:
-    from jgpt_dagster.definitions import defs
-
+def _execute(
+    load_definitions: LoadDefinitions, asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str
+) -> Outcome:
     label = step_label(asset, keys)
     partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
     tags = {COMMAND_TAG: command}
     if len(keys) > 1:
-        tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-    with capture_interrupts():  # one that comes before the step has begun ends it when it begins
+        tags |= {RANGE_START: keys[0], RANGE_END: keys[-1]}
+    with capture_interrupts():  # an interrupt that comes before the step has started ends it when it starts
         if _stopping and _stopping.is_set():
-            return Outcome(label, "not begun")
+            return Outcome(label, "not started")
         try:
-            result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-                instance=dg.DagsterInstance.get(),
-                asset_selection=[dg.AssetKey(asset)],
-                run_config=_config_for(asset, run_config),
-                tags=tags,
-                raise_on_error=False,
-                **partition,
+            result = (
+                load_definitions()
+                .resolve_implicit_global_asset_job_def()
+                .execute_in_process(
+                    instance=dg.DagsterInstance.get(),
+                    asset_selection=[dg.AssetKey(asset)],
+                    run_config=_run_config_of(asset, run_config),
+                    tags=tags,
+                    raise_on_error=False,
+                    **partition,
+                )
             )
         except Exception as error:
-            # Told in words: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
+            # As text: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
             return Outcome(label, f"Dagster refused the run: {error}")
     publish(ProgressEvent(label, ended=True))
     return Outcome(label, None if result.success else _error_of(result))
 
 
-def _config_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
+def _run_config_of(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
     ops = {name: config for name, config in run_config.get("ops", {}).items() if name == asset}
-    # Dagster's own console lines would drown the bars; the run's log in the instance has them all.
+    # Dagster's own console lines would drown the progress bars; the run's log in the instance has them all.
     return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def _error_of(result: dg.ExecuteInProcessResult) -> str:
-    # A step's failure comes before that of its run; where no step was reached, the run's tells why.
-    for failure in (event.event_specific_data for event in result.all_events if event.is_failure):
-        described = getattr(failure, "user_failure_data", None)
-        if described and described.description:
-            return str(described.description)
-        if error := getattr(failure, "error", None):
-            while error.cause:
-                error = error.cause
-            return re.sub(rf"^(\w+\.)+{error.cls_name}: ", "", error.message.strip())
+    # A step's failure comes before that of its run; if no step started, the run's failure says why.
+    for event in result.all_events:
+        if event.is_failure and (text := failure_text(event.event_specific_data)):
+            return text
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     if failed:
         return "; ".join(f"check {check.check_name} failed: {check.description or ''}".strip() for check in failed)

@@ -1,11 +1,13 @@
-"""What assets are handed: the store of all data, the mirror, the segmenter, and the launcher of training."""
+"""The resources of the assets: the store of all data, the dumps mirror, the segmenter and the training launcher."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.catalog.corpora import Corpus, configured_corpora
+from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.lm.launch.launcher import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings, TextProfile
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from jgpt_dagster.corpus.segmenters.base import Segmenter
 
 
-class CorpusStore(dg.ConfigurableResource):
+class CorpusStore(dg.ConfigurableResource[Any]):
     """Every output by asset and partition, and the settings that all data of one root has in common."""
 
     data: str
@@ -26,7 +28,7 @@ class CorpusStore(dg.ConfigurableResource):
     segmenter: str
     shards: int
     model: str
-    corpora: list[str]
+    cc100_url: str = ""
     folders: dict[str, str] = Field(default_factory=dict)
     workers: int = 1
 
@@ -41,12 +43,13 @@ class CorpusStore(dg.ConfigurableResource):
             segmenter=settings.segmenter,
             shards=settings.shards,
             model=settings.model,
-            corpora=list(settings.corpora),
-            folders={corpus: str(folder) for corpus, folder in settings.folders.items()},
+            cc100_url=settings.cc100_url,
+            folders={name: str(folder) for name, folder in settings.folders.items()},
             workers=settings.workers,
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Refuse a data root that was made with other fixed settings. Raises RootMismatchError."""
         self.root.claim(self.fixed)
 
     @property
@@ -61,7 +64,7 @@ class CorpusStore(dg.ConfigurableResource):
 
     @property
     def scratch_path(self) -> Path:
-        """Local disk for checkpoints and token files in use."""
+        """Local disk for checkpoints and for token files in use."""
         return Path(self.scratch)
 
     @property
@@ -75,9 +78,15 @@ class CorpusStore(dg.ConfigurableResource):
         return cast(ModelName, self.model)
 
     @property
-    def undated_corpora(self) -> list[str]:
-        """The corpora beside Wikipedia, which have no dumps."""
-        return [corpus for corpus in self.corpora if corpus != "wikipedia"]
+    def corpora(self) -> tuple[Corpus, ...]:
+        """The corpora in use."""
+        folders = {name: Path(folder) for name, folder in self.folders.items()}
+        return configured_corpora(self.wiki, self.cc100_url, folders)
+
+    @property
+    def catalog(self) -> OutputCatalog:
+        """Every output of the deployment."""
+        return OutputCatalog(self.root, self.corpora, tuple(self.shard_keys), self.model)
 
     @property
     def shard_keys(self) -> list[str]:
@@ -89,23 +98,22 @@ class CorpusStore(dg.ConfigurableResource):
         return self.root.parquet(asset, dump, shard)
 
     def directory(self, asset: str, dump: str | None = None, shard: str | None = None) -> DirectoryArtifact:
-        """Return a directory output of an asset that no model has part in."""
+        """Return a directory output of an asset that does not depend on a model."""
         return self.root.directory(asset, dump, shard)
 
     def model_directory(self, asset: str, dump: str) -> DirectoryArtifact:
-        """Return what an asset made of a dump with the model preset in use."""
+        """Return the output of an asset for a dump and the model preset in use."""
         return self.root.directory(asset, dump, model=self.model)
 
 
-class Mirror(dg.ConfigurableResource):
-    """Where dumps and CC-100 are downloaded from."""
+class Mirror(dg.ConfigurableResource[Any]):
+    """Where dumps are downloaded from."""
 
     dumps_url: str
-    cc100_url: str
 
 
-class SegmenterResource(dg.ConfigurableResource):
-    """The engine that cuts sentences into words."""
+class SegmenterResource(dg.ConfigurableResource[Any]):
+    """The engine that splits sentences into words."""
 
     engine: str
 
@@ -116,11 +124,11 @@ class SegmenterResource(dg.ConfigurableResource):
         return open_segmenter(self.engine)
 
 
-class TrainingLauncher(dg.ConfigurableResource):
+class TrainingLauncher(dg.ConfigurableResource[Any]):
     """How the training program is started: on this host, or on those of a hostfile."""
 
     launcher: str = "deepspeed"
-    processes: int = Field(default=0, ge=0, description="On each host; 0 is one a GPU, or one where there is none.")
+    processes: int = Field(default=0, ge=0, description="Processes on each host; 0: one per GPU, or one without GPUs.")
     hostfile: str = ""
 
     @classmethod
@@ -133,7 +141,7 @@ class TrainingLauncher(dg.ConfigurableResource):
         return cast(Literal["deepspeed", "torchrun", "python"], self.launcher)
 
     def process_count(self, *, gpu: bool = True) -> int:
-        """Return the number of training processes on each host; without `gpu`, of a run that leaves its GPUs alone."""
+        """Return the number of training processes on each host; `gpu=False` for a run that does not use its GPUs."""
         return self.processes or (max(1, gpu_count()) if gpu else 1)
 
     def host_count(self) -> int:
@@ -141,5 +149,5 @@ class TrainingLauncher(dg.ConfigurableResource):
         return len(read_hostfile(Path(self.hostfile))) if self.hostfile else 1
 
     def hostfile_path(self) -> Path | None:
-        """Return the hostfile of a run over several hosts."""
+        """Return the hostfile of a multi-node run."""
         return Path(self.hostfile) if self.hostfile else None

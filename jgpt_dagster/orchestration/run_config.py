@@ -2,20 +2,22 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import yaml
 from pydantic import ValidationError
 
 from jgpt_dagster.errors import JgptError
 
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
-    """Return the run config that a file holds.
 
-    Values are those of the fields' types, as Dagster, which converts nothing, wants them: 1e9 is an integer where one
-    is expected. Raises JgptError, naming the file and every field at fault, where an asset could not be run with it.
+def read_run_config(graph: "AssetGraph", path: Path) -> dict[str, Any]:
+    """Return the run config in a file, checked against the assets of a graph.
+
+    Values are converted to the types of their fields, which Dagster does not do: 1e9 becomes an integer where one is
+    expected. Raises JgptError, naming the file and every wrong field, if an asset cannot be run with it.
     """
     try:
         content = yaml.load(path.read_text(), _YamlLoader)
@@ -27,7 +29,7 @@ def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
     read, problems = {}, []
     for name, value in ops.items():
         try:
-            read[name] = {"config": _read_config(definitions, name, value)}
+            read[name] = {"config": _read_config(graph, name, value)}
         except JgptError as error:
             problems += str(error).splitlines()
     if problems:
@@ -35,8 +37,8 @@ def read_run_config(definitions: dg.Definitions, path: Path) -> dict[str, Any]:
     return {"ops": read}
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """Reads `2e-5` as the number that it is in YAML 1.2; PyYAML, of YAML 1.1, has a string."""
+class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads `2e-5` as a number, as YAML 1.2 does; PyYAML implements YAML 1.1, where it is a string."""
 
 
 _YamlLoader.add_implicit_resolver(
@@ -44,9 +46,8 @@ _YamlLoader.add_implicit_resolver(
 )
 
 
-def _read_config(definitions: dg.Definitions, name: str, value: Any) -> dict[str, Any]:
-    """Return the config that an asset has below `ops`. Raises JgptError, a line for each problem."""
-    graph = definitions.resolve_asset_graph()
+def _read_config(graph: "AssetGraph", name: str, value: Any) -> dict[str, Any]:
+    """Return the config of an asset below `ops`. Raises JgptError with a line for each problem."""
     known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
     if name not in known:
         raise JgptError(f"there is no asset {name!r}; the assets are: {', '.join(known)}")

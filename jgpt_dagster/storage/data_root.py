@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
 
@@ -89,10 +89,6 @@ class DataRoot:
         """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
         return DirectoryArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, below))
-
-    def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
-        """Return a shard of an asset, of the kind that the asset writes."""
-        return (self.directory if asset.endswith("_tokens") else self.parquet)(asset, dump, shard)
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard that has this label in manifests and messages."""

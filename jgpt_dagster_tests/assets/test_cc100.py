@@ -64,7 +64,7 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
     one = Deployment(tmp_path / "one", {**planted.settings, "SHARDS": "1", "WORKERS": "1"})
     kept(one, 1)
     started = []
-    monkeypatch.setattr("jgpt_dagster.assets.documents._ALONE_BYTES", 0)
+    monkeypatch.setattr("jgpt_dagster.assets.documents._WORKERS_FROM_BYTES", 0)
     monkeypatch.setattr(
         "jgpt_dagster.assets.documents.map_in_worker_pool",
         lambda count: started.append(count) or map_in_worker_pool(count),

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from jgpt_dagster.assets.materialize import preview, table
+from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment, mini_deployment
 
 KEY = f"{DUMP}|000"

@@ -20,7 +20,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from jgpt_dagster.assets import segmented, training_set, wikipedia
+from jgpt_dagster.assets import segmented, tokens, wikipedia_articles
+from jgpt_dagster.assets.training_set import build_training_set_asset
+from jgpt_dagster.assets.wikipedia_dump import build_wikipedia_dump
+from jgpt_dagster.catalog.corpora import Corpus, WikiDumps
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.sample.dump_writer import NAMESPACES
 from jgpt_dagster.sample.pack import Page, write_dump
@@ -33,18 +36,19 @@ REAL_DATA = os.environ.get("JGPT_TEST_DATA")
 
 ARTICLES, SEGMENTED, TOKENS = STAGES = ("wikipedia_articles", "wikipedia_segmented", "wikipedia_tokens")
 CODE_VERSIONS = {
-    ARTICLES: (wikipedia, "ARTICLES_CODE_VERSION"),
+    ARTICLES: (wikipedia_articles, "CODE_VERSION"),
     SEGMENTED: (segmented, "CODE_VERSION"),
-    TOKENS: (training_set, "TOKENS_CODE_VERSION"),
+    TOKENS: (tokens, "CODE_VERSION"),
 }
-ASSETS: list[Any] = [
-    wikipedia.wikipedia_dump,
-    wikipedia.wikipedia_articles,
-    segmented.wikipedia_segmented,
-    training_set.wikipedia_tokens,
-    training_set.build_training_set_asset([]),
-]
 WIKI = "miniwiki"
+CORPUS = Corpus("wikipedia", WikiDumps(WIKI))
+ASSETS: list[Any] = [
+    build_wikipedia_dump(CORPUS),
+    wikipedia_articles.build_wikipedia_articles(CORPUS),
+    segmented.build_segmented(CORPUS),
+    tokens.build_tokens(CORPUS),
+    build_training_set_asset([CORPUS]),
+]
 THIRD_DUMP = "20260201"
 
 # At this share pages 1 and 4 are trained on and pages 2 and 3 held out, so that there is always a training set.
@@ -108,8 +112,7 @@ def made_rows(deployment: Deployment, dump: str, count: str = "made_rows") -> di
     """Return how many rows each stage made, as the records of its runs tell."""
     shards = shard_names(int(deployment.settings["SHARDS"]))
     return {
-        stage: sum(deployment.root.shard(stage, dump, shard).run_record()[count] for shard in shards)
-        for stage in STAGES
+        stage: sum(deployment.shard(stage, dump, shard).run_record()[count] for shard in shards) for stage in STAGES
     }
 
 
@@ -362,7 +365,7 @@ def test_an_unfinished_dump_is_passed_over_for_an_older_one(refreshable: Deploym
     write_dump(mirror, WIKI, THIRD_DUMP, LATER_PAGES, pages_per_stream=2)
     run_stages(refreshable, LATER_DUMP)
     for stage in STAGES:
-        refreshable.root.shard(stage, LATER_DUMP, "002").remove()
+        refreshable.shard(stage, LATER_DUMP, "002").remove()
     run_stages(refreshable, THIRD_DUMP)
     assert made_rows(refreshable, THIRD_DUMP) == CHANGED
 
@@ -375,7 +378,7 @@ def test_rows_reused_once_are_reused_again(refreshable: Deployment, mirror: Path
     # What it saved is known from the run that last made something.
     for stage in STAGES:
         for shard in shard_names(3):
-            record = refreshable.root.shard(stage, THIRD_DUMP, shard).run_record()
+            record = refreshable.shard(stage, THIRD_DUMP, shard).run_record()
             assert record["saved_seconds"] > 0 or record["reused_rows"] == 0
 
 

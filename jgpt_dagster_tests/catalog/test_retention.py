@@ -15,6 +15,7 @@ from jgpt_dagster.catalog import retention
 from jgpt_dagster.catalog.retention import delete_dump_data, dumps_on_disk, reasons_to_keep
 from jgpt_dagster.cli import main
 from jgpt_dagster.orchestration.partitions import add_dumps, known_dumps
+from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.partition_lock import partition_lock
 from jgpt_dagster_tests.support.deployments import Deployment, mini_deployment
 
@@ -156,7 +157,7 @@ def test_a_dump_as_whose_model_a_training_run_began_is_kept_until_that_is_finish
     (run / "recipe.json").write_text(json.dumps({"settings": {}, "inputs": {f"pretrained_model {DATES[0]}": "0"}}))
     code, output = jgpt("dumps", "remove", "--force", DATES[0])
     assert code == 1
-    assert f"unfinished training run {run} began as its model" in output
+    assert f"unfinished training run {run} started from its model" in output
     (run / "result.json").touch()
     assert jgpt("dumps", "remove", "--force", DATES[0])[0] == 0
 
@@ -205,7 +206,7 @@ def test_what_an_unfinished_refresh_reads_from_is_kept(deployment: Deployment) -
 
 def test_the_bytes_that_are_freed_are_counted(deployment: Deployment) -> None:
     expected = sum(path.stat().st_size for name, path in deployment.paths() if f"dump={DATES[0]}/" in name)
-    assert delete_dump_data(deployment.root, deployment.data / ".scratch", DATES[0]) == expected
+    assert delete_dump_data(load_settings().catalog, deployment.data / ".scratch", DATES[0]) == expected
 
 
 def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(

@@ -51,7 +51,11 @@ def states(deployment: Deployment, **changes: str) -> dict[str, str]:
 
 
 def of_dump(deployment: Deployment, **changes: str) -> Status:
-    return DeploymentStatus(settings_of(deployment), code_versions(defs) | changes).status(DUMP, lambda: [])
+    return deployment_status(settings_of(deployment), **changes).status(DUMP, lambda: [])
+
+
+def deployment_status(settings: Settings, **changes: str) -> DeploymentStatus:
+    return DeploymentStatus(settings.catalog, code_versions(defs) | changes, settings.segmenter)
 
 
 def settings_of(deployment: Deployment, **others: str) -> Settings:
@@ -100,7 +104,7 @@ def test_an_output_of_other_code_is_stale(deployment: Deployment) -> None:
 
 
 def test_an_output_of_another_library_version_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jgpt_dagster.catalog.status.version", lambda name: {"neologdn": "9.9"}.get(name))
+    monkeypatch.setattr("jgpt_dagster.catalog.staleness.version", lambda name: {"neologdn": "9.9"}.get(name))
     found = states(deployment)
     assert found[f"wikipedia_segmented {DUMP}|000"].startswith("stale made with neologdn 0.")
     assert found[f"wikipedia_articles {DUMP}|001"] == "done"
@@ -109,7 +113,7 @@ def test_an_output_of_another_library_version_is_stale(deployment: Deployment, m
 def test_what_another_engine_segmented_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MecabSegmenter, "fingerprint", "mecab 99")
     found = states(deployment)[f"wikipedia_segmented {DUMP}|000"]
-    assert found.startswith("stale made with segmenter mecab") and found.endswith(", here is mecab 99")
+    assert found.startswith("stale made with segmenter mecab") and found.endswith("; installed is mecab 99")
 
 
 def test_a_training_set_of_other_corpora_is_stale(deployment: Deployment) -> None:
@@ -150,7 +154,7 @@ def test_a_whole_output_whose_check_failed_is_failed_until_the_check_passes(depl
     output = printed()
     assert "wikipedia_articles   1 done, 1 failed" in output
     assert f"wikipedia_articles {DUMP}|001: check pages_add_up failed: 9 articles in 12 pages" in output
-    assert "next: mend what failed, then" in output
+    assert "next: fix what failed, then" in output
     with dg.DagsterInstance.get() as instance:
         job = build_definitions(settings_of(deployment)).resolve_implicit_global_asset_job_def()
         articles = [dg.AssetKey("wikipedia_articles")]
@@ -173,7 +177,7 @@ def test_articles_of_pages_that_the_dump_no_longer_has_are_stale(deployment: Dep
     replace(path, json.dumps(plan).encode())
     found = states(deployment)
     assert found[f"wikipedia_articles {DUMP}|000"] == "done"
-    assert found[f"wikipedia_articles {DUMP}|001"] == "stale its pages of the dump are others now"
+    assert found[f"wikipedia_articles {DUMP}|001"] == "stale the dump has other pages for this shard now"
 
 
 def test_a_failed_run_explains_what_is_missing_until_it_is_there(deployment: Deployment) -> None:
@@ -192,7 +196,7 @@ def test_a_failed_run_explains_what_is_missing_until_it_is_there(deployment: Dep
     output = printed()
     assert "wikipedia_segmented  1 done, 1 failed" in output
     assert f"wikipedia_segmented {DUMP}|001: run " in output and f"wikipedia_articles {DUMP}|001" in output
-    assert f"next: mend what failed, then jgpt run --dump {DUMP}" in output
+    assert f"next: fix what failed, then jgpt run --dump {DUMP}" in output
 
     assert deployment.materialize("wikipedia_segmented", f"{DUMP}|001").error is None
     output = printed()
@@ -243,6 +247,6 @@ def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypa
         for asset in ("wikipedia_articles", "wikipedia_segmented"):
             path = deployment.root.parquet(asset, DUMP, shard).path
             shutil.copy(path.with_name("shard=000.parquet"), path)
-    outputs = DeploymentStatus(settings_of(deployment, SHARDS="64"), {})
+    outputs = deployment_status(settings_of(deployment, SHARDS="64"))
     assert len(outputs.status(DUMP, lambda: []).outputs) == 5 + 3 * 64
     assert len(read) == len(set(read)) == 2 * 64

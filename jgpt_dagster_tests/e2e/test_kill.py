@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.catalog.missing_work import MODEL_ASSETS
+from jgpt_dagster.catalog.outputs import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import temporary_path
 from jgpt_dagster.storage.data_root import DataRoot

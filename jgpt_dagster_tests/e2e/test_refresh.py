@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from jgpt_dagster.orchestration import sensors
+from jgpt_dagster.orchestration.run_history import runs_using_dump
 from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster_tests.support.browser import STOP_SECONDS, _running_ui, processes_of
 from jgpt_dagster_tests.support.deployments import (
@@ -114,12 +114,12 @@ def wait_for(deployment: Deployment, dump: str) -> None:
 
 def unfinished_runs(deployment: Deployment, dump: str) -> list[str]:
     with dg.DagsterInstance.from_config(str(deployment.data / ".dagster")) as instance:
-        return sensors.unfinished_runs(instance, dump)
+        return runs_using_dump(instance, dump, [])
 
 
 def tally(deployment: Deployment, asset: str) -> dict[str, int]:
     """Return how many rows all shards of the later dump reused and made."""
-    records = [deployment.root.shard(asset, LATER_DUMP, shard).run_record() for shard in SHARDS]
+    records = [deployment.shard(asset, LATER_DUMP, shard).run_record() for shard in SHARDS]
     return {name: sum(record[name] for record in records) for name in ("reused_rows", "made_rows")}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive, fail_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def slots(instance: dg.DagsterInstance) -> list[str]:
 
 
 def test_the_run_of_a_dead_command_is_ended_and_its_slot_is_free(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    with pytest.raises(KeyboardInterrupt), alive(tmp_path) as command:
+    with pytest.raises(KeyboardInterrupt), command_lock(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
         raise KeyboardInterrupt
     fail_abandoned_runs(instance, tmp_path, pytest.fail)
@@ -46,12 +46,12 @@ def test_the_run_of_a_dead_command_is_ended_and_its_slot_is_free(tmp_path: Path,
 
 def test_the_run_of_a_living_command_is_left_alone_and_named(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     reported: list[str] = []
-    with alive(tmp_path) as command:
+    with command_lock(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
         fail_abandoned_runs(instance, tmp_path, reported.append)
     assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
     assert slots(instance) == [run_id]
-    assert reported == [f"run {run_id} has the pool 'gpu': a step of that pool waits until it ends or is terminated"]
+    assert reported == [f"run {run_id} holds the pool 'gpu': a step of that pool waits until it ends"]
 
 
 @pytest.mark.parametrize("tags", [{}, {COMMAND_TAG: "of another data root"}], ids=["from the UI", "another root"])
@@ -73,6 +73,6 @@ def test_a_slot_that_an_ended_run_kept_is_freed(tmp_path: Path, instance: dg.Dag
 
 
 def test_a_command_that_ended_well_leaves_nothing(tmp_path: Path) -> None:
-    with alive(tmp_path):
+    with command_lock(tmp_path):
         pass
     assert list((tmp_path / ".locks").iterdir()) == []

@@ -11,7 +11,7 @@ import pytest
 
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.failure_webhook import build_alerts
+from jgpt_dagster.orchestration.failure_webhook import build_failure_sensors
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
 from jgpt_dagster_tests.support.deployments import DUMP
 
@@ -66,7 +66,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dg.Dagste
 
 def call(webhook: str, failed: tuple[dg.DagsterInstance, str, list[str]]) -> None:
     instance, run_id, _ = failed
-    (sensor,) = build_alerts(Settings(failure_webhook=webhook))
+    (sensor,) = build_failure_sensors(Settings(failure_webhook=webhook))
     (event,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     run = instance.get_run_by_id(run_id)
     assert run and event.dagster_event
@@ -94,7 +94,7 @@ def test_a_webhook_that_fails_is_named_without_its_url(
 
 
 def test_without_the_setting_there_is_no_sensor_and_its_value_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert build_alerts(Settings()) == []
+    assert build_failure_sensors(Settings()) == []
     assert "secret" not in repr(Settings(failure_webhook="https://example.org/secret"))
     monkeypatch.setenv("JGPT_FAILURE_WEBHOOK", "example.org/secret")
     with pytest.raises(SettingsError, match=r"JGPT_FAILURE_WEBHOOK=…: .*must start with http") as error:

@@ -1,14 +1,18 @@
 """What `jgpt run` is going to do is settled before anything runs."""
 
 import multiprocessing
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.definitions import defs
+from jgpt_dagster.catalog.corpora import configured_corpora
+from jgpt_dagster.definitions import defs, load_definitions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration import local_runner
-from jgpt_dagster.orchestration.local_runner import Stage, StageFailedError, plan, run_stages
+from jgpt_dagster.orchestration.local_runner import Stage, StageFailedError, run_stages, stages_up_to
+
+CORPORA = configured_corpora("jawiki", "https://example.org/ja.txt.xz", {})
 
 
 def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,11 +20,23 @@ def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest
     stage = Stage("tokenizer", ((),))
     refused = {"ops": {"tokenizer": {"config": {"vocab_size": "many"}}}}
     with pytest.raises(StageFailedError, match=r"(?s)tokenizer failed: Dagster refused the run: .*vocab_size.*many"):
-        list(run_stages([stage], dump="20260101", workers=1, run_config=refused, resume="jgpt run", root=tmp_path))
+        list(
+            run_stages(
+                [stage],
+                dump="20260101",
+                workers=1,
+                run_config=refused,
+                resume="jgpt run",
+                root=tmp_path,
+                load_definitions=load_definitions,
+                display=nullcontext,
+                report=print,
+            )
+        )
 
 
 def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> None:
-    stages = plan(defs, "20260101", "release")
+    stages = stages_up_to(defs, CORPORA, "20260101", "release")
     order = [stage.asset for stage in stages]
     assert len(order) == 13
     for before, after in [
@@ -35,7 +51,7 @@ def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> N
 
 
 def test_a_shard_is_a_run_and_one_pass_is_one_run() -> None:
-    runs = {stage.asset: stage.runs for stage in plan(defs, "20260101", "release")}
+    runs = {stage.asset: stage.runs for stage in stages_up_to(defs, CORPORA, "20260101", "release")}
     assert runs["wikipedia_articles"][:2] == (("20260101|000",), ("20260101|001",))
     assert len(runs["cc100_documents"]) == 1
     assert runs["cc100_documents"][0][:2] == ("000", "001")
@@ -44,17 +60,17 @@ def test_a_shard_is_a_run_and_one_pass_is_one_run() -> None:
 
 
 def test_a_plan_ends_at_the_asset_that_is_asked_for() -> None:
-    assert [stage.asset for stage in plan(defs, "20260101", "wikipedia_articles")] == [
+    assert [stage.asset for stage in stages_up_to(defs, CORPORA, "20260101", "wikipedia_articles")] == [
         "wikipedia_dump",
         "wikipedia_articles",
     ]
     with pytest.raises(JgptError, match="There is no asset 'words'"):
-        plan(defs, "20260101", "words")
+        stages_up_to(defs, CORPORA, "20260101", "words")
 
 
 def test_a_run_that_waits_when_ctrl_c_comes_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = multiprocessing.get_context("spawn").Event()
     stopping.set()
     monkeypatch.setattr(local_runner, "_stopping", stopping)
-    outcome = local_runner._execute("wikipedia_dump", ("20260101",), {}, "of no command")
-    assert outcome == local_runner.Outcome("wikipedia_dump 20260101", "not begun")
+    outcome = local_runner._execute(load_definitions, "wikipedia_dump", ("20260101",), {}, "of no command")
+    assert outcome == local_runner.Outcome("wikipedia_dump 20260101", "not started")

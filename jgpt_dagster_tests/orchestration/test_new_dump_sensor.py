@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jgpt_dagster.orchestration import sensors
 from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.orchestration.sensors import new_dump_sensor, run_requests
 from jgpt_dagster_tests.support.deployments import Deployment
 from jgpt_dagster_tests.support.flaky_server import Server, serving
 from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
@@ -122,15 +122,15 @@ def test_a_failed_fetch_is_tried_again_at_growing_pauses_and_at_most_three_times
     run_keys = [request.run_key]
     for pause in (300, 600):
         desk.record(request, dg.DagsterRunStatus.FAILURE)
-        told = re.search(r"tried again in (\d+) s", desk.reason("new_dump_sensor", "20260101"))
+        told = re.search(r"retry in (\d+) s", desk.reason("new_dump_sensor", "20260101"))
         assert told and pause - 60 < int(told[1]) <= pause
         with monkeypatch.context() as later:
-            later.setattr(sensors, "_FIRST_RETRY_SECONDS", 0)
+            later.setattr(run_requests, "_FIRST_RETRY_SECONDS", 0)
             (request,) = desk.tick("new_dump_sensor", "20260101").run_requests
         run_keys.append(request.run_key)
     assert len(set(run_keys)) == 3
     desk.record(request, dg.DagsterRunStatus.FAILURE)
-    assert "3 runs came to nothing" in desk.reason("new_dump_sensor", "20260101")
+    assert "3 runs did not produce it" in desk.reason("new_dump_sensor", "20260101")
 
 
 def test_a_newer_dump_is_fetched_although_the_one_before_failed(
@@ -181,7 +181,7 @@ def test_a_mirror_that_never_answers_is_survived(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(sensors, "_MIRROR_SECONDS", 0.3)
+    monkeypatch.setattr(new_dump_sensor, "_MIRROR_SECONDS", 0.3)
     release = threading.Event()
     server.faults.append(lambda handler, _: release.wait(10) and None)
     try:

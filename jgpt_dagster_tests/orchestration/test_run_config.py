@@ -26,7 +26,7 @@ def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> 
     path = tmp_path / "run.yaml"
     path.write_text(config)
     with pytest.raises(JgptError) as caught:
-        read_run_config(defs, path)
+        read_run_config(defs.resolve_asset_graph(), path)
     assert str(caught.value).startswith(str(path))
     assert says in str(caught.value)
 
@@ -35,13 +35,13 @@ def test_run_config_that_fits_is_handed_on(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("ops: {tokenizer: {config: {vocab_size: 3000}}, release: {config: {}}}")
     expected = {"ops": {"tokenizer": {"config": {"vocab_size": 3000}}, "release": {"config": {}}}}
-    assert read_run_config(defs, path) == expected
+    assert read_run_config(defs.resolve_asset_graph(), path) == expected
 
 
 def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("ops: {pretrained_model: {config: {learning_rate: 2e-5, weight_decay: 1, tokens: 1e9}}}")
-    config = read_run_config(defs, path)["ops"]["pretrained_model"]["config"]
+    config = read_run_config(defs.resolve_asset_graph(), path)["ops"]["pretrained_model"]["config"]
     expected = {"learning_rate": 2e-5, "weight_decay": 1.0, "tokens": 10**9}
     assert config == expected
     assert {name: type(value) for name, value in config.items()} == {

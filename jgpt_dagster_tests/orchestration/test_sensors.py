@@ -7,11 +7,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.missing_work import missing_work
-from jgpt_dagster.orchestration import sensors
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, alive
+from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock
 from jgpt_dagster.orchestration.partitions import add_dumps
-from jgpt_dagster.orchestration.sensors import WORK_TAG, unfinished_runs
+from jgpt_dagster.orchestration.run_history import runs_using_dump
+from jgpt_dagster.orchestration.sensors import build_sensors, run_requests
+from jgpt_dagster.orchestration.sensors.run_requests import WORK_TAG
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, write_config
@@ -19,6 +22,7 @@ from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
 
 SHARDS = ("000", "001")
 SHARD_STAGES = ["wikipedia_articles", "wikipedia_segmented"]
+REUSING = [*SHARD_STAGES, "wikipedia_tokens"]
 
 
 @pytest.fixture
@@ -53,9 +57,8 @@ def without(whole: Deployment, data: Path, *outputs: tuple[str, str | None]) -> 
     """Return a copy of a deployment without some outputs, each an asset and a shard of it."""
     deployment = whole.copy(data)
     for asset, shard in outputs:
-        root = deployment.root
         dump = None if asset == "tokenizer" else DUMP
-        (root.shard(asset, DUMP, shard) if shard else root.directory(asset, dump)).remove()
+        (deployment.shard(asset, DUMP, shard) if shard else deployment.root.directory(asset, dump)).remove()
     return deployment
 
 
@@ -151,17 +154,17 @@ def test_what_is_queued_or_running_is_not_started_again(
 def test_a_failed_stage_is_tried_again_and_counted_anew_when_its_input_changes(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "_FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(run_requests, "_FIRST_RETRY_SECONDS", 0)
     add_dumps(instance, [DUMP])
     deployment = without(whole, tmp_path / "data", ("training_set", None), ("wikipedia_tokens", "000"))
     desk = Desk(deployment, instance)
     for _ in range(3):
         (request,) = desk.tick("refresh_sensor").run_requests
         desk.record(request, dg.DagsterRunStatus.FAILURE)
-    assert "3 runs came to nothing" in desk.reason("refresh_sensor")
-    segmented = deployment.root.shard("wikipedia_segmented", DUMP, "000")
+    assert "3 runs did not produce it" in desk.reason("refresh_sensor")
+    segmented = deployment.shard("wikipedia_segmented", DUMP, "000")
     segmented.remove()
-    segmented.path.hardlink_to(deployment.root.shard("wikipedia_segmented", DUMP, "001").path)
+    segmented.path.hardlink_to(deployment.shard("wikipedia_segmented", DUMP, "001").path)
     assert desk.asked("refresh_sensor") == [(["wikipedia_tokens"], f"{DUMP}|000")]
 
 
@@ -172,9 +175,9 @@ def test_a_living_command_is_left_to_its_work_and_a_dead_one_is_ended(
     desk = Desk(without(whole, tmp_path / "data", ("training_set", None)), instance)
     (request,) = desk.tick("refresh_sensor").run_requests
     other = request.with_replaced_attrs(asset_selection=[dg.AssetKey("cc100_dump")], tags={})
-    with pytest.raises(KeyboardInterrupt), alive(desk.deployment.data) as command:
+    with pytest.raises(KeyboardInterrupt), command_lock(desk.deployment.data) as command:
         run_id = desk.record(other, dg.DagsterRunStatus.NOT_STARTED, **{COMMAND_TAG: command})
-        assert "`jgpt run` is at work" in desk.reason("refresh_sensor")
+        assert "`jgpt run` is in progress" in desk.reason("refresh_sensor")
         raise KeyboardInterrupt
     assert desk.asked("refresh_sensor") == [(["training_set"], DUMP)]
     run = instance.get_run_by_id(run_id)
@@ -225,7 +228,7 @@ def test_cc100_is_made_where_it_is_missing_and_its_documents_in_one_pass(
 @pytest.mark.parametrize("refresh", ["on", "off"])
 def test_the_refresh_is_switched_by_a_setting_and_training_by_a_person_alone(refresh: Any) -> None:
     settings = Settings(refresh=refresh, poll_hours=0.5)
-    built = {sensor.name: sensor for sensor in sensors.build_sensors(settings)}
+    built = {sensor.name: sensor for sensor in build_sensors(settings)}
     running = {name for name, sensor in built.items() if sensor.default_status == dg.DefaultSensorStatus.RUNNING}
     assert running == ({"new_dump_sensor", "refresh_sensor"} if refresh == "on" else set())
     assert "train_sensor" in built
@@ -264,7 +267,7 @@ def test_a_run_that_reuses_a_dump_counts_as_work_on_it(
     reusing = record(f"{LATER_DUMP}|000", "wikipedia_segmented")
     record(LATER_DUMP, "pretrained_model")
     record("20251201|000", "wikipedia_segmented")
-    assert ids(*unfinished_runs(instance, DUMP)) == ids(of_it, reusing)
+    assert ids(*runs_using_dump(instance, DUMP, REUSING)) == ids(of_it, reusing)
 
 
 @pytest.mark.parametrize(
@@ -287,5 +290,6 @@ def test_the_refresh_is_on_and_polls_every_six_hours_by_default(monkeypatch: pyt
 
 
 def test_a_folder_that_is_a_corpus_is_read_without_a_download(tmp_path: Path) -> None:
-    works = missing_work(DataRoot(tmp_path), ["wikipedia", "cc100", "news"], ["000", "001"], DUMP)
+    corpora = configured_corpora("miniwiki", "https://example.org/ja.txt.xz", {"news": tmp_path / "news"})
+    works = missing_work(OutputCatalog(DataRoot(tmp_path), corpora, SHARDS, "tiny"), DUMP)
     assert [work.name for work in works] == ["cc100_dump", "news_documents 000…001"]

@@ -67,7 +67,7 @@ MAKERS: list[Callable[..., Artifact]] = [directory, shard]
 
 def same(artifact: Artifact, root: DataRoot) -> Artifact:
     return (
-        root.shard(artifact.asset, "20250801", "000")
+        root.parquet(artifact.asset, "20250801", "000")
         if "|" in artifact.partition
         else root.directory(artifact.asset, "20250801")
     )

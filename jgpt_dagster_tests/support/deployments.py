@@ -19,6 +19,7 @@ import yaml
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.sample.pack import WIKI, Page, write_dump
 from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
 
 PROJECT = Path(__file__).parents[2]
@@ -76,6 +77,10 @@ class Deployment:
     @property
     def root(self) -> DataRoot:
         return DataRoot(self.data)
+
+    def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
+        """Return a shard of an asset, of the kind that the asset writes."""
+        return (self.root.directory if asset.endswith("_tokens") else self.root.parquet)(asset, dump, shard)
 
     @property
     def env(self) -> dict[str, str]:

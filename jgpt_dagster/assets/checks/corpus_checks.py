@@ -1,0 +1,184 @@
+"""Checks of the stages of a corpus: nothing is missing, nothing is there twice, and tokens decode to their text."""
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.checks.check_result import listed, result, warning
+from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.web.document_selection import DROP_REASONS
+from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, faulty_lines
+from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
+from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import ParquetArtifact
+from jgpt_dagster.storage.parquet import read_rows
+
+# Enough to catch what a tokenizer or a writer does wrong everywhere, in well under a second.
+SAMPLE_DOCUMENTS = 50
+
+
+def build_corpus_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of a corpus's stages."""
+    text_checks = _wiki_text_checks(corpus) if corpus.dated else [_no_document_missing(corpus)]
+    return [*text_checks, _every_document_segmented(corpus), _tokens_decode(corpus)]
+
+
+def decodes_to_text(tokenizer: TextTokenizer, document: list[list[str]], ids: Any) -> bool:
+    """Return whether ids decode to a document's text. Under `seed`, unknown characters are lost by design."""
+    if tokenizer.profile == "seed" and tokenizer.unk_id in ids:
+        return True
+    return ids[-1] == tokenizer.eos_id and tokenizer.decode(ids) == document_text(document, tokenizer.profile)
+
+
+def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
+    partitions = corpus_partitions(corpus)
+
+    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions, blocking=True)
+    def pages_add_up(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """Every page is an article, a redirect, of another namespace or rejected, and every article is a row."""
+        counts = _text_shard(store, corpus, context).verified().counts
+        parts = {name: counts[name] for name in ("articles", "redirects", "other_namespaces", "rejected")}
+        passed = sum(parts.values()) == counts["pages"] and counts["rows"] == counts["articles"]
+        found = f"{listed(parts)} in {counts['pages']:,} pages; {counts['rows']:,} rows"
+        return result(passed, found, **parts, pages=counts["pages"])
+
+    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions, blocking=True)
+    def eligible_pages_have_rows(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """A shard with eligible pages has rows. (A small wiki leaves some shards without any page.)"""
+        counts = _text_shard(store, corpus, context).verified().counts
+        eligible = counts["pages"] - counts["redirects"] - counts["other_namespaces"]
+        return result(counts["rows"] > 0 or not eligible, f"{eligible} eligible pages, {counts['rows']} rows")
+
+    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions)
+    def no_markup_left(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """Under `clean`, no line shows markup, an entity, an empty bracket or the like. Only warns, and names a line.
+
+        Text that is literal in its article (a `[[` in `<code>`) counts as well. What `seed` leaves is the recipe's.
+        """
+        shard = _text_shard(store, corpus, context)
+        counts = shard.verified().counts
+        found = {name: count for name, count in counts["faults"].items() if count}
+        description = f"{listed(found) or 'none'} in {counts['lines']:,} lines"
+        passed = not found or store.profile == "seed"
+        return warning(passed, description if passed else f"{description}; {_first_faulty_line(shard)}")
+
+    return [pages_add_up, eligible_pages_have_rows, no_markup_left]
+
+
+def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
+    # A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
+    @dg.asset_check(asset=corpus.text_asset, blocking=True)
+    def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """Every n-th document is in its shard, rejected, or dropped for a reason: none missing, none twice.
+
+        Checks the shards of the run, or all of them if the check is run by itself.
+        """
+        of_a_run = context.has_partition_key or context.has_partition_key_range
+        keys = context.partition_keys if of_a_run else store.shard_keys
+        return _documents_accounted_for(store, corpus, keys)
+
+    return no_document_missing
+
+
+def _every_document_segmented(corpus: Corpus) -> dg.AssetChecksDefinition:
+    noun, key_column = corpus.document_noun, corpus.key_column
+
+    @dg.asset_check(
+        name=f"every_{noun}_segmented",
+        asset=corpus.segmented_asset,
+        partitions_def=corpus_partitions(corpus),
+        blocking=True,
+        description=f"There is one row for each {noun}, in the same order.",
+    )
+    def every_document_segmented(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        source = _text_shard(store, corpus, context)
+        target = store.parquet(corpus.segmented_asset, *shard_key(context.partition_key))
+        expected, found = (artifact.verified().counts["rows"] for artifact in (source, target))
+        rows = 0
+        for before, after in zip(_keys(source, key_column), _keys(target, key_column), strict=False):
+            if before != after:
+                return result(False, f"row {rows} is {key_column} {after}, expected {before}")
+            rows += 1
+        return result(rows == expected == found, f"{found} rows of {expected}")
+
+    return every_document_segmented
+
+
+def _tokens_decode(corpus: Corpus) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=f"{corpus.document_noun}_tokens_decode",
+        asset=corpus.tokens_asset,
+        partitions_def=corpus_partitions(corpus),
+        blocking=True,
+    )
+    def tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """The token file has one document for each row of the corpus, and documents decode to their text."""
+        partition = shard_key(context.partition_key)
+        segmented = store.parquet(corpus.segmented_asset, *partition)
+        tokens = store.directory(corpus.tokens_asset, *partition)
+        documents, rows = tokens.verified().counts["documents"], segmented.verified().counts["rows"]
+        if documents != rows:
+            return result(False, f"{documents} documents, expected {rows}")
+        tokenizer, _ = open_tokenizer(store)
+        file = TokenFile(tokens.path)
+        sample = islice(read_rows(segmented.path, [corpus.key_column, "lines"]), SAMPLE_DOCUMENTS)
+        wrong = [
+            key
+            for index, (key, document) in enumerate(sample)
+            if key != file.documents["key"][index] or not decodes_to_text(tokenizer, document, file.document(index))
+        ]
+        sampled = min(len(file), SAMPLE_DOCUMENTS)
+        return result(
+            not wrong, f"{sampled - len(wrong)} of {sampled} documents decode to their text; wrong: {wrong[:10]}"
+        )
+
+    return tokens_decode
+
+
+def _text_shard(store: CorpusStore, corpus: Corpus, context: dg.AssetCheckExecutionContext) -> ParquetArtifact:
+    return store.parquet(corpus.text_asset, *shard_key(context.partition_key))
+
+
+def _documents_accounted_for(store: CorpusStore, corpus: Corpus, keys: Sequence[str]) -> dg.AssetCheckResult:
+    totals = Counter[str]()
+    for key in keys:
+        shard = store.parquet(corpus.text_asset, shard=key)
+        counts = shard.verified().counts
+        expected = range(int(key), counts["archive_documents"], store.shards)
+        parts, last = Counter(rows=0, rejected=0), -1
+        rows = ((number, "rows") for number in _keys(shard, corpus.key_column))
+        for number, kind in heapq.merge(rows, ((number, "rejected") for number in _rejected_ids(shard))):
+            if number <= last or number not in expected:
+                return result(False, f"the document ids of shard {key} are not in order, or not its own")
+            parts[kind] += 1
+            last = number
+        parts.update({name: counts[f"dropped_{name}"] for name in DROP_REASONS})
+        if parts.total() != len(expected):
+            return result(False, f"shard {key}: {listed(parts)} of {len(expected):,} documents")
+        totals.update(parts)
+    return result(True, f"{len(keys)} shards: {listed(totals)} of {sum(totals.values()):,} documents", **totals)
+
+
+def _rejected_ids(shard: ParquetArtifact) -> Iterator[int]:
+    with shard.rejected_path.open() as lines:
+        yield from (json.loads(line)["document_id"] for line in lines)
+
+
+def _first_faulty_line(shard: ParquetArtifact) -> str:
+    """Return the page of the first line with leftover markup, and the line around it."""
+    for page_id, title, (_, *lines) in read_rows(shard.path, ["page_id", "title", "lines"]):
+        for line, names in faulty_lines(lines):
+            return f"the first: {names[0]} on page {page_id} '{title}': {excerpt(line, names[0])}"
+    return "no row shows any: materialize it with `force: true`"
+
+
+def _keys(artifact: ParquetArtifact, key_column: str) -> Iterator[int]:
+    return (row[0] for row in read_rows(artifact.path, [key_column]))

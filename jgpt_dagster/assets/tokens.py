@@ -1,0 +1,118 @@
+"""`<corpus>_tokens`: the token ids of a corpus's documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from jgpt_dagster.assets.materialize import (
+    Materialization,
+    StageConfig,
+    as_dagster_failure,
+    materialize,
+    progress,
+    reuse_facts,
+)
+from jgpt_dagster.assets.metadata import preview
+from jgpt_dagster.assets.previous_dump import previous_tokens
+from jgpt_dagster.assets.stage_asset import stage_asset
+from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.catalog.outputs import TOKENIZER, TRAINING_SET
+from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
+from jgpt_dagster.lm.data.token_files import KeyedDocuments, TokenFile, write_tokens
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer
+from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import read_rows
+
+CODE_VERSION = "1"
+
+PreviousTokens = PreviousRows[tuple[SegmentedDocument, np.ndarray]]
+
+
+def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
+    """Return the asset `<corpus>_tokens`."""
+    description = (
+        f"Token ids of a shard's {corpus.document_noun}s, each ending in `</s>`, as one flat uint16 file, with "
+        "the place of each one."
+    )
+    if corpus.dated:
+        description += "\n\nAn article whose segmented lines an earlier dump has too is taken from there."
+
+    @stage_asset(
+        corpus.tokens_asset,
+        group=TRAINING_SET,
+        kinds={"huggingface", "numpy"},
+        code_version=CODE_VERSION,
+        partitions=corpus_partitions(corpus),
+        deps=[corpus.segmented_asset, TOKENIZER],
+        description=description,
+    )
+    def tokens(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> Materialization:
+        partition = shard_key(context.partition_key)
+        source = store.parquet(corpus.segmented_asset, *partition)
+        target = store.directory(corpus.tokens_asset, *partition)
+        with as_dagster_failure():
+            segmented = source.verified()
+            tokenizer, tokenizer_manifest = open_tokenizer(store)
+            tokenizer.require_segmenter(store.segmenter, segmented.recipe.libraries["segmenter"])
+            recipe = Recipe(
+                stage=target.asset,
+                code_version=CODE_VERSION,
+                inputs={source.label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
+                libraries=library_versions("tokenizers", "pyarrow"),
+            )
+
+            def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+                previous: PreviousTokens = PreviousRows([])
+                if not config.force:
+                    previous = previous_tokens(context, store, corpus, partition, recipe)
+                stats = ReuseStats(previous.rate)
+
+                def encode(batch: KeyedDocuments) -> list[np.ndarray]:
+                    """Encode what the previous dump does not have, and return the ids in their order."""
+                    reused = [_reused(previous, key, lines, stats) for key, lines in batch]
+                    new = [lines for (_, lines), found in zip(batch, reused, strict=True) if found is None]
+                    encoded = iter(stats.timed(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new))))
+                    return [next(encoded) if found is None else found for found in reused]
+
+                bar = progress(context, target, "documents", segmented.counts["rows"])
+                documents = bar.track(read_rows(source.path, [corpus.key_column, "lines"]))
+                with target.writing(recipe) as out:
+                    out.counts = write_tokens(documents, tokenizer, out.path, encode=encode)
+                return reuse_facts(stats)
+
+            return materialize(
+                context,
+                store,
+                target,
+                recipe,
+                make,
+                force=config.force,
+                describe=lambda _: _describe(target, tokenizer),
+            )
+
+    return tokens
+
+
+def _reused(previous: PreviousTokens, key: int, lines: SegmentedDocument, stats: ReuseStats) -> np.ndarray | None:
+    """Return the ids that the previous dump has for the same lines of the same page; None if it does not have them."""
+    found = previous.get(key)
+    if found is None or found[0] != lines:
+        return None
+    stats.reuse(_size(lines))
+    return found[1]
+
+
+def _size(document: SegmentedDocument) -> int:
+    return sum(len(sentence) for line in document for sentence in line)
+
+
+def _describe(target: DirectoryArtifact, tokenizer: TextTokenizer) -> Mapping[str, Any]:
+    file = TokenFile(target.path)
+    samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]
+    return {"preview": preview([(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}

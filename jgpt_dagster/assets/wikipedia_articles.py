@@ -1,0 +1,182 @@
+"""`wikipedia_articles`: the cleaned text of a dump's articles."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.dump_errors import published_fault
+from jgpt_dagster.assets.materialize import (
+    Materialization,
+    StageConfig,
+    as_dagster_failure,
+    materialize,
+    progress,
+    reuse_facts,
+)
+from jgpt_dagster.assets.metadata import preview, table
+from jgpt_dagster.assets.previous_dump import previous_articles
+from jgpt_dagster.assets.stage_asset import stage_asset
+from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
+from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
+from jgpt_dagster.corpus.wikipedia.multistream import ShardPlan, read_range, read_siteinfo
+from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary
+from jgpt_dagster.corpus.wikitext.template_store import FILES as TEMPLATE_FILES
+from jgpt_dagster.corpus.wikitext.template_store import open_templates
+from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.hashing import sha256_value
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import read_rows
+
+CODE_VERSION = "4"
+
+PreviousArticles = PreviousRows[tuple[int, str, list[str]]]
+
+
+def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
+    """Return the asset `<corpus>_articles` of a dated corpus."""
+
+    @stage_asset(
+        corpus.text_asset,
+        group=corpus.name,
+        kinds={"parquet", "python"},
+        code_version=CODE_VERSION,
+        partitions=corpus_partitions(corpus),
+        deps=[f"{corpus.name}_dump"],
+        metadata=column_metadata(corpus.text_schema),
+    )
+    def wikipedia_articles(
+        context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore
+    ) -> Materialization:
+        """One row an article: page id, revision id, title and the lines of its cleaned text, the title first.
+
+        An article whose revision an earlier dump has too is taken from there.
+        """
+        key = shard_key(context.partition_key)
+        target = store.parquet(corpus.text_asset, *key)
+        with as_dagster_failure():
+            dump = _Dump(store, store.directory(f"{corpus.name}_dump", key.dump))
+            part = dump.ranges.shards[int(key.shard)]
+            site = read_siteinfo(dump.path, dump.ranges)
+            recipe = Recipe(
+                stage=corpus.text_asset,
+                code_version=CODE_VERSION,
+                settings={
+                    "text": store.profile,
+                    "namespaces": sha256_value(sorted(site.namespaces.items())),
+                    **dump.templates_setting(),
+                },
+                inputs={"pages": part.sha256},
+                libraries=library_versions("pyarrow", *(("wikiextractor",) if store.profile == "seed" else ())),
+            )
+
+            def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
+                counts, rejected, totals = PageCounts(), list[dict[str, Any]](), ArticleTotals()
+                previous: PreviousArticles = PreviousRows([])
+                if not config.force:
+                    previous = previous_articles(context, store, corpus, key, recipe)
+                stats = ReuseStats(previous.rate)
+                library = dump.templates(site) if store.profile == "seed" else None
+                clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
+                unpacked = dump.unpacked_xml(int(key.shard)) if library and part.length else None
+                bar = progress(context, target, "articles", size=unpacked.stat().st_size if unpacked else part.length)
+                if unpacked:
+                    chunks = unpacked_chunks(unpacked, bar.count_input_bytes)
+                else:
+                    chunks = read_range(dump.path, part, bar.count_input_bytes)
+                rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
+                with published_fault(f"materialize {corpus.name}_dump with `force: true`"):
+                    target.write(
+                        corpus.text_schema,
+                        totals.count(bar.track(rows if part.length else iter(()))),
+                        recipe,
+                        lambda: {**asdict(counts), **asdict(totals)},
+                        lambda: rejected,
+                    )
+                return reuse_facts(stats)
+
+            return materialize(
+                context,
+                store,
+                target,
+                recipe,
+                make,
+                force=config.force,
+                describe=lambda made: _describe(target, made.counts),
+            )
+
+    return wikipedia_articles
+
+
+class _Dump:
+    """The files of a dump output that its shards read. Raises ArtifactError if one is missing or damaged."""
+
+    def __init__(self, store: CorpusStore, artifact: DirectoryArtifact) -> None:
+        self._profile, self._artifact = store.profile, artifact
+        self.ranges = ShardPlan.from_dict(json.loads(artifact.verified_file(SHARD_RANGES).read_text()))
+        # Not hashed as a whole: each shard verifies its own bytes as it reads them.
+        self.path = artifact.present_file(f"{store.wiki}-{artifact.partition}-pages-articles-multistream.xml.bz2")
+
+    def templates_setting(self) -> dict[str, str]:
+        """Return the hash of the dump's templates if articles are made with them: a changed one makes all anew."""
+        if self._profile != "seed":
+            return {}
+        manifest = self._artifact.manifest()
+        if manifest is None or not manifest.files.keys() >= set(TEMPLATE_FILES):
+            raise ArtifactError(
+                f"{self._artifact.label} was made without its templates. Make it again with:\n"
+                f"  {self._artifact.command}"
+            )
+        return {"templates": sha256_value([manifest.files[name].sha256 for name in TEMPLATE_FILES])}
+
+    def templates(self, site: SiteInfo) -> TemplateLibrary:
+        """Return the dump's templates, which are there under `seed`."""
+        for name in TEMPLATE_FILES:
+            self._artifact.verified_file(name)
+        return open_templates(self._artifact.path, site)
+
+    def unpacked_xml(self, shard: int) -> Path:
+        """Return the file with the XML of a shard, which is there under `seed`."""
+        return self._artifact.verified_file(unpacked_name(shard))
+
+
+def _reusing(clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats) -> CleanFunction:
+    """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
+
+    def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
+        found = previous.get(page_id)
+        if found is not None and found[:2] == (revision_id, title):
+            stats.reuse(len(text))
+            return found[2]
+        return stats.timed(lambda: clean(page_id, revision_id, title, text), 1, len(text))
+
+    return cleaned
+
+
+def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str, Any]:
+    rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 4)]
+    rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
+    return {
+        "preview": preview(rows),
+        "faults_per_1000_lines": table(
+            ["left behind", "lines in 1,000"],
+            [
+                (name.replace("_", " "), f"{rate:g}")
+                for name, rate in per_thousand(counts["faults"], counts["lines"]).items()
+            ],
+        ),
+        **({"rejected_pages": preview([(str(row["page_id"]), row["reason"]) for row in rejected])} if rejected else {}),
+    }

@@ -1,0 +1,87 @@
+"""Every output of a deployment: which assets there are, and the artifact of each partition on disk."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact
+from jgpt_dagster.storage.data_root import DataRoot
+
+TOKENIZER = "tokenizer"
+TRAINING_SET = "training_set"
+
+MODEL_ASSETS = ("pretrained_model", "evaluation", "release")
+"""The assets of one model of one dump, in the order in which they are made."""
+
+GPU_ASSETS = frozenset({"pretrained_model", "evaluation"})
+"""The assets whose runs go to the GPU queue."""
+
+
+def text_assets(corpora: Sequence[Corpus]) -> list[str]:
+    """Return the assets from the sources of corpora to the training set, in the order in which they are made."""
+    return [*(asset for corpus in corpora for asset in corpus.assets), TOKENIZER, TRAINING_SET]
+
+
+@dataclass(frozen=True)
+class OutputCatalog:
+    """The outputs of a data root for given corpora, shard keys and model."""
+
+    root: DataRoot
+    corpora: tuple[Corpus, ...]
+    shards: tuple[str, ...]
+    model: str
+
+    @property
+    def dated_corpora(self) -> list[Corpus]:
+        """The corpora that come in dated dumps."""
+        return [corpus for corpus in self.corpora if corpus.dated]
+
+    @property
+    def undated_corpora(self) -> list[Corpus]:
+        """The corpora that all dumps share."""
+        return [corpus for corpus in self.corpora if not corpus.dated]
+
+    def source(self, corpus: Corpus, dump: str) -> DirectoryArtifact | None:
+        """Return the downloaded source of a corpus, of one dump if it is dated; None if nothing is downloaded."""
+        if corpus.source_asset is None:
+            return None
+        return self.root.directory(corpus.source_asset, dump if corpus.dated else None)
+
+    def shard(self, corpus: Corpus, asset: str, dump: str | None, shard: str) -> Artifact:
+        """Return the output of one shard of an asset of a corpus; `dump` counts for a dated corpus alone."""
+        date = dump if corpus.dated else None
+        if asset == corpus.tokens_asset:
+            return self.root.directory(asset, date, shard)
+        return self.root.parquet(asset, date, shard)
+
+    def all_shards(self, corpus: Corpus, asset: str, dump: str | None) -> list[Artifact]:
+        """Return the outputs of all shards of an asset of a corpus."""
+        return [self.shard(corpus, asset, dump, shard) for shard in self.shards]
+
+    @property
+    def tokenizer(self) -> DirectoryArtifact:
+        """The tokenizer, which all dumps share."""
+        return self.root.directory(TOKENIZER)
+
+    def training_set(self, dump: str) -> DirectoryArtifact:
+        """Return the training set of a dump."""
+        return self.root.directory(TRAINING_SET, dump)
+
+    def model_outputs(self, dump: str) -> list[Artifact]:
+        """Return what is made of a dump with the model in use: weights, evaluation, release."""
+        return [self.root.directory(asset, dump, model=self.model) for asset in MODEL_ASSETS]
+
+    def shared_outputs(self) -> list[Artifact]:
+        """Return the outputs that all dumps share, in the order of the graph."""
+        return [*(artifact for corpus in self.undated_corpora for artifact in self._of(corpus, "")), self.tokenizer]
+
+    def dump_outputs(self, dump: str) -> list[Artifact]:
+        """Return the outputs of one dump, in the order of the graph."""
+        of_corpora = (artifact for corpus in self.dated_corpora for artifact in self._of(corpus, dump))
+        return [*of_corpora, self.training_set(dump), *self.model_outputs(dump)]
+
+    def _of(self, corpus: Corpus, dump: str) -> Iterator[Artifact]:
+        if source := self.source(corpus, dump):
+            yield source
+        for asset in corpus.shard_assets:
+            yield from self.all_shards(corpus, asset, dump)

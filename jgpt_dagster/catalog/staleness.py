@@ -1,0 +1,104 @@
+"""Why an output that is on disk is stale: what its manifest records, compared with what would make it now.
+
+Only manifests and the installed versions are read. Run config that another run would have is not compared.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from jgpt_dagster.catalog.corpora import Archive, Corpus
+from jgpt_dagster.catalog.outputs import TOKENIZER, TRAINING_SET, OutputCatalog
+from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.manifest import Manifest, Recipe
+from jgpt_dagster.storage.object_store import read_bytes
+
+ManifestReader = Callable[[Artifact], Manifest | None]
+
+
+class StalenessCheck:
+    """Compares manifests with the code versions, libraries, settings and inputs of now."""
+
+    def __init__(
+        self,
+        catalog: OutputCatalog,
+        code_versions: Mapping[str, str],
+        segmenter: str,
+        read_manifest: ManifestReader,
+    ) -> None:
+        """`code_versions` maps each asset to the version of the code that would make it now."""
+        self._catalog, self._code_versions, self._segmenter = catalog, code_versions, segmenter
+        self._read_manifest = read_manifest
+        self._installed: dict[str, str | None] = {}
+        self._hashes: dict[tuple[str, str], list[str]] = {}
+
+    def reason(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
+        """Return what has changed since an output was made; empty if it is current.
+
+        `inputs` are the outputs that it may have been made from, by label.
+        """
+        if artifact.asset == TOKENIZER:  # frozen: it stays, whatever it was made from
+            return ""
+        recipe = manifest.recipe
+        code_version = self._code_versions.get(artifact.asset, recipe.code_version)
+        if recipe.code_version != code_version:
+            return f"made by version {recipe.code_version} of the code, which is now {code_version}"
+        for name, made_with in recipe.libraries.items():
+            if (installed := self._version(name)) and installed != made_with:
+                return f"made with {name} {made_with}; installed is {installed}"
+        for what, made_from, now in self._environment_settings(artifact.asset, recipe.settings):
+            if made_from != now:
+                return f"made from {what} {made_from}, which is now {now}"
+        for label, sha256 in recipe.inputs.items():
+            source = self._read_manifest(inputs[label]) if label in inputs else None
+            if source and source.data_sha256 != sha256:
+                return f"{label} has been made again since"
+        return self._changed_pages(artifact, recipe)
+
+    def _changed_pages(self, artifact: Artifact, recipe: Recipe) -> str:
+        """Say whether a dump that was fetched again has other bytes for a shard of its text."""
+        for corpus in self._catalog.dated_corpora:
+            if artifact.asset == corpus.text_asset:
+                dump, _, shard = artifact.partition.partition("|")
+                hashes = self._shard_hashes(corpus, dump)
+                if hashes and recipe.inputs.get("pages") != hashes[self._catalog.shards.index(shard)]:
+                    return "the dump has other pages for this shard now"
+        return ""
+
+    def _shard_hashes(self, corpus: Corpus, dump: str) -> list[str]:
+        """Return the hash of each shard's byte range of a dump; empty if it is missing or has other shards."""
+        if (corpus.name, dump) not in self._hashes:
+            source = self._catalog.source(corpus, dump)
+            try:
+                shards = json.loads(read_bytes(source.location / "shards.json"))["shards"] if source else []
+                found = [shard["sha256"] for shard in shards] if len(shards) == len(self._catalog.shards) else []
+            except (OSError, ValueError, KeyError, TypeError):
+                found = []
+            self._hashes[corpus.name, dump] = found
+        return self._hashes[corpus.name, dump]
+
+    def _environment_settings(self, asset: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Yield the settings from the environment that one root may change: name, recorded value, value now."""
+        for corpus in self._catalog.corpora:
+            if asset == corpus.source_asset and isinstance(corpus.source, Archive):
+                yield "the URL", settings["url"], corpus.source.url
+        if asset == TRAINING_SET:
+            names = sorted(corpus.name for corpus in self._catalog.corpora)
+            yield "the corpora", ", ".join(sorted(settings["weights"])), ", ".join(names)
+
+    def _version(self, distribution: str) -> str | None:
+        """Return the installed version, or the fingerprint of the segmenter in use; None if it is unknown."""
+        if distribution not in self._installed:
+            try:
+                self._installed[distribution] = (
+                    self._segmenter_fingerprint() if distribution == "segmenter" else version(distribution)
+                )
+            except (PackageNotFoundError, SegmenterError):
+                self._installed[distribution] = None
+        return self._installed[distribution]
+
+    def _segmenter_fingerprint(self) -> str:
+        with open_segmenter(self._segmenter) as segmenter:
+            return segmenter.fingerprint

@@ -1,0 +1,34 @@
+"""The command group `jgpt`, which shows a JgptError as its message alone."""
+
+from typing import Any
+
+import click
+
+from jgpt_dagster.cli.dumps import dumps
+from jgpt_dagster.cli.generate import generate
+from jgpt_dagster.cli.plan import plan
+from jgpt_dagster.cli.run import run
+from jgpt_dagster.cli.status import status
+from jgpt_dagster.cli.ui import ui
+from jgpt_dagster.cli.worker import worker
+from jgpt_dagster.errors import JgptError
+
+
+class _PlainErrors(click.Group):
+    """Shows a JgptError as its message; any other exception is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except JgptError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jgpt-dagster")
+def main() -> None:
+    """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
+
+
+for command in (run, status, plan, dumps, generate, ui, worker):
+    main.add_command(command)

@@ -1,0 +1,59 @@
+"""What commands share: the settings with a writable data root and DAGSTER_HOME, and the option `--config`."""
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home
+from jgpt_dagster.settings import Settings, load_settings
+from jgpt_dagster.storage.data_root import DataRoot
+
+
+def open_deployment() -> Settings:
+    """Return the settings, with a writable data root and DAGSTER_HOME set; print the line to export if it was not.
+
+    Raises JgptError if the data root cannot be written.
+    """
+    settings = load_settings()
+    _require_writable(settings)
+    announced = "DAGSTER_HOME" not in os.environ
+    home = ensure_dagster_home(settings)
+    if announced:
+        click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
+    return settings
+
+
+def all_dumps(root: DataRoot) -> list[str]:
+    """Return the dumps that have a partition or anything on disk, oldest first."""
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.catalog.retention import dumps_on_disk
+    from jgpt_dagster.orchestration.partitions import known_dumps
+
+    return sorted({*known_dumps(DagsterInstance.get()), *dumps_on_disk(root)})
+
+
+def config_option(help_text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option `--config FILE`, whose default is JGPT_RUN_CONFIG."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="JGPT_RUN_CONFIG",
+        help=help_text,
+    )
+
+
+def _require_writable(settings: Settings) -> None:
+    data, name = settings.root.path, "JGPT_DATA" if settings.root.remote is None else "JGPT_SCRATCH"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        writable = os.access(data, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise JgptError(f"{name}={data} cannot be written. Make it writable, or point {name} at another directory.")

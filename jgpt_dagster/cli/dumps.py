@@ -1,0 +1,99 @@
+"""`jgpt dumps`: adds, lists and removes dumps."""
+
+import click
+
+from jgpt_dagster.cli.deployment import all_dumps, open_deployment
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.settings import Settings
+
+
+@click.group()
+def dumps() -> None:
+    """Manage the dump partitions of the Dagster instance and their data."""
+
+
+@dumps.command("add")
+@click.argument("dates", nargs=-1, required=True)
+def add(dates: tuple[str, ...]) -> None:
+    """Add dump partitions (YYYYMMDD); Dagster's own command line cannot."""
+    open_deployment()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.orchestration.partitions import add_dumps
+
+    add_dumps(DagsterInstance.get(), dates)
+    click.echo(f"added {' '.join(dates)}")
+
+
+@dumps.command("list")
+def list_dumps() -> None:
+    """List the dump partitions and what of each lies on disk."""
+    settings = open_deployment()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.orchestration.partitions import known_dumps
+
+    root = settings.root
+    for date in known_dumps(DagsterInstance.get()):
+        outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
+        states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
+        click.echo(f"{date}  {'  '.join(states)}")
+
+
+@dumps.command("remove")
+@click.argument("dates", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Even if a model or a release was made of the dump; it is removed too.")
+def remove(dates: tuple[str, ...], force: bool) -> None:
+    """Remove dumps: their data and partitions. A dump that is in use, or has a model, is not removed."""
+    settings = open_deployment()
+    from jgpt_dagster.catalog.retention import models_of_dump
+    from jgpt_dagster.orchestration.partitions import require_dump_key
+
+    root = settings.root
+    for date in dates:
+        require_dump_key(date)
+        if date not in all_dumps(root):
+            raise JgptError(f"There is no dump of {date}. The dumps are: {' '.join(all_dumps(root)) or 'none'}.")
+        if not force and (models := models_of_dump(root, date)):
+            raise JgptError(
+                f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
+                f"  jgpt dumps remove --force {date}"
+            )
+    for date in dates:
+        click.echo(f"{date}  removed, {_remove_dump(settings, date) / 1e9:.1f} GB")
+
+
+@dumps.command("prune")
+@click.option("--keep", required=True, type=click.IntRange(min=1), help="How many of the newest dumps stay.")
+def prune(keep: int) -> None:
+    """Remove all dumps but the newest few. Dumps with a model or a release, and those in use, are kept too."""
+    settings = open_deployment()
+    from jgpt_dagster.catalog.retention import DumpInUseError, reasons_to_keep
+
+    root = settings.root
+    dates = all_dumps(root)
+    kept = reasons_to_keep(root, dates, keep)
+    for date in dates:
+        try:
+            outcome = f"kept: {kept[date]}" if date in kept else f"removed, {_remove_dump(settings, date) / 1e9:.1f} GB"
+        except DumpInUseError as error:
+            outcome = f"kept: {error}"
+        click.echo(f"{date}  {outcome}")
+
+
+def _remove_dump(settings: Settings, date: str) -> int:
+    """Remove the partition and all data of a dump; return its size in bytes. Raises DumpInUseError, naming the user."""
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.catalog.retention import DumpInUseError, delete_dump_data, exclusive_use
+    from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
+    from jgpt_dagster.orchestration.run_history import runs_using_dump
+
+    catalog, scratch, instance = settings.catalog, settings.scratch_directory, DagsterInstance.get()
+    fail_abandoned_runs(instance, catalog.root.path, lambda _: None)
+    reusing = [asset for corpus in catalog.dated_corpora for asset in corpus.shard_assets]
+    if runs := runs_using_dump(instance, date, reusing):
+        raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
+    with exclusive_use(catalog, scratch, date):
+        instance.delete_dynamic_partition("dump", date)
+        return delete_dump_data(catalog, scratch, date)

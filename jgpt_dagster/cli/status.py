@@ -1,0 +1,37 @@
+"""`jgpt status`: what is done, stale, running, failed and missing."""
+
+from functools import cache
+
+import click
+
+from jgpt_dagster.cli.deployment import all_dumps, open_deployment
+
+
+@click.command()
+@click.option("--dump", "dates", multiple=True, help="A dump to show, YYYYMMDD; default all.")
+def status(dates: tuple[str, ...]) -> None:
+    """Show what is done, stale, running, failed and missing for each dump, and what to run next."""
+    settings = open_deployment()
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.catalog.status import DeploymentStatus, next_step
+    from jgpt_dagster.definitions import code_versions, defs
+    from jgpt_dagster.orchestration.partitions import require_dump_key
+    from jgpt_dagster.orchestration.resources import CorpusStore
+    from jgpt_dagster.orchestration.run_history import failed_checks, recent_runs
+
+    for date in dates:
+        require_dump_key(date)
+    root, instance = settings.root, DagsterInstance.get()
+    root.require_same(CorpusStore.of(settings).fixed)
+    deployment = DeploymentStatus(
+        settings.catalog, code_versions(defs), settings.segmenter, failed_checks(instance, defs)
+    )
+    runs = cache(lambda: recent_runs(instance))
+    shared = deployment.status(None, runs)
+    click.echo("\n".join(shared.lines()))
+    for date in dates or all_dumps(root):
+        of_dump = deployment.status(date, runs)
+        click.echo("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump)}"]))
+    if not dates and not all_dumps(root):
+        click.echo("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")

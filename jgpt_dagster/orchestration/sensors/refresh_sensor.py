@@ -1,0 +1,54 @@
+"""`refresh_sensor`: requests what is missing on disk for the newest fetched dump, up to its training set."""
+
+import dagster as dg
+
+from jgpt_dagster.catalog.missing_work import missing_work
+from jgpt_dagster.catalog.outputs import MODEL_ASSETS, text_assets
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
+from jgpt_dagster.orchestration.partitions import known_dumps
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.run_history import assets_of, unfinished_runs
+from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error
+from jgpt_dagster.settings import Settings
+
+
+def build_refresh_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Return the sensor; JGPT_REFRESH decides whether it runs by default."""
+    dumps = {corpus.source_asset for corpus in settings.corpora if corpus.dated}
+    assets = [asset for asset in text_assets(settings.corpora) if asset not in dumps]
+
+    @dg.sensor(
+        asset_selection=dg.AssetSelection.assets(*assets),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.refresh == "on" else dg.DefaultSensorStatus.STOPPED,
+    )
+    def refresh_sensor(context: dg.SensorEvaluationContext, store: CorpusStore) -> dg.SensorResult | dg.SkipReason:
+        """Starts what is missing on disk for the newest fetched dump and can be made, up to its training set."""
+        return skip_on_error(lambda: _evaluate(context, store, settings))
+
+    return refresh_sensor
+
+
+def newest_fetched_dump(instance: dg.DagsterInstance, store: CorpusStore) -> str | None:
+    """Return the newest dump that is on disk; None if there is none."""
+    dumps = reversed(known_dumps(instance))
+    return next((dump for dump in dumps if store.directory("wikipedia_dump", dump).manifest()), None)
+
+
+def _evaluate(
+    context: dg.SensorEvaluationContext, store: CorpusStore, settings: Settings
+) -> dg.SensorResult | dg.SkipReason:
+    dump = newest_fetched_dump(context.instance, store)
+    if dump is None:
+        return dg.SkipReason("No dump is here yet.")
+    items = missing_work(store.catalog, dump)
+    if not items:
+        if store.directory("training_set", dump).manifest():
+            return dg.SkipReason(f"The dump of {dump} has its training set.")
+        return dg.SkipReason(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
+    fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
+    for run in unfinished_runs(context.instance):
+        if COMMAND_TAG in run.tags and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
+            return dg.SkipReason(f"A `jgpt run` is in progress (run {run.run_id}): it makes what is missing itself.")
+    requests, reasons = request_runs(context, items, settings)
+    return dg.SensorResult(run_requests=requests) if requests else skip(reasons)
