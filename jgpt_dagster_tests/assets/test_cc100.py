@@ -106,4 +106,4 @@ def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, mo
     planted.materialize("cc100_dump")
     error = planted.materialize("cc100_documents", "000").error
     assert error is not None
-    assert "the index of the documents and paragraphs seen before needs" in error
+    assert "the index of known documents and paragraphs needs" in error
