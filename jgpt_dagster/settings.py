@@ -11,12 +11,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jgpt_dagster.corpus.segmenters import segmenter_names
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runtime.resource_limits import cores
 from jgpt_dagster.storage.data_root import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
-TextProfile = Literal["seed", "clean"]
 
 # Name of a corpus that a folder holds; it becomes part of asset keys.
 _CORPUS = re.compile(r"(?!(wikipedia|cc100)$)[a-z][a-z0-9_]*")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from jgpt_dagster.corpus.segmenters.base import Segmenter
-from jgpt_dagster.corpus.text.normalize import Profile, normalized_characters, normalizer
+from jgpt_dagster.corpus.text.normalize import normalized_characters, normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
+from jgpt_dagster.corpus.text_profile import TextProfile
 
 SPACE_SYMBOL = "\u2581"
 """Stands for a half-width space of the text under `clean`; it opens the word that follows the space (`New ▁York`)."""
@@ -47,7 +48,7 @@ class SegmentCounts:
 
 
 def segment_documents(
-    documents: Iterable[list[str]], profile: Profile, segmenter: Segmenter, batch_sentences: int = 2000
+    documents: Iterable[list[str]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int = 2000
 ) -> Iterator[list[list[str]]]:
     """Segments a stream of documents, each given as its lines; yields one result for each, in order.
 
@@ -76,7 +77,7 @@ def restore_text(lines: list[list[str]]) -> str:
     return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
 
 
-def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
+def _line_splitter(profile: TextProfile) -> Callable[[str], list[str]]:
     """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
     split_any = _seed_splitter() if profile == "seed" else _clean_splitter()
     work = _work_pattern(profile).search
@@ -87,7 +88,7 @@ def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
     return split
 
 
-def _work_pattern(profile: Profile) -> re.Pattern[str]:
+def _work_pattern(profile: TextProfile) -> re.Pattern[str]:
     """Matches where a line may not be one sentence as it stands, save at ーー: three of four lines on the web are."""
     touched = normalized_characters(profile) + SPACE_SYMBOL
     return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
@@ -116,7 +117,7 @@ def _clean_splitter() -> Callable[[str], list[str]]:
 
 
 def _segment_batch(
-    documents: list[list[list[str]]], profile: Profile, segmenter: Segmenter, batch_sentences: int
+    documents: list[list[list[str]]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
     sentences = [sentence for document in documents for line in document for sentence in line]
     # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
