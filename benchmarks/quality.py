@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
-from jgpt_dagster.corpus.text.normalize import Profile, normalizer
+from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults, per_thousand
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
 
-PROFILES: tuple[Profile, ...] = ("seed", "clean")
+PROFILES: tuple[TextProfile, ...] = ("seed", "clean")
 _HEADING = re.compile(r"^(={2,6})\s*([^=\n]+?)\s*\1\s*$", re.MULTILINE)
 _MARKUP = re.compile(r"'{2,}|<[^<>]*>|\[\[(?:[^|\]]*\|)?|\]\]")
 
@@ -45,7 +46,7 @@ class Totals:
         self.faults["all headings"] += sum(line in {f"{name}." for name in names} for line in lines)
 
 
-def articles(dump: Path, profile: Profile) -> Iterator[tuple[str, str, list[str]]]:
+def articles(dump: Path, profile: TextProfile) -> Iterator[tuple[str, str, list[str]]]:
     """Yield title, wikitext and cleaned lines, without the title, of each article of a dump."""
     site = parse_siteinfo(bz2_chunks(dump), str(dump))
     texts: list[str] = []
@@ -64,7 +65,7 @@ def articles(dump: Path, profile: Profile) -> Iterator[tuple[str, str, list[str]
             yield title, texts[0], lines[1:]
 
 
-def first_prose(lines: list[str], profile: Profile) -> str:
+def first_prose(lines: list[str], profile: TextProfile) -> str:
     """Return the first sentence of an article that is long enough to tell something."""
     normalize = normalizer(profile)
     sentences = (sentence for line in lines for sentence in split_sentences(normalize(line)))

@@ -28,6 +28,7 @@ from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS,
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.web.cc100 import read_documents
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 WIKI, DATE = "benchmarkwiki", "20260101"
 _RECIPE = Recipe(stage="benchmark", code_version="1")
 
-Profile = Literal["seed", "clean"]
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -53,7 +52,7 @@ class Comparison:
 
     source: Literal["bz2", "xz"]
     words: bool
-    profile: Profile
+    profile: TextProfile
     goal: float
 
     @property
@@ -139,7 +138,7 @@ class WholeSentences:
         return [*lines]
 
 
-def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: Profile) -> None:
+def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: TextProfile) -> None:
     """Make `segmented.parquet` in `folder`, by way of the file of the stage before, as the assets do."""
     first, second = folder / "first.parquet", folder / "segmented.parquet"
     if source == "bz2":
@@ -155,7 +154,7 @@ def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: 
     write_rows(second, segmented_schema, rows, _RECIPE, lambda: asdict(counts))
 
 
-def _write_articles(dump: Path, path: Path, profile: Profile) -> None:
+def _write_articles(dump: Path, path: Path, profile: TextProfile) -> None:
     index = next(dump.parent.glob("*index.txt.bz2"))
     plan = plan_shards(dump, index, 1)
     site = read_siteinfo(dump, plan)
@@ -171,7 +170,7 @@ def _write_articles(dump: Path, path: Path, profile: Profile) -> None:
 
 
 def segmented(
-    rows: Iterator[tuple[Any, ...]], profile: Profile, engine: Segmenter, counts: SegmentCounts
+    rows: Iterator[tuple[Any, ...]], profile: TextProfile, engine: Segmenter, counts: SegmentCounts
 ) -> Iterator[tuple[Any, ...]]:
     """Yield rows with their lines segmented, and count them."""
     waiting: deque[tuple[Any, ...]] = deque()

@@ -13,12 +13,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from jgpt_dagster.catalog.corpora import RESERVED_NAMES, Corpus, configured_corpora
 from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runtime.resource_limits import cores
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
-TextProfile = Literal["seed", "clean"]
 
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")

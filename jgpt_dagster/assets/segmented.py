@@ -24,6 +24,7 @@ from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
+from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
@@ -90,7 +91,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                         bar.count_input_bytes(len("".join(lines).encode()))
                         yield (*key, result)
 
-                rows = (row for chunk in _chunks(read_rows(source.path)) for row in segment_chunk(chunk))
+                rows = (row for chunk in _chunks(source) for row in segment_chunk(chunk))
                 target.write(corpus.segmented_schema, bar.track(rows), recipe, lambda: asdict(counts))
                 return {**reuse_facts(stats), "fallbacks": engine.fallbacks - fallbacks}
 
@@ -110,18 +111,14 @@ def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: Reus
     return found[1]
 
 
-def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Cut rows into chunks that keep the engine busy and memory bounded."""
-    chunk: list[tuple[Any, ...]] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += sum(map(len, row[-1]))
-        if len(chunk) >= _CHUNK_ROWS or size >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _chunks(source: ParquetArtifact) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows in chunks that keep the engine busy and memory bounded."""
+    return batches(
+        read_rows(source.path),
+        max_items=_CHUNK_ROWS,
+        max_size=_CHUNK_CHARACTERS,
+        size=lambda row: sum(map(len, row[-1])),
+    )
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:

@@ -9,12 +9,12 @@ import bz2
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.storage.atomic_write import atomic_file
 
 NAMESPACES = {
@@ -85,7 +85,7 @@ def write_dump(
     index = folder / f"{wiki}-{date}-pages-articles-multistream-index.txt.bz2"
     with atomic_file(articles) as xml, atomic_file(index) as raw_index, bz2.open(raw_index, "wb") as lines:
         xml.write(bz2.compress(_header(wiki).encode()))
-        for stream in _batched(pages, pages_per_stream):
+        for stream in batches(pages, max_items=pages_per_stream):
             offset = xml.tell()
             xml.write(bz2.compress("".join(map(_page_xml, stream)).encode()))
             lines.write("".join(f"{offset}:{page.id}:{_quoted(page.title)}\n" for page in stream).encode())
@@ -176,9 +176,3 @@ def _sums(file: Path) -> dict[str, str]:
         with file.open("rb") as content:
             sums[algorithm] = hashlib.file_digest(content, algorithm).hexdigest()
     return sums
-
-
-def _batched(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
-    rest = iter(pages)
-    for first in rest:
-        yield list(chain([first], islice(rest, size - 1)))

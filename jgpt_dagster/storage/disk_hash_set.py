@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 
+from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.storage.atomic_write import DiskFullError
 
 _CACHE_KIB = 64 << 10
@@ -56,8 +57,7 @@ class DiskHashSet:
         """Return those of the hashes (signed, 64 bits) that were added before."""
         found: set[int] = set()
         with self._as_disk_full_error():
-            for start in range(0, len(hashes), _QUERY_HASHES):
-                asked = hashes[start : start + _QUERY_HASHES]
+            for asked in batches(hashes, max_items=_QUERY_HASHES):
                 places = ",".join("?" * len(asked))
                 rows = self._database.execute(f"SELECT hash FROM seen WHERE hash IN ({places})", asked)
                 found.update(hash_ for (hash_,) in rows)

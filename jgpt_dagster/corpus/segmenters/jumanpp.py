@@ -19,6 +19,7 @@ from threading import Event, Thread, Timer
 from typing import IO
 
 from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
+from jgpt_dagster.runtime.batching import batches
 
 _BATCH_PIECES = 2000
 """Pieces per exchange. One at a time Juman++ does 348 a second, in batches of thousands ten times that."""
@@ -100,8 +101,7 @@ class JumanppSegmenter(PieceSegmenter):
         return child
 
     def _split(self, pieces: Sequence[str]) -> list[str]:
-        batches = (pieces[start : start + _BATCH_PIECES] for start in range(0, len(pieces), _BATCH_PIECES))
-        return [words for batch in batches for words in self._split_batch(batch)]
+        return [words for batch in batches(pieces, max_items=_BATCH_PIECES) for words in self._split_batch(batch)]
 
     def _split_batch(self, pieces: Sequence[str]) -> Iterator[str]:
         """Words of each piece; an empty text for one that Juman++ cannot do even when it is alone."""

@@ -5,14 +5,15 @@ words joined by one half-width space. Under `clean` the normalised text can be h
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 
 from jgpt_dagster.corpus.segmenters.base import Segmenter
-from jgpt_dagster.corpus.text.normalize import Profile, normalized_characters, normalizer
+from jgpt_dagster.corpus.text.normalize import normalized_characters, normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
+from jgpt_dagster.corpus.text_profile import TextProfile
+from jgpt_dagster.runtime.batching import batches
 
 SPACE_SYMBOL = "\u2581"
 """Stands for a half-width space of the text under `clean`; it opens the word that follows the space (`New ▁York`)."""
@@ -47,28 +48,20 @@ class SegmentCounts:
 
 
 def segment_documents(
-    documents: Iterable[list[str]], profile: Profile, segmenter: Segmenter, batch_sentences: int = 2000
+    documents: Iterable[list[str]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int = 2000
 ) -> Iterator[list[list[str]]]:
     """Segments a stream of documents, each given as its lines; yields one result for each, in order.
 
-    `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result. Of
-    the stream, no more than a batch and the document that filled it is in memory. Under `clean`, for every kept line,
+    `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result.
+    No more than that many documents are in memory, nor more than a million characters and the document that exceeds
+    them. Under `clean`, for every kept line,
     its sentences joined without their half-width spaces, U+2581 read as a space, are the normalised line. Under `seed`,
     words that are a space are left out.
     """
     split_line = _line_splitter(profile)
-    batch: list[list[list[str]]] = []
-    sentences = characters = 0
-    for lines in documents:
-        document = [split for line in lines if (split := split_line(line))]
-        batch.append(document)
-        sentences += sum(map(len, document))
-        characters += sum(map(len, lines))
-        if sentences >= batch_sentences or characters >= _BATCH_CHARACTERS or len(batch) >= batch_sentences:
-            yield from _segment_batch(batch, profile, segmenter, batch_sentences)
-            batch = []
-            sentences = characters = 0
-    yield from _segment_batch(batch, profile, segmenter, batch_sentences)
+    split = ([sentences for line in lines if (sentences := split_line(line))] for lines in documents)
+    for batch in batches(split, max_items=batch_sentences, max_size=_BATCH_CHARACTERS, size=_characters):
+        yield from _segment_batch(batch, profile, segmenter, batch_sentences)
 
 
 def restore_text(lines: list[list[str]]) -> str:
@@ -76,7 +69,7 @@ def restore_text(lines: list[list[str]]) -> str:
     return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
 
 
-def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
+def _line_splitter(profile: TextProfile) -> Callable[[str], list[str]]:
     """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
     split_any = _seed_splitter() if profile == "seed" else _clean_splitter()
     work = _work_pattern(profile).search
@@ -87,7 +80,7 @@ def _line_splitter(profile: Profile) -> Callable[[str], list[str]]:
     return split
 
 
-def _work_pattern(profile: Profile) -> re.Pattern[str]:
+def _work_pattern(profile: TextProfile) -> re.Pattern[str]:
     """Matches where a line may not be one sentence as it stands, save at ーー: three of four lines on the web are."""
     touched = normalized_characters(profile) + SPACE_SYMBOL
     return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
@@ -115,25 +108,19 @@ def _clean_splitter() -> Callable[[str], list[str]]:
     return split
 
 
+def _characters(document: list[list[str]]) -> int:
+    return sum(len(sentence) for line in document for sentence in line)
+
+
 def _segment_batch(
-    documents: list[list[list[str]]], profile: Profile, segmenter: Segmenter, batch_sentences: int
+    documents: list[list[list[str]]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
     sentences = [sentence for document in documents for line in document for sentence in line]
     # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
     # pre-tokenizer takes no space for a token.
-    segmented: Iterator[str] = chain.from_iterable(map(segmenter.spaced, _chunks(sentences, batch_sentences)))
+    engine_batches = batches(sentences, max_items=batch_sentences, max_size=_BATCH_CHARACTERS, size=len)
+    segmented: Iterator[str] = chain.from_iterable(map(segmenter.spaced, engine_batches))
     if profile == "clean":
         segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
     for document in documents:
         yield [[next(segmented) for _ in line] for line in document]
-
-
-def _chunks(sentences: list[str], batch_sentences: int) -> Iterator[list[str]]:
-    """Consecutive parts of `sentences`, none longer than a batch; one document may be far more than that."""
-    ends = [*accumulate(map(len, sentences))]
-    start = characters = 0
-    while start < len(sentences):
-        full = bisect_left(ends, characters + _BATCH_CHARACTERS) + 1
-        end = min(start + batch_sentences, full, len(sentences))
-        yield sentences[start:end]
-        start, characters = end, ends[end - 1]

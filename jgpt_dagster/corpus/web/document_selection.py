@@ -15,6 +15,7 @@ from typing import Any
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator, Sketch
 from jgpt_dagster.corpus.web.quality_filters import DocumentFilters, Fault
+from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
@@ -101,7 +102,8 @@ def select(
     can be told of a document alone, which is half of the work; the index is this process's.
     """
     deduplicator = Deduplicator(selection, seen)
-    for batch, findings in ordered_map(partial(_findings, selection), _batches(documents)):
+    document_batches = batches(documents, max_items=_BATCH_DOCUMENTS, max_size=_BATCH_CHARACTERS, size=_characters)
+    for batch, findings in ordered_map(partial(_findings, selection), document_batches):
         sketched = [
             (lines, sketch) for (_, lines), sketch in zip(batch, findings, strict=True) if isinstance(sketch, Sketch)
         ]
@@ -122,13 +124,5 @@ def _findings(selection: Selection, documents: Sequence[DocumentRow]) -> list[Fa
     return [selection.fault(lines) or selection.sketch(lines) for _, lines in documents]
 
 
-def _batches(documents: Iterable[DocumentRow]) -> Iterator[list[DocumentRow]]:
-    batch, characters = list[DocumentRow](), 0
-    for document in documents:
-        batch.append(document)
-        characters += sum(map(len, document[1]))
-        if len(batch) == _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def _characters(document: DocumentRow) -> int:
+    return sum(map(len, document[1]))

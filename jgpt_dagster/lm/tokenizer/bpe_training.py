@@ -17,8 +17,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from jgpt_dagster.corpus.text.normalize import Profile
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import BEGIN, END, LINE_END, UNKNOWN, SegmentedDocument, TokenizerError
 
 MOST_TOKENS = 65_535
@@ -64,7 +64,7 @@ def in_tokenizer_sample(corpus: str, key: int, share: float) -> bool:
 
 def train_tokenizer(
     documents: Callable[[], Iterable[SegmentedDocument]],
-    profile: Profile,
+    profile: TextProfile,
     settings: TokenizerSettings,
     progress: Callable[[str], None],
 ) -> TrainedTokenizer:
@@ -104,12 +104,12 @@ def train_tokenizer(
     return TrainedTokenizer(tokenizer, counts)
 
 
-def _appended(profile: Profile) -> int:
+def _appended(profile: TextProfile) -> int:
     """Return how many tokens are appended to what is learned."""
     return len(_BYTES) + len([LINE_END]) if profile == "clean" else 0
 
 
-def _check(settings: TokenizerSettings, profile: Profile) -> None:
+def _check(settings: TokenizerSettings, profile: TextProfile) -> None:
     if settings.vocab_size > MOST_TOKENS:
         raise TokenizerError(
             f"vocab_size={settings.vocab_size:,}: token files are uint16, which allows {MOST_TOKENS:,} at most."

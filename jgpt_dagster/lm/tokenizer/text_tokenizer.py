@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from jgpt_dagster.corpus.text.normalize import Profile
 from jgpt_dagster.corpus.text.segment import restore_text
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file, write_json
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
@@ -46,7 +46,7 @@ class TextTokenizer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, profile: Profile, segmenter: str, segmenter_fingerprint: str, sha256: str
+        self, tokenizer: Tokenizer, profile: TextProfile, segmenter: str, segmenter_fingerprint: str, sha256: str
     ) -> None:
         self.profile = profile
         self.segmenter = segmenter
@@ -99,14 +99,14 @@ class TextTokenizer:
             )
 
 
-def encoder_text(document: SegmentedDocument, profile: Profile) -> str:
+def encoder_text(document: SegmentedDocument, profile: TextProfile) -> str:
     """Return the string that encodes a document: its sentences joined by spaces, under `clean` with its line ends."""
     if profile == "seed":
         return " ".join(sentence for line in document for sentence in line)
     return "".join(" ".join(line) + LINE_END for line in document)
 
 
-def document_text(document: SegmentedDocument, profile: Profile) -> str:
+def document_text(document: SegmentedDocument, profile: TextProfile) -> str:
     """Return the text that a document's tokens stand for: the unsegmented text, without `</s>`.
 
     Under `clean` it is the normalised text, every line ended by a line feed, and decoding gives exactly this back.
@@ -118,7 +118,7 @@ def document_text(document: SegmentedDocument, profile: Profile) -> str:
 
 
 def save_tokenizer(
-    tokenizer: Tokenizer, directory: Path, profile: Profile, segmenter: str, segmenter_fingerprint: str
+    tokenizer: Tokenizer, directory: Path, profile: TextProfile, segmenter: str, segmenter_fingerprint: str
 ) -> None:
     """Write the directory that `load_tokenizer` and `AutoTokenizer.from_pretrained` open; both give the same ids."""
     with atomic_file(directory / _TOKENIZER) as stream:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, open_segmenter
 from jgpt_dagster.corpus.text import segment as segment_module
-from jgpt_dagster.corpus.text.normalize import Profile, normalizer
+from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL, SegmentCounts, restore_text, segment_documents
+from jgpt_dagster.corpus.text_profile import TextProfile
 
 ANY_LINE = st.text(st.characters(exclude_categories=[])) | st.text(
     alphabet=st.sampled_from("あ漢Ab1。．，！?「」() \u3000\xa0\t\n\u2581_\ud800〜~ー")
@@ -25,7 +26,7 @@ def mecab() -> Iterator[Segmenter]:
         yield segmenter
 
 
-def segmented(segmenter: Segmenter, profile: Profile, *lines: str) -> list[list[str]]:
+def segmented(segmenter: Segmenter, profile: TextProfile, *lines: str) -> list[list[str]]:
     (document,) = segment_documents([list(lines)], profile, segmenter)
     return document
 
@@ -82,7 +83,7 @@ def test_clean_gives_the_normalised_text_back(mecab: Segmenter, documents: list[
 @pytest.mark.parametrize("profile", ["seed", "clean"])
 @given(documents=DOCUMENTS)
 def test_words_are_apart_by_single_spaces_and_no_sentence_is_empty(
-    mecab: Segmenter, profile: Profile, documents: list[list[str]]
+    mecab: Segmenter, profile: TextProfile, documents: list[list[str]]
 ) -> None:
     result = list(segment_documents(documents, profile, mecab))
     counts = SegmentCounts()
@@ -116,7 +117,7 @@ class Watched:
 
 @given(documents=DOCUMENTS, batch_sentences=st.integers(1, 5), profile=st.sampled_from(["seed", "clean"]))
 def test_the_result_does_not_depend_on_the_batch(
-    mecab: Segmenter, documents: list[list[str]], batch_sentences: int, profile: Profile
+    mecab: Segmenter, documents: list[list[str]], batch_sentences: int, profile: TextProfile
 ) -> None:
     in_small_batches = list(segment_documents(documents, profile, mecab, batch_sentences))
     assert in_small_batches == list(segment_documents(documents, profile, mecab))
@@ -146,21 +147,21 @@ def test_documents_are_read_as_they_are_needed(mecab: Segmenter) -> None:
     assert read <= 20
 
 
-SPLIT_ANY: dict[Profile, Callable[[str], list[str]]] = {
+SPLIT_ANY: dict[TextProfile, Callable[[str], list[str]]] = {
     "seed": segment_module._seed_splitter(),
     "clean": segment_module._clean_splitter(),
 }
 
 
 @given(line=ANY_LINE, profile=st.sampled_from(["seed", "clean"]))
-def test_a_line_is_passed_over_only_where_it_is_a_sentence_as_it_stands(line: str, profile: Profile) -> None:
+def test_a_line_is_passed_over_only_where_it_is_a_sentence_as_it_stands(line: str, profile: TextProfile) -> None:
     assert segment_module._line_splitter(profile)(line) == SPLIT_ANY[profile](line)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["seed", "clean"])
 @pytest.mark.parametrize("around", ["{}", "あ{}あ", "あ{}", "ー{}。"])
-def test_no_character_is_passed_over_that_would_change(around: str, profile: Profile) -> None:
+def test_no_character_is_passed_over_that_would_change(around: str, profile: TextProfile) -> None:
     split = segment_module._line_splitter(profile)
     for code in range(sys.maxunicode + 1):
         line = around.format(chr(code))
@@ -170,7 +171,7 @@ def test_no_character_is_passed_over_that_would_change(around: str, profile: Pro
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
 def test_a_line_that_is_a_sentence_as_it_stands_is_not_looked_at_twice(
-    profile: Profile, monkeypatch: pytest.MonkeyPatch
+    profile: TextProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(line: str) -> list[str]:
         raise AssertionError(line)
