@@ -1,16 +1,16 @@
-# One image for every role: webserver, daemon, code location, workers. A GPU host builds it on a CUDA image that holds
-# Debian 12 or a distribution with Python 3.11 or 3.12:  docker build --build-arg BASE=<cuda image> .
+# One image for every role: webserver, daemon, code location, workers. For a GPU host, build it on a CUDA image of Debian 12
+# or of a distribution with Python 3.11 or 3.12:  docker build --build-arg BASE=<cuda image> .
 ARG BASE=debian:12
 FROM ${BASE}
 
-# Ubuntu's Python brings packages that would ask where in the world this is.
+# Ubuntu's Python pulls in packages that would ask for a time zone.
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates g++ git make pdsh python3 python3-dev python3-venv xz-utils \
     && rm -rf /var/lib/apt/lists/*
 
-# Juman++ 2, for JGPT_SEGMENTER=jumanpp, from the package of a release (it holds the model). Its tests are not built:
+# Juman++ 2, for JGPT_SEGMENTER=jumanpp, from a release archive (which includes the model). Its tests are not built:
 # they do not compile with a C library as new as Debian 12's.
 ARG JUMANPP_URL=""
 ARG JUMANPP_SHA256=""
@@ -29,7 +29,7 @@ RUN if [ -n "${JUMANPP_URL}" ]; then set -e; \
         jumanpp --version; \
     fi
 
-# Images of Ubuntu 23.04 and later have a user of this number already.
+# Ubuntu images since 23.04 already have a user with this id.
 RUN if getent passwd 1000; then userdel "$(getent passwd 1000 | cut --delimiter=: --fields=1)"; fi \
     && useradd --create-home --uid 1000 jgpt \
     && mkdir --parents /data /opt/dagster /opt/jgpt-dagster \
@@ -37,9 +37,9 @@ RUN if getent passwd 1000; then userdel "$(getent passwd 1000 | cut --delimiter=
 
 WORKDIR /opt/jgpt-dagster
 
-# Dependencies first: they change less often than the code, so their layer is kept.
+# Dependencies first: they change less often than the code, so their layer stays cached.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-# Further arguments of pip, such as an index with CPU-only builds of torch.
+# Additional arguments for pip, such as an index with CPU-only builds of torch.
 ARG PIP_ARGS=""
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --constraint constraints.txt --upgrade pip setuptools wheel \
@@ -49,7 +49,7 @@ RUN python3 -m venv /opt/venv \
 COPY jgpt_dagster jgpt_dagster
 COPY workspace.yaml ./
 COPY deploy deploy
-# The instance of a deployment with workers, where DAGSTER_HOME=/opt/dagster says so.
+# The instance of a deployment with workers, used with DAGSTER_HOME=/opt/dagster.
 COPY deploy/dagster.yaml /opt/dagster/
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
 
@@ -63,5 +63,5 @@ EXPOSE 3000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/server_info', timeout=5)"]
 
-# Inside a container the port is reachable only through what the host publishes.
+# Inside a container the port is reachable only through the ports that the host publishes.
 CMD ["jgpt", "ui", "--host", "0.0.0.0"]

@@ -25,13 +25,13 @@ demo: install
 	$(BIN)/python -m jgpt_dagster.sample.pack $(DEMO)/mirror
 	$(DEMO_ENV) $(BIN)/jgpt run --dump $(DEMO_DUMP) --config jgpt_dagster/sample/demo.yaml
 
-# Opens what `make demo` made, on 127.0.0.1:3000.
+# Opens the UI with the results of `make demo`, on 127.0.0.1:3000.
 ui: install
 	$(DEMO_ENV) $(BIN)/jgpt ui
 
-# The tests of a file stay on one worker: they share fixtures. Workers take files in the order of conftest.py. Tests wait
-# for processes of theirs a third of the time, so there is one worker more than cores; more than four would want more
-# than 8 GB.
+# All tests of a file run on one worker, because they share fixtures. Workers take files in the order set by conftest.py.
+# Tests wait for their own processes a third of the time, so there is one worker more than cores; more than four would
+# need more than 8 GB.
 test: lint
 	$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

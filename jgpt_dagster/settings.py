@@ -33,27 +33,79 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JGPT_", frozen=True, extra="ignore")
 
-    data: Path | str = Field(default="data", validate_default=True)
-    scratch: Path | None = Field(default=None, validate_default=True)
-    wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$")
-    dumps_url: str = "https://dumps.wikimedia.org"
+    data: Path | str = Field(
+        default="data",
+        validate_default=True,
+        description="Root of all data: a directory, or the URL of an object store.",
+    )
+    scratch: Path | None = Field(
+        default=None,
+        validate_default=True,
+        description="Local disk for checkpoints and, if the data root is a URL, for this machine's copy of it.",
+    )
+    wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$", description="Database name of the wiki.")
+    dumps_url: str = Field(
+        default="https://dumps.wikimedia.org",
+        description="Mirror of the Wikimedia dumps; `http://`, `https://` or `file://`.",
+    )
     # It goes into a header of every request: an email address or a URL, in printable ASCII.
-    contact: str = Field(default="", pattern=r"^((https?://|[!-'*-?A-~]+@)[!-'*-~]+)?$")
-    cc100_url: str = "http://data.statmt.org/cc-100/ja.txt.xz"
-    folders: Annotated[Mapping[str, Path], NoDecode] = Field(default_factory=dict)
-    shards: int = Field(default=64, ge=1, le=99)
-    segmenter: str = "mecab"
-    text: TextProfile = "clean"
-    model: ModelName = "xl"
-    workers: int = Field(default_factory=cores, ge=1)
-    refresh: Literal["on", "off"] = "on"
-    poll_hours: float = Field(default=6, gt=0, le=8_760)
-    run_config: Path | None = None
-    failure_webhook: SecretStr | None = None
+    contact: str = Field(
+        default="",
+        pattern=r"^((https?://|[!-'*-?A-~]+@)[!-'*-~]+)?$",
+        description="Your email address, or the URL of a page about you. It is sent with every download request, as "
+        "Wikimedia requires.",
+    )
+    cc100_url: str = Field(
+        default="http://data.statmt.org/cc-100/ja.txt.xz",
+        description="Address of CC-100, a `.txt.xz`; empty: no CC-100.",
+    )
+    folders: Annotated[Mapping[str, Path], NoDecode] = Field(
+        default_factory=dict,
+        description="Corpora of your own in addition to the two: `NAME=FOLDER`, several separated by commas.",
+    )
+    shards: int = Field(default=64, ge=1, le=99, description="Shards per corpus, 1 to 99.")
+    segmenter: str = Field(
+        default="mecab",
+        description="`mecab` (fugashi and JumanDIC, installed with the package) or `jumanpp` (the Juman++ 2 program).",
+    )
+    text: TextProfile = Field(
+        default="clean",
+        description="Text profile. `seed`: the published recipe to the letter; `clean`: the same with its known faults "
+        "corrected.",
+    )
+    model: ModelName = Field(default="xl", description="Model to train: `tiny`, `small`, `medium`, `large` or `xl`.")
+    workers: int = Field(
+        default_factory=cores,
+        ge=1,
+        description="Processes that a stage may use; the CPU limit of a container or service counts.",
+    )
+    refresh: Literal["on", "off"] = Field(
+        default="on",
+        description="`on`: wherever Dagster's daemon runs (`jgpt ui`), new dumps are fetched and processed up to the "
+        "training set; `off`: only by hand.",
+    )
+    poll_hours: float = Field(
+        default=6, gt=0, le=8_760, description="Hours between two checks of the mirror for a new dump."
+    )
+    run_config: Path | None = Field(
+        default=None,
+        description="Run config file of runs that start automatically, and the default of `jgpt run --config`.",
+    )
+    failure_webhook: SecretStr | None = Field(
+        default=None,
+        description="URL to which the daemon posts every failed run as JSON (run, assets, partition, error, the "
+        "command that repeats it). It is kept secret.",
+    )
     # Dagster takes no other form of owner.
-    owner: str = Field(default="team:jgpt", pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+)$")
-    processes: int = Field(default=0, ge=0)
-    hostfile: Path | None = None
+    owner: str = Field(
+        default="team:jgpt",
+        pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+)$",
+        description="Owner that the UI names for every asset: `team:NAME` or an email address.",
+    )
+    processes: int = Field(
+        default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
+    )
+    hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
 
     @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")
     @classmethod

@@ -1,9 +1,9 @@
-"""The documents say what the code does: every setting is explained, and the worked examples run."""
+"""The documents match the code: the tables are generated from it, and the worked examples run."""
 
 import lzma
 import re
+import runpy
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,18 +13,7 @@ from jgpt_dagster.definitions import defs
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, mini_deployment
 
-SETTINGS = (PROJECT / "docs" / "settings.md").read_text()
 EXTENDING = (PROJECT / "docs" / "extending.md").read_text()
-
-
-def run_config_rows() -> Iterator[tuple[str, str]]:
-    """Yield, for every run config field, its asset and its row of the table."""
-    for key in defs.resolve_asset_graph().materializable_asset_keys:
-        asset = key.to_user_string()
-        for name, field in defs.get_assets_def(key).node_def.config_schema.as_field().config_type.fields.items():
-            default = field.default_value if field.default_provided else None
-            shown = "–" if default in (None, "") else f"`{default}`"
-            yield asset, f"| `{name}` | {shown} | {field.description} |"
 
 
 def code(language: str) -> list[str]:
@@ -32,16 +21,24 @@ def code(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", EXTENDING, flags=re.DOTALL)
 
 
-def test_every_variable_is_explained() -> None:
-    missing = [name for name in Settings.model_fields if f"| `JGPT_{name.upper()}` |" not in SETTINGS]
-    assert not missing
+def test_the_tables_of_settings_are_those_of_the_code() -> None:
+    script = runpy.run_path(str(PROJECT / "docs" / "generate_tables.py"))
+    for document in script["DOCUMENTS"]:
+        text = (PROJECT / document).read_text()
+        assert "<!-- begin generated: " in text
+        assert text == script["with_tables"](document, text), f"{document}: run `make docs-tables`"
 
 
-def test_every_field_of_the_run_config_is_explained_with_its_default() -> None:
-    sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^#|\Z)", SETTINGS, flags=re.MULTILINE | re.DOTALL))
-    of_asset = {name.strip("`"): text for names, text in sections.items() for name in names.split(", ")}
-    missing = [f"{asset}: {row}" for asset, row in run_config_rows() if row not in of_asset.get(asset, "")]
-    assert not missing, "\n".join(missing)
+def test_every_variable_and_every_asset_with_run_config_is_explained() -> None:
+    settings = (PROJECT / "docs" / "settings.md").read_text()
+    assert not [name for name in Settings.model_fields if f"| `JGPT_{name.upper()}` |" not in settings]
+    assets = [key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys]
+    headings = " ".join(re.findall(r"^### (.+)$", settings, flags=re.MULTILINE))
+    assert not [asset for asset in assets if f"`{asset}`" not in headings]
+
+
+def test_every_variable_says_what_it_means() -> None:
+    assert not [name for name, field in Settings.model_fields.items() if not field.description]
 
 
 def test_the_segmenter_of_the_guide_segments_a_wiki(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 
 def settings_table() -> dict[str, str]:
     """Return the default of each setting, as the guide has it."""
-    section = GUIDE.split("## Settings")[1].split("In `config.json` alone")[0]
+    section = GUIDE.split("## Settings")[1].split("`config.json` has these additional fields")[0]
     rows = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", section, re.MULTILINE)
     return {name: default.strip("`") for names, default in rows for name in re.findall(r"`(\w+)`", names)}
 
@@ -25,7 +25,7 @@ def test_the_guide_lists_every_setting_of_pretrained_model_with_its_default() ->
 
 
 def test_the_guide_knows_every_field_of_a_training_configuration() -> None:
-    alone = GUIDE.split("In `config.json` alone")[1].split("\n\n")[0]
+    alone = GUIDE.split("`config.json` has these additional fields")[1].split("\n\n")[0]
     assert TrainConfig.model_fields.keys() - settings_table().keys() == set(re.findall(r"`(\w+)`", alone))
 
 

@@ -1,0 +1,132 @@
+"""Writes the tables of settings in the documents from the code: `make docs-tables`.
+
+A table stands between `<!-- begin generated: NAME -->` and `<!-- end generated -->`. Its words are the descriptions of
+the fields in `Settings` and in the run config classes of the assets; nothing else in a document is touched.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jgpt_dagster.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/settings.md", "docs/training.md")
+
+_BLOCK = re.compile(r"(<!-- begin generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
+
+# Defaults that depend on the machine or on another variable.
+_COMPUTED_DEFAULTS = {"data": "`./data`", "scratch": "under `JGPT_DATA`", "workers": "cores", "processes": "GPUs"}
+
+# Words in the description of a variable that link to somewhere; paths are relative to the project.
+_VARIABLE_LINKS = {
+    "data": ("object store", "docs/object-store.md"),
+    "contact": (
+        "Wikimedia requires",
+        "https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy",
+    ),
+    "folders": ("Corpora of your own", "docs/extending.md#add-a-corpus"),
+    "hostfile": ("several hosts", "docs/several-machines.md#one-training-run-on-several-hosts"),
+}
+
+# Sections of docs/training.md that say more about a field.
+_TRAINING_SECTIONS = {
+    "warm_start": "#warm-start",
+    "early_stop": "#how-a-run-ends",
+    "divergence_steps": "#how-a-run-ends",
+    "stall_seconds": "#how-a-run-ends",
+    "force": "#resume",
+}
+
+# What a table of run config cannot say itself, by the first asset of its section.
+_RUN_CONFIG_NOTES = {
+    "cc100_documents": "The `_documents` asset of a corpus of `JGPT_FOLDERS` takes the same fields; its `_segmented` "
+    "and `_tokens` assets take those of CC-100.",
+}
+
+
+def main() -> None:
+    """Rewrite the generated blocks of all documents."""
+    for name in [name for name in os.environ if name.startswith("JGPT_")]:
+        del os.environ[name]  # The tables show the graph of the defaults.
+    for document in DOCUMENTS:
+        path = PROJECT / document
+        path.write_text(with_tables(document, path.read_text()))
+
+
+def with_tables(document: str, text: str) -> str:
+    """Return the text of a document with its generated blocks as the code has them now."""
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{_TABLES[block[2]](document)}\n\n{block[3]}", text)
+
+
+def variables(document: str) -> str:
+    """Return the table of the environment variables; links are relative to `document`."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = _COMPUTED_DEFAULTS.get(name) or _shown(None if field.default_factory else field.default)
+        rows.append((f"`JGPT_{name.upper()}`", default, _linked(name, field.description or "", document)))
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def run_config(document: str) -> str:
+    """Return a section for each group of assets that take the same run config, with a table of the fields."""
+    groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for asset, rows in _run_config_rows().items():
+        groups.setdefault(tuple(rows), []).append(asset)
+    sections = []
+    for rows, assets in groups.items():
+        heading = "### " + ", ".join(f"`{asset}`" for asset in assets)
+        note = [_RUN_CONFIG_NOTES[assets[0]]] if assets[0] in _RUN_CONFIG_NOTES else []
+        sections += [heading, *note, _table(("field", "default", "meaning"), rows)]
+    return "\n\n".join(sections)
+
+
+def training_settings(document: str) -> str:
+    """Return the table of the run config of `pretrained_model`, with links to the sections of the guide."""
+    rows = []
+    for name, default, meaning in _run_config_rows()["pretrained_model"]:
+        section = _TRAINING_SECTIONS.get(name.strip("`"))
+        rows.append((name, default, meaning + (f" ([more]({section}))" if section else "")))
+    return _table(("setting", "default", "meaning"), rows)
+
+
+_TABLES = {"variables": variables, "run-config": run_config, "training-settings": training_settings}
+
+
+def _run_config_rows() -> Mapping[str, list[tuple[str, str, str]]]:
+    """Return the cells of each field of each asset's run config, as the Launchpad has them."""
+    from jgpt_dagster.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    return {key.to_user_string(): list(_fields(graph.assets_def_for_key(key))) for key in graph.toposorted_asset_keys}
+
+
+def _fields(asset: Any) -> Iterator[tuple[str, str, str]]:
+    for name, field in asset.node_def.config_schema.as_field().config_type.fields.items():
+        default = field.default_value if field.default_provided else None
+        yield f"`{name}`", _shown(default), field.description
+
+
+def _linked(name: str, description: str, document: str) -> str:
+    if name not in _VARIABLE_LINKS:
+        return description
+    words, target = _VARIABLE_LINKS[name]
+    if description.count(words) != 1:
+        raise ValueError(f"the description of {name} does not hold {words!r} once: {description!r}")
+    relative = target.removeprefix("docs/") if document.startswith("docs/") else target
+    return description.replace(words, f"[{words}]({relative})")
+
+
+def _shown(default: object) -> str:
+    return "–" if default in (None, "") else f"`{default}`"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    head_line, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, *rows))
+    return "\n".join([head_line, "|---" * len(head) + "|", *body])
+
+
+if __name__ == "__main__":
+    main()
