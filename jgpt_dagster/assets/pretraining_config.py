@@ -3,9 +3,10 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
 from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
@@ -16,71 +17,73 @@ from jgpt_dagster.lm.planning.training_plan import MFU, Plan, choose_layout, mak
 from jgpt_dagster.lm.training.train_config import TrainConfig, validated
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
+# Fields of a training configuration that the asset sets or leaves at their defaults.
+_NOT_IN_RUN_CONFIG = {
+    "training_set",
+    "data_root",
+    "output",
+    "model",
+    "initial_model",
+    "minimum_learning_rate_ratio",
+    "betas",
+    "peak_tokens_per_second",
+    "planned_mfu",
+}
 
-class PretrainingConfig(StageConfig):
-    """Run config of the training run; what is left out comes from the model preset.
 
-    At most one length may be given; that of a preset is one epoch, and 4,000 steps for `tiny`.
+def _run_config_field(name: str, field: FieldInfo) -> Any:
+    """Return a field of a training configuration for run config; None stands for what preset or hardware decides."""
+    annotation: Any = field.annotation
+    default = field.default
+    if field.is_required() or name in LAYOUT_FIELDS:
+        annotation, default = annotation | None, None
+    bounded = Annotated[(annotation, *field.metadata)] if field.metadata else annotation
+    return bounded, Field(default, description=field.description)
+
+
+if TYPE_CHECKING:
+    # Fields made at run time are unknown to type checkers; nothing reads these by name.
+    _TrainingSettings = StageConfig
+else:
+    _TrainingSettings = create_model(
+        "_TrainingSettings",
+        __base__=StageConfig,
+        **{
+            name: _run_config_field(name, field)
+            for name, field in TrainConfig.model_fields.items()
+            if name not in _NOT_IN_RUN_CONFIG
+        },
+    )
+
+
+class PretrainingConfig(_TrainingSettings):
+    """Run config of the training run: the fields of `TrainConfig`, and those that only the asset needs.
+
+    A field left out or None is decided by the model preset or by the hardware.
     """
 
-    steps: int | None = Field(default=None, ge=1, description="Length of the run in optimizer steps.")
-    tokens: int | None = Field(default=None, ge=1, description="Length of the run in tokens.")
-    epochs: float | None = Field(default=None, gt=0, description="Length in passes over the training set.")
-    context: int | None = Field(default=None, ge=8, description="Tokens the model looks back at most.")
-    document_masking: bool = Field(
-        default=False, description="Keep attention within a document where several are packed into a sequence."
-    )
-    seed: int = Field(default=0, ge=0, description="Decides the first weights and the order of samples.")
+    context: int | None = Field(default=None, ge=8, description=TrainConfig.model_fields["context"].description)
     warm_start: bool = Field(
         default=False,
-        description="Go on from the model of the newest earlier dump, where there is one, instead of from scratch. The "
-        "optimizer begins anew, so the learning rate warms up to its peak again and then falls; a peak of a third or "
-        "less of the first run's moves the weights less.",
+        description="Start from the model of the newest earlier dump, if there is one, instead of from scratch. The "
+        "optimizer starts anew and the learning rate warms up again; a third of the first run's peak suits it.",
     )
-    global_batch: int | None = Field(default=None, ge=1, description="Sequences a step, over all processes.")
-    micro_batch: int | None = Field(default=None, ge=1, description="Sequences a process holds in memory at a time.")
-    learning_rate: float | None = Field(default=None, gt=0, description="The peak.")
-    warmup_steps: int | None = Field(default=None, ge=0, description="Steps of linear warm-up, then cosine.")
-    weight_decay: float = Field(default=0.1, ge=0, description="On matrices only.")
-    gradient_clipping: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    dtype: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
     hardware: str = Field(
         default="auto",
-        description="What the run is laid out for: auto (what is here), cpu, or COUNTxDEVICE such as 8xa100-80.",
-    )
-    zero_stage: int | None = Field(default=None, ge=0, le=3, description="DeepSpeed ZeRO stage; default by need.")
-    activation_checkpointing: bool | None = Field(
-        default=None, description="Less memory for a third more computing; default by need."
-    )
-    compile: bool | None = Field(
-        default=None, description="Compile the model first (minutes), then go faster; default on GPUs up to ZeRO-2."
+        description="Machine that the run is planned for: auto (this one), cpu, or COUNTxDEVICE such as 8xa100-80.",
     )
     peak_tflops: float | None = Field(
-        default=None, gt=0, description="Dense TFLOP/s of one device, for one that the table of peaks does not have."
+        default=None,
+        gt=0,
+        description="Peak dense TFLOP/s of one device, for a device that the table of peaks lacks, or for fp32.",
     )
-    offload: bool | None = Field(
-        default=None, description="Optimizer states lie on disk, in the scratch directory: slow, for little memory."
-    )
-    mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan counts on.")
-    price: float | None = Field(default=None, ge=0, description="Of a GPU-hour, in any currency, for the plan.")
-    early_stop: int | None = Field(
-        default=None, ge=1, description="End after this many validation losses in a row that are not below the lowest."
-    )
-    divergence_steps: int = Field(
-        default=500, ge=0, description="Fail after this many steps at a loss one nat above its lowest level; 0: never."
-    )
-    stall_seconds: float = Field(default=1800, gt=0, description="Fail where no step was made for this long.")
-    log_every: int = Field(default=10, ge=1, description="Steps between rows of metrics.")
-    evaluate_every: int = Field(default=250, ge=1, description="Steps between validation losses.")
-    evaluation_blocks: int = Field(default=64, ge=1, description="Held-out sequences of the validation loss at most.")
-    checkpoint_every: int = Field(default=250, ge=1, description="Steps between checkpoints.")
-    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
-    keep_every: int | None = Field(default=None, ge=1, description="Keep those of steps that this divides as well.")
-    wandb_project: str | None = Field(
-        default=None, min_length=1, description="Report to this project of Weights & Biases too (extra `wandb`)."
-    )
+    mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan assumes (MFU).")
+    price: float | None = Field(default=None, ge=0, description="Price of a GPU-hour for the plan, in any currency.")
     stop_grace_seconds: float = Field(
-        default=300, ge=0, description="Time that a cancelled training has to save a checkpoint before it is killed."
+        default=300,
+        ge=0,
+        description="Time that a cancelled training has to save a checkpoint before it is killed: more than a step and "
+        "a checkpoint take.",
     )
 
 
@@ -104,9 +107,6 @@ _MACHINE_FIELDS = {
 }
 _PATH_FIELDS = {"training_set", "data_root", "output", "initial_model"}
 
-# Fields that are no part of a training configuration: what the asset does, and what the hardware decides.
-_ASSET_FIELDS = {"force", "warm_start", "stop_grace_seconds", "hardware", "peak_tflops", "mfu", "price", *LAYOUT_FIELDS}
-
 
 def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:
     """Return a run's configuration before it is laid out on a machine; `places` are its directories.
@@ -114,7 +114,9 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
     Raises TrainConfigError for settings that contradict one another.
     """
     nowhere = dict.fromkeys(("training_set", "data_root", "output"), Path())
-    given = config.model_dump(exclude=_ASSET_FIELDS, exclude_none=True)
+    # The layout is decided later, by `plan_training`.
+    names = TrainConfig.model_fields.keys() - set(LAYOUT_FIELDS)
+    given = config.model_dump(include=names, exclude_none=True)
     return validated({**given, **nowhere, **places, "model": model})
 
 

@@ -1,15 +1,18 @@
-"""What a run is laid out for is what it is started on."""
+"""Run config says what a training configuration says, and a run starts on the hardware it was planned for."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from jgpt_dagster.assets import pretrained_model
-from jgpt_dagster.assets.pretraining_config import require_hardware
+from jgpt_dagster.assets.pretraining_config import PretrainingConfig, require_hardware, training_config
 from jgpt_dagster.lm.launch import launcher
-from jgpt_dagster.lm.launch.launcher import LaunchError
+from jgpt_dagster.lm.launch.launcher import LaunchError, training_environment
 from jgpt_dagster.lm.planning.hardware import HardwareError, parse
+from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
+from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
@@ -23,6 +26,37 @@ def eight_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nyes 'NVIDIA GeForce RTX 3090, 24576' | head -8\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+def test_what_preset_or_hardware_decides_is_none_in_run_config_and_the_rest_has_the_default_of_training() -> None:
+    chosen_later = {"context", "global_batch", "learning_rate", *LAYOUT_FIELDS}
+    shared = PretrainingConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+    assert chosen_later < shared
+    run_config = PretrainingConfig().model_dump(include=shared)
+    defaults = {name: TrainConfig.model_fields[name].default for name in shared}
+    assert run_config == {**defaults, **dict.fromkeys(chosen_later)}
+
+
+@pytest.mark.parametrize(
+    ("field", "accepted", "refused"),
+    [
+        ("zero_stage", 3, 4),
+        ("seed", 0, -1),
+        ("learning_rate", 1e-9, 0),
+        ("steps", 1, 0),
+        ("wandb_project", "p", ""),
+        ("dtype", "bf16", "fp16"),
+    ],
+)
+def test_run_config_has_the_bounds_of_a_training_configuration(field: str, accepted: Any, refused: Any) -> None:
+    assert training_config(PretrainingConfig(**{field: accepted}), "tiny")
+    with pytest.raises(ValidationError, match=field):
+        PretrainingConfig(**{field: refused})
+
+
+def test_every_setting_has_a_description_of_a_line_or_two() -> None:
+    for name, field in (TrainConfig.model_fields | PretrainingConfig.model_fields).items():
+        assert field.description and len(field.description) <= 200 and field.description.endswith("."), name
 
 
 def test_a_machine_with_smaller_gpus_than_were_named_is_refused(eight_gpus: None) -> None:
@@ -45,8 +79,8 @@ def test_a_run_for_the_cpu_leaves_the_gpus_of_its_host_alone(eight_gpus: None) -
     launcher = TrainingLauncher()
     require_hardware(parse("cpu"), launcher)
     assert (launcher.process_count(gpu=False), launcher.process_count()) == (1, 8)
-    assert launcher.training_environment(1, on_cpu=True)["DS_ACCELERATOR"] == "cpu"
-    assert "DS_ACCELERATOR" not in launcher.training_environment(8)
+    assert training_environment(1, on_cpu=True)["DS_ACCELERATOR"] == "cpu"
+    assert "DS_ACCELERATOR" not in training_environment(8)
 
 
 @pytest.mark.slow

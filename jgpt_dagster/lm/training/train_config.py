@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.presets import PRESETS
@@ -20,58 +20,118 @@ class TrainConfigError(JgptError):
 
 
 class TrainConfig(BaseModel):
-    """One training run, as JSON. At most one of `steps`, `tokens` and `epochs` says how long it is.
+    """One training run, as JSON.
 
-    Batches are counted in sequences of `context` tokens: `global_batch` a step over all processes, `micro_batch` in
-    memory at a time. What is left out comes from the model's preset.
+    `context`, `global_batch`, `learning_rate` and the length of the run come from the model's preset unless set. The
+    run config of `pretrained_model` is built from these fields, and the tables of settings from their descriptions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    training_set: Path = Field(description="directory of the training set")
-    data_root: Path = Field(description="what the paths of its token files are relative to")
-    output: Path = Field(description="run directory, on a disk that all processes share")
-    model: Literal["tiny", "small", "medium", "large", "xl"]
-    initial_model: Path | None = Field(None, description="saved model whose weights the run starts from")
-    context: PositiveInt
-    document_masking: bool = Field(False, description="keep attention within a document of a packed sequence")
-    seed: int = Field(0, ge=0)
-    steps: PositiveInt | None = None
-    tokens: PositiveInt | None = None
-    epochs: PositiveFloat | None = None
-    global_batch: PositiveInt
-    micro_batch: PositiveInt | None = Field(
-        None, description="by default what fits the preset's model and the processes"
+    training_set: Path = Field(description="Directory of the training set.")
+    data_root: Path = Field(description="Directory that the training set's paths of token files are relative to.")
+    output: Path = Field(description="Run directory, on a disk that all processes share.")
+    model: Literal["tiny", "small", "medium", "large", "xl"] = Field(description="Model preset.")
+    initial_model: Path | None = Field(None, description="Saved model whose weights the run starts from.")
+    context: int = Field(ge=1, description="Tokens of a training sequence, the most that the model looks back.")
+    document_masking: bool = Field(
+        False,
+        description="Keep attention within a document when several are packed into a sequence; otherwise, as is usual, "
+        "later documents see earlier ones.",
     )
-    learning_rate: PositiveFloat
-    minimum_learning_rate_ratio: float = Field(0.1, ge=0, le=1, description="of the peak, reached at the last step")
-    warmup_steps: int | None = Field(None, ge=0, description="linear; by default a twentieth of the run, at most 700")
-    weight_decay: float = Field(0.1, ge=0, description="on matrices only")
-    betas: tuple[float, float] = (0.9, 0.95)
-    gradient_clipping: PositiveFloat = 1.0
-    dtype: Dtype = Field("auto", description="auto is bf16 on a GPU and fp32 on a CPU")
-    zero_stage: int = Field(1, ge=0, le=3)
-    activation_checkpointing: bool = False
-    compile: bool = False
-    offload: bool = Field(False, description="optimizer states lie on disk, below `output`; needs zero_stage 3")
-    peak_tokens_per_second: PositiveFloat | None = Field(
-        None, description="over all processes at their peak FLOP/s: the speed of which the MFU is a share"
+    seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of samples.")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        description="Length of the run in optimizer steps. Set at most one of steps, tokens and epochs; the default is "
+        "one epoch, and 4,000 steps for tiny.",
     )
-    planned_mfu: PositiveFloat | None = Field(None, description="model FLOP/s utilisation that was counted on")
-    early_stop: PositiveInt | None = Field(
-        None, description="end after this many validation losses in a row that are not below the lowest"
+    tokens: int | None = Field(None, ge=1, description="Length of the run in tokens, instead of steps or epochs.")
+    epochs: float | None = Field(
+        None, gt=0, description="Length of the run in passes over the training set, instead of steps or tokens."
+    )
+    global_batch: int = Field(ge=1, description="Sequences of an optimizer step, over all processes.")
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Sequences that a process holds in memory at a time; it accumulates the gradients of the rest of "
+        "its share of the global batch.",
+    )
+    learning_rate: float = Field(
+        gt=0,
+        description="Peak learning rate, reached after the warm-up; a cosine lowers it to a tenth by the last step.",
+    )
+    minimum_learning_rate_ratio: float = Field(
+        0.1, ge=0, le=1, description="Learning rate of the last step, as a share of the peak."
+    )
+    warmup_steps: int | None = Field(
+        None, ge=0, description="Steps of linear learning-rate warm-up; by default a twentieth of the run, at most 700."
+    )
+    weight_decay: float = Field(0.1, ge=0, description="Weight decay of matrices; biases and layer norms do not decay.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="Decay rates of AdamW's two moments.")
+    gradient_clipping: float = Field(
+        1.0,
+        gt=0,
+        description="Largest gradient norm; a larger gradient is scaled down to it. Metrics show the norm before that.",
+    )
+    dtype: Dtype = Field(
+        "auto",
+        description="Number format to compute in: auto is bf16 on a GPU (optimizer and sums in fp32), fp32 on a CPU.",
+    )
+    zero_stage: int = Field(
+        1,
+        ge=0,
+        le=3,
+        description="What the processes divide among them (DeepSpeed ZeRO): 0 nothing (fp32 only), 1 optimizer states, "
+        "2 gradients too, 3 weights too.",
+    )
+    activation_checkpointing: bool = Field(
+        False,
+        description="Compute activations a second time instead of keeping them: less memory, a third more computing.",
+    )
+    compile: bool = Field(
+        False, description="Compile the model with torch.compile: minutes at the start, faster steps afterwards."
+    )
+    offload: bool = Field(
+        False,
+        description="Keep optimizer states on disk, below the run directory, for a model that does not fit in memory: "
+        "slow; needs zero_stage 3.",
+    )
+    peak_tokens_per_second: float | None = Field(
+        None, gt=0, description="Speed of all processes together at their peak FLOP/s, which is an MFU of 1."
+    )
+    planned_mfu: float | None = Field(None, gt=0, description="Model FLOP/s utilization (MFU) that the plan assumes.")
+    early_stop: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after this many validation losses in a row that are not below the lowest; off by default.",
     )
     divergence_steps: int = Field(
-        500, ge=0, description="fail after this many steps at a loss over one nat above its lowest level; 0: never"
+        500,
+        ge=0,
+        description="Fail after this many steps at a loss more than one nat above its lowest level; 0 never fails.",
     )
-    stall_seconds: PositiveFloat = Field(1800, description="fail where no process has made a step for this long")
-    log_every: PositiveInt = 10
-    evaluate_every: PositiveInt = 250
-    evaluation_blocks: PositiveInt = Field(64, description="held-out sequences of the validation loss at most")
-    checkpoint_every: PositiveInt = 250
-    keep_checkpoints: PositiveInt = Field(2, description="the newest ones")
-    keep_every: PositiveInt | None = Field(None, description="checkpoints of steps that this divides stay for good")
-    wandb_project: str | None = Field(None, min_length=1, description="project of Weights & Biases to report to")
+    stall_seconds: float = Field(
+        1800,
+        gt=0,
+        description="Fail if no step completes for this long; more than the longest step, validation or checkpoint "
+        "takes.",
+    )
+    log_every: int = Field(10, ge=1, description="Steps between two rows of metrics.")
+    evaluate_every: int = Field(
+        250, ge=1, description="Steps between two validation losses, taken on fixed held-out sequences."
+    )
+    evaluation_blocks: int = Field(64, ge=1, description="Held-out sequences of a validation loss, at most.")
+    checkpoint_every: int = Field(
+        250, ge=1, description="Steps between two checkpoints: the most work that a crash can lose."
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="Number of newest checkpoints to keep.")
+    keep_every: int | None = Field(
+        None, ge=1, description="Also keep the checkpoints of steps that are multiples of this, for good."
+    )
+    wandb_project: str | None = Field(
+        None, min_length=1, description="Weights & Biases project to report to as well (needs the extra `wandb`)."
+    )
 
     @model_validator(mode="before")
     @classmethod
