@@ -29,7 +29,7 @@ def test_defaults_are_those_of_the_full_corpus() -> None:
     assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "cc100"]
 
 
-def test_an_empty_cc100_url_leaves_wikipedia_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_cc100_url_leaves_only_wikipedia(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_CC100_URL", "")
     assert [corpus.name for corpus in load_settings().corpora] == ["wikipedia"]
 
@@ -92,7 +92,9 @@ def test_every_command_says_what_is_wrong_without_a_traceback(tmp_path: Path, co
 @pytest.mark.parametrize(
     "url", ["https://me:hush@example.org/x", "https://hush@example.org", "https://example.org/ja.txt.xz?token=hush"]
 )
-def test_a_url_holds_no_secret_and_the_refusal_tells_none(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+def test_a_url_with_a_secret_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
     monkeypatch.setenv(f"JGPT_{name}", url)
     with pytest.raises(SettingsError, match=r"netrc") as caught:
         load_settings()
@@ -100,7 +102,7 @@ def test_a_url_holds_no_secret_and_the_refusal_tells_none(monkeypatch: pytest.Mo
     assert "hush" not in str(caught.value)
 
 
-def test_folders_are_corpora_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_become_corpora_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_CC100_URL", "")
     monkeypatch.setenv("JGPT_FOLDERS", "news=/data/news,books=books")
     settings = load_settings()

@@ -20,7 +20,7 @@ def articles(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployment
 
 
-def test_what_is_current_is_verified_and_left_alone(articles: Deployment) -> None:
+def test_a_current_output_is_verified_and_left_alone(articles: Deployment) -> None:
     before = articles.mtimes()
     again = articles.materialize("wikipedia_articles", KEY)
     assert again.metadata["status"].text == "verified: whole and current, nothing redone"
@@ -38,7 +38,7 @@ def test_force_makes_the_same_bytes_again(articles: Deployment, tmp_path: Path) 
     }
 
 
-def test_an_input_that_is_missing_is_named_with_what_makes_it(tmp_path: Path) -> None:
+def test_a_missing_input_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     error = mini_deployment(tmp_path).materialize("wikipedia_segmented", KEY).error
     assert error is not None
     assert "shard=000.parquet is missing or incomplete. Make it with:" in error
@@ -51,7 +51,7 @@ def test_a_dump_lies_on_disk_once(articles: Deployment) -> None:
     assert dump.samefile(source)
 
 
-def test_a_download_left_by_a_kill_is_let_go(articles: Deployment, tmp_path: Path) -> None:
+def test_a_download_left_by_a_kill_is_deleted(articles: Deployment, tmp_path: Path) -> None:
     deployment = articles.copy(tmp_path / "data")
     left = deployment.data / ".incoming" / f"miniwiki-{DUMP}"
     left.mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_metadata_shows_counts_time_place_and_rows(articles: Deployment) -> None
     assert "第1の町" in metadata["preview"].md_str
 
 
-def test_a_preview_shows_text_as_it_is_and_stays_short() -> None:
+def test_a_preview_shows_text_literally_and_stays_short() -> None:
     shown = preview([("1", "[link](x) <b> `code` | 表"), ("2", "長い" * 1000)]).value or ""
     assert r"\[link\]\(x\) \<b\> \`code\` \| 表" in shown
     assert len(shown) < 1000

@@ -26,5 +26,5 @@ def test_the_sample_does_not_depend_on_the_number_of_shards(tmp_path):
     assert len(one) == pytest.approx(80, abs=28)  # four standard deviations
 
 
-def test_the_whole_share_is_every_document_in_order(tmp_path):
+def test_a_share_of_one_is_every_document_in_order(tmp_path):
     assert list(_documents(dealt(tmp_path, 1), 1.0)) == [lines for _, lines in DOCUMENTS]

@@ -27,7 +27,7 @@ def begun(tmp_path: Path) -> Path:
     return run
 
 
-def test_force_clears_what_was_there_before_and_nothing_at_the_retries_of_its_run(begun: Path) -> None:
+def test_force_clears_the_run_directory_once_and_not_at_retries(begun: Path) -> None:
     prepare_run_directory(begun, MADE, "first")
     assert (begun / "checkpoints").exists(), "a retry goes on from the checkpoints"
     prepare_run_directory(begun, MADE, "second")
@@ -35,13 +35,13 @@ def test_force_clears_what_was_there_before_and_nothing_at_the_retries_of_its_ru
     assert json.loads((begun / RECIPE).read_text())["forced_by"] == "second"
 
 
-def test_a_retry_does_not_clear_a_run_that_has_ended_either(begun: Path) -> None:
+def test_a_retry_keeps_a_run_that_has_finished(begun: Path) -> None:
     (begun / RESULT).touch()
     prepare_run_directory(begun, MADE, "first")
     assert (begun / RESULT).exists()
 
 
-def test_without_force_a_run_goes_on_whoever_began_it_and_a_finished_one_of_another_recipe_makes_room(
+def test_without_force_a_run_resumes_and_a_finished_run_of_another_recipe_is_cleared(
     begun: Path,
 ) -> None:
     prepare_run_directory(begun, MADE, None)
@@ -53,9 +53,7 @@ def test_without_force_a_run_goes_on_whoever_began_it_and_a_finished_one_of_anot
     assert json.loads((begun / RECIPE).read_text())["settings"] == {"steps": 8}
 
 
-def test_a_retry_keeps_the_inputs_that_its_run_began_with_although_an_older_model_is_finished(
-    begun: Path, tmp_path: Path
-) -> None:
+def test_a_retry_keeps_the_inputs_of_its_run_despite_an_older_finished_model(begun: Path, tmp_path: Path) -> None:
     target = DirectoryArtifact("pretrained_model", "", tmp_path / "target")
     assert recorded_inputs(target, begun, None) == MADE.inputs
     with target.writing(OTHER) as out:
@@ -65,14 +63,14 @@ def test_a_retry_keeps_the_inputs_that_its_run_began_with_although_an_older_mode
     assert recorded_inputs(target, begun, None) == OTHER.inputs
 
 
-def test_a_run_and_all_that_repeat_it_have_one_root() -> None:
+def test_a_run_and_its_retries_share_one_root_run_id() -> None:
     first = dg.DagsterRun(job_name="job", run_id="1")
     again = dg.DagsterRun(job_name="job", run_id="3", root_run_id="1", parent_run_id="2")
     assert root_run_id(first) == root_run_id(again) == "1"
 
 
 @pytest.mark.slow
-def test_the_asset_keeps_the_checkpoints_of_a_forced_run_at_its_retry_and_at_no_other_forced_run(
+def test_the_asset_keeps_checkpoints_at_the_retry_of_a_forced_run_and_at_no_other(
     finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = finished.copy(tmp_path / "data")

@@ -50,7 +50,7 @@ def label(found: InitialModel | None) -> str | None:
     return found and found.artifact.label
 
 
-def test_the_model_of_the_newest_earlier_dump_is_the_start(store: CorpusStore) -> None:
+def test_a_warm_start_takes_the_model_of_the_newest_earlier_dump(store: CorpusStore) -> None:
     assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[1]}"
     assert label(chosen(store, DATES[1])) == f"pretrained_model {DATES[0]}"
 
@@ -59,23 +59,23 @@ def test_the_first_dump_starts_from_scratch(store: CorpusStore) -> None:
     assert chosen(store, DATES[0]) is None
 
 
-def test_a_model_of_another_tokenizer_is_passed_over(store: CorpusStore) -> None:
+def test_a_model_of_another_tokenizer_is_skipped(store: CorpusStore) -> None:
     put_training_set(store, DATES[1], tokenizer="two")
     put_model(store, DATES[1])
     assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[0]}"
 
 
-def test_a_model_whose_tokenizer_cannot_be_told_is_passed_over(store: CorpusStore) -> None:
+def test_a_model_with_an_unknown_tokenizer_is_skipped(store: CorpusStore) -> None:
     put_training_set(store, DATES[1], tokenizer="two")  # made again since the model was
     store.directory("training_set", DATES[0]).remove()
     assert chosen(store, DATES[2]) is None
 
 
-def test_a_model_of_another_size_is_no_start(store: CorpusStore, tmp_path: Path) -> None:
+def test_a_model_of_another_size_is_not_used(store: CorpusStore, tmp_path: Path) -> None:
     assert chosen(CorpusStore.of(Settings(data=tmp_path, model="small")), DATES[2]) is None
 
 
-def test_a_run_stays_with_the_model_that_it_began_as(store: CorpusStore) -> None:
+def test_a_run_keeps_the_model_that_it_started_from(store: CorpusStore) -> None:
     first = chosen(store, DATES[1])
     assert first is not None
     recorded = {f"training_set {DATES[2]}": "0", first.artifact.label: first.sha256}
@@ -84,7 +84,7 @@ def test_a_run_stays_with_the_model_that_it_began_as(store: CorpusStore) -> None
     assert chosen(store, DATES[2], recorded) == first
 
 
-def test_a_model_that_was_made_again_since_is_refused(store: CorpusStore) -> None:
+def test_an_initial_model_that_was_made_again_is_refused(store: CorpusStore) -> None:
     found = chosen(store, DATES[2])
     assert found is not None
     found.require_unchanged()

@@ -79,7 +79,9 @@ def test_a_removed_dump_is_gone_with_its_partition_and_the_others_stay(
     assert dumps_on_disk(deployment.root) == [DATES[0], DATES[2]]
 
 
-def test_what_unfinished_work_has_left_of_a_dump_goes_too(deployment: Deployment, instance: dg.DagsterInstance) -> None:
+def test_leftovers_of_unfinished_work_on_a_dump_are_removed_with_it(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
     left = [
         f".incoming/miniwiki-{DATES[0]}/part",
         f".scratch/pretrained_model/dump={DATES[0]}/model=tiny/config.json",
@@ -92,12 +94,12 @@ def test_what_unfinished_work_has_left_of_a_dump_goes_too(deployment: Deployment
     assert [name for name in left if (deployment.data / name).exists()] == []
 
 
-def test_a_dump_that_is_on_disk_alone_can_be_removed(deployment: Deployment) -> None:
+def test_a_dump_on_disk_without_a_partition_can_be_removed(deployment: Deployment) -> None:
     assert jgpt("dumps", "remove", *DATES)[0] == 0
     assert dumps_on_disk(deployment.root) == []
 
 
-def test_a_dump_that_is_not_there_is_named(deployment: Deployment, instance: dg.DagsterInstance) -> None:
+def test_an_unknown_dump_is_named_and_nothing_is_removed(deployment: Deployment, instance: dg.DagsterInstance) -> None:
     code, output = jgpt("dumps", "remove", DATES[0], "20250101")
     assert code == 1
     assert f"There is no dump of 20250101. The dumps are: {' '.join(DATES)}." in output
@@ -105,7 +107,7 @@ def test_a_dump_that_is_not_there_is_named(deployment: Deployment, instance: dg.
 
 
 @pytest.mark.parametrize("asset", ["release", "pretrained_model"])
-def test_a_dump_with_a_model_is_removed_by_force_alone(
+def test_a_dump_with_a_model_is_removed_only_with_force(
     deployment: Deployment, instance: dg.DagsterInstance, asset: str
 ) -> None:
     place_model(deployment, asset, DATES[0])
@@ -119,7 +121,7 @@ def test_a_dump_with_a_model_is_removed_by_force_alone(
 
 @pytest.mark.parametrize("label", [f"wikipedia_articles {DATES[0]}|000", f"pretrained_model {DATES[0]}"])
 @pytest.mark.parametrize("command", [("remove", "--force", DATES[0]), ("prune", "--keep", "1")])
-def test_a_dump_at_which_something_is_at_work_is_not_removed(
+def test_a_dump_whose_partition_is_locked_is_not_removed(
     deployment: Deployment, instance: dg.DagsterInstance, label: str, command: tuple[str, ...]
 ) -> None:
     before = {name for name in names(deployment) if f"dump={DATES[0]}" in name}
@@ -148,7 +150,7 @@ def test_a_dump_with_an_unfinished_run_is_not_removed(
     assert dumps_on_disk(deployment.root) == list(DATES)
 
 
-def test_a_dump_as_whose_model_a_training_run_began_is_kept_until_that_is_finished(
+def test_a_dump_is_kept_until_training_that_started_from_its_model_has_finished(
     deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     place_model(deployment, "pretrained_model", DATES[0])
@@ -162,7 +164,7 @@ def test_a_dump_as_whose_model_a_training_run_began_is_kept_until_that_is_finish
     assert jgpt("dumps", "remove", "--force", DATES[0])[0] == 0
 
 
-def test_a_removal_that_is_killed_leaves_nothing_that_looks_whole_and_is_taken_up_again(
+def test_a_killed_removal_leaves_nothing_that_looks_complete_and_can_be_repeated(
     deployment: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_removal_that_is_killed_leaves_nothing_that_looks_whole_and_is_taken_u
     assert dumps_on_disk(deployment.root) == list(DATES[1:])
 
 
-def test_pruning_keeps_the_last_dumps_and_those_that_a_release_refers_to(
+def test_pruning_keeps_the_newest_dumps_and_those_with_a_release(
     deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     place_model(deployment, "pretrained_model", DATES[0])
@@ -192,7 +194,7 @@ def test_pruning_keeps_the_last_dumps_and_those_that_a_release_refers_to(
     assert known_dumps(instance) == [DATES[0], DATES[2]]
 
 
-def test_what_an_unfinished_refresh_reads_from_is_kept(deployment: Deployment) -> None:
+def test_pruning_keeps_the_dump_that_an_unfinished_refresh_reads_from(deployment: Deployment) -> None:
     location(deployment, f"training_set/dump={DATES[0]}")
     location(deployment, f"training_set/dump={DATES[1]}")
     assert reasons_to_keep(deployment.root, DATES, 1) == {
@@ -204,7 +206,7 @@ def test_what_an_unfinished_refresh_reads_from_is_kept(deployment: Deployment) -
     assert reasons_to_keep(deployment.root, DATES, 5).keys() == set(DATES)
 
 
-def test_the_bytes_that_are_freed_are_counted(deployment: Deployment) -> None:
+def test_a_removal_returns_the_bytes_that_it_frees(deployment: Deployment) -> None:
     expected = sum(path.stat().st_size for name, path in deployment.paths() if f"dump={DATES[0]}/" in name)
     assert delete_dump_data(load_settings().catalog, deployment.data / ".scratch", DATES[0]) == expected
 

@@ -84,7 +84,7 @@ def record(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.Dagst
     return instance.add_run(run)
 
 
-def test_what_lies_on_disk_is_done_and_the_rest_missing(deployment: Deployment) -> None:
+def test_outputs_on_disk_are_done_and_the_others_missing(deployment: Deployment) -> None:
     assert states(deployment) == {
         f"wikipedia_dump {DUMP}": "done",
         **{f"wikipedia_articles {DUMP}|{shard}": "done" for shard in SHARDS},
@@ -95,7 +95,7 @@ def test_what_lies_on_disk_is_done_and_the_rest_missing(deployment: Deployment) 
     }
 
 
-def test_an_output_of_other_code_is_stale(deployment: Deployment) -> None:
+def test_an_output_made_by_another_code_version_is_stale(deployment: Deployment) -> None:
     found = states(deployment, wikipedia_segmented="99")
     assert found[f"wikipedia_segmented {DUMP}|000"] == (
         f"stale made by version {code_versions(defs)['wikipedia_segmented']} of the code, which is now 99"
@@ -110,7 +110,7 @@ def test_an_output_of_another_library_version_is_stale(deployment: Deployment, m
     assert found[f"wikipedia_articles {DUMP}|001"] == "done"
 
 
-def test_what_another_engine_segmented_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_segmented_by_another_engine_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MecabSegmenter, "fingerprint", "mecab 99")
     found = states(deployment)[f"wikipedia_segmented {DUMP}|000"]
     assert found.startswith("stale made with segmenter mecab") and found.endswith("; installed is mecab 99")
@@ -125,7 +125,7 @@ def test_a_training_set_of_other_corpora_is_stale(deployment: Deployment) -> Non
     assert states(deployment)[f"training_set {DUMP}"] == expected
 
 
-def test_settings_that_the_root_was_not_made_with_are_refused(
+def test_settings_that_differ_from_the_root_are_refused(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JGPT_TEXT", "seed")
@@ -134,7 +134,7 @@ def test_settings_that_the_root_was_not_made_with_are_refused(
     assert "JGPT_TEXT=seed, but the data in it was made with clean" in result.output
 
 
-def test_a_whole_output_whose_check_failed_is_failed_until_the_check_passes(deployment: Deployment) -> None:
+def test_an_output_whose_check_failed_is_failed_until_the_check_passes(deployment: Deployment) -> None:
     def fail(shard: str, check: str, severity: dg.AssetCheckSeverity) -> None:
         evaluation = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey("wikipedia_articles"),
@@ -170,7 +170,7 @@ def test_an_output_whose_input_was_made_again_is_stale(deployment: Deployment) -
     assert found[f"wikipedia_segmented {DUMP}|000"] == expected
 
 
-def test_articles_of_pages_that_the_dump_no_longer_has_are_stale(deployment: Deployment) -> None:
+def test_articles_are_stale_if_the_dump_has_other_pages_now(deployment: Deployment) -> None:
     path = deployment.root.directory("wikipedia_dump", DUMP).path / "shards.json"
     plan = json.loads(path.read_text())
     plan["shards"][1]["sha256"] = "0" * 64
@@ -180,7 +180,7 @@ def test_articles_of_pages_that_the_dump_no_longer_has_are_stale(deployment: Dep
     assert found[f"wikipedia_articles {DUMP}|001"] == "stale the dump has other pages for this shard now"
 
 
-def test_a_failed_run_explains_what_is_missing_until_it_is_there(deployment: Deployment) -> None:
+def test_a_missing_output_shows_the_failed_run_that_should_have_made_it(deployment: Deployment) -> None:
     articles = deployment.root.parquet("wikipedia_articles", DUMP, "001").path
     whole = articles.read_bytes()
     replace(articles, b"damaged")
@@ -204,7 +204,7 @@ def test_a_failed_run_explains_what_is_missing_until_it_is_there(deployment: Dep
     assert f"  next: jgpt run --dump {DUMP}\n" in output
 
 
-def test_what_is_at_work_is_waited_for(deployment: Deployment) -> None:
+def test_the_next_step_is_to_wait_for_a_run_in_progress(deployment: Deployment) -> None:
     with dg.DagsterInstance.get() as instance:
         failed = record(instance, "wikipedia_segmented", f"{DUMP}|001")
         instance.report_run_failed(failed, "out of memory")
@@ -215,7 +215,7 @@ def test_what_is_at_work_is_waited_for(deployment: Deployment) -> None:
     assert f"next: wait for run {again.run_id}" in output
 
 
-def test_dumps_are_told_apart(deployment: Deployment) -> None:
+def test_each_dump_has_its_own_status(deployment: Deployment) -> None:
     with dg.DagsterInstance.get() as instance:
         add_dumps(instance, [DUMP, LATER_DUMP])
     first, second = printed().split(f"\n{LATER_DUMP}\n")
@@ -223,12 +223,12 @@ def test_dumps_are_told_apart(deployment: Deployment) -> None:
     assert printed("--dump", DUMP) == first
 
 
-def test_an_empty_root_is_told_how_to_begin(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_root_shows_the_command_to_start_with(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_DATA", str(deployment.data.parent / "empty"))
     assert "jgpt run --dump YYYYMMDD" in printed()
 
 
-def test_nothing_is_left_once_all_is_done(deployment: Deployment) -> None:
+def test_no_next_step_is_left_once_all_is_done(deployment: Deployment) -> None:
     done = [output for output in of_dump(deployment).outputs if output.state == "done"]
     assert next_step(Status(None, []), Status(DUMP, done)) == "nothing: the release is made"
 

@@ -76,7 +76,7 @@ def _screen(written: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_bars_fit_the_terminal_and_nothing_is_left_of_them(columns: int) -> None:
+def test_bars_fit_the_terminal_and_leave_nothing_behind(columns: int) -> None:
     pieces, screen = drawn(columns, "xterm")
     before_the_end = pieces[: next(place for place, piece in enumerate(pieces) if "Traceback" in piece)]
     assert max(map(len, before_the_end)) < columns
@@ -87,12 +87,12 @@ def test_bars_fit_the_terminal_and_nothing_is_left_of_them(columns: int) -> None
     assert screen.startswith("a line of text\nTraceback")
 
 
-def test_a_terminal_that_cannot_move_its_cursor_gets_lines_alone() -> None:
+def test_a_dumb_terminal_gets_lines_without_bars() -> None:
     _, screen = drawn(80, "dumb")
     assert screen.startswith("a line of text\nTraceback")
 
 
-def test_the_figures_that_tell_most_are_kept_where_not_all_fit() -> None:
+def test_the_most_telling_figures_are_kept_if_not_all_fit() -> None:
     figures = ("12 min left", "2.1 MB/s", "120 documents/s")
     event = ProgressEvent("cc100_segmented 001", 1200, 3000, "documents", figures)
     bar = "cc100_segmented 001 {percentage:3.0f}%|{bar}| "

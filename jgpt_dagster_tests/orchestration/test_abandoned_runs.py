@@ -35,7 +35,7 @@ def slots(instance: dg.DagsterInstance) -> list[str]:
     return [slot.run_id for slot in instance.event_log_storage.get_concurrency_info("gpu").claimed_slots]
 
 
-def test_the_run_of_a_dead_command_is_ended_and_its_slot_is_free(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_the_run_of_a_dead_command_fails_and_frees_its_pool_slot(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     with pytest.raises(KeyboardInterrupt), command_lock(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
         raise KeyboardInterrupt
@@ -44,7 +44,7 @@ def test_the_run_of_a_dead_command_is_ended_and_its_slot_is_free(tmp_path: Path,
     assert slots(instance) == []
 
 
-def test_the_run_of_a_living_command_is_left_alone_and_named(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_the_run_of_a_live_command_is_left_alone_and_reported(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     reported: list[str] = []
     with command_lock(tmp_path) as command:
         run_id = started_run(instance, **{COMMAND_TAG: command})
@@ -55,7 +55,7 @@ def test_the_run_of_a_living_command_is_left_alone_and_named(tmp_path: Path, ins
 
 
 @pytest.mark.parametrize("tags", [{}, {COMMAND_TAG: "of another data root"}], ids=["from the UI", "another root"])
-def test_a_run_of_somebody_else_is_left_alone(
+def test_a_run_of_another_origin_is_left_alone(
     tmp_path: Path, instance: dg.DagsterInstance, tags: dict[str, str]
 ) -> None:
     run_id = started_run(instance, **tags)
@@ -63,7 +63,7 @@ def test_a_run_of_somebody_else_is_left_alone(
     assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
 
 
-def test_a_slot_that_an_ended_run_kept_is_freed(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_pool_slot_of_a_finished_run_is_freed(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     run_id = started_run(instance)
     run = instance.get_run_by_id(run_id)
     assert run is not None

@@ -23,7 +23,7 @@ from jgpt_dagster.orchestration.celery_launcher import queue_of, worker_app
         (["release"], "cpu"),
     ],
 )
-def test_a_run_that_makes_anything_on_a_gpu_goes_to_the_gpu_queue(assets: list[str], queue: str) -> None:
+def test_a_run_with_a_gpu_asset_goes_to_the_gpu_queue(assets: list[str], queue: str) -> None:
     run = dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=frozenset(map(dg.AssetKey, assets)))
     assert queue_of(run) == queue
 
@@ -33,7 +33,7 @@ def test_a_worker_of_an_instance_without_queues_says_what_is_missing() -> None:
         worker_app(instance)
 
 
-def test_jgpt_run_says_that_workers_have_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jgpt_run_warns_that_queue_workers_take_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "redis://127.0.0.1:1/0"
     launcher = {
         "module": "jgpt_dagster.orchestration.celery_launcher",

@@ -74,7 +74,7 @@ def call(webhook: str, failed: tuple[dg.DagsterInstance, str, list[str]]) -> Non
     sensor(context.for_run_failure())
 
 
-def test_a_failed_run_is_told_with_asset_partition_error_and_what_to_do(
+def test_the_webhook_receives_asset_partition_error_and_the_command_to_repeat(
     webhook: str, failed: tuple[dg.DagsterInstance, str, list[str]]
 ) -> None:
     call(f"{webhook}/secret", failed)
@@ -85,7 +85,7 @@ def test_a_failed_run_is_told_with_asset_partition_error_and_what_to_do(
     assert all(message[part] in message["text"] for part in ("error", "command", "run_id", "partition"))
 
 
-def test_a_webhook_that_fails_is_named_without_its_url(
+def test_a_failing_webhook_is_reported_without_its_url(
     webhook: str, failed: tuple[dg.DagsterInstance, str, list[str]]
 ) -> None:
     with pytest.raises(JgptError, match="answered 500") as error:

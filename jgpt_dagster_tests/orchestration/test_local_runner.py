@@ -35,7 +35,7 @@ def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest
         )
 
 
-def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> None:
+def test_a_release_needs_every_stage_in_a_runnable_order() -> None:
     stages = stages_up_to(defs, CORPORA, "20260101", "release")
     order = [stage.asset for stage in stages]
     assert len(order) == 13
@@ -50,7 +50,7 @@ def test_the_plan_of_a_release_is_every_stage_in_an_order_that_can_be_run() -> N
         assert order.index(before) < order.index(after)
 
 
-def test_a_shard_is_a_run_and_one_pass_is_one_run() -> None:
+def test_each_shard_is_one_run_and_a_single_pass_is_one_run() -> None:
     runs = {stage.asset: stage.runs for stage in stages_up_to(defs, CORPORA, "20260101", "release")}
     assert runs["wikipedia_articles"][:2] == (("20260101|000",), ("20260101|001",))
     assert len(runs["cc100_documents"]) == 1
@@ -59,7 +59,7 @@ def test_a_shard_is_a_run_and_one_pass_is_one_run() -> None:
     assert runs["release"] == (("20260101",),)
 
 
-def test_a_plan_ends_at_the_asset_that_is_asked_for() -> None:
+def test_stages_end_at_the_requested_asset() -> None:
     assert [stage.asset for stage in stages_up_to(defs, CORPORA, "20260101", "wikipedia_articles")] == [
         "wikipedia_dump",
         "wikipedia_articles",
@@ -68,7 +68,7 @@ def test_a_plan_ends_at_the_asset_that_is_asked_for() -> None:
         stages_up_to(defs, CORPORA, "20260101", "words")
 
 
-def test_a_run_that_waits_when_ctrl_c_comes_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_run_is_not_started_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = multiprocessing.get_context("spawn").Event()
     stopping.set()
     monkeypatch.setattr(local_runner, "_stopping", stopping)

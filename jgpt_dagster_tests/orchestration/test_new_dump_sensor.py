@@ -87,7 +87,7 @@ def test_the_newest_finished_dump_is_added_and_fetched(
         ({"20251201": "done"}, "lists no dump newer than 20260101"),
     ],
 )
-def test_nothing_is_fetched_where_no_newer_dump_is_finished(
+def test_nothing_is_fetched_without_a_newer_finished_dump(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, statuses: dict[str, str], words: str
 ) -> None:
     publish(server, statuses)
@@ -103,7 +103,7 @@ def test_a_removed_dump_does_not_come_back(tmp_path: Path, server: Server, insta
     )
 
 
-def test_a_dump_is_never_asked_for_twice(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:
+def test_a_dump_is_never_requested_twice(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:
     publish(server, {"20260101": "done"})
     desk = mirror_desk(tmp_path, server, instance)
     (request,) = desk.tick("new_dump_sensor").run_requests
@@ -112,7 +112,7 @@ def test_a_dump_is_never_asked_for_twice(tmp_path: Path, server: Server, instanc
     assert "is not started" in desk.reason("new_dump_sensor", "20260101")
 
 
-def test_a_failed_fetch_is_tried_again_at_growing_pauses_and_at_most_three_times(
+def test_a_failed_fetch_is_retried_twice_with_growing_pauses(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(server, {"20260101": "done"})
@@ -157,7 +157,7 @@ def test_a_fetch_that_a_person_terminated_is_not_started_again(
     assert f"run {run_id} was terminated" in desk.reason("new_dump_sensor", "20260101")
 
 
-def test_a_dump_for_which_the_disk_has_no_room_is_left_alone(
+def test_a_dump_that_does_not_fit_the_disk_is_not_fetched(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance
 ) -> None:
     publish(server, {"20260101": "done"}, size=10**18)
@@ -166,18 +166,18 @@ def test_a_dump_for_which_the_disk_has_no_room_is_left_alone(
     assert "are free" in reason
 
 
-def test_a_mirror_that_is_down_is_survived(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_mirror_that_is_down_skips_the_tick(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     with serving() as server:
         desk = mirror_desk(tmp_path, server, instance)
     assert "cannot be reached now" in desk.reason("new_dump_sensor", "20260101")
 
 
-def test_a_mirror_that_is_overloaded_is_survived(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:
+def test_an_overloaded_mirror_skips_the_tick(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:
     server.faults.append(lambda handler, _: handler.answer(503, b""))
     assert "503" in mirror_desk(tmp_path, server, instance).reason("new_dump_sensor", "20260101")
 
 
-def test_a_mirror_that_never_answers_is_survived(
+def test_a_mirror_that_never_answers_skips_the_tick(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -206,7 +206,7 @@ def test_a_mirror_that_never_answers_is_survived(
         ),
     ],
 )
-def test_nonsense_from_a_mirror_is_survived(
+def test_a_malformed_answer_of_the_mirror_skips_the_tick(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, path: str, body: bytes, words: str
 ) -> None:
     publish(server, {"20260101": "done"})
@@ -214,7 +214,7 @@ def test_nonsense_from_a_mirror_is_survived(
     assert words in mirror_desk(tmp_path, server, instance).reason("new_dump_sensor")
 
 
-def test_a_dump_whose_status_is_nonsense_does_not_hide_a_finished_one(
+def test_a_dump_with_a_malformed_status_does_not_hide_a_finished_one(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance
 ) -> None:
     publish(server, {"20260101": "done", "20260120": "done"})
@@ -222,7 +222,7 @@ def test_a_dump_whose_status_is_nonsense_does_not_hide_a_finished_one(
     assert mirror_desk(tmp_path, server, instance).asked("new_dump_sensor") == [(["wikipedia_dump"], "20260101")]
 
 
-def test_a_mirror_of_files_that_is_not_mounted_is_survived(
+def test_a_file_mirror_that_is_not_mounted_skips_the_tick(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance
 ) -> None:
     desk = mirror_desk(tmp_path, server, instance, DUMPS_URL=(tmp_path / "absent").as_uri())

@@ -22,7 +22,7 @@ from jgpt_dagster.orchestration.run_config import read_run_config
         ("ops: [", "cannot be read as YAML"),
     ],
 )
-def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> None:
+def test_run_config_that_does_not_fit_is_refused_by_name(tmp_path: Path, config: str, says: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(config)
     with pytest.raises(JgptError) as caught:
@@ -31,7 +31,7 @@ def test_run_config_is_read_strictly(tmp_path: Path, config: str, says: str) -> 
     assert says in str(caught.value)
 
 
-def test_run_config_that_fits_is_handed_on(tmp_path: Path) -> None:
+def test_run_config_that_fits_is_returned(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("ops: {tokenizer: {config: {vocab_size: 3000}}, release: {config: {}}}")
     expected = {"ops": {"tokenizer": {"config": {"vocab_size": 3000}}, "release": {"config": {}}}}

@@ -7,16 +7,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jgpt_dagster.catalog.corpora import configured_corpora
-from jgpt_dagster.catalog.missing_work import missing_work
-from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.orchestration.run_history import runs_using_dump
 from jgpt_dagster.orchestration.sensors import build_sensors, run_requests
 from jgpt_dagster.orchestration.sensors.run_requests import WORK_TAG
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
-from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, write_config
 from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
 
@@ -112,7 +108,7 @@ def every(*names: str) -> list[tuple[str, str | None]]:
         "the dump itself is not the refresh's matter",
     ],
 )
-def test_exactly_what_is_missing_and_can_be_made_is_started(
+def test_exactly_the_missing_outputs_that_can_be_made_are_requested(
     tmp_path: Path,
     instance: dg.DagsterInstance,
     whole: Deployment,
@@ -124,9 +120,7 @@ def test_exactly_what_is_missing_and_can_be_made_is_started(
     assert desk.asked("refresh_sensor") == expected
 
 
-def test_the_newest_dump_that_is_fetched_is_refreshed_to(
-    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
-) -> None:
+def test_the_newest_fetched_dump_is_refreshed(tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment) -> None:
     add_dumps(instance, [LATER_DUMP, DUMP])
     deployment = whole.copy(tmp_path / "data")
     desk = Desk(deployment, instance)
@@ -137,7 +131,7 @@ def test_the_newest_dump_that_is_fetched_is_refreshed_to(
     assert [key for _, key in desk.asked("refresh_sensor")] == [f"{LATER_DUMP}|{shard}" for shard in SHARDS]
 
 
-def test_what_is_queued_or_running_is_not_started_again(
+def test_queued_and_running_work_is_not_requested_again(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
 ) -> None:
     add_dumps(instance, [DUMP])
@@ -151,7 +145,7 @@ def test_what_is_queued_or_running_is_not_started_again(
     assert f"run {run_id} is not started" in desk.reason("refresh_sensor")
 
 
-def test_a_failed_stage_is_tried_again_and_counted_anew_when_its_input_changes(
+def test_attempts_at_a_failed_stage_start_over_when_its_input_changes(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_requests, "_FIRST_RETRY_SECONDS", 0)
@@ -168,7 +162,7 @@ def test_a_failed_stage_is_tried_again_and_counted_anew_when_its_input_changes(
     assert desk.asked("refresh_sensor") == [(["wikipedia_tokens"], f"{DUMP}|000")]
 
 
-def test_a_living_command_is_left_to_its_work_and_a_dead_one_is_ended(
+def test_the_sensor_waits_for_a_live_command_and_fails_a_dead_one(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
 ) -> None:
     add_dumps(instance, [DUMP])
@@ -184,7 +178,7 @@ def test_a_living_command_is_left_to_its_work_and_a_dead_one_is_ended(
     assert run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_runs_get_the_run_config_of_the_deployment(
+def test_requested_runs_get_the_run_config_of_the_deployment(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
 ) -> None:
     add_dumps(instance, [DUMP])
@@ -196,7 +190,7 @@ def test_runs_get_the_run_config_of_the_deployment(
     assert request.run_config == {"ops": {"training_set": {"config": {"validation_share": 0.3}}}}
 
 
-def test_a_run_config_that_is_wrong_starts_nothing_and_is_named(
+def test_wrong_run_config_requests_nothing_and_is_named(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
 ) -> None:
     add_dumps(instance, [DUMP])
@@ -205,7 +199,7 @@ def test_a_run_config_that_is_wrong_starts_nothing_and_is_named(
     assert "there is no field 'share'" in Desk(deployment, instance).reason("refresh_sensor")
 
 
-def test_cc100_is_made_where_it_is_missing_and_its_documents_in_one_pass(
+def test_missing_cc100_is_downloaded_and_its_documents_made_in_one_pass(
     tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment, mirror: Path
 ) -> None:
     add_dumps(instance, [DUMP])
@@ -226,7 +220,7 @@ def test_cc100_is_made_where_it_is_missing_and_its_documents_in_one_pass(
 
 
 @pytest.mark.parametrize("refresh", ["on", "off"])
-def test_the_refresh_is_switched_by_a_setting_and_training_by_a_person_alone(refresh: Any) -> None:
+def test_a_setting_switches_the_refresh_and_only_a_person_switches_training(refresh: Any) -> None:
     settings = Settings(refresh=refresh, poll_hours=0.5)
     built = {sensor.name: sensor for sensor in build_sensors(settings)}
     running = {name for name, sensor in built.items() if sensor.default_status == dg.DefaultSensorStatus.RUNNING}
@@ -249,9 +243,7 @@ def test_training_evaluation_and_release_follow_the_training_set_in_one_run(
     assert f"training set of {DUMP} is not made yet" in desk.reason("train_sensor")
 
 
-def test_a_run_that_reuses_a_dump_counts_as_work_on_it(
-    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
-) -> None:
+def test_a_run_that_reuses_a_dump_uses_it(tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment) -> None:
     desk = Desk(whole, instance)
 
     def record(partition: str, *names: str) -> str:
@@ -274,9 +266,7 @@ def test_a_run_that_reuses_a_dump_counts_as_work_on_it(
     ("name", "value"),
     [("POLL_HOURS", "0"), ("POLL_HOURS", "nan"), ("POLL_HOURS", "inf"), ("REFRESH", "yes"), ("RUN_CONFIG", "")],
 )
-def test_a_setting_of_the_refresh_that_is_out_of_range_is_named(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_refresh_setting_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"JGPT_{name}", value)
     with pytest.raises(SettingsError, match=f"JGPT_{name}={value}"):
         load_settings()
@@ -287,9 +277,3 @@ def test_the_refresh_is_on_and_polls_every_six_hours_by_default(monkeypatch: pyt
         monkeypatch.delenv(f"JGPT_{name}", raising=False)
     settings = load_settings()
     assert (settings.refresh, settings.poll_hours, settings.run_config) == ("on", 6, None)
-
-
-def test_a_folder_that_is_a_corpus_is_read_without_a_download(tmp_path: Path) -> None:
-    corpora = configured_corpora("miniwiki", "https://example.org/ja.txt.xz", {"news": tmp_path / "news"})
-    works = missing_work(OutputCatalog(DataRoot(tmp_path), corpora, SHARDS, "tiny"), DUMP)
-    assert [work.name for work in works] == ["cc100_dump", "news_documents 000…001"]
