@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
 
 # DeepSpeed and torch read it when they are imported.
 os.environ.update(training_environment(processes=1))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.lm.launch.launcher import gpu_count
+from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings, TextProfile
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.launch import launcher
+from jgpt_dagster.lm.launch import gpus
 from jgpt_dagster.lm.model.presets import PRESETS, model_config
 from jgpt_dagster.lm.model.presets import parameter_count as counted
 from jgpt_dagster.lm.planning.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
@@ -182,7 +182,7 @@ def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypa
         pytest.skip("this PyTorch can use its GPUs")
     for name in ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(launcher, "_nvidia_gpus", lambda: 8)
+    monkeypatch.setattr(gpus, "_installed_nvidia_gpus", lambda: 8)
     with pytest.raises(TrainingError, match=r"cannot use them: .+ CUDA_VISIBLE_DEVICES= trains on the CPU"):
         select_device()
 
