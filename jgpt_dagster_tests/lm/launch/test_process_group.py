@@ -31,7 +31,10 @@ LAUNCHER = """
 
 TRAINING_LAUNCHER = """
     import subprocess, sys
-    worker = "import time; from jgpt_dagster.lm.launch import process_group as p; p.die_with_launcher(); time.sleep(600)"
+    worker = (
+        "from jgpt_dagster.lm.launch.process_group import die_with_launcher; die_with_launcher(); "
+        "import time; time.sleep(600)"
+    )
     process = subprocess.Popen([sys.executable, "-c", worker], start_new_session=True)
     print("pids", process.pid, flush=True)
     process.wait()
