@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
 
 # DeepSpeed and torch read it when they are imported.
 os.environ.update(training_environment(processes=1))
@@ -41,7 +41,8 @@ from jgpt_dagster.lm.data.data_loader import PackedDataset, samples_of_step
 from jgpt_dagster.lm.data.integer_tables import ColumnWriter
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, build_training_set
-from jgpt_dagster.lm.model.presets import BEGIN_ID, model_config, preset
+from jgpt_dagster.lm.model.gpt2 import BEGIN_ID, gpt2_config
+from jgpt_dagster.lm.model.presets import preset
 from jgpt_dagster.lm.training.deepspeed_engine import parameter_groups
 from jgpt_dagster.lm.training.train_config import TrainConfig, validated
 from jgpt_dagster.lm.training.trainer import StopRequest, init_distributed, train_distributed
@@ -74,7 +75,7 @@ class Task:
     def fresh_model(self) -> GPT2LMHeadModel:
         """Return the model before its first step."""
         torch.manual_seed(0)
-        return GPT2LMHeadModel(model_config(self.model, VOCABULARY, BEGIN_ID, EOS, self.data.context))
+        return GPT2LMHeadModel(gpt2_config(self.model, VOCABULARY, BEGIN_ID, EOS, self.data.context))
 
     def optimizer(self, model: GPT2LMHeadModel) -> torch.optim.Optimizer:
         """Return the optimizer of our loop."""

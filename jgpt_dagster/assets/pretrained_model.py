@@ -25,7 +25,9 @@ from jgpt_dagster.assets.training_run_directory import prepare_run_directory, re
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.launch.launcher import launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import launch_command
+from jgpt_dagster.lm.launch.process_group import run_process_group
 from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed
 from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.launch.launcher import has_gpu
+from jgpt_dagster.lm.launch.gpus import has_gpu
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect, parse
 from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
 from jgpt_dagster.lm.planning.training_plan import MFU, Plan, choose_layout, make_training_plan

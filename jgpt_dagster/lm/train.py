@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import INTERRUPTED, die_with_launcher, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED, die_with_launcher
 from jgpt_dagster.lm.training.train_config import read_config
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
             train(config)
         except Interrupted as interruption:
             _say(str(interruption))
-            return INTERRUPTED
+            return EXIT_INTERRUPTED
     except JgptError as error:
         _say(f"error: {error}")
         return 1

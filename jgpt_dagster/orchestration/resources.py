@@ -9,7 +9,7 @@ from pydantic import Field
 from jgpt_dagster.catalog.corpora import Corpus, configured_corpora
 from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.text_profile import TextProfile
-from jgpt_dagster.lm.launch.launcher import gpu_count
+from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings
 from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact

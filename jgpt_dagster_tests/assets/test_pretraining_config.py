@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from jgpt_dagster.assets import pretrained_model
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, require_hardware, training_config
-from jgpt_dagster.lm.launch import launcher
-from jgpt_dagster.lm.launch.launcher import LaunchError, training_environment
+from jgpt_dagster.lm.launch import gpus
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.process_group import LaunchError
 from jgpt_dagster.lm.planning.hardware import HardwareError, parse
 from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
 from jgpt_dagster.lm.training.train_config import TrainConfig
@@ -20,7 +21,7 @@ from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 @pytest.fixture
 def eight_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This host seems to have eight GPUs of 24 GB."""
-    monkeypatch.setattr(launcher, "_nvidia_gpus", lambda: 8)
+    monkeypatch.setattr(gpus, "_installed_nvidia_gpus", lambda: 8)
     for name in ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nyes 'NVIDIA GeForce RTX 3090, 24576' | head -8\n")

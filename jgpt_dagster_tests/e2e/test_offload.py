@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.training import optimizer_offload
 from jgpt_dagster_tests.support import training_runs
 from jgpt_dagster_tests.support.deployments import Deployment, write_config

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
 
 _PROGRAM = """
 import json, os, sys

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.training.train_config import read_config
 
 if __name__ == "__main__":

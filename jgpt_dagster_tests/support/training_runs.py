@@ -10,7 +10,8 @@ import numpy as np
 from jgpt_dagster.lm.data.integer_tables import ColumnWriter
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
-from jgpt_dagster.lm.launch.launcher import launch_command, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import launch_command
 
 EOS = 2
 VOCABULARY = 48

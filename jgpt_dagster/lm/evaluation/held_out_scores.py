@@ -18,7 +18,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.data.validation_data import held_out_order
 from jgpt_dagster.lm.evaluation.ngram_baselines import count_baselines
-from jgpt_dagster.lm.model.presets import load_model
+from jgpt_dagster.lm.model.gpt2 import load_model
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel

@@ -1,11 +1,11 @@
 """Training on several hosts: DeepSpeed's launcher on every host of a hostfile, started over ssh.
 
 `python -m jgpt_dagster.lm.launch.multi_node HOSTFILE PROCESSES MODULE [ARGUMENT …]`. DeepSpeed's own multi-node runner
-is not used: it ends a run by killing every DeepSpeed program on its hosts, including those of other users, does not
-notice that one host has failed, and forwards neither the marker of a launch nor what connects a run with Dagster.
+is not used: it ends a run by killing every DeepSpeed program on its hosts, including those of other users; it does not
+notice that a host has failed; and it forwards neither the launch id nor the variables of Dagster Pipes.
 
-The ssh connection of a host ends its programs, whichever side it breaks on: their standard input is the connection,
-and `die_with_launcher` watches it.
+If the ssh connection of a host breaks on either side, its programs end: their standard input is the connection, and
+`die_with_launcher` watches it.
 """
 
 import os
@@ -18,29 +18,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import INTERRUPTED, deepspeed_launch
+from jgpt_dagster.lm.launch.launch_command import deepspeed_launcher_arguments
+from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED
 
-# What of the environment a host's programs are given. It stands on a command line, so nothing that is secret.
+# Variables that are forwarded to every host. They are visible on a command line, so secrets are not among them.
 _FORWARDED_VARIABLES = re.compile(
     r"PATH|LD_LIBRARY_PATH|JGPT_LAUNCH|PYTHON\w+|OMP_\w+|TOKENIZERS_PARALLELISM|DS_ACCELERATOR|WANDB_MODE"
     r"|(DAGSTER_PIPES|NCCL|GLOO|TORCH|PYTORCH|UCX|FI)_\w+"
 )
 _HOST = re.compile(r"(?P<name>\w[\w.:@-]*)\s+slots=(?P<slots>\d+)")
-# A host that gives no sign of life for a minute is lost.
+# A host that does not answer for a minute is lost.
 _SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
 _POLL_SECONDS = 0.2
-# What the other hosts have to say why they fail, when one has failed.
+# Time for the other hosts to report errors once one has failed.
 _ERROR_REPORT_SECONDS = 10.0
 
 
 class HostfileError(JgptError):
-    """A hostfile that cannot be read, or that has no room for a run."""
+    """A hostfile that cannot be read, or that has too few slots for a run."""
 
 
 def read_hostfile(path: Path) -> dict[str, int]:
-    """Return the slots of each host of a hostfile in DeepSpeed's form: lines `NAME slots=COUNT`, and `#` comments.
+    """Return the slots of each host in a hostfile of DeepSpeed's format: lines `NAME slots=COUNT`, and `#` comments.
 
-    Raises HostfileError, naming the line, where it has another form or names a host twice.
+    Raises HostfileError, naming the line, if a line has another format or repeats a host.
     """
     try:
         lines = path.read_text().splitlines()
@@ -64,41 +65,42 @@ def host_commands(
 ) -> dict[str, str]:
     """Return the shell command that starts `processes` processes of a module on each host.
 
-    Processes are numbered in the order of the hosts; the first host is where they meet, at MASTER_PORT. Raises
-    HostfileError where a host has fewer slots.
+    Ranks follow the order of the hosts; processes meet at MASTER_PORT of the first host. Raises HostfileError if a host
+    has too few slots.
     """
-    short = [f"{name} has {slots}" for name, slots in hosts.items() if slots < processes]
-    if short:
+    too_small = [f"{name} has {slots}" for name, slots in hosts.items() if slots < processes]
+    if too_small:
         raise HostfileError(
-            f"the hostfile has too few slots for {processes} processes on each host: {', '.join(short)}"
+            f"the hostfile has too few slots for {processes} processes on each host: {', '.join(too_small)}"
         )
-    world, address = {name: range(processes) for name in hosts}, next(iter(hosts)).rpartition("@")[2]
-    given = [f"{name}={value}" for name, value in environment.items() if _FORWARDED_VARIABLES.fullmatch(name)]
-    interpreter = ["exec", "env", *given, sys.executable, "-u"]
+    devices = {name: range(processes) for name in hosts}
+    address, port = next(iter(hosts)).rpartition("@")[2], environment["MASTER_PORT"]
+    forwarded = [f"{name}={value}" for name, value in environment.items() if _FORWARDED_VARIABLES.fullmatch(name)]
+    interpreter = ["exec", "env", *forwarded, sys.executable, "-u"]
     return {
-        name: shlex.join([*interpreter, *deepspeed_launch(world, rank, address, environment["MASTER_PORT"]), *program])
-        for rank, name in enumerate(hosts)
+        name: shlex.join([*interpreter, *deepspeed_launcher_arguments(devices, node_rank, address, port), *program])
+        for node_rank, name in enumerate(hosts)
     }
 
 
 def run_on_hosts(commands: Mapping[str, str]) -> int:
-    """Run a command on each host over ssh until all have ended; return the code of the first that failed, or 0.
+    """Run a command on each host over ssh until all have ended; return the exit code of the first that failed, or 0.
 
-    When one has failed, the others get some seconds to end too, and then their connections are closed. Those that end
-    because they were asked to are waited for.
+    Once one has failed, the others get ten seconds to report errors, then their connections are closed. If it was
+    interrupted, the others have been too and get the time they need to save their checkpoints.
     """
     running = {host: subprocess.Popen([*_SSH, host, command]) for host, command in commands.items()}
     code, deadline = 0, float("inf")
     while running:
         for host, process in list(running.items()):
-            ended = process.poll()
-            if ended is None:
+            host_code = process.poll()
+            if host_code is None:
                 continue
             del running[host]
-            if ended and not code:
-                code = ended
-                print(f"host {host} ended with exit code {ended}", file=sys.stderr, flush=True)
-                if ended != INTERRUPTED:
+            if host_code and not code:
+                code = host_code
+                print(f"host {host} ended with exit code {host_code}", file=sys.stderr, flush=True)
+                if host_code != EXIT_INTERRUPTED:
                     deadline = time.monotonic() + _ERROR_REPORT_SECONDS
         if time.monotonic() > deadline:
             for process in running.values():
@@ -108,7 +110,7 @@ def run_on_hosts(commands: Mapping[str, str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Start a program as the command line says; return its exit code."""
+    """Run a module on all hosts of a hostfile; return its exit code."""
     hostfile, processes, *program = arguments
     try:
         return run_on_hosts(host_commands(read_hostfile(Path(hostfile)), int(processes), program, os.environ))

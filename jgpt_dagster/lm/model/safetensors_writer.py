@@ -1,7 +1,6 @@
-"""Weights as a safetensors file that is written a tensor at a time.
+"""A writer of safetensors files that holds one tensor in memory at a time, and writes the library's bytes.
 
-The library's own writer wants all tensors at once, which for the largest preset takes 6 GB beside those of training.
-The bytes are the same as its.
+The library's own writer takes all tensors at once: for the largest preset, 6 GB beside those of training.
 """
 
 import json
@@ -19,10 +18,10 @@ _ALIGNMENT = 8
 def write_weights(
     path: Path, shapes: Mapping[str, torch.Size], dtype: torch.dtype, tensors: Iterator[torch.Tensor]
 ) -> None:
-    """Write tensors of one dtype, each of which is let go before the next is asked for.
+    """Write tensors of one dtype, releasing each before taking the next.
 
-    `shapes` names them; `tensors` yields them in the order of their sorted names. Raises ValueError where one has
-    another shape or dtype than was said.
+    `tensors` yields them in the order of the sorted names in `shapes`. Raises ValueError if a tensor has another shape
+    or dtype than announced.
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0

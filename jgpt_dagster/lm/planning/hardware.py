@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import gpu_count, query_nvidia_smi
+from jgpt_dagster.lm.launch.gpus import gpu_count, query_nvidia_smi
 from jgpt_dagster.runtime import resource_limits
 
 GB = 10**9

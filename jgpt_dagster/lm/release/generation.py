@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.model.presets import load_model
+from jgpt_dagster.lm.model.gpt2 import load_model
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 
 

@@ -14,7 +14,7 @@ from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.model.presets import BEGIN_ID, generation_config, load_model, model_config
+from jgpt_dagster.lm.model.gpt2 import BEGIN_ID, generation_config, gpt2_config, load_model
 from jgpt_dagster.lm.model.safetensors_writer import write_weights
 from jgpt_dagster.lm.training.deepspeed_config import deepspeed_config
 from jgpt_dagster.lm.training.train_config import Geometry, TrainConfig
@@ -92,7 +92,7 @@ def _gathered(parameters: Iterable[torch.nn.Parameter]) -> Iterator[torch.nn.Par
 
 
 def _model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
-    wanted = model_config(config.model, training_set.vocab_size, BEGIN_ID, training_set.eos_id, config.context)
+    wanted = gpt2_config(config.model, training_set.vocab_size, BEGIN_ID, training_set.eos_id, config.context)
     if config.initial_model is None:
         return GPT2LMHeadModel(wanted)
     model = load_model(config.initial_model).float()

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.launch.launcher import gpu_count
+from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.training.deepspeed_engine import TrainingError
 
 T = TypeVar("T")

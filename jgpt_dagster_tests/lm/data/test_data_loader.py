@@ -17,7 +17,7 @@ from jgpt_dagster.lm.data.data_loader import (
 )
 from jgpt_dagster.lm.data.token_files import TokenFileError
 from jgpt_dagster.lm.data.training_set import build_training_set
-from jgpt_dagster.lm.model.presets import model_config
+from jgpt_dagster.lm.model.gpt2 import gpt2_config
 from jgpt_dagster_tests.support.token_samples import write_shard
 
 CONTEXT = 16
@@ -168,7 +168,7 @@ def test_a_token_file_that_was_cut_is_refused(root, packed, tmp_path):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_masked_documents_in_a_packed_block_have_the_logits_that_they_have_alone(attention: str) -> None:
     torch.manual_seed(0)
-    config = model_config("tiny", 50, bos_id=1, eos_id=2, context=24)
+    config = gpt2_config("tiny", 50, bos_id=1, eos_id=2, context=24)
     config._attn_implementation = attention
     model = GPT2LMHeadModel(config).eval()
     rest, document, another = torch.randint(3, 50, (5,)), torch.randint(3, 50, (7,)), torch.randint(3, 50, (9,))

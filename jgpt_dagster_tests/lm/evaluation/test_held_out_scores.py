@@ -11,7 +11,7 @@ from transformers import GPT2LMHeadModel
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.data.validation_data import validation_blocks
 from jgpt_dagster.lm.evaluation.held_out_scores import EvaluationError, bootstrap_interval, evaluate, windows
-from jgpt_dagster.lm.model.presets import model_config
+from jgpt_dagster.lm.model.gpt2 import gpt2_config
 from jgpt_dagster_tests.support.training_runs import EOS, VOCABULARY, small_training_set
 
 
@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def saved_model(directory: Path, context: int = 32, vocabulary: int = VOCABULARY, scale: float = 1.0) -> Path:
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(model_config("tiny", vocabulary, bos_id=1, eos_id=EOS, context=context))
+    model = GPT2LMHeadModel(gpt2_config("tiny", vocabulary, bos_id=1, eos_id=EOS, context=context))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)

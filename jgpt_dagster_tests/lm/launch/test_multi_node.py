@@ -12,14 +12,10 @@ import psutil
 import pytest
 
 from jgpt_dagster.lm.launch import multi_node
-from jgpt_dagster.lm.launch.launcher import (
-    PROGRAM,
-    LaunchError,
-    launch_command,
-    run_process_group,
-    training_environment,
-)
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import TRAINING_MODULE, launch_command
 from jgpt_dagster.lm.launch.multi_node import HostfileError, host_commands, read_hostfile, run_on_hosts
+from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 from jgpt_dagster_tests.support.deployments import PROJECT
 from jgpt_dagster_tests.support.local_servers import LOOPBACK_HOSTS, ssh_server
 from jgpt_dagster_tests.support.training_runs import small_training_set, write_config
@@ -44,7 +40,7 @@ def waiting(tmp_path: Path) -> list[str]:
     hostfile.write_text(LOOPBACK_HOSTS)
     (tmp_path / "pids").mkdir()
     command = launch_command("deepspeed", 1, tmp_path / "pids", hostfile)
-    return [WAITING if word == PROGRAM else word for word in command]
+    return [WAITING if word == TRAINING_MODULE else word for word in command]
 
 
 def test_a_hostfile_names_hosts_with_their_slots(tmp_path: Path) -> None:
@@ -63,7 +59,7 @@ def test_a_hostfile_names_hosts_with_their_slots(tmp_path: Path) -> None:
         (None, "No such file"),
     ],
 )
-def test_a_hostfile_that_cannot_be_meant_is_refused_by_its_line(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_malformed_hostfile_is_refused_with_its_line(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "hostfile"
     if text is not None:
         path.write_text(text)
@@ -71,10 +67,10 @@ def test_a_hostfile_that_cannot_be_meant_is_refused_by_its_line(tmp_path: Path, 
         read_hostfile(path)
 
 
-def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_the_environment() -> None:
+def test_each_host_gets_its_rank_the_address_of_the_first_and_the_variables_of_the_run_without_secrets() -> None:
     environment = {
         "MASTER_PORT": "29500",
-        "JGPT_LAUNCH": "mark",
+        "JGPT_LAUNCH": "id",
         "DAGSTER_PIPES_CONTEXT": "a b'c",
         "NCCL_SOCKET_IFNAME": "eth1",
         "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
@@ -84,20 +80,20 @@ def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_t
         "POSTGRES_PASSWORD": "secret",
         "RANK": "0",
     }
-    commands = host_commands({"me@gpu-1": 8, "gpu-2": 8}, 4, [PROGRAM, "/data/a run.json"], environment)
+    commands = host_commands({"me@gpu-1": 8, "gpu-2": 8}, 4, [TRAINING_MODULE, "/data/a run.json"], environment)
     assert list(commands) == ["me@gpu-1", "gpu-2"]
     for rank, command in enumerate(commands.values()):
         words = shlex.split(command)
         assert words[:7] == [
             "exec",
             "env",
-            "JGPT_LAUNCH=mark",
+            "JGPT_LAUNCH=id",
             "DAGSTER_PIPES_CONTEXT=a b'c",
             "NCCL_SOCKET_IFNAME=eth1",
             "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
             "WANDB_MODE=offline",
         ]
-        assert words[7] == sys.executable and words[-2:] == [PROGRAM, "/data/a run.json"]
+        assert words[7] == sys.executable and words[-2:] == [TRAINING_MODULE, "/data/a run.json"]
         options = dict(word.split("=", 1) for word in words[7:] if word.startswith("--") and "=" in word)
         assert (options["--node_rank"], options["--master_addr"]) == (str(rank), "gpu-1")
         assert options["--master_port"] == "29500"
@@ -109,16 +105,16 @@ def test_each_host_gets_its_number_the_meeting_point_and_what_the_run_needs_of_t
 
 
 @pytest.mark.parametrize("visible", ["4,5", "1,0", "0", "GPU-8932f937,GPU-72fa4d1a"])
-def test_gpus_chosen_on_this_host_alone_are_refused_for_a_run_on_several(
+def test_gpus_selected_on_this_host_only_are_refused_for_a_run_on_several(
     monkeypatch: pytest.MonkeyPatch, visible: str
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with pytest.raises(LaunchError, match=rf"CUDA_VISIBLE_DEVICES={visible} chooses GPUs of this host alone.* first 2"):
+    with pytest.raises(LaunchError, match=rf"CUDA_VISIBLE_DEVICES={visible} selects GPUs of this host only.* first 2"):
         launch_command("deepspeed", 2, Path("config.json"), Path("hosts"))
 
 
 @pytest.mark.parametrize("visible", [None, "", "-1", "0,1", "0,1,2,3"])
-def test_no_choice_of_gpus_the_cpu_and_the_first_gpus_are_what_every_host_has(
+def test_without_a_selection_without_gpus_and_with_the_first_gpus_a_run_on_several_hosts_starts(
     monkeypatch: pytest.MonkeyPatch, visible: str | None
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -129,10 +125,10 @@ def test_no_choice_of_gpus_the_cpu_and_the_first_gpus_are_what_every_host_has(
 
 def test_a_host_with_too_few_slots_is_named() -> None:
     with pytest.raises(HostfileError, match="8 processes on each host: gpu-2 has 4"):
-        host_commands({"gpu-1": 8, "gpu-2": 4}, 8, [PROGRAM], {})
+        host_commands({"gpu-1": 8, "gpu-2": 4}, 8, [TRAINING_MODULE], {})
 
 
-def test_a_host_that_fails_ends_the_others_which_are_heard_first(
+def test_when_a_host_fails_the_others_get_time_to_report_errors_and_are_stopped(
     ssh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(multi_node, "_ERROR_REPORT_SECONDS", 1.0)
@@ -194,6 +190,7 @@ def test_no_process_is_left_on_any_host_when_the_launching_one_is_killed(
 
 CALLER = """
 import sys
-from jgpt_dagster.lm.launch.launcher import run_process_group, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.process_group import run_process_group
 run_process_group(sys.argv[1:], training_environment(1), on_line=print)
 """

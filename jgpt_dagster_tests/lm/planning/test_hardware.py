@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.lm.launch import launcher
+from jgpt_dagster.lm.launch import gpus
 from jgpt_dagster.lm.planning.hardware import DEVICES, HardwareError, detect, parse, presets
 
 
@@ -84,7 +84,7 @@ def test_without_a_gpu_it_is_this_hosts_processor(monkeypatch: pytest.MonkeyPatc
 def test_gpus_of_which_nvidia_smi_does_not_tell_are_not_planned_for_as_a_processor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(launcher, "_nvidia_gpus", lambda: 8)
+    monkeypatch.setattr(gpus, "_installed_nvidia_gpus", lambda: 8)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HardwareError, match="nvidia-smi does not answer"):

@@ -7,13 +7,14 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.launch import launcher
-from jgpt_dagster.lm.model.presets import PRESETS, model_config
-from jgpt_dagster.lm.model.presets import parameter_count as counted
+from jgpt_dagster.lm.launch import gpus
+from jgpt_dagster.lm.model.gpt2 import gpt2_config
+from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.lm.planning.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
 from jgpt_dagster.lm.planning.memory import Layout, Memory, fit_layout, memory, parameter_count
 from jgpt_dagster.lm.training.deepspeed_config import deepspeed_config
 from jgpt_dagster.lm.training.train_config import TrainConfig, TrainConfigError, geometry
+from jgpt_dagster_tests.support.parameters import allocated_parameters
 
 XL = PRESETS["xl"]
 VOCABULARY = 32_000
@@ -26,7 +27,7 @@ def needed(name: str, stage: int) -> Memory:
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_parameters_are_those_of_the_model(name: str) -> None:
     shape = PRESETS[name]
-    expected = counted(model_config(name, VOCABULARY, bos_id=1, eos_id=2))
+    expected = allocated_parameters(gpt2_config(name, VOCABULARY, bos_id=1, eos_id=2))
     assert parameter_count(shape, VOCABULARY, shape.context) == expected
     assert name != "xl" or expected == 1_528_400_000
 
@@ -51,7 +52,7 @@ def test_model_states_are_what_deepspeed_estimates(name: str) -> None:
 
 def kept_for_backward(layers: int, width: int, tokens: int) -> int:
     """Return the bytes that the backward pass of a model keeps, weights apart, each storage once."""
-    config = model_config("tiny", 50, bos_id=1, eos_id=2, context=tokens)
+    config = gpt2_config("tiny", 50, bos_id=1, eos_id=2, context=tokens)
     config.n_layer, config.n_embd, config.n_head = layers, width, 4
     model = GPT2LMHeadModel(config)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -182,7 +183,7 @@ def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypa
         pytest.skip("this PyTorch can use its GPUs")
     for name in ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(launcher, "_nvidia_gpus", lambda: 8)
+    monkeypatch.setattr(gpus, "_installed_nvidia_gpus", lambda: 8)
     with pytest.raises(TrainingError, match=r"cannot use them: .+ CUDA_VISIBLE_DEVICES= trains on the CPU"):
         select_device()
 

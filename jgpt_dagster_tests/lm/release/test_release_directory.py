@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
-from jgpt_dagster.lm.model.presets import generation_config, model_config
+from jgpt_dagster.lm.model.gpt2 import generation_config, gpt2_config
 from jgpt_dagster.lm.release.generation import GenerationError, generate
 from jgpt_dagster.lm.release.release_directory import (
     ExportError,
@@ -45,7 +45,7 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_model(tokenizer_dir: Path) -> GPT2LMHeadModel:
     tokenizer = load_tokenizer(tokenizer_dir)
     torch.manual_seed(0)
-    return GPT2LMHeadModel(model_config("tiny", tokenizer.vocab_size, bos_id=1, eos_id=tokenizer.eos_id, context=128))
+    return GPT2LMHeadModel(gpt2_config("tiny", tokenizer.vocab_size, bos_id=1, eos_id=tokenizer.eos_id, context=128))
 
 
 def save_model(model: GPT2LMHeadModel, directory: Path) -> Path:
@@ -164,7 +164,7 @@ def test_the_text_of_a_wiki_is_under_the_licence_of_that_wiki(wiki: str, said: s
 def test_a_tokenizer_and_a_model_that_do_not_belong_together_are_no_release(
     model_dir: Path, tokenizer_dir: Path, tmp_path: Path
 ) -> None:
-    model = GPT2LMHeadModel(model_config("tiny", 50, bos_id=1, eos_id=2, context=8))
+    model = GPT2LMHeadModel(gpt2_config("tiny", 50, bos_id=1, eos_id=2, context=8))
     with pytest.raises(ExportError, match="do not belong together"):
         write_release(tmp_path / "a", save_model(model, tmp_path / "model"), tokenizer_dir, "")
     with pytest.raises(ExportError, match="is missing"):

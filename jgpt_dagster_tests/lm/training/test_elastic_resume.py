@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from jgpt_dagster.lm.launch.launcher import PROGRAM, launch_command, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import TRAINING_MODULE, launch_command
 from jgpt_dagster.lm.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -29,7 +30,7 @@ def train_all(configs: list[Path], processes: int, hostfile: Path | None = None)
     """Carry out runs in one launch; return the output."""
     launcher: Literal["deepspeed", "python"] = "deepspeed" if processes > 1 or hostfile else "python"
     command = launch_command(launcher, processes, configs[0], hostfile)
-    position = command.index(PROGRAM)
+    position = command.index(TRAINING_MODULE)
     command[position:] = ["jgpt_dagster_tests.support.train_many", *map(str, configs)]
     environment = training_environment(processes)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)

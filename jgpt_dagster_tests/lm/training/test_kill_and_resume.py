@@ -12,7 +12,9 @@ import psutil
 import pytest
 from transformers import GPT2LMHeadModel
 
-from jgpt_dagster.lm.launch.launcher import LaunchError, launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import launch_command
+from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 from jgpt_dagster.lm.training.metrics import METRICS, read_metrics
 from jgpt_dagster.storage.hashing import sha256_file
 from jgpt_dagster_tests.support.training_runs import run_training, start_training, write_config
@@ -146,7 +148,9 @@ def test_a_killed_caller_leaves_no_training_process_behind(root: Path, launcher:
     config = write_config(root, name, steps=100_000, micro_batch=2)
     caller = f"""
 import pathlib
-from jgpt_dagster.lm.launch.launcher import LaunchError, launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import launch_command
+from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 command = launch_command({launcher!r}, 2, pathlib.Path({str(config)!r}))
 run_process_group(command, training_environment(2), on_line=print)
 """

@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jgpt_dagster.lm.launch.launcher import LaunchError, launch_command, run_process_group, training_environment
+from jgpt_dagster.lm.launch.environment import training_environment
+from jgpt_dagster.lm.launch.launch_command import launch_command
+from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
 from jgpt_dagster.lm.training.metrics import read_metrics
 from jgpt_dagster.storage.artifact import DirectoryArtifact
