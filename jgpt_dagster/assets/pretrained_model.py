@@ -28,7 +28,8 @@ from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import run_process_group
-from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed
+from jgpt_dagster.lm.planning.plan_vs_actual import actual_throughput, plan_vs_actual_rows
+from jgpt_dagster.lm.planning.training_plan import TrainingPlan
 from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps
 from jgpt_dagster.lm.training.training_charts import run_curves, thinned
@@ -139,15 +140,15 @@ def _train(
         )
 
 
-def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
+def _run_facts(plan: TrainingPlan, run: Path) -> Mapping[str, Any]:
     """Return facts about the machine that a run used, and how the run compares with its plan."""
     return {
         "hardware": plan.hardware.name,
         "layout": asdict(plan.layout),
-        "plan_and_actual": actual_rows(plan, run),
+        "plan_and_actual": plan_vs_actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
         "speeds": thinned(read_throughput(run)),
-        **actual_speed(plan, run),
+        **actual_throughput(plan, run),
     }
 
 

@@ -11,9 +11,11 @@ from pydantic.fields import FieldInfo
 from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.gpus import has_gpu
-from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect, parse
-from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
-from jgpt_dagster.lm.planning.training_plan import MFU, Plan, choose_layout, make_training_plan
+from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect_hardware, parse_hardware
+from jgpt_dagster.lm.planning.layout_search import fastest_layout
+from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS, LayoutConstraints
+from jgpt_dagster.lm.planning.training_plan import DEFAULT_MFU, TrainingPlan
+from jgpt_dagster.lm.planning.workload import Workload
 from jgpt_dagster.lm.training.train_config import TrainConfig, validated
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
@@ -77,7 +79,9 @@ class PretrainingConfig(_TrainingSettings):
         gt=0,
         description="Peak dense TFLOP/s of one device, for a device that the table of peaks lacks, or for fp32.",
     )
-    mfu: float = Field(default=MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan assumes (MFU).")
+    mfu: float = Field(
+        default=DEFAULT_MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan assumes (MFU)."
+    )
     price: float | None = Field(default=None, ge=0, description="Price of a GPU-hour for the plan, in any currency.")
     stop_grace_seconds: float = Field(
         default=300,
@@ -128,21 +132,20 @@ def recipe_settings(config: TrainConfig) -> dict[str, Any]:
 
 def plan_training(
     config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, training_set: TrainingSet
-) -> tuple[Plan, TrainConfig]:
+) -> tuple[TrainingPlan, TrainConfig]:
     """Return the plan of a run, and its configuration with what the hardware decides.
 
     Raises HardwareError, with the arithmetic, where the model does not fit, and TrainConfigError for bf16 without ZeRO.
     """
     if config.hardware == "auto":
-        hardware = detect(launcher.process_count(), launcher.host_count())
+        hardware = detect_hardware(launcher.process_count(), launcher.host_count())
     else:
-        hardware = parse(config.hardware)
+        hardware = parse_hardware(config.hardware)
     if config.peak_tflops is not None:
         hardware = hardware.with_peak(config.peak_tflops * 1e12)
-    layout = choose_layout(
-        train_config, hardware, training_set.vocab_size, config.model_dump(include=set(LAYOUT_FIELDS))
-    )
-    plan = make_training_plan(
+    constraints = LayoutConstraints(**config.model_dump(include=set(LAYOUT_FIELDS)))
+    layout = fastest_layout(Workload.of(train_config, training_set.vocab_size), hardware, constraints)
+    plan = TrainingPlan(
         train_config,
         hardware,
         layout,
@@ -170,7 +173,7 @@ def require_hardware(hardware: Hardware, launcher: TrainingLauncher) -> None:
         return
     if not has_gpu():
         raise HardwareError(f"hardware {hardware.name} names GPUs, but this host has none. Set hardware to auto.")
-    found = detect(processes, hosts).device
+    found = detect_hardware(processes, hosts).device
     if found.gpu and found.memory < _SAME_MEMORY * hardware.device.memory:
         raise HardwareError(
             f"hardware {hardware.name} has {hardware.device.memory / GIB:.1f} GiB a GPU, but the {found.name} of this "

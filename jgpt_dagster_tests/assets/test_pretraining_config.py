@@ -11,8 +11,8 @@ from jgpt_dagster.assets.pretraining_config import PretrainingConfig, require_ha
 from jgpt_dagster.lm.launch import gpus
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.process_group import LaunchError
-from jgpt_dagster.lm.planning.hardware import HardwareError, parse
-from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
+from jgpt_dagster.lm.planning.hardware import HardwareError, parse_hardware
+from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
@@ -63,9 +63,9 @@ def test_every_setting_has_a_description_of_a_line_or_two() -> None:
 def test_a_machine_with_smaller_gpus_than_were_named_is_refused(eight_gpus: None) -> None:
     expected = r"8xa100-80 has 79\.0 GiB a GPU, but the rtx3090-24 of this host has 23\.0 GiB"
     with pytest.raises(HardwareError, match=expected):
-        require_hardware(parse("8xa100-80"), TrainingLauncher())
-    require_hardware(parse("8xrtx3090-24"), TrainingLauncher())
-    require_hardware(parse("8xrtx4090-24"), TrainingLauncher())
+        require_hardware(parse_hardware("8xa100-80"), TrainingLauncher())
+    require_hardware(parse_hardware("8xrtx3090-24"), TrainingLauncher())
+    require_hardware(parse_hardware("8xrtx4090-24"), TrainingLauncher())
 
 
 def test_gpus_that_are_not_here_are_refused_whatever_number_of_processes_is_asked_for(
@@ -73,12 +73,12 @@ def test_gpus_that_are_not_here_are_refused_whatever_number_of_processes_is_aske
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(HardwareError, match="8xa100-80 names GPUs, but this host has none"):
-        require_hardware(parse("8xa100-80"), TrainingLauncher(processes=8))
+        require_hardware(parse_hardware("8xa100-80"), TrainingLauncher(processes=8))
 
 
 def test_a_run_for_the_cpu_leaves_the_gpus_of_its_host_alone(eight_gpus: None) -> None:
     launcher = TrainingLauncher()
-    require_hardware(parse("cpu"), launcher)
+    require_hardware(parse_hardware("cpu"), launcher)
     assert (launcher.process_count(gpu=False), launcher.process_count()) == (1, 8)
     assert training_environment(1, on_cpu=True)["DS_ACCELERATOR"] == "cpu"
     assert "DS_ACCELERATOR" not in training_environment(8)

@@ -1,47 +1,28 @@
-"""How a model is laid out on a machine, and the bytes that each process needs for it, by part.
+"""The memory that each training process needs, by part.
 
-The arithmetic is checked against DeepSpeed's estimators and against what PyTorch was seen to keep.
+The tests check the arithmetic against DeepSpeed's estimators and against what PyTorch saves for the backward pass.
 """
 
 from dataclasses import dataclass, fields
 
-from jgpt_dagster.lm.model.presets import Preset
-from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError
+from jgpt_dagster.lm.planning.hardware import GIB, Hardware
+from jgpt_dagster.lm.planning.training_layout import TrainingLayout
+from jgpt_dagster.lm.planning.workload import Workload
 from jgpt_dagster.lm.training import optimizer_offload
-from jgpt_dagster.lm.training.train_config import Dtype, require_exact_sums, uses_bf16
+from jgpt_dagster.lm.training.train_config import uses_bf16
 
-# Of a device's memory, what a plan may use: the rest is for the CUDA context, NCCL and fragmentation.
-USABLE = 0.9
-# DeepSpeed's default for the gradients that it reduces at a time; two of them where communication overlaps, and one
-# of fp32 where ZeRO-1 computes in bf16.
-BUCKET = 500_000_000
+# DeepSpeed's default `reduce_bucket_size`, in gradients. It keeps two such buckets where communication overlaps with
+# computing, or one of fp32 where ZeRO-1 computes in bf16 without overlap.
+REDUCE_BUCKET = 500_000_000
 
-
-@dataclass(frozen=True)
-class Layout:
-    """What the hardware decides about a run; it moves results by rounding errors alone."""
-
-    zero_stage: int
-    micro_batch: int
-    activation_checkpointing: bool
-    compile: bool
-    offload: bool = False
-
-    def __str__(self) -> str:
-        switches = {
-            "activation checkpointing": self.activation_checkpointing,
-            "torch.compile": self.compile,
-            "optimizer on disk": self.offload,
-        }
-        named = "".join(f", {name}" for name, on in switches.items() if on)
-        return f"ZeRO-{self.zero_stage}, micro batch {self.micro_batch}{named}"
-
-
-LAYOUT_FIELDS = tuple(field.name for field in fields(Layout))
+# Vectors of the model's width that a block saves for each token for the backward pass: the inputs of two layer norms,
+# of query/key/value, of the projection and of the MLP (1 + 4 + 4 with its activation function and second layer), then
+# query, key and value.
+VECTORS_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
-class Memory:
+class ProcessMemory:
     """Bytes of one process at the peak of a step, by part."""
 
     weights: int
@@ -54,131 +35,70 @@ class Memory:
     @property
     def total(self) -> int:
         """Bytes of all parts."""
-        return sum(getattr(self, field.name) for field in fields(self))
+        return sum(vars(self).values())
 
     def __str__(self) -> str:
         parts = " + ".join(f"{field.name} {getattr(self, field.name) / GIB:.2f}" for field in fields(self))
         return f"{parts} = {self.total / GIB:.2f} GiB"
 
 
-def parameter_count(shape: Preset, vocab_size: int, context: int) -> int:
-    """Return the parameters of a GPT-2 with tied embeddings: those, L blocks of 12H² + 13H, the last layer norm."""
-    width = shape.width
-    return (vocab_size + context) * width + shape.layers * (12 * width**2 + 13 * width) + 2 * width
-
-
-def memory(
-    shape: Preset, vocab_size: int, context: int, hardware: Hardware, layout: Layout, dtype: Dtype = "auto"
-) -> Memory:
+def estimate_memory(workload: Workload, hardware: Hardware, layout: TrainingLayout) -> ProcessMemory:
     """Return the bytes that one process needs.
 
     Weights, gradients and optimizer states: Rajbhandari et al., "ZeRO" (2020), with the fp32 sums of gradients that
     DeepSpeed keeps in bf16 training. Activations: Korthikanti et al., "Reducing Activation Recomputation in Large
     Transformer Models" (2022), equations 1 and 4 without dropout masks and, since attention is fused, without T² terms.
     """
-    count = parameter_count(shape, vocab_size, context)
-    bf16 = uses_bf16(dtype, gpu=hardware.device.gpu)
-    number = 2 if bf16 else 4
-    stage, world = layout.zero_stage, hardware.world
-    share = -(-count // world) if stage else count
+    bf16 = uses_bf16(workload.dtype, gpu=hardware.device.gpu)
+    value_bytes = 2 if bf16 else 4
+    tokens = layout.micro_batch * workload.context
+    weights, gradients, optimizer = _model_states(workload, hardware, layout, bf16=bf16)
+    return ProcessMemory(
+        weights=weights,
+        gradients=gradients,
+        optimizer=optimizer,
+        activations=value_bytes * tokens * workload.width * _vectors_per_token(workload.layers, layout),
+        # In fp32: logits, softmax and gradient. In the model's dtype, if that is bf16: logits and gradient.
+        logits=tokens * workload.vocab_size * (3 * 4 + (2 * 2 if bf16 else 0)),
+        buffers=value_bytes * _buffered_values(workload, hardware, layout, bf16=bf16),
+    )
+
+
+def _model_states(
+    workload: Workload, hardware: Hardware, layout: TrainingLayout, *, bf16: bool
+) -> tuple[int, int, int]:
+    """Return the bytes of weights, gradients and optimizer states."""
+    stage, parameters = layout.zero_stage, workload.parameters
+    partition = -(-parameters // hardware.world) if stage else parameters
+    token_embedding = workload.vocab_size * workload.width
     if bf16:
-        gathered = 4 * vocab_size * shape.width
-        states = {
-            "weights": 2 * count if stage < 3 else 2 * share + gathered,
-            "gradients": 6 * count if stage < 2 else 6 * share,
-            "optimizer": 12 * share,
-        }
+        # ZeRO-3 gathers a layer at a time; DeepSpeed's estimator counts 4 bytes per value of the largest one.
+        weights = 2 * parameters if stage < 3 else 2 * partition + 4 * token_embedding
+        gradients = 6 * (parameters if stage < 2 else partition)
+        optimizer = 12 * partition
     else:
-        states = {
-            "weights": 4 * (count if stage < 3 else share),
-            "gradients": 4 * count + (4 * share if stage else 0) if stage < 3 else 8 * share,
-            "optimizer": (12 if stage else 8) * share,
-        }
+        # ZeRO keeps a copy of the weights and, from their reduction on, of its partition of the gradients.
+        weights = 4 * (parameters if stage < 3 else partition)
+        gradients = 4 * (parameters if stage < 3 else partition) + (4 * partition if stage else 0)
+        optimizer = (12 if stage else 8) * partition
     if layout.offload:
-        largest = max(optimizer_offload.PORTION, vocab_size * shape.width)
-        states |= {"gradients": 4 * share, "optimizer": optimizer_offload.BUFFERS * 4 * largest}
-    tokens = layout.micro_batch * context
-    buckets = min(BUCKET, count) * number * (2 if hardware.device.gpu or bf16 else 1)
-    return Memory(
-        **states,
-        activations=number * tokens * shape.width * _kept_of_a_token(shape.layers, layout),
-        # The logits in the dtype of the model, and in fp32: themselves, their softmax, and the gradient of both.
-        logits=tokens * vocab_size * ((2 + 2) if bf16 else 0) + 12 * tokens * vocab_size,
-        buffers=number * (optimizer_offload.LIVE + optimizer_offload.BUCKET)
-        if layout.offload
-        else buckets
-        if stage and world > 1
-        else 0,
-    )
+        gradients = 4 * partition
+        optimizer = optimizer_offload.BUFFERS * 4 * max(optimizer_offload.PORTION, token_embedding)
+    return weights, gradients, optimizer
 
 
-def _kept_of_a_token(layers: int, layout: Layout) -> int:
-    """Return how many vectors of the model's width are kept of each token for the backward pass.
+def _vectors_per_token(layers: int, layout: TrainingLayout) -> int:
+    """Return how many vectors of the model's width are saved for each token for the backward pass.
 
-    A block keeps 16: the inputs of two layer norms, of query/key/value, of the projection, of the MLP (1 + 4 + 4 for
-    its activation function and second layer), query, key and value. With
-    checkpointing only a block's input is kept, and one block is computed again at a time.
+    With activation checkpointing only the input of each block is saved, and one block at a time is recomputed.
     """
-    block = 16
-    return layers + block if layout.activation_checkpointing else layers * block
+    return layers + VECTORS_PER_BLOCK if layout.activation_checkpointing else layers * VECTORS_PER_BLOCK
 
 
-def fit_layout(
-    shape: Preset,
-    vocab_size: int,
-    context: int,
-    global_batch: int,
-    hardware: Hardware,
-    *,
-    zero_stage: int | None = None,
-    micro_batch: int | None = None,
-    activation_checkpointing: bool | None = None,
-    compile: bool | None = None,
-    offload: bool | None = None,
-    dtype: Dtype = "auto",
-) -> Layout:
-    """Return the fastest layout that fits, with what is given taken as it is.
-
-    Recomputing activations costs a third more computing, ZeRO-2 and 3 more communication, a small micro batch idle
-    units: they are taken in that order of reluctance. Optimizer states go to disk only where that is given. Raises
-    HardwareError with the arithmetic of the smallest layout where none fits, or where the batch cannot be divided, and
-    TrainConfigError for bf16 without ZeRO.
-    """
-    share, rest = divmod(global_batch, hardware.world)
-    if rest:
-        raise HardwareError(
-            f"global_batch {global_batch} cannot be divided over the {hardware.world} processes of {hardware.name}: "
-            f"make it a multiple of {hardware.world}"
-        )
-    micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
-    if offload and zero_stage not in (None, 3):
-        raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
-    require_exact_sums(zero_stage, dtype, gpu=hardware.device.gpu)
-    # Without ZeRO there is one copy of the weights less, and on a CPU, whose memory is large, none of its overhead.
-    without_zero = not hardware.device.gpu and not uses_bf16(dtype, gpu=False)
-    by_need = [3] if offload else [0, 1, 2, 3] if without_zero else [1, 2, 3]
-    stages = by_need if zero_stage is None else [zero_stage]
-    checkpointing = [False, True] if activation_checkpointing is None else [activation_checkpointing]
-    compiled = hardware.device.gpu if compile is None else compile
-    room = int(USABLE * hardware.device.memory / (1 if hardware.device.gpu else hardware.processes))
-    for recompute in checkpointing:
-        for stage in stages:
-            for micro in micros:
-                layout = Layout(stage, micro, recompute, compiled and stage < 3, bool(offload))
-                needed = memory(shape, vocab_size, context, hardware, layout, dtype)
-                if needed.total <= room:
-                    return layout
-    raise HardwareError(
-        f"the model does not fit {hardware.name}, even with {layout}: each process needs {needed}, and may use "
-        f"{room / GIB:.2f} GiB ({USABLE:.0%} of its memory). "
-        + (
-            "Take more or larger GPUs, a smaller model or a shorter context."
-            if hardware.device.gpu
-            else "Take a GPU, a smaller model, a shorter context, or offload: true."
-        )
-    )
-
-
-def _divisors(share: int, most: int) -> list[int]:
-    """Return the micro batches that divide a process's share of the batch, the largest first."""
-    return [size for size in range(min(share, most), 0, -1) if share % size == 0]
+def _buffered_values(workload: Workload, hardware: Hardware, layout: TrainingLayout, *, bf16: bool) -> int:
+    """Return how many values DeepSpeed's communication buffers hold."""
+    if layout.offload:
+        return optimizer_offload.LIVE + optimizer_offload.BUCKET
+    if not layout.zero_stage or hardware.world == 1:
+        return 0
+    return min(REDUCE_BUCKET, workload.parameters) * (2 if hardware.device.gpu or bf16 else 1)
