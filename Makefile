@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Where the documentation is built. The variable of mkdocs-material silences an advertisement on every build.
+SITE ?= site
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
 
 # The demo's settings; `make ui` opens the same instance.
 DEMO ?= $(CURDIR)/demo
@@ -11,7 +14,7 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 	JGPT_DUMPS_URL=file://$(DEMO)/mirror JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz \
 	JGPT_SHARDS=2 JGPT_MODEL=tiny JGPT_REFRESH=off
 
-.PHONY: install demo ui test lint clean-demo
+.PHONY: install demo ui test lint docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
@@ -39,6 +42,15 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MKDOCS) --quiet
+
+# Builds the documentation as a site; site/index.html opens it.
+docs: install
+	$(MKDOCS)
+
+# Rewrites the tables of settings in the documents from the code.
+docs-tables: install
+	$(BIN)/python docs/generate_tables.py
 
 clean-demo:
 	rm -rf $(DEMO)

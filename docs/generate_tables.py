@@ -72,14 +72,14 @@ def variables(document: str) -> str:
 
 def run_config(document: str) -> str:
     """Return a section for each group of assets that take the same run config, with a table of the fields."""
-    groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    groups: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
     for asset, rows in _run_config_rows().items():
         groups.setdefault(tuple(rows), []).append(asset)
     sections = []
-    for rows, assets in groups.items():
+    for fields, assets in groups.items():
         heading = "### " + ", ".join(f"`{asset}`" for asset in assets)
         note = [_RUN_CONFIG_NOTES[assets[0]]] if assets[0] in _RUN_CONFIG_NOTES else []
-        sections += [heading, *note, _table(("field", "default", "meaning"), rows)]
+        sections += [heading, *note, _table(("field", "default", "meaning"), fields)]
     return "\n\n".join(sections)
 
 

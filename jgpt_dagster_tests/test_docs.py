@@ -1,17 +1,21 @@
 """The documents match the code: the tables are generated from it, and the worked examples run."""
 
+import ast
 import lzma
 import re
 import runpy
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.settings import Settings
-from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, mini_deployment
+from jgpt_dagster_tests.support.deployments import BIN, DUMP, PROJECT, mini_deployment
 
 EXTENDING = (PROJECT / "docs" / "extending.md").read_text()
 
@@ -39,6 +43,59 @@ def test_every_variable_and_every_asset_with_run_config_is_explained() -> None:
 
 def test_every_variable_says_what_it_means() -> None:
     assert not [name for name, field in Settings.model_fields.items() if not field.description]
+
+
+def messages_of_the_code() -> Iterator[str]:
+    """Yield every text in the package, with `…` for the values in it."""
+    for path in (PROJECT / "jgpt_dagster").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)  # type: ignore[misc]
+
+
+def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
+    guide = (PROJECT / "docs" / "troubleshooting.md").read_text().partition("\n## Dagster")[0]
+    quoted = re.findall(r"^\| `([^`]+)`", guide, flags=re.MULTILINE)
+    quoted += re.findall(
+        r"^\| `([^`]+)`", (PROJECT / "docs" / "training.md").read_text().partition("| message |")[2], re.M
+    )
+    assert len(quoted) > 40
+    messages = [message.replace("`", "") for message in messages_of_the_code()]
+    patterns = {quote: re.compile(".*".join(map(re.escape, quote.split("…"))), re.DOTALL) for quote in quoted}
+    unknown = [quote for quote, pattern in patterns.items() if not any(map(pattern.search, messages))]
+    assert not unknown, "\n".join(unknown)
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_the_files_that_a_document_names_exist(document: str) -> None:
+    text = (PROJECT / document).read_text()
+    package, tests = PROJECT / "jgpt_dagster", PROJECT / "jgpt_dagster_tests"
+    places = [PROJECT, (PROJECT / document).parent, *package.rglob(""), *tests.rglob("")]
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert named and not [name for name in named if not any((place / name).exists() for place in places)]
+
+
+def test_every_folder_of_the_package_is_on_the_map() -> None:
+    rows = (PROJECT / "docs" / "architecture.md").read_text().partition("## Import directions")[0]
+    package = PROJECT / "jgpt_dagster"
+    folders = {str(path.parent.relative_to(package)) for path in package.rglob("*.py")} - {"."}
+    assert {name for name in folders if f"| `{name}/` |" not in rows} <= {"corpus", "lm"}
+
+
+@pytest.mark.parametrize("link", ["[dead](nowhere.md)", "[dead](settings.md#nowhere)", "[dead](../nowhere.py)"])
+def test_a_dead_link_fails_the_build_of_the_site(tmp_path: Path, link: str) -> None:
+    shutil.copytree(PROJECT / "docs", tmp_path / "docs")
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    for name in ("benchmarks", "deploy", "jgpt_dagster"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    build = [str(BIN / "mkdocs"), "build", "--strict", "--config-file", str(tmp_path / "mkdocs.yml")]
+    assert subprocess.run(build, capture_output=True, check=False).returncode == 0
+    with (tmp_path / "docs" / "filters.md").open("a") as page:
+        page.write(f"\n{link}\n")
+    assert subprocess.run(build, capture_output=True, check=False).returncode != 0
 
 
 def test_the_segmenter_of_the_guide_segments_a_wiki(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +129,7 @@ def test_the_folder_of_the_guide_becomes_a_corpus_that_is_trained_on(tmp_path: P
     shown = f'{making}\nprintf %s "$JGPT_FOLDERS"'
     folders = subprocess.run(["bash", "-ec", shown], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     deployment = mini_deployment(tmp_path).with_settings(FOLDERS=folders)
-    for asset, partition, config in [
+    steps: list[tuple[str, str | None, dict[str, Any]]] = [
         ("wikipedia_dump", DUMP, {}),
         ("wikipedia_articles", f"{DUMP}|000", {}),
         ("wikipedia_segmented", f"{DUMP}|000", {}),
@@ -82,7 +139,8 @@ def test_the_folder_of_the_guide_becomes_a_corpus_that_is_trained_on(tmp_path: P
         ("wikipedia_tokens", f"{DUMP}|000", {}),
         ("news_tokens", "000", {}),
         ("training_set", DUMP, {"validation_share": 0.3, "weights": {"news": 2.0}}),
-    ]:
+    ]
+    for asset, partition, config in steps:
         made = deployment.materialize(asset, partition, **config)
         assert made.error is None and all(made.checks.values()), asset
     rows = pq.read_table(deployment.root.parquet("news_documents", shard="000").path).to_pylist()
