@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ from filelock import FileLock
 from hypothesis import settings
 
 from jgpt_dagster.sample.pack import write_mirror
-from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, sample_deployment, write_config
+from jgpt_dagster_tests.support.deployments import (
+    DUMP,
+    LATER_DUMP,
+    REAL_DUMPS,
+    SMALL_RUN,
+    Deployment,
+    real_deployment,
+    sample_deployment,
+    write_config,
+)
 
 # How long an example takes says nothing on a busy machine; what hangs is stopped by pytest's own limit.
 settings.register_profile("no deadline", deadline=None)
@@ -36,6 +46,10 @@ _LONG = (
     "e2e/test_object_store.py",
     "corpus/text/test_normalize.py",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Write the golden files of what stages make now.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,6 +93,41 @@ def finished(common: Path, mirror: Path, small_run: Path) -> Deployment:
         lambda _: deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, timeout=600),
     )
     return deployment
+
+
+@pytest.fixture(scope="session")
+def refreshed(common: Path, finished: Deployment) -> Deployment:
+    """A copy of the finished deployment with the later dump too, and a model of it that began as the earlier one's.
+
+    Read only; `copy` it to change it.
+    """
+    training = {**SMALL_RUN, "pretrained_model": {**SMALL_RUN["pretrained_model"], "warm_start": True}}
+
+    def make(data: Path) -> None:
+        deployment = finished.copy(data)
+        config = write_config(common / "warm-start.yaml", training)
+        command = ("jgpt", "run", "--dump", LATER_DUMP, "--config", config, "--to", "pretrained_model")
+        deployment.succeed(*command, timeout=600)
+
+    return replace(finished, data=_made_once(common / "refreshed", make))
+
+
+@pytest.fixture(scope="session")
+def real_excerpt(common: Path) -> Callable[[str], Deployment]:
+    """Returns, for a text profile, a deployment of the real excerpt up to its training set. Read only."""
+
+    def of_profile(profile: str) -> Deployment:
+        deployment = real_deployment(common / f"excerpt-{profile}", profile)
+        _made_once(deployment.data, lambda _: deployment.materialize_text(REAL_DUMPS[0], {}))
+        return deployment
+
+    return of_profile
+
+
+@pytest.fixture(scope="session")
+def update_golden(pytestconfig: pytest.Config) -> bool:
+    """Whether golden files are to be written, not compared with."""
+    return bool(pytestconfig.getoption("--update-golden"))
 
 
 def _made_once(path: Path, make: Callable[[Path], object]) -> Path:

@@ -1,14 +1,8 @@
 """A refresh without a hand: the UI with its daemon over a mirror on which a new dump gets ready while it runs."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psutil
@@ -26,6 +20,7 @@ from jgpt_dagster_tests.support.deployments import (
     mini_pages,
     write_config,
 )
+from jgpt_dagster_tests.support.local_servers import served_folder
 
 pytestmark = pytest.mark.slow
 
@@ -121,22 +116,3 @@ def tally(deployment: Deployment, asset: str) -> dict[str, int]:
     """Return how many rows all shards of the later dump reused and made."""
     records = [deployment.shard(asset, LATER_DUMP, shard).run_record() for shard in SHARDS]
     return {name: sum(record[name] for record in records) for name in ("reused_rows", "made_rows")}
-
-
-@contextmanager
-def served_folder(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP on loopback until the block ends; yield its URL."""
-    handler: Callable[..., Any] = partial(_QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""

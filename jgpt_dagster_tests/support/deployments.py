@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.sample.pack import WIKI, Page, write_dump
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DUMP = "20260101"
 LATER_DUMP = "20260120"
+
+# The real excerpt in the folder that JGPT_TEST_DATA names, at two dates.
+REAL_DUMPS = ("20250801", "20250820")
 
 # Run config under which the embedded sample goes through the whole graph in a minute.
 SMALL_RUN: dict[str, dict[str, Any]] = {
@@ -42,7 +46,7 @@ SMALL_RUN: dict[str, dict[str, Any]] = {
     "evaluation": {"prompts": ["海に近い町で"]},
 }
 
-_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+_QUIET_LOGGERS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 # What two runs of one deployment may differ in: records of the run itself, and what is on its way.
 _VOLATILE = (".dagster", ".scratch", ".locks")
@@ -68,11 +72,12 @@ class Materialized:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A data root and the settings of its commands (`JGPT_` variables without the prefix)."""
+    """A data root and the settings of its commands (`JGPT_` variables without the prefix), which run in `cwd`."""
 
     data: Path
     settings: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path = PROJECT
 
     @property
     def root(self) -> DataRoot:
@@ -119,7 +124,7 @@ class Deployment:
         return subprocess.Popen(
             [str(BIN / name), *arguments],
             env=self.env,
-            cwd=PROJECT,
+            cwd=self.cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -130,20 +135,13 @@ class Deployment:
 
     def materialize(self, asset: str, partition: str | None = None, **config: Any) -> Materialized:
         """Run one asset with its checks in this process, as a Dagster run of its own: seconds faster than a command."""
-        values = {name.lower(): value for name, value in self.settings.items()}
-        definitions = build_definitions(Settings(**{"data": self.data, "scratch": None, **values}))
-        with dg.DagsterInstance.ephemeral() as instance:
-            instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP])
-            result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-                instance=instance,
-                asset_selection=[dg.AssetKey(asset)],
-                partition_key=partition,
-                run_config={
-                    "ops": {asset: {"config": config}},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-                raise_on_error=False,
-            )
+        result = _job(self.data, tuple(self.settings.items())).execute_in_process(
+            instance=_instance(),
+            asset_selection=[dg.AssetKey(asset)],
+            partition_key=partition,
+            run_config={"ops": {asset: {"config": config}}, **_QUIET_LOGGERS},
+            raise_on_error=False,
+        )
         failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
         checks = result.get_asset_check_evaluations()
         made = result.get_asset_materialization_events()
@@ -153,6 +151,17 @@ class Deployment:
             {check.check_name: check.description for check in checks},
             made[0].step_materialization_data.materialization.metadata if made else {},
         )
+
+    def materialize_text(self, dump: str, config: Mapping[str, Mapping[str, Any]] = SMALL_RUN) -> list[Materialized]:
+        """Run every asset up to the training set of a dump; each must succeed, with its checks."""
+        shards = shard_names(int(self.settings["SHARDS"]))
+        results = []
+        for asset, partitions in text_partitions(dump, shards, cc100=bool(self.settings["CC100_URL"])).items():
+            for partition in partitions:
+                result = self.materialize(asset, partition, **config.get(asset, {}))
+                assert result.error is None and all(result.checks.values()), (asset, partition, result)
+                results.append(result)
+        return results
 
     def copy(self, data: Path) -> "Deployment":
         """Return a deployment with the same files, as hard links: replace files of it, never write into them.
@@ -185,6 +194,39 @@ class Deployment:
         return sorted(str(path.relative_to(self.data)) for path in found if ".dagster" not in path.parts)
 
 
+def text_partitions(dump: str, shards: Sequence[str], *, cc100: bool) -> dict[str, list[str | None]]:
+    """Return the assets up to the training set, in an order in which they can be made, each with its partition keys."""
+    of_dump = [f"{dump}|{shard}" for shard in shards]
+    partitions: dict[str, Sequence[str | None]] = {
+        "wikipedia_dump": [dump],
+        "cc100_dump": [None],
+        "wikipedia_articles": of_dump,
+        "wikipedia_segmented": of_dump,
+        "cc100_documents": shards,
+        "cc100_segmented": shards,
+        "tokenizer": [None],
+        "wikipedia_tokens": of_dump,
+        "cc100_tokens": shards,
+        "training_set": [dump],
+    }
+    return {asset: list(keys) for asset, keys in partitions.items() if cc100 or not asset.startswith("cc100")}
+
+
+@lru_cache(maxsize=8)
+def _job(data: Path, settings: tuple[tuple[str, str], ...]) -> dg.JobDefinition:
+    """Return the job of all assets of a deployment; building it takes as long as a small stage."""
+    values: dict[str, Any] = {"data": data, "scratch": None, **{name.lower(): value for name, value in settings}}
+    return build_definitions(Settings(**values)).resolve_implicit_global_asset_job_def()
+
+
+@cache
+def _instance() -> dg.DagsterInstance:
+    """Return this process's Dagster instance for runs in the process. What is current is decided by files alone."""
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP, *REAL_DUMPS])
+    return instance
+
+
 def _words(failure: Any) -> str:
     return str(failure.user_failure_data.description if failure.user_failure_data else failure.error)
 
@@ -209,6 +251,19 @@ def sample_deployment(data: Path, mirror: Path) -> Deployment:
             "REFRESH": "off",
         },
     )
+
+
+def real_deployment(data: Path, profile: str) -> Deployment:
+    """Return a deployment of the real excerpt in the folder that JGPT_TEST_DATA names."""
+    source = Path(os.environ["JGPT_TEST_DATA"])
+    settings = {
+        "DUMPS_URL": (source / "mirror").as_uri(),
+        "CC100_URL": (source / "cc100" / "ja-cc100sample.txt.xz").as_uri(),
+        "SHARDS": "4",
+        "MODEL": "tiny",
+        "TEXT": profile,
+    }
+    return Deployment(data, settings)
 
 
 def mini_pages(count: int = 12) -> list[Page]:

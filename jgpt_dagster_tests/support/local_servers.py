@@ -1,4 +1,4 @@
-"""Redis, PostgreSQL and an SSH server of a test's own: real servers on free ports of the loopback interface."""
+"""Real servers of a test's own on loopback: Redis, PostgreSQL, SSH, and HTTP over a folder."""
 
 import os
 import shutil
@@ -6,10 +6,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,3 +122,22 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
                 return
         time.sleep(0.05)
     pytest.fail(f"{process.args!r} does not listen on port {port}")
+
+
+@contextmanager
+def served_folder(folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve a folder over HTTP on loopback, by default on a free port, until the block ends; yield its URL."""
+    handler: Callable[..., Any] = partial(_QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
