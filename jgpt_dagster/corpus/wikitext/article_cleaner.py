@@ -16,7 +16,7 @@ from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor,
 from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER, tidy_lines
 from jgpt_dagster.corpus.wikitext.placeholders import PRIVATE, TITLE, hide, literal
 from jgpt_dagster.corpus.wikitext.template_store import no_templates
-from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, plain
+from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, visible_text
 
 __all__ = ["WikitextError", "article_cleaner"]
 
@@ -64,7 +64,7 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = plain(_with_calls(_visible(wikitext)), hidden)
+    text = visible_text(_with_calls(_visible(wikitext)), hidden)
     text = "\n".join(_prose(text))
     text = LEFTOVER.sub("", _SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", _decoded(_untagged(text)))

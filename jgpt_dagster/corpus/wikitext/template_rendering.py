@@ -10,12 +10,15 @@ same argument. Nothing about how calls are found in a page belongs here.
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from jgpt_dagster.corpus.wikitext.country_codes import country
 from jgpt_dagster.corpus.wikitext.numbers_and_dates import conversion, date, era_year, fraction, number, quantity
 from jgpt_dagster.corpus.wikitext.placeholders import HOLE, TITLE, UNKNOWN
 from jgpt_dagster.corpus.wikitext.silent_templates import is_silent
 from jgpt_dagster.corpus.wikitext.template_arguments import Arguments, arguments_of, unnamed, value
+
+Renderer = Callable[[Arguments], str]
 
 # Code: (name, short name) as Template:Lang-xx and Template:Lang-xx-short print them.
 _LANGUAGES: dict[str, tuple[str, str]] = {
@@ -57,11 +60,11 @@ _LANGUAGES: dict[str, tuple[str, str]] = {
 }
 
 
-def _shows(*names: str) -> Callable[[Arguments], str]:
+def _shows(*names: str) -> Renderer:
     return lambda arguments: value(arguments, *names)
 
 
-def _block(*names: str) -> Callable[[Arguments], str]:
+def _block(*names: str) -> Renderer:
     return lambda arguments: f"\n{value(arguments, *names)}\n"
 
 
@@ -102,16 +105,16 @@ def _vietnamese(arguments: Arguments) -> str:
     return texts and f"ベトナム語: {texts}"
 
 
-def _joined(separator: str) -> Callable[[Arguments], str]:
+def _joined(separator: str) -> Renderer:
     return lambda arguments: separator.join(unnamed(arguments))
 
 
-def _around(before: str, after: str = "") -> Callable[[Arguments], str]:
+def _around(before: str, after: str = "") -> Renderer:
     """The first argument between two texts."""
     return lambda arguments: f"{before}{text}{after}" if (text := value(arguments, "1")) else ""
 
 
-def _always(text: str) -> Callable[[Arguments], str]:
+def _always(text: str) -> Renderer:
     return lambda arguments: text
 
 
@@ -121,7 +124,7 @@ def _doubtful(arguments: Arguments) -> str:
     return UNKNOWN if texts and not any("\n" in text.strip() for text in texts) else ""
 
 
-_SHOWS: dict[Callable[[Arguments], str], str] = {
+_SHOWS: dict[Renderer, str] = {
     # Names in lower case, a blank within a name written "_".
     _shows("label", "表示", "1"): "仮リンク ill ill2 link-interwiki 日本語版にない記事リンク",
     _shows("text", "1"): "行内引用 citation_needed_span",
@@ -210,37 +213,60 @@ _VARIABLE = re.compile("(?:CURRENT|LOCAL|NUMBEROF|PAGESIN|PAGEID|REVISION)[A-Z]*
 _NAME_LIMIT = 256
 
 
+class _Name(NamedTuple):
+    """The name of a template: as the call spells it, and in lower case with blanks and without a namespace."""
+
+    spelled: str
+    normalized: str
+
+
+def _has_suffix(prefix: str) -> Callable[[_Name], bool]:
+    return lambda name: name.normalized.startswith(prefix) and name.normalized != prefix
+
+
+def _language(name: _Name) -> Renderer:
+    """Render `{{lang-fr|mot}}` as フランス語: mot and `{{lang-fr-short|mot}}` as 仏: mot."""
+    code = name.normalized.removeprefix("lang-")
+    full, short = _LANGUAGES.get(code.removesuffix("-short"), ("", ""))
+    label = short if code.endswith("-short") else full
+    return _around(f"{label}: " if label else "")
+
+
+def _pronunciation(name: _Name) -> Renderer:
+    """Render `{{ipa-fr|mo}}` as フランス語発音: [mo]."""
+    language = _LANGUAGES.get(name.normalized.removeprefix("ipa-"), ("", ""))[0]
+    return _around(f"{language}発音: [" if language else "[", "]")
+
+
+# Read from top to bottom: the first predicate that holds decides. None renders nothing.
+_RULES: tuple[tuple[Callable[[_Name], bool], Callable[[_Name], Renderer | None]], ...] = (
+    (lambda name: country(name.spelled) != "", lambda name: _always(country(name.spelled))),
+    (lambda name: name.spelled in _PAGE_NAMES, lambda _: _always(TITLE)),
+    (lambda name: _VARIABLE.match(name.spelled) is not None, lambda _: _always(HOLE)),
+    (lambda name: name.normalized in _RENDERERS, lambda name: _RENDERERS[name.normalized]),
+    (
+        lambda name: name.normalized.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")),
+        lambda _: _always(HOLE),
+    ),
+    (lambda name: name.normalized.endswith("年齢"), lambda _: _always(HOLE)),
+    # Text that an editor doubts: 要出典範囲, 独自研究範囲 …
+    (lambda name: name.normalized.endswith("範囲"), lambda _: _shows("1")),
+    (_has_suffix("lang-"), _language),
+    (_has_suffix("link-"), lambda _: _shows("label", "1")),
+    (_has_suffix("ipa-"), _pronunciation),
+    (lambda name: is_silent(name.normalized), lambda _: None),
+    (lambda name: name.normalized.startswith("#"), lambda _: _always(UNKNOWN)),
+    (lambda _: True, lambda _: _doubtful),
+)
+
+
 @lru_cache(maxsize=4096)
-def _renderer(name: str) -> Callable[[Arguments], str] | None:
-    """What shows a template, given its name as a call has it; None where it shows nothing."""
-    name = name.strip()
-    if name_of_country := country(name):
-        return _always(name_of_country)
-    if name in _PAGE_NAMES:
-        return _always(TITLE)
-    if _VARIABLE.match(name):
-        return _always(HOLE)
-    name = name.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
-    if known := _RENDERERS.get(name):
-        return known
-    if name.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")) or name.endswith("年齢"):
-        return _always(HOLE)
-    if name.endswith("範囲"):  # text that somebody doubts: 要出典範囲, 独自研究範囲 …
-        return _shows("1")
-    prefix, _, code = name.partition("-")
-    if prefix == "lang" and code:
-        full, short = _LANGUAGES.get(code.removesuffix("-short"), ("", ""))
-        label = short if code.endswith("-short") else full
-        return lambda arguments: f"{label}: {text}" if (text := value(arguments, "1")) and label else text
-    if prefix == "link" and code:
-        return _shows("label", "1")
-    if prefix == "ipa" and code:
-        language = _LANGUAGES.get(code, ("", ""))[0]
-        heading = f"{language}発音: " if language else ""
-        return lambda arguments: f"{heading}[{text}]" if (text := value(arguments, "1")) else ""
-    if is_silent(name):
-        return None
-    return _always(UNKNOWN) if name.startswith("#") else _doubtful
+def _renderer(spelled: str) -> Renderer | None:
+    """Return what renders a template, given its name as a call spells it; None if it shows nothing."""
+    spelled = spelled.strip()
+    normalized = spelled.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
+    name = _Name(spelled, normalized)
+    return next(factory(name) for applies, factory in _RULES if applies(name))
 
 
 def render(parts: Sequence[str]) -> str:

@@ -1,0 +1,34 @@
+"""Simple TeX formulas as plain text."""
+
+import re
+
+from jgpt_dagster.corpus.wikitext.placeholders import HOLE, literal
+
+_SYMBOLS = """
+alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ pi π rho ρ sigma σ
+tau τ upsilon υ phi φ varphi φ chi χ psi ψ omega ω Gamma Γ Delta Δ Theta Θ Lambda Λ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω
+times × cdot · div ÷ pm ± le ≤ leq ≤ ge ≥ geq ≥ ne ≠ neq ≠ approx ≈ equiv ≡ sim ∼ to → rightarrow → infty ∞ in ∈
+subset ⊂ cup ∪ cap ∩ ldots … cdots … dots … circ ° prime ′
+sin sin cos cos tan tan log log ln ln exp exp max max min min
+"""
+_COMMANDS = dict(zip(_SYMBOLS.split()[::2], _SYMBOLS.split()[1::2], strict=True))
+_COMMANDS |= dict.fromkeys(["left", "right", "mathrm", "mathbf", "mathit", "rm", "bf", "text", "displaystyle"], "")
+_SPACING = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~")
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_STRAY_BLANK = re.compile(r" (?=[,;)\]])|(?<=[(\[]) ")
+_GROUP = re.compile(r"\{([^{}\\]*)\}")
+
+
+def formula(tex: str) -> str:
+    """A simple formula as text (`x^2 + 1`), a hole for one that cannot be said in a line (`\\frac`, matrices).
+
+    Simple is what is left with letters, digits and operators once commands with a character of their own are replaced.
+    """
+    if len(tex) > 80:
+        return HOLE
+    tex = _SPACING.sub(" ", tex)
+    tex = _COMMAND.sub(lambda command: _COMMANDS.get(command[1], "\\"), tex)
+    tex = _GROUP.sub(r"\1", tex)
+    if re.search(r"[\\{}&\n]", tex.strip()):
+        return HOLE
+    return literal(_STRAY_BLANK.sub("", " ".join(tex.split())))
