@@ -1,4 +1,4 @@
-"""Every setting that comes from the environment (prefix `JGPT_`). What concerns one asset alone is its run config."""
+"""Every setting from the environment (prefix `JGPT_`). A setting of one asset alone is a field of its run config."""
 
 import re
 from collections.abc import Mapping
@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     def _beside_url(cls, scratch: Path | None, others: ValidationInfo) -> Path | None:
         if scratch is None and isinstance(others.data.get("data"), str):
             raise ValueError(
-                "JGPT_DATA is a URL, which needs a directory of a local disk for this machine's copy of it"
+                "JGPT_DATA is a URL, which needs a local directory for this machine's copy of it"
             )
         return scratch
 
@@ -166,8 +166,8 @@ class Settings(BaseSettings):
             raise ValueError("must start with http://, https:// or file://")
         if url != _without_secrets(url):
             raise ValueError(
-                "must hold no user, password or query, since it is recorded with what is made of it. Put a password "
-                "into ~/.netrc; fetch what needs a query yourself and give its file:// URL"
+                "must hold no user, password or query, because it is recorded with what is made of it. Put a "
+                "password into ~/.netrc; download what needs a query yourself and give its file:// URL"
             )
         return url.rstrip("/")
 
@@ -187,12 +187,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def root(self) -> DataRoot:
-        """The data root. Raises ObjectStoreError where it is a URL that cannot be opened."""
+        """The data root. Raises ObjectStoreError if it is a URL that cannot be opened."""
         return DataRoot.open(self.data, self.scratch_directory)
 
     @property
     def home(self) -> Path:
-        """The directory of the Dagster instance where DAGSTER_HOME does not name one; always on a local disk."""
+        """The directory of the Dagster instance unless DAGSTER_HOME names one; always on a local disk."""
         return (self.data if isinstance(self.data, Path) else self.scratch_directory) / ".dagster"
 
     @property
@@ -221,7 +221,7 @@ def load_settings() -> Settings:
 
 
 def _shown(problem: ErrorDetails) -> str:
-    """Return the value at fault, as far as others may read it. All of a webhook's URL is a secret."""
+    """Return the wrong value without its secrets. A webhook's whole URL is a secret."""
     value = str(problem["input"])
     if problem["loc"][0] == "failure_webhook":
         return "…"

@@ -157,7 +157,7 @@ class _OnePass:
             yield row
 
     def _selected(self, rows: Iterable[DocumentRow], selection: Selection, files: ExitStack) -> Iterator[DocumentRow]:
-        """Yield the documents that are kept, deciding in worker processes where that is worth their start."""
+        """Yield the documents that are kept, deciding in worker processes if that is worth their start."""
         seen = files.enter_context(DiskHashSet(self._store.scratch_path))
         large = self._source.unpacked_size > _WORKERS_FROM_BYTES
         workers = min(self._store.workers - 1, _WORKERS) if large else 0

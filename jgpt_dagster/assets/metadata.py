@@ -20,7 +20,7 @@ _INLINE_MARKDOWN = 950
 def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
     """Return the metadata that every stage shows: its counts, the record of the run that made it, and its path."""
     run = artifact.run_record()
-    status = "made" if made else "verified: whole and current, nothing redone"
+    status = "made" if made else "verified: complete and current"
     return {
         "status": status,
         **flat_counts(manifest.counts),

@@ -1,7 +1,7 @@
 """Rows of the previous dump that a stage can reuse: which of its shards were made in the same way, and what they hold.
 
 A row is reused only if the stage's code version, settings and libraries are equal, so that the output's bytes are those
-of a full rebuild. A shard that is damaged or was made differently is skipped, and its rows are made anew.
+of a full rebuild. A shard that is damaged or was made differently is skipped, and its rows are made again.
 """
 
 from collections.abc import Callable, Iterator, Sequence

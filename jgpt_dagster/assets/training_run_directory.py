@@ -31,8 +31,8 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
         record = record if record.get("forced_by") == forced_by else {}
     elif manifest is not None:
         return manifest.recipe.inputs
-    begun: Mapping[str, str] = record.get("inputs", {})
-    return begun
+    inputs: Mapping[str, str] = record.get("inputs", {})
+    return inputs
 
 
 def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> None:
@@ -45,12 +45,12 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> N
     """
     wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
     record = _record(run)
-    begun = {name: record[name] for name in wanted if name in record}
+    started_with = {name: record[name] for name in wanted if name in record}
     forced = forced_by is not None and record.get("forced_by") != forced_by
-    if run.exists() and (forced or (begun not in ({}, wanted) and (run / RESULT).exists())):
+    if run.exists() and (forced or (started_with not in ({}, wanted) and (run / RESULT).exists())):
         shutil.rmtree(run)
-        begun = {}
-    if not begun:
+        started_with = {}
+    if not started_with:
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by})
 
 

@@ -131,7 +131,7 @@ class _Dump:
         self.path = artifact.present_file(f"{store.wiki}-{artifact.partition}-pages-articles-multistream.xml.bz2")
 
     def templates_setting(self) -> dict[str, str]:
-        """Return the hash of the dump's templates if articles are made with them: a changed one makes all anew."""
+        """Return the hash of the dump's templates if articles are made with them: a changed one makes them stale."""
         if self._profile != "seed":
             return {}
         manifest = self._artifact.manifest()

@@ -13,7 +13,7 @@ from jgpt_dagster.settings import load_settings
 @click.option("--hardware", help="auto, cpu or COUNTxDEVICE such as 8xa100-80; default that of the run config.")
 @click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Expected share of the peak FLOP/s.")
 @click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU-hour, in any currency.")
-@config_option("Run config, of which that of pretrained_model is planned; default JGPT_RUN_CONFIG.")
+@config_option("Run config that holds that of pretrained_model; default JGPT_RUN_CONFIG.")
 def plan(dump: str, hardware: str | None, mfu: float | None, price: float | None, config_path: Path | None) -> None:
     """Show what training takes: steps, bytes, hours and cost. Trains nothing."""
     settings = load_settings()

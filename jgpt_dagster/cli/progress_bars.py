@@ -1,7 +1,7 @@
-"""The bars of `jgpt run`: what its worker processes report, drawn where the command runs.
+"""The progress bars of `jgpt run`, drawn from the events that its worker processes send.
 
-A bar stands for each step at work and goes when the step has ended. They are drawn where standard error is a terminal
-that can move its cursor; lines of text are printed everywhere.
+Each running step has a bar, which disappears when the step ends. Bars are drawn only if standard error is a terminal that
+can move its cursor; lines of text are printed everywhere.
 """
 
 import os
@@ -34,7 +34,7 @@ def progress_bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
 
 
 def bar_format(event: ProgressEvent, columns: int) -> str:
-    """Return tqdm's format of a bar of `columns`: of the event's figures the first that leave room for a bar."""
+    """Return tqdm's format of a bar `columns` wide, with as many of the event's figures as leave room for the bar."""
     figures = [*event.figures, f"{event.done:,}{f' of {event.total:,}' if event.total else ''} {event.unit}"]
     room = columns - len(f"{event.label} 100%|| ") - _SHORTEST_BAR if event.total else columns - len(f"{event.label}: ")
     while figures and len(", ".join(figures)) > room:

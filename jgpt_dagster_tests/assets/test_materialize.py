@@ -23,7 +23,7 @@ def articles(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def test_a_current_output_is_verified_and_left_alone(articles: Deployment) -> None:
     before = articles.mtimes()
     again = articles.materialize("wikipedia_articles", KEY)
-    assert again.metadata["status"].text == "verified: whole and current, nothing redone"
+    assert again.metadata["status"].text == "verified: complete and current"
     assert articles.mtimes() == before
 
 
