@@ -1,7 +1,7 @@
 """The progress bars of `jgpt run`, drawn from the events that its worker processes send.
 
-Each running step has a bar, which disappears when the step ends. Bars are drawn only if standard error is a terminal that
-can move its cursor; lines of text are printed everywhere.
+Each running step has a bar, which disappears when the step ends. Bars are drawn only if standard error is a terminal
+that can move its cursor; lines of text are printed everywhere.
 """
 
 import os
