@@ -12,7 +12,8 @@ from functools import lru_cache, partial
 from typing import Literal
 
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, WikitextError, escaped
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, escaped
+from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
 from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER, tidy_lines
 from jgpt_dagster.corpus.wikitext.placeholders import PRIVATE, TITLE, hide, literal
 from jgpt_dagster.corpus.wikitext.template_store import no_templates

@@ -238,16 +238,16 @@ def _pronunciation(name: _Name) -> Renderer:
     return _around(f"{language}発音: [" if language else "[", "]")
 
 
+# The value of these is worked out when the page is read.
+_COMPUTED = ("自治体人口", "自治体面積", "#expr:", "#time:")
+
 # Read from top to bottom: the first predicate that holds decides. None renders nothing.
 _RULES: tuple[tuple[Callable[[_Name], bool], Callable[[_Name], Renderer | None]], ...] = (
     (lambda name: country(name.spelled) != "", lambda name: _always(country(name.spelled))),
     (lambda name: name.spelled in _PAGE_NAMES, lambda _: _always(TITLE)),
     (lambda name: _VARIABLE.match(name.spelled) is not None, lambda _: _always(HOLE)),
     (lambda name: name.normalized in _RENDERERS, lambda name: _RENDERERS[name.normalized]),
-    (
-        lambda name: name.normalized.startswith(("自治体人口", "自治体面積", "#expr:", "#time:")),
-        lambda _: _always(HOLE),
-    ),
+    (lambda name: name.normalized.startswith(_COMPUTED), lambda _: _always(HOLE)),
     (lambda name: name.normalized.endswith("年齢"), lambda _: _always(HOLE)),
     # Text that an editor doubts: 要出典範囲, 独自研究範囲 …
     (lambda name: name.normalized.endswith("範囲"), lambda _: _shows("1")),

@@ -18,7 +18,8 @@ from wikiextractor.template_blob import RECORD_FORMAT, CompactedTemplates
 
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary, WikitextError, definition, escaped
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary, definition, escaped
+from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 

@@ -7,7 +7,6 @@ those of the library; `install` is to be called before the bounds of `extractor`
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 _TAG_NAME = re.compile(r"<\s*+/?+\s*+(\w+)")
@@ -36,7 +35,7 @@ class TagNames:
         return self._any or not self._names.isdisjoint(names)
 
 
-class _TagPattern:
+class TagPattern:
     """A compiled pattern that begins with a tag of one of `names`, searched for where there is such a tag."""
 
     def __init__(self, pattern: re.Pattern[str], names: Iterable[str], tags: TagNames) -> None:
@@ -47,48 +46,7 @@ class _TagPattern:
         return self._pattern.finditer(text) if self._tags.among(text, self._names) else iter(())
 
 
-# What a text has in it where these patterns of the library match.
-_SIGNS = {
-    "magicWordsRE": "__",
-    "bold_italic": "'''''",
-    "bold": "'''",
-    "italic_quote": "''\"",
-    "italic": "''",
-    "quote_quote": '""',
-    "spaces": "  ",
-    "dots": "....",
-}
-
-
-def install(module: Any, tags: TagNames) -> None:
-    """Put the shorter ways into an instance of `wikiextractor.extract`."""
-    module.unescape = _unescape(module.unescape)
-    module.findMatchingBraces = _find_matching_braces(module.findMatchingBraces)
-    module.replaceInternalLinks = _replace_internal_links(module)
-    module.compact = _compact
-    module.re = SimpleNamespace(**vars(re) | {"sub": _sub(module.discardElements, tags)})
-    module.ExtLinkBracketedRegex = _external_link(module)
-    for name, sign in _SIGNS.items():
-        setattr(module, name, _Guarded(getattr(module, name), sign))
-    module.selfClosing_tag_patterns = [
-        _TagPattern(pattern, [name], tags)
-        for pattern, name in zip(module.selfClosing_tag_patterns, module.selfClosingTags, strict=True)
-    ]
-    module.placeholder_tag_patterns = [
-        (_TagPattern(pattern, [name], tags), word)
-        for (pattern, word), name in zip(module.placeholder_tag_patterns, module.placeholder_tags, strict=True)
-    ]
-    module.lineBreak_tag_pattern = _TagPattern(module.lineBreak_tag_pattern, module.lineBreakTags, tags)
-    module.block_separator_tag_pattern = _TagPattern(
-        module.block_separator_tag_pattern, module.blockSeparatorTags, tags
-    )
-    module.ignored_tags = [
-        tuple(_TagPattern(pattern, [name], tags) for pattern in module.ignoreTag(name))
-        for name in (*module.ignoredTags, "a")
-    ]
-
-
-class _Guarded:
+class GuardedPattern:
     """A compiled pattern that matches nothing in a text without `sign`."""
 
     def __init__(self, pattern: re.Pattern[str], sign: str) -> None:
@@ -98,7 +56,7 @@ class _Guarded:
         return self._pattern.sub(replacement, text) if self._sign in text else text
 
 
-def _unescape(original: Callable[[str], str]) -> Callable[[str], str]:
+def fast_unescape(original: Callable[[str], str]) -> Callable[[str], str]:
     def unescape(text: str) -> str:
         """Most references are to one of three characters, which make no new reference with what surrounds them."""
         if "&" not in text:
@@ -120,7 +78,9 @@ def _nested_calls(depth: int) -> str:
 _CALL = re.compile(rf"\{{\{{(?:(?!\{{)(?:([^|:{{}}\[\]<\x00]*+)(?=\||\}}\}}))?{_nested_calls(3)}(\}}\}}))?")
 
 
-def _find_matching_braces(original: Any) -> Any:
+def fast_find_matching_braces(
+    original: Callable[[str, int], Iterable[tuple[int, int]]],
+) -> Callable[..., Iterable[tuple[int, int]]]:
     def find_matching_braces(text: str, ldelim: int = 0) -> Iterable[tuple[int, int]]:
         if "{{" not in text and (ldelim or "[[" not in text):
             return ()
@@ -148,8 +108,7 @@ def protocol_ahead(protocols: Iterable[str]) -> str:
     return f"(?=[{re.escape(''.join(sorted({protocol[0] for protocol in protocols})))}])"
 
 
-def _external_link(module: Any) -> re.Pattern[str]:
-    pattern = module.ExtLinkBracketedRegex
+def fast_external_link(pattern: re.Pattern[str], module: Any) -> re.Pattern[str]:
     ahead = protocol_ahead(module.wgUrlProtocols)
     return re.compile(pattern.pattern.replace(r"\[(", rf"\[{ahead}(", 1), pattern.flags)
 
@@ -161,7 +120,7 @@ _EQUALS = {
 }
 
 
-def _sub(discarded: Iterable[str], tags: TagNames) -> Any:
+def fast_sub(discarded: Iterable[str], tags: TagNames) -> Any:
     names = {rf"<\s*/\s*{name}\s*>": (name,) for name in discarded}
     names[r"<\s*noinclude\s*/?\s*>"] = ("noinclude",)
 
@@ -186,8 +145,7 @@ _NAMESPACE = re.compile(r"\[\[([^\[\]|:]++):[^\[\]|]*+\|")
 _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 
 
-def _replace_internal_links(module: ModuleType) -> Callable[[str, Any], str]:
-    original = module.replaceInternalLinks
+def fast_replace_internal_links(original: Any, module: Any) -> Callable[[str, Any], str]:
 
     def replace_internal_links(text: str, extractor: Any) -> str:
         """One pass for links without links in them. The library does the others, and pages with an unclosed link."""
@@ -228,7 +186,7 @@ def _link_end(text: str, start: int) -> int:
     return 0
 
 
-def _compact(text: str, mark_headers: bool = False, extractor: Any = None) -> list[str]:
+def fast_compact(text: str, mark_headers: bool = False, extractor: Any = None) -> list[str]:
     """The paragraphs of a page, and before the first of a section the headings above it, as with default options."""
     paragraphs: list[str] = []
     headings: dict[int, str] = {}  # by level, since the last paragraph

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import MAX_NESTING, WikitextError
 from jgpt_dagster.corpus.wikitext.extension_tags import without_comments, without_elements
+from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_NESTING, WikitextError
 from jgpt_dagster.corpus.wikitext.placeholders import INNER_EQUALS
 from jgpt_dagster.corpus.wikitext.template_rendering import render
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wikiextractor import extract
 
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, WikitextError
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor
+from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
 
 WORDS = """
 {{ }} {{{ }}} [[ ]] [[[ ]]] {| |} | ' '' ''' ''''' == === " < > & * # : ; ( ) . ! = / あ い a 1 、 （ ）

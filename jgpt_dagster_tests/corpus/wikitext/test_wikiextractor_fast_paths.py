@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wikiextractor import extract
 
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, WikitextError
-from jgpt_dagster.corpus.wikitext.wikiextractor_fast_paths import TagNames, _compact, _heading, calls
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor
+from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
+from jgpt_dagster.corpus.wikitext.wikiextractor_fast_paths import TagNames, _heading, calls, fast_compact
 
 
 @pytest.mark.parametrize(
@@ -83,4 +84,4 @@ LINES = st.text(alphabet="=*#;:{|}()+-.!? \x1c題x", max_size=8) | st.sampled_fr
 def test_paragraphs_and_headings_are_those_of_wikiextractor(lines: list[str]) -> None:
     text = "\n".join(lines)
     extractor = SimpleNamespace(HtmlFormatting=False, keepSections=True)
-    assert _compact(text) == extract.compact(text, extractor=extractor)
+    assert fast_compact(text) == extract.compact(text, extractor=extractor)
