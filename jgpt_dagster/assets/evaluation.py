@@ -11,7 +11,7 @@ from pydantic import Field
 from jgpt_dagster.assets.materialize import StageConfig, as_dagster_failure, materialize, preview, table
 from jgpt_dagster.assets.pretrained_model import GPU_POOL, GPU_TAGS, MODEL
 from jgpt_dagster.assets.training_set import require_token_files
-from jgpt_dagster.lm.release.continuation import generate_from_text
+from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -84,8 +84,8 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             samples = [
                 {
                     "prompt": prompt,
-                    "text": generate_from_text(
-                        model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device
+                    "text": generate_text(
+                        model.path / MODEL, tokenizer.path, prompt, SamplingSettings(seed=config.seed), device
                     ),
                 }
                 for prompt in config.prompts
