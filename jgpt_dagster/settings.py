@@ -146,9 +146,7 @@ class Settings(BaseSettings):
     @classmethod
     def _beside_url(cls, scratch: Path | None, others: ValidationInfo) -> Path | None:
         if scratch is None and isinstance(others.data.get("data"), str):
-            raise ValueError(
-                "JGPT_DATA is a URL, which needs a local directory for this machine's copy of it"
-            )
+            raise ValueError("JGPT_DATA is a URL, which needs a local directory for this machine's copy of it")
         return scratch
 
     @field_validator("segmenter")

@@ -13,7 +13,7 @@ from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.training_set import require_token_files
-from jgpt_dagster.lm.release.continuation import generate_from_text
+from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -85,8 +85,8 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             samples = [
                 {
                     "prompt": prompt,
-                    "text": generate_from_text(
-                        model.path / MODEL, tokenizer.path, prompt, seed=config.seed, device=device
+                    "text": generate_text(
+                        model.path / MODEL, tokenizer.path, prompt, SamplingSettings(seed=config.seed), device
                     ),
                 }
                 for prompt in config.prompts

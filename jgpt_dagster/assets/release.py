@@ -12,14 +12,8 @@ from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder, WikiDumps
-from jgpt_dagster.lm.release.release_directory import (
-    CARD,
-    ModelCardFacts,
-    cc100_source,
-    model_card,
-    wiki_source,
-    write_release,
-)
+from jgpt_dagster.lm.release.model_card import ModelCardFacts, cc100_source, model_card, wiki_source
+from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import DirectoryArtifact

@@ -15,8 +15,9 @@ from jgpt_dagster.settings import load_settings
 def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
     """Continue PROMPT with a released model. It is segmented as the corpus was; the output is natural text."""
     settings = load_settings()
-    from jgpt_dagster.lm.release.continuation import generate_from_text, newest_release
+    from jgpt_dagster.catalog.releases import newest_release
+    from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 
     release = newest_release(settings.root, settings.model, dump)
-    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    click.echo(generate_from_text(release, release, prompt, **sampling))
+    sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    click.echo(generate_text(release, release, prompt, sampling))

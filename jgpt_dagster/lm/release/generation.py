@@ -1,58 +1,96 @@
-"""Text from a trained model."""
+"""Text generation with a trained model, from a prompt as a person types it or from segmented words."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.gpt2 import load_model
-from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import LINE_END, encoder_text, load_tokenizer
 
 
 class GenerationError(JgptError):
-    """A prompt or a setting that no text can be generated from."""
+    """A prompt that no text can be generated from."""
 
 
-def generate(
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How tokens are drawn. The same seed gives the same text.
+
+    A `temperature` of 0 always takes the most likely token; a `top_k` of 0 sets no limit.
+    """
+
+    max_new_tokens: int = 100
+    temperature: float = 0.8
+    top_p: float = 0.95
+    top_k: int = 0
+    seed: int = 0
+
+
+_DEFAULT_SAMPLING = SamplingSettings()
+
+
+def generate_text(
     model_dir: Path,
     tokenizer_dir: Path,
-    segmented_prompt: str,
-    *,
-    max_new_tokens: int = 100,
-    temperature: float = 0.8,
-    top_p: float = 0.95,
-    top_k: int = 0,
-    seed: int = 0,
+    prompt: str,
+    sampling: SamplingSettings = _DEFAULT_SAMPLING,
     device: str = "cpu",
 ) -> str:
-    """Continue a prompt and return prompt and continuation as natural text, without special tokens.
+    """Continue a prompt in natural text and return both, without segmentation spaces.
 
-    The prompt is what the segmenter of the tokenizer makes of a text: words joined by spaces, empty for a document of
-    the model's own. Generation stops at `</s>`, after `max_new_tokens`, or where the model's context is full. The same
-    seed gives the same text; a temperature of 0 always takes the likeliest token. `top_k` 0 is no limit.
+    The prompt is segmented as the corpus was. Raises TokenizerMismatchError if the installed segmenter is not the one
+    that the tokenizer was trained with, and what `generate_from_words` raises.
+    """
+    tokenizer = load_tokenizer(tokenizer_dir)
+    with open_segmenter(tokenizer.segmenter) as segmenter:
+        tokenizer.require_segmenter(tokenizer.segmenter, segmenter.fingerprint)
+        (document,) = segment_documents([prompt.splitlines()], tokenizer.profile, segmenter)
+    # The model continues the last line of the prompt, which therefore has no line end.
+    words = encoder_text(document, tokenizer.profile).removesuffix(LINE_END)
+    return generate_from_words(model_dir, tokenizer_dir, words, sampling, device)
 
-    Raises GenerationError where the prompt fills the context, and what opening model and tokenizer raises.
+
+def generate_from_words(
+    model_dir: Path,
+    tokenizer_dir: Path,
+    words: str,
+    sampling: SamplingSettings = _DEFAULT_SAMPLING,
+    device: str = "cpu",
+) -> str:
+    """Continue a segmented prompt and return prompt and continuation as natural text, without special tokens.
+
+    `words` are joined by spaces; an empty string starts a new document. Generation stops at `</s>`, after
+    `max_new_tokens`, or when the model's context is full.
+
+    Raises GenerationError if the prompt fills the context, and what opening model and tokenizer raises.
     """
     import torch
     from transformers import GenerationConfig
 
     tokenizer = load_tokenizer(tokenizer_dir)
     model = load_model(model_dir, device)
-    # A document begins after the end of another, in training too.
-    prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(segmented_prompt).tolist()]], device=device)
-    room = model.config.n_positions - prompt.shape[1]
-    if room < 1:
+    # As in training, a document follows the `</s>` of another.
+    prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(words).tolist()]], device=device)
+    free = model.config.n_positions - prompt.shape[1]
+    if free < 1:
         raise GenerationError(
             f"the prompt has {prompt.shape[1] - 1:,} tokens, the model's context is {model.config.n_positions:,}: "
             "shorten the prompt"
         )
-    sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k} if temperature > 0 else {}
     settings = GenerationConfig(
-        do_sample=temperature > 0,
-        max_new_tokens=min(max_new_tokens, room),
+        do_sample=sampling.temperature > 0,
+        max_new_tokens=min(sampling.max_new_tokens, free),
         eos_token_id=tokenizer.eos_id,
         pad_token_id=tokenizer.eos_id,
-        **sampling,
+        **(
+            {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+            if sampling.temperature > 0
+            else {}
+        ),
     )
     with torch.random.fork_rng(), torch.inference_mode():
-        torch.manual_seed(seed)
+        torch.manual_seed(sampling.seed)
         ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
     return tokenizer.decode(ids[0].cpu().numpy())

@@ -1,0 +1,23 @@
+"""Finding the releases of a data root."""
+
+from pathlib import Path
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.data_root import DataRoot
+
+
+def newest_release(root: DataRoot, model: str, dump: str | None = None) -> Path:
+    """Return the directory of a model's release: that of `dump`, or the newest there is.
+
+    Raises JgptError if there is none, and ArtifactError if it is damaged.
+    """
+    dumps = [dump] if dump else reversed(root.dumps("release"))
+    for date in dumps:
+        release = root.directory("release", date, model=model)
+        if release.manifest() is not None:
+            release.verified()
+            return release.path
+    raise JgptError(
+        f"{root.location / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
+        "Make one with:\n  jgpt run --dump YYYYMMDD"
+    )

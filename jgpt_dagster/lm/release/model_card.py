@@ -1,0 +1,127 @@
+"""The model card of a release: its facts, the terms of the training texts and an example that runs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Licences and terms of the texts. Wikimedia wikis require attribution, for which a link to the pages with their
+# histories is enough; Wikinews is the only one without share-alike.
+_CC_BY_SA = "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)"
+_CC_BY = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"
+_CC100_TERMS = "[Common Crawl terms of use](https://commoncrawl.org/terms-of-use)"
+_WIKI_NAME = re.compile(
+    r"(?P<language>[a-z]{2,3}(_[a-z_]+)?|simple)(?P<project>wiki(books|news|quote|source|versity|voyage)?|wiktionary)"
+)
+
+_ENGINE_NAMES = {"mecab": "MeCab with JumanDIC", "jumanpp": "Juman++ 2"}
+_SEGMENTATION_EXAMPLES = {
+    "mecab": """
+import fugashi, jumandic  # pip install fugashi jumandic
+tagger = fugashi.GenericTagger(f"-r /dev/null -d {jumandic.DICDIR}")
+words = " ".join(word.surface for word in tagger(text))""",
+    "jumanpp": """
+import subprocess  # needs the jumanpp program
+words = subprocess.run(["jumanpp", "--segment"], input=text + "\\n", capture_output=True, text=True).stdout.strip()""",
+}
+_OTHER_ENGINE_EXAMPLE = """
+from jgpt_dagster.corpus.segmenters import open_segmenter  # needs the package that adds {name}
+with open_segmenter("{name}") as segmenter:
+    words = " ".join(segmenter.segment([text])[0])"""
+_GENERATION_EXAMPLE = """
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+directory = "."  # this directory
+tokenizer = AutoTokenizer.from_pretrained(directory)
+model = AutoModelForCausalLM.from_pretrained(directory)
+# In training a document follows the `</s>` of another: begin with one.
+prompt = [tokenizer.eos_token_id, *tokenizer(words, add_special_tokens=False).input_ids]
+output = model.generate(torch.tensor([prompt]), max_new_tokens=50, do_sample=True, top_p=0.95, temperature=0.8)
+print(tokenizer.decode(output[0], skip_special_tokens=True){unspaced})"""
+
+
+@dataclass(frozen=True)
+class ModelCardFacts:
+    """The facts that a model card states.
+
+    `data` maps a corpus (`wikipedia`, `cc100`) to its source and the terms of its text. `settings` and `figures` are
+    tables of names and values. `segmenter` is the name of an engine.
+    """
+
+    name: str
+    parameters: int
+    context: int
+    segmenter: str
+    profile: str
+    data: Mapping[str, str]
+    settings: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    license: str = "cc-by-sa-4.0"
+
+
+def wiki_source(wiki: str, dump: str) -> str:
+    """Return the source and the terms of a wiki's text for a model card, by database name and date of the dump."""
+    source, match = f"{wiki}, dump of {dump}", _WIKI_NAME.fullmatch(wiki)
+    if match is None:
+        return f"{source}; licence of the text: see that wiki"
+    project = "wikipedia" if match["project"] == "wiki" else match["project"]
+    site = f"https://{match['language'].replace('_', '-')}.{project}.org/"
+    licence = _CC_BY if project == "wikinews" else _CC_BY_SA
+    return f"{source}, by the authors that {site} names in the history of each page; licence of the text: {licence}"
+
+
+def cc100_source(sha256: str) -> str:
+    """Return the source and the terms of CC-100 for a model card, by the hash of its archive."""
+    return f"[CC-100](https://data.statmt.org/cc-100/), ja.txt.xz, sha256 {sha256}; use of the text: {_CC100_TERMS}"
+
+
+def model_card(facts: ModelCardFacts) -> str:
+    """Return the model card in Markdown, with the header that model hubs read."""
+    engine = _ENGINE_NAMES.get(facts.segmenter, facts.segmenter)
+    sources = "\n".join(f"* {corpus}: {source}" for corpus, source in facts.data.items())
+    return f"""---
+language: ja
+license: {facts.license}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [gpt2, japanese]
+---
+# {facts.name}
+
+A Japanese GPT-2 language model with {facts.parameters:,} parameters and a context of {facts.context:,} tokens, trained
+from scratch with jgpt-dagster. It continues text. It has not been tuned to follow instructions or to be safe, and it
+repeats the errors and biases of its training text.
+
+## Use
+The tokenizer expects text that is already cut into words by one half-width space each ({engine},
+text profile `{facts.profile}`). Text that is not segmented, or by another word standard, gives much worse results.
+
+```python
+{_example(facts)}
+```
+
+## Training data
+{sources}
+
+A fixed share of the documents, chosen by a hash of their ids, was held out of training for the figures below. Bits per
+character and per byte count the unsegmented text and can be compared between models; perplexity per token cannot.
+
+## Figures
+{_table(facts.figures)}
+
+## Settings
+{_table(facts.settings)}
+"""
+
+
+def _example(facts: ModelCardFacts) -> str:
+    # The tokenizer of the published recipe has no decoder, so its tokens come back joined by spaces.
+    unspaced = '.replace(" ", "")' if facts.profile == "seed" else ""
+    text = 'text = "日本で一番高い山は"'
+    segment = _SEGMENTATION_EXAMPLES.get(facts.segmenter) or _OTHER_ENGINE_EXAMPLE.format(name=facts.segmenter)
+    return text + segment + _GENERATION_EXAMPLE.format(unspaced=unspaced)
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
+    return f"| | |\n|---|---|\n{rows}"

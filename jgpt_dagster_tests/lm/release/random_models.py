@@ -1,0 +1,21 @@
+"""Models with random weights for a tokenizer."""
+
+from pathlib import Path
+
+import torch
+from transformers import GPT2LMHeadModel
+
+from jgpt_dagster.lm.model.gpt2 import generation_config, gpt2_config
+from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
+
+
+def new_model(tokenizer_dir: Path) -> GPT2LMHeadModel:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(gpt2_config("tiny", tokenizer.vocab_size, bos_id=1, eos_id=tokenizer.eos_id, context=128))
+
+
+def save_model(model: GPT2LMHeadModel, directory: Path) -> Path:
+    model.save_pretrained(directory)
+    generation_config(model.config.eos_token_id).save_pretrained(directory)
+    return directory

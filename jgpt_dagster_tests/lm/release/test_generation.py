@@ -1,0 +1,77 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.lm.release.generation import GenerationError, SamplingSettings, generate_from_words, generate_text
+from jgpt_dagster.lm.tokenizer.text_tokenizer import TokenizerMismatchError
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster_tests.lm.release.random_models import new_model, save_model
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(model_dir: Path, tokenizer_dir: Path) -> None:
+    texts = [
+        generate_from_words(model_dir, tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20, seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].startswith("吾輩は猫") and "</s>" not in texts[0]
+
+
+def test_generated_text_does_not_disturb_other_random_numbers(model_dir: Path, tokenizer_dir: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    generate_from_words(model_dir, tokenizer_dir, "", SamplingSettings(max_new_tokens=2))
+    assert torch.rand(1) == expected
+
+
+def test_spaces_of_the_text_survive_and_those_between_words_do_not(model_dir: Path, tokenizer_dir: Path) -> None:
+    text = generate_from_words(
+        model_dir, tokenizer_dir, "東京 ▁York 大学", SamplingSettings(max_new_tokens=1, temperature=0)
+    )
+    assert text.startswith("東京 York大学")
+
+
+def test_generation_stops_at_the_end_of_a_document(tokenizer_dir: Path, tmp_path: Path) -> None:
+    model = new_model(tokenizer_dir)
+    with torch.no_grad():
+        # Every position predicts `</s>`: the last layer norm gives the vector that is that token's embedding alone.
+        model.transformer.wte.weight.zero_()
+        model.transformer.wte.weight[model.config.eos_token_id] = 1.0
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1.0)
+    assert (
+        generate_from_words(
+            save_model(model, tmp_path), tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20)
+        )
+        == "吾輩は猫"
+    )
+
+
+def test_generation_fills_the_context_and_refuses_a_prompt_that_does(model_dir: Path, tokenizer_dir: Path) -> None:
+    generate_from_words(model_dir, tokenizer_dir, "猫 " * 120, SamplingSettings(max_new_tokens=100))
+    with pytest.raises(GenerationError, match="context is 128"):
+        generate_from_words(model_dir, tokenizer_dir, "猫 " * 128)
+
+
+def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
+    model_dir: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    with open_segmenter("mecab") as segmenter:
+        fingerprint = segmenter.fingerprint
+    shutil.copytree(tokenizer_dir, tmp_path / "tokenizer")
+    write_json(
+        tmp_path / "tokenizer" / "segmentation.json",
+        {"profile": "clean", "segmenter": "mecab", "fingerprint": fingerprint},
+    )
+    sampling = SamplingSettings(max_new_tokens=10, seed=1)
+    text = generate_text(model_dir, tmp_path / "tokenizer", "吾輩は猫である", sampling)
+    assert text == generate_from_words(model_dir, tokenizer_dir, "吾輩 は 猫 である", sampling)
+
+
+def test_a_tokenizer_of_another_segmenter_is_refused(model_dir: Path, tokenizer_dir: Path) -> None:
+    with pytest.raises(TokenizerMismatchError, match="fingerprint"):
+        generate_text(model_dir, tokenizer_dir, "吾輩は猫である")
