@@ -10,7 +10,7 @@ from pydantic import Field
 from jgpt_dagster.assets.documents import Source, build_documents
 from jgpt_dagster.assets.materialize import StageConfig, materialize, progress
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
-from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
 from jgpt_dagster.corpus.web.rejected_documents import Rejected
 from jgpt_dagster.errors import JgptError
@@ -52,7 +52,9 @@ def cc100_dump(
     def make(target: DirectoryArtifact, recipe: Recipe) -> None:
         bar = progress(context, target, "B")
         with target.writing(recipe) as out:
-            entry = fetch(mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, progress=bar.update)
+            entry = download_file(
+                mirror.cc100_url, incoming / _ARCHIVE, sha256=config.sha256 or None, on_progress=bar.update
+            )
             try:
                 require_xz(incoming / _ARCHIVE)
             except DamagedFileError as error:

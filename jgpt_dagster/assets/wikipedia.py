@@ -23,7 +23,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, bz2_chunks
-from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.schemas import ARTICLES
@@ -105,7 +105,9 @@ def wikipedia_dump(
         with target.writing(recipe) as out:
             for file in files:
                 bar = progress(context, target, "B", file.size)
-                entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.update)
+                entry = download_file(
+                    file.url, incoming / file.name, size=file.size, sha1=file.sha1, on_progress=bar.update
+                )
                 # A link, so that a kill from here on does not cost the download.
                 link_or_copy(incoming / file.name, out.path / file.name)
                 out.known(file.name, entry)

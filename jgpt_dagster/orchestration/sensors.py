@@ -23,14 +23,15 @@ from jgpt_dagster.catalog.missing_work import (
     text_assets,
 )
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror, MirrorError
-from jgpt_dagster.corpus.fetch.http_client import TemporaryError, open_client, open_url
+from jgpt_dagster.corpus.fetch.errors import TemporaryError
+from jgpt_dagster.corpus.fetch.http_client import open_client, open_url
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.run_history import PARTITION, RANGE_END, RANGE_START, assets_of, makes, unfinished
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.atomic_write import require_free_space
+from jgpt_dagster.storage.disk_space import require_free_space
 
 T = TypeVar("T")
 

@@ -13,11 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jgpt_dagster.errors import JgptError
-
-
-class DiskFullError(JgptError):
-    """The disk that holds the data has no room for a file."""
+from jgpt_dagster.storage.disk_space import as_disk_full_error
 
 
 @contextmanager
@@ -88,36 +84,6 @@ def link_or_copy(source: Path | str, target: Path | str) -> None:
 def temporary_path(path: Path) -> Path:
     """Return the name that a file or directory has while it is being written."""
     return path.with_name(f".{path.name}.tmp")
-
-
-def require_free_space(directory: Path, needed: int, purpose: str, setting: str = "JGPT_DATA") -> None:
-    """Raise DiskFullError unless `needed` bytes are free on the disk of `directory`, which need not exist yet.
-
-    `setting` names the variable that says which disk that is.
-    """
-    existing = directory
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise DiskFullError(
-            f"{directory}: {purpose} needs {needed:,} bytes and {free:,} are free. "
-            f"Free some space or point {setting} at another disk, then run the same command again."
-        )
-
-
-@contextmanager
-def as_disk_full_error(path: Path) -> Iterator[None]:
-    """Raise DiskFullError, naming the file or directory, in the place of an OSError that says so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"{path}: the disk is full. Nothing whole was lost and the unfinished file is gone. "
-                "Free some space, then run the same command again."
-            ) from error
-        raise
 
 
 def _sync_file(path: Path) -> None:

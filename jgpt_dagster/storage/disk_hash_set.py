@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from jgpt_dagster.runtime.batching import batches
-from jgpt_dagster.storage.atomic_write import DiskFullError
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 _CACHE_KIB = 64 << 10
 # Below the 999 variables that every SQLite allows in a statement.

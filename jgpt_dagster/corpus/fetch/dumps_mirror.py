@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jgpt_dagster.corpus.fetch.http_client import DownloadError, MissingError, fetch_json, fetch_text
+from jgpt_dagster.corpus.fetch.errors import DownloadError, MissingError
+from jgpt_dagster.corpus.fetch.http_client import fetch_json, fetch_text
 from jgpt_dagster.errors import JgptError
 
 # A wiki that is dumped in several parts (jawiki is one) has its one large file from the second job, which ends later.

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from jgpt_dagster.storage.atomic_write import as_disk_full_error
+from jgpt_dagster.storage.disk_space import as_disk_full_error
 
 
 class Rejected(Protocol):

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training import optimizer_offload
 from jgpt_dagster.storage.artifact import MANIFEST, DirectoryArtifact, file_entry
-from jgpt_dagster.storage.atomic_write import atomic_directory, require_free_space, temporary_path, write_json
+from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
+from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
 
 CODE_VERSION = "1"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
-from jgpt_dagster.storage.atomic_write import DiskFullError
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 
 def row(number: int) -> dict[str, object]:

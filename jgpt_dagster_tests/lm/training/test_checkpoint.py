@@ -10,7 +10,8 @@ import torch
 from jgpt_dagster.lm.training import checkpoint
 from jgpt_dagster.lm.training.checkpoint import CheckpointError, find_resumable, run_recipe, sweep
 from jgpt_dagster.storage.artifact import MANIFEST, file_entry
-from jgpt_dagster.storage.atomic_write import DiskFullError, temporary_path, write_json
+from jgpt_dagster.storage.atomic_write import temporary_path, write_json
+from jgpt_dagster.storage.disk_space import DiskFullError
 from jgpt_dagster.storage.manifest import Manifest
 
 
