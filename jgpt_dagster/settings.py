@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.storage.data_root import DataRoot
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     segmenter: str = "mecab"
     text: TextProfile = "clean"
     model: ModelName = "xl"
-    workers: int = Field(default_factory=cores, ge=1)
+    workers: int = Field(default_factory=available_cores, ge=1)
     refresh: Literal["on", "off"] = "on"
     poll_hours: float = Field(default=6, gt=0, le=8_760)
     run_config: Path | None = None

@@ -12,7 +12,7 @@ from jgpt_dagster.assets.materialize import StageConfig, materialize, progress
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
 from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
-from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.artifact import DirectoryArtifact
@@ -64,7 +64,7 @@ def cc100_dump(
                     "command again later, or set JGPT_CC100_URL to another copy."
                 ) from error
             link_or_copy(incoming / _ARCHIVE, out.path / _ARCHIVE)
-            out.known(_ARCHIVE, entry)
+            out.record_entry(_ARCHIVE, entry)
             out.counts = {"bytes": entry.size, "sha256": entry.sha256}
 
     def let_go(_: Manifest) -> Mapping[str, Any]:
@@ -79,7 +79,7 @@ def _archive(store: CorpusStore) -> Source:
     archive = store.directory("cc100_dump")
     path = archive.path / _ARCHIVE
 
-    def read(rejected: Rejected, on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
+    def read(rejected: RejectedRows, on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
         try:
             yield from read_documents(path, rejected, on_read=on_read)
         except DamagedFileError as error:

@@ -15,7 +15,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.corpus.web.document_selection import DROP_REASONS
-from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, faulty_lines
+from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, lines_with_leftovers
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
 from jgpt_dagster.orchestration.partitions import (
@@ -241,7 +241,7 @@ def _listed(parts: Mapping[str, int]) -> str:
 def _first_fault(shard: ParquetArtifact) -> str:
     """Name the page of the first faulty line, and show the line around its fault."""
     for page_id, title, (_, *lines) in read_rows(shard.path, ["page_id", "title", "lines"]):
-        for line, names in faulty_lines(lines):
+        for line, names in lines_with_leftovers(lines):
             return f"the first: {names[0]} on page {page_id} '{title}': {excerpt(line, names[0])}"
     return "no row shows any: materialize it with `force: true`"
 

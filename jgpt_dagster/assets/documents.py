@@ -22,8 +22,8 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
-from jgpt_dagster.corpus.web.rejected_documents import Rejected, RejectedDocumentLog
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
+from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog, RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.partitions import shard_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -60,11 +60,11 @@ class Source:
     inputs: Mapping[str, str]
     size: int
     unpacked_size: int
-    read: Callable[[Rejected, Callable[[int], None]], Iterator[DocumentRow]]
+    read: Callable[[RejectedRows, Callable[[int], None]], Iterator[DocumentRow]]
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-class DocumentsConfig(StageConfig, Selection):
+class DocumentsConfig(StageConfig, SelectionSettings):
     """Run config of the documents. All but `force` is of the profile `clean` alone."""
 
 
@@ -106,7 +106,11 @@ def build_documents(
             )
             for target in targets.values():
                 locks.enter_context(partition_locked(context, store, target))
-            stale = {number: target for number, target in targets.items() if config.force or not target.current(recipe)}
+            stale = {
+                number: target
+                for number, target in targets.items()
+                if config.force or not target.up_to_date_manifest(recipe)
+            }
             if stale:
                 started = time.monotonic()
                 _write_shards(context, store, source, stale, recipe, selection)
@@ -121,12 +125,12 @@ def build_documents(
     return documents
 
 
-def _selection(store: CorpusStore, corpus: str, config: DocumentsConfig) -> Selection | None:
+def _selection(store: CorpusStore, corpus: str, config: DocumentsConfig) -> SelectionSettings | None:
     """Return how documents are chosen; None under `seed`, which takes every one."""
     chosen = config.model_dump(exclude={"force"})
     if store.profile == "clean":
-        return Selection(**chosen)
-    if changed := [name for name, value in Selection().model_dump().items() if chosen[name] != value]:
+        return SelectionSettings(**chosen)
+    if changed := [name for name, value in SelectionSettings().model_dump().items() if chosen[name] != value]:
         raise JgptError(
             f"{corpus}_documents: {', '.join(changed)} cannot be set under JGPT_TEXT=seed, which takes every document. "
             "Remove it from the run config."
@@ -140,7 +144,7 @@ def _write_shards(
     source: Source,
     targets: Mapping[int, ParquetArtifact],
     recipe: Recipe,
-    selection: Selection | None,
+    selection: SelectionSettings | None,
 ) -> None:
     """Read the source once and write the given shards."""
     label = step_label(recipe.stage, sorted(context.partition_keys))
@@ -178,10 +182,10 @@ def _write_shards(
         rejected = files.enter_context(RejectedDocumentLog(store.scratch_path, shard))
 
         def opened(number: int, target: ParquetArtifact) -> RowWriter:
-            beside: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.of(number)}
+            beside: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.rows_of(number)}
             if selection:
                 beside[DROPPED] = tallies[number].samples
-            return files.enter_context(RowWriter.opened(target.path, DOCUMENTS, recipe, lambda: counts(number), beside))
+            return files.enter_context(RowWriter.open(target.path, DOCUMENTS, recipe, lambda: counts(number), beside))
 
         writers = {number: opened(number, target) for number, target in targets.items()}
         rows = bar.track(documents())
@@ -189,7 +193,7 @@ def _write_shards(
             seen = files.enter_context(DiskHashSet(store.scratch_path))
             workers = min(store.workers - 1, _WORKERS) if source.unpacked_size > _ALONE_BYTES else 0
             ordered_map = files.enter_context(map_in_worker_pool(workers)) if workers else map_in_process
-            rows = select(rows, selection, seen, tallies, store.shards, ordered_map)
+            rows = select_documents(rows, selection, seen, tallies, store.shards, ordered_map)
         distribute_to_shards(kept(rows), store.shards, writers)
 
 

@@ -13,13 +13,13 @@ def build_folder_documents(corpus: str) -> dg.AssetsDefinition:
     """Return the asset `<corpus>_documents`."""
 
     def opened(store: CorpusStore) -> Source:
-        folder = TextFolder.opened(Path(store.folders[corpus]))
+        folder = TextFolder.open(Path(store.folders[corpus]))
         return Source(
             {"files": folder.sha256},
             folder.size,
             folder.unpacked_size,
             lambda rejected, on_read: folder.documents(rejected, on_read=on_read),
-            {"files": len(folder.files), "files_passed_over": folder.passed_over},
+            {"files": len(folder.files), "files_passed_over": folder.skipped_files},
         )
 
     return build_documents(corpus, opened)

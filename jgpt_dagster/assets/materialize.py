@@ -51,7 +51,7 @@ def materialize(
     whole and current is verified and left alone unless `force`. Raises dagster.Failure with the text of any JgptError.
     """
     with as_dagster_failure(), partition_locked(context, store, artifact):
-        manifest = None if force else artifact.current(recipe)
+        manifest = None if force else artifact.up_to_date_manifest(recipe)
         made = manifest is None
         if manifest is None:
             started = time.monotonic()

@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 
 from jgpt_dagster.assets.materialize import MAKING_RATE
-from jgpt_dagster.corpus.row_reuse import KeyedRows, PreviousRows
+from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
@@ -30,7 +30,7 @@ def previous_articles(
 ) -> PreviousRows[tuple[int, str, Lines]]:
     """Return (revision id, title, lines) by page id, as an earlier dump has them."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[int, str, Lines]] | None:
+    def part(shard: str, earlier: str) -> PreviousShard[tuple[int, str, Lines]] | None:
         articles = store.parquet("wikipedia_articles", earlier, shard)
 
         def rows() -> Iterator[tuple[int, tuple[int, str, Lines]]]:
@@ -47,7 +47,7 @@ def previous_segmented(
 ) -> PreviousRows[tuple[Lines, SegmentedLines]]:
     """Return (lines, segmented lines) by page id, as an earlier dump has them."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[Lines, SegmentedLines]] | None:
+    def part(shard: str, earlier: str) -> PreviousShard[tuple[Lines, SegmentedLines]] | None:
         articles = store.parquet("wikipedia_articles", earlier, shard)
         segmented = store.parquet("wikipedia_segmented", earlier, shard)
 
@@ -66,7 +66,7 @@ def previous_tokens(
 ) -> PreviousRows[tuple[SegmentedLines, np.ndarray]]:
     """Return (segmented lines, token ids) by page id, as an earlier dump has them."""
 
-    def part(shard: str, earlier: str) -> KeyedRows[tuple[SegmentedLines, np.ndarray]] | None:
+    def part(shard: str, earlier: str) -> PreviousShard[tuple[SegmentedLines, np.ndarray]] | None:
         articles = store.parquet("wikipedia_articles", earlier, shard)
         segmented = store.parquet("wikipedia_segmented", earlier, shard)
         tokens = store.directory("wikipedia_tokens", earlier, shard)
@@ -82,7 +82,7 @@ def previous_tokens(
 
 
 def _previous_rows(
-    store: CorpusStore, asset: str, dump: str, part: Callable[[str, str], KeyedRows[T] | None]
+    store: CorpusStore, asset: str, dump: str, part: Callable[[str, str], PreviousShard[T] | None]
 ) -> PreviousRows[T]:
     """Return the rows of the newest earlier dump of which an asset has every shard, whole or not."""
     for earlier in reversed(store.root.dumps(asset)):
@@ -100,7 +100,7 @@ def _part(
     articles: Artifact,
     chain: Sequence[Artifact],
     rows: Callable[[], Iterator[tuple[int, T]]],
-) -> KeyedRows[T] | None:
+) -> PreviousShard[T] | None:
     """Return the rows of a shard, verified when they are first needed; None where the shard has none to reuse.
 
     `chain` is what the rows are read from: each output is made from the one before it, the last by the recipe.
@@ -131,7 +131,7 @@ def _part(
         return rows()
 
     rate = chain[-1].run_record().get(MAKING_RATE)
-    return KeyedRows(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
+    return PreviousShard(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
 
 
 def _same_recipe(made: Recipe, recipe: Recipe) -> bool:

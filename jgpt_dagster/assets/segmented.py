@@ -122,13 +122,13 @@ def _segment(
                 known = [_known(earlier, key, lines, tally) for key, *_, lines in chunk]
                 unknown = [row[-1] for row, found in zip(chunk, known, strict=True) if found is None]
                 size = sum(len(line) for lines in unknown for line in lines)
-                results = tally.timed(
+                results = tally.measure(
                     lambda: iter(list(segment_documents(unknown, store.profile, segmenter))), len(unknown), size
                 )
                 for (*key, lines), found in zip(chunk, known, strict=True):
                     result = next(results) if found is None else found
                     counts.add(lines, result)
-                    bar.count_also("sentences", sum(map(len, result)))
+                    bar.count_secondary("sentences", sum(map(len, result)))
                     bar.count_input_bytes(len("".join(lines).encode()))
                     yield (*key, result)
 
@@ -143,10 +143,10 @@ def _segment(
 
 def _known(earlier: PreviousSegmented, key: int, lines: list[str], tally: ReuseStats) -> SegmentedLines | None:
     """Return what an earlier dump made of the same lines of the same page."""
-    found = earlier.get(key)
+    found = earlier.seek(key)
     if found is None or found[0] != lines:
         return None
-    tally.reuse(sum(map(len, lines)))
+    tally.count_reused(sum(map(len, lines)))
     return found[1]
 
 

@@ -194,7 +194,7 @@ def _tokens(
                 known = [_known(earlier, key, lines, tally) for key, lines in batch]
                 unknown = [lines for (_, lines), found in zip(batch, known, strict=True) if found is None]
                 made = iter(
-                    tally.timed(lambda: tokenizer.encode_documents(unknown), len(unknown), sum(map(_size, unknown)))
+                    tally.measure(lambda: tokenizer.encode_documents(unknown), len(unknown), sum(map(_size, unknown)))
                 )
                 return [next(made) if found is None else found for found in known]
 
@@ -211,10 +211,10 @@ def _tokens(
 
 def _known(earlier: PreviousTokens, key: int, lines: SegmentedDocument, tally: ReuseStats) -> np.ndarray | None:
     """Return the ids that an earlier dump has of the same lines of the same page."""
-    found = earlier.get(key)
+    found = earlier.seek(key)
     if found is None or found[0] != lines:
         return None
-    tally.reuse(_size(lines))
+    tally.count_reused(_size(lines))
     return found[1]
 
 

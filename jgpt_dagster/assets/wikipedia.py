@@ -32,14 +32,14 @@ from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
 from jgpt_dagster.corpus.wikipedia.multistream import (
     DumpFormatError,
     IndexMismatchError,
-    ShardPlan,
-    plan_shards,
+    ShardRanges,
     read_range,
     read_siteinfo,
+    split_dump,
 )
 from jgpt_dagster.corpus.wikipedia.page_xml import PageXmlError, parse_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpack, unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.wikipedia.xml_cache import cached_xml_name, decompress_and_cache, read_cached_xml
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary
 from jgpt_dagster.corpus.wikitext.template_store import FILES, TemplateCounts, collect_templates, open_templates
@@ -110,11 +110,11 @@ def wikipedia_dump(
                 )
                 # A link, so that a kill from here on does not cost the download.
                 link_or_copy(incoming / file.name, out.path / file.name)
-                out.known(file.name, entry)
+                out.record_entry(file.name, entry)
             paths = [incoming / file.name for file in files]
             with _as_published("run the same command again"):
                 site = _required_wiki(store, paths[0])
-                plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
+                plan = split_dump(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
                 templates = _collected(context, target, paths[0], plan, site, out.path) if seed else None
             write_json(out.path / _PLAN, plan.to_dict())
             out.counts = {
@@ -177,7 +177,7 @@ def wikipedia_articles(
             bar = progress(context, target, "articles", size=unpacked.stat().st_size if unpacked else part.length)
             rows = (
                 read_articles(
-                    unpacked_chunks(unpacked, bar.count_input_bytes)
+                    read_cached_xml(unpacked, bar.count_input_bytes)
                     if unpacked
                     else read_range(source, part, bar.count_input_bytes),
                     clean,
@@ -210,24 +210,24 @@ def wikipedia_articles(
         )
 
 
-def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardPlan]:
+def _planned_dump(store: CorpusStore, dump: str) -> tuple[Path, ShardRanges]:
     """Return the dump file and its shard plan; of the dump, each shard verifies its own bytes as it reads them."""
     artifact = store.directory("wikipedia_dump", dump)
-    plan = ShardPlan.from_dict(json.loads(artifact.verified_file(_PLAN).read_text()))
-    return artifact.present_file(f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2"), plan
+    plan = ShardRanges.from_dict(json.loads(artifact.verified_file(_PLAN).read_text()))
+    return artifact.unverified_file(f"{store.wiki}-{dump}-pages-articles-multistream.xml.bz2"), plan
 
 
 def _collected(
     context: dg.AssetExecutionContext,
     target: DirectoryArtifact,
     dump: Path,
-    plan: ShardPlan,
+    plan: ShardRanges,
     site: SiteInfo,
     folder: Path,
 ) -> TemplateCounts:
     """Write the dump's templates, and the XML of its shards, to `folder`."""
     bar = progress(context, target, "B", dump.stat().st_size)
-    return collect_templates(unpack(dump, plan, folder, bar.advance), site, folder, str(dump))
+    return collect_templates(decompress_and_cache(dump, plan, folder, bar.advance), site, folder, str(dump))
 
 
 def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:
@@ -238,7 +238,7 @@ def _templates_setting(store: CorpusStore, dump: str) -> dict[str, str]:
     manifest = artifact.manifest()
     if manifest is None or not manifest.files.keys() >= set(FILES):
         raise ArtifactError(
-            f"{artifact.label} was made without its templates. Make it again with:\n  {artifact.command}"
+            f"{artifact.label} was made without its templates. Make it again with:\n  {artifact.rebuild_command}"
         )
     return {"templates": sha256_value([manifest.files[name].sha256 for name in FILES])}
 
@@ -252,7 +252,7 @@ def _templates(store: CorpusStore, dump: str, site: SiteInfo) -> TemplateLibrary
 
 def _unpacked(store: CorpusStore, dump: str, shard: int) -> Path:
     """Return the file with the XML of a shard, which is there under `seed`."""
-    return store.directory("wikipedia_dump", dump).verified_file(unpacked_name(shard))
+    return store.directory("wikipedia_dump", dump).verified_file(cached_xml_name(shard))
 
 
 def _reusing(
@@ -261,11 +261,11 @@ def _reusing(
     """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
 
     def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
-        found = earlier.get(page_id)
+        found = earlier.seek(page_id)
         if found is not None and found[:2] == (revision_id, title):
-            tally.reuse(len(text))
+            tally.count_reused(len(text))
             return found[2]
-        return tally.timed(lambda: clean(page_id, revision_id, title, text), 1, len(text))
+        return tally.measure(lambda: clean(page_id, revision_id, title, text), 1, len(text))
 
     return cleaned
 

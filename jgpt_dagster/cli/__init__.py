@@ -92,7 +92,7 @@ def status(dates: tuple[str, ...]) -> None:
     for date in dates:
         require_dump_key(date)
     root, instance = settings.root, DagsterInstance.get()
-    root.require_same(CorpusStore.of(settings).fixed)
+    root.check_pinned_settings(CorpusStore.of(settings).fixed)
     outputs = DeploymentStatus(settings, code_versions(defs), failed_checks(instance, defs))
     runs = cache(lambda: recent_runs(instance))
     shared = outputs.status(None, runs)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class KeyedRows(Generic[T]):
+class PreviousShard(Generic[T]):
     """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending.
 
     `rate` is what making it cost, as in ReuseStats, where that is known.
@@ -28,14 +28,14 @@ class KeyedRows(Generic[T]):
 class PreviousRows(Generic[T]):
     """The rows of an earlier output, asked for by ascending key; opens the parts that it needs, one at a time."""
 
-    def __init__(self, parts: Iterable[KeyedRows[T]]) -> None:
+    def __init__(self, parts: Iterable[PreviousShard[T]]) -> None:
         self._parts = sorted(parts, key=lambda part: part.first, reverse=True)
         rates = [part.rate for part in self._parts if part.rate is not None]
         self.rate = sum(rates) / len(rates) if rates else None
         self._rows: Iterator[tuple[int, T]] = iter(())
         self._head: tuple[int, T] | None = None
 
-    def get(self, key: int) -> T | None:
+    def seek(self, key: int) -> T | None:
         """Return the value of a key, or None where the earlier output has none at this place."""
         while self._head is None or self._head[0] < key:
             self._head = next(self._rows, None)
@@ -68,12 +68,12 @@ class ReuseStats:
     made_size: int = 0
     making_seconds: float = 0.0
 
-    def reuse(self, size: int) -> None:
+    def count_reused(self, size: int) -> None:
         """Count one reused row."""
         self.reused += 1
         self.reused_size += size
 
-    def timed(self, make: Callable[[], T], rows: int, size: int) -> T:
+    def measure(self, make: Callable[[], T], rows: int, size: int) -> T:
         """Make `rows` rows, and count them and the time it takes."""
         started = time.perf_counter()
         try:

@@ -48,7 +48,7 @@ class CorpusStore(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        self.root.claim(self.fixed)
+        self.root.pin_settings(self.fixed)
 
     @property
     def fixed(self) -> dict[str, str | int]:

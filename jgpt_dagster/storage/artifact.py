@@ -60,7 +60,7 @@ class Artifact(ABC):
         return f"{self.asset} {self.partition}".strip()
 
     @property
-    def command(self) -> str:
+    def rebuild_command(self) -> str:
         """The shell command that makes this output again."""
         partition = f" --partition '{self.partition}'" if self.partition else ""
         return f"dagster asset materialize -m jgpt_dagster.definitions --select {self.asset}{partition}"
@@ -76,7 +76,7 @@ class Artifact(ABC):
     def _manifest_at(self, location: "Path | UPath") -> Manifest | None: ...
 
     @abstractmethod
-    def damage(self, manifest: Manifest) -> str | None:
+    def find_mismatch(self, manifest: Manifest) -> str | None:
         """Compare the files with a manifest of this output; return what does not match, or None.
 
         A published file whose local copy is not there, or another, is fetched.
@@ -110,13 +110,13 @@ class Artifact(ABC):
         manifest = self.manifest()
         if manifest is None:
             raise ArtifactError(
-                f"{self.label}: {self.location} is missing or incomplete. Make it with:\n  {self.command}"
+                f"{self.label}: {self.location} is missing or incomplete. Make it with:\n  {self.rebuild_command}"
             )
-        if damage := self.damage(manifest):
-            raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
+        if damage := self.find_mismatch(manifest):
+            raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.rebuild_command}")
         return manifest
 
-    def current(self, recipe: Recipe) -> Manifest | None:
+    def up_to_date_manifest(self, recipe: Recipe) -> Manifest | None:
         """Return the manifest if the output was made by exactly this recipe and its files still match, else None.
 
         One that was made here and whose publishing was cut short is published now.
@@ -125,10 +125,10 @@ class Artifact(ABC):
         if manifest is None or manifest.recipe != recipe:
             return None
         if self.remote is not None and self.manifest() is None:
-            if type(self)(self.asset, self.partition, self.path).damage(manifest):
+            if type(self)(self.asset, self.partition, self.path).find_mismatch(manifest):
                 return None
             self.upload()
-        return None if self.damage(manifest) else manifest
+        return None if self.find_mismatch(manifest) else manifest
 
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id), empty where unknown."""
@@ -148,7 +148,7 @@ class DirectoryArtifact(Artifact):
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def damage(self, manifest: Manifest) -> str | None:
+    def find_mismatch(self, manifest: Manifest) -> str | None:
         for name, entry in manifest.files.items():
             if damage := self._file_damage(name, entry):
                 return damage
@@ -183,10 +183,10 @@ class DirectoryArtifact(Artifact):
                 f"{self.path / name} has been made again since: sha256 {entry.sha256[:16]}…, expected {sha256[:16]}…"
             )
         if damage:
-            raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.command}")
+            raise ArtifactError(f"{self.label}: {damage}. Make it again with:\n  {self.rebuild_command}")
         return self.path / name
 
-    def present_file(self, name: str) -> Path:
+    def unverified_file(self, name: str) -> Path:
         """Return the path of one file of this output, which the caller verifies as it reads.
 
         A published file is fetched, and hashed, only where the local copy has another size: a large file that many
@@ -223,7 +223,7 @@ class DirectoryWriter:
         self.counts: Mapping[str, Any] = {}
         self._known: dict[str, FileEntry] = {}
 
-    def known(self, name: str, entry: FileEntry) -> None:
+    def record_entry(self, name: str, entry: FileEntry) -> None:
         """Take the size and hash of a file as already computed, so that a large file is not read twice."""
         self._known[name] = entry
 
@@ -241,7 +241,7 @@ class ParquetArtifact(Artifact):
     def _manifest_at(self, location: "Path | UPath") -> Manifest | None:
         return parquet.read_manifest(location)
 
-    def damage(self, manifest: Manifest) -> str | None:
+    def find_mismatch(self, manifest: Manifest) -> str | None:
         data_damage = self._data_damage if self.remote is None else self._copy_damage
         if damage := self._fetched(self.path, lambda: data_damage(manifest)):
             return damage

@@ -51,17 +51,17 @@ class DataRoot:
                 path.name.removeprefix("model=") for path in self.location.glob(f"{asset}/dump={dump}/model=*")
             )
 
-    def claim(self, fixed: Mapping[str, str | int]) -> None:
+    def pin_settings(self, fixed: Mapping[str, str | int]) -> None:
         """Record, at the first call, the settings that one root cannot mix; afterwards require the same.
 
         Raises RootMismatchError with both values of each setting that differs.
         """
-        if not self.require_same(fixed):
+        if not self.check_pinned_settings(fixed):
             write_json(self.path / "root.json", dict(fixed))
             if self.remote is not None:
                 upload(self.path / "root.json", self.remote / "root.json")
 
-    def require_same(self, fixed: Mapping[str, str | int]) -> bool:
+    def check_pinned_settings(self, fixed: Mapping[str, str | int]) -> bool:
         """Say whether settings are recorded; raises RootMismatchError where others are."""
         record = self.location / "root.json"
         try:
@@ -81,14 +81,16 @@ class DataRoot:
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
         """Return a Parquet shard of an asset."""
-        return ParquetArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet"))
+        return ParquetArtifact(
+            asset, _partition_key(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet")
+        )
 
     def directory(
         self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
     ) -> DirectoryArtifact:
         """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
-        return DirectoryArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, below))
+        return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, below))
 
     def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
         """Return a shard of an asset, of the kind that the asset writes."""
@@ -96,11 +98,11 @@ class DataRoot:
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard that has this label in manifests and messages."""
-        return self.parquet(*_address(label))
+        return self.parquet(*_parse_label(label))
 
     def directory_by_label(self, label: str) -> DirectoryArtifact:
         """Return the directory shard that has this label in manifests and messages."""
-        return self.directory(*_address(label))
+        return self.directory(*_parse_label(label))
 
     def _locations(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:
         parts = [asset, *([f"dump={dump}"] if dump is not None else []), *([below] if below else [])]
@@ -112,12 +114,12 @@ def shard_names(count: int) -> list[str]:
     return [f"{index:03d}" for index in range(count)]
 
 
-def _address(label: str) -> tuple[str, str | None, str]:
+def _parse_label(label: str) -> tuple[str, str | None, str]:
     """Split the label of a shard into asset, dump and shard."""
     asset, partition = label.split(" ")
     dump, _, shard = partition.rpartition("|")
     return asset, dump or None, shard
 
 
-def _partition(dump: str | None, shard: str | None) -> str:
+def _partition_key(dump: str | None, shard: str | None) -> str:
     return "|".join(key for key in (dump, shard) if key is not None)

@@ -34,8 +34,8 @@ Sidecars = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
 """Names of JSON-lines files that go with a Parquet file, and how their lines are had."""
 
 _METADATA_KEY = b"jgpt"
-_SEAL_KEY = b"jgpt.footer_sha256"
-_UNSEALED = b"?" * 64
+_FOOTER_HASH_KEY = b"jgpt.footer_sha256"
+_HASH_PLACEHOLDER = b"?" * 64
 _MAGIC = b"PAR1"
 
 # A batch ends when it is full by rows or by characters, a row group at the first batch that fills it by rows or bytes.
@@ -58,22 +58,22 @@ def write_rows(
     rows: Iterable[Sequence[Any]],
     recipe: Recipe,
     counts: Callable[[], Mapping[str, Any]],
-    beside: Sidecars = MappingProxyType({}),
+    sidecars: Sidecars = MappingProxyType({}),
 ) -> Manifest:
     """Write rows (one value a column, in schema order) to `path`, atomically, and return the manifest in its footer.
 
-    `counts` and what is to lie `beside` the file are asked once the rows are exhausted; the manifest counts the `rows`
+    `counts` and what is to lie `sidecars` the file are asked once the rows are exhausted; the manifest counts the `rows`
     itself. The latter go to `sidecar_path` as JSON lines before the Parquet file gets its name, so that a file under
     its name always has them.
     """
-    with RowWriter.opened(path, schema, recipe, counts, beside) as writer:
+    with RowWriter.open(path, schema, recipe, counts, sidecars) as writer:
         for row in rows:
             writer.append(row)
     return writer.manifest
 
 
 class RowWriter:
-    """The same by appending, for one pass that fills many files; open it with `RowWriter.opened`."""
+    """The same by appending, for one pass that fills many files; open it with `RowWriter.open`."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self.rows = 0
@@ -81,18 +81,18 @@ class RowWriter:
         """What `write_rows` returns; there once the block has ended."""
         self._writer, self._schema = writer, schema
         self._pending: list[Sequence[Any]] = []
-        self._characters = 0
+        self._count_characters = 0
         self._group: list[pa.RecordBatch] = []
 
     @classmethod
     @contextmanager
-    def opened(
+    def open(
         cls,
         path: Path,
         schema: pa.Schema,
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
-        beside: Sidecars = MappingProxyType({}),
+        sidecars: Sidecars = MappingProxyType({}),
     ) -> Iterator["RowWriter"]:
         """Yield a writer whose file gets its name when the block ends well. Arguments as for `write_rows`."""
         with atomic_file(path) as stream:
@@ -105,21 +105,21 @@ class RowWriter:
                 yield writer
                 writer._end_group()
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
-                for name, lines in beside.items():
+                for name, lines in sidecars.items():
                     files[name] = _write_json_lines(sidecar_path(path, name), lines())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
-                    {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _SEAL_KEY: _UNSEALED}
+                    {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _FOOTER_HASH_KEY: _HASH_PLACEHOLDER}
                 )
                 sink.footer = bytearray()
-            stream.write(sink.footer.replace(_UNSEALED, _footer_sha256(sink.footer)))
+            stream.write(sink.footer.replace(_HASH_PLACEHOLDER, _footer_sha256(sink.footer)))
 
     def append(self, row: Sequence[Any]) -> None:
         """Add one row: a value a column, in schema order."""
         self.rows += 1
         self._pending.append(row)
-        self._characters += sum(map(_characters, row))
-        if len(self._pending) == _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+        self._count_characters += sum(map(_count_characters, row))
+        if len(self._pending) == _BATCH_ROWS or self._count_characters >= _BATCH_CHARACTERS:
             self._end_batch()
             if _rows(self._group) >= _GROUP_ROWS or sum(batch.nbytes for batch in self._group) >= _GROUP_BYTES:
                 self._end_group()
@@ -127,7 +127,7 @@ class RowWriter:
     def _end_batch(self) -> None:
         if self._pending:
             self._group.append(_batch(self._schema, self._pending))
-            self._pending, self._characters = [], 0
+            self._pending, self._count_characters = [], 0
 
     def _end_group(self) -> None:
         self._end_batch()
@@ -155,8 +155,8 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
             stream.seek(_data_size(stream))
             footer = stream.read()
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer)).metadata or {}
-        seal = metadata[_SEAL_KEY]
-        if _footer_sha256(footer.replace(seal, _UNSEALED)) != seal:
+        seal = metadata[_FOOTER_HASH_KEY]
+        if _footer_sha256(footer.replace(seal, _HASH_PLACEHOLDER)) != seal:
             return None
         return Manifest.from_dict(json.loads(metadata[_METADATA_KEY]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
@@ -208,7 +208,7 @@ def _rows(batches: list[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
 
 
-def _characters(value: Any) -> int:
+def _count_characters(value: Any) -> int:
     """Return the number of characters in a string, or in the strings of a list of whatever depth; of all else 0."""
     if isinstance(value, str):
         return len(value)

@@ -57,19 +57,19 @@ def test_shards_are_named_by_three_digits() -> None:
 
 def test_a_root_takes_back_the_settings_that_it_was_made_with(tmp_path: Path) -> None:
     for _ in range(2):
-        DataRoot(tmp_path / "data").claim(FIXED)
+        DataRoot(tmp_path / "data").pin_settings(FIXED)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("wiki", "jawikinews"), ("text", "seed"), ("segmenter", "jumanpp"), ("shards", 2)]
 )
 def test_another_setting_is_refused_with_both_values(tmp_path: Path, name: str, value: str | int) -> None:
-    DataRoot(tmp_path).claim(FIXED)
+    DataRoot(tmp_path).pin_settings(FIXED)
     with pytest.raises(RootMismatchError) as caught:
-        DataRoot(tmp_path).claim({**FIXED, name: value})
+        DataRoot(tmp_path).pin_settings({**FIXED, name: value})
     assert f"JGPT_{name.upper()}={value}, but the data in it was made with {FIXED[name]}" in str(caught.value)
     assert "root.json" in str(caught.value)
-    DataRoot(tmp_path).claim(FIXED)
+    DataRoot(tmp_path).pin_settings(FIXED)
 
 
 def test_hashes_are_of_bytes_and_of_values_not_of_their_order(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An unfinished download on disk: the bytes in `<target>.part`, and in `<target>.part.json` which file they belong to."""
+"""An unfinished download on disk: its bytes in `<target>.part`, which file they belong to in `<target>.part.json`."""
 
 import json
 import os

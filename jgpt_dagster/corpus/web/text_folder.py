@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
-from jgpt_dagster.corpus.web.cc100 import DOCUMENT_LIMIT, DocumentRow
-from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
+from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 _UNPACKED = 5
 
 
-class FolderError(JgptError):
+class TextFolderError(JgptError):
     """A folder that cannot be read in full, has no file of text, or has changed while it was read."""
 
 
@@ -35,26 +35,26 @@ class FolderError(JgptError):
 class TextFolder:
     """The files of a folder as they were when it was opened; `sha256` is of their paths and contents.
 
-    `passed_over` is the number of files of other kinds.
+    `skipped_files` is the number of files of other kinds.
     """
 
     path: Path
     files: Sequence[Path]
-    passed_over: int
+    skipped_files: int
     sha256: str
     _states: Sequence[tuple[int, int]]
 
     @classmethod
-    def opened(cls, path: Path) -> "TextFolder":
+    def open(cls, path: Path) -> "TextFolder":
         """Hash the files of a folder. Raises FolderError where there is none, or where some are out of reach."""
         found = sorted(_files_below(path), key=str)
         files = [file for file in found if file.name.endswith(_ENDINGS)]
         if not files:
-            raise FolderError(
+            raise TextFolderError(
                 f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
             )
         if odd := [file for file in files if not file.is_file()]:
-            raise FolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
+            raise TextFolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
         states = [_state(file) for file in files]
         sha256 = sha256_value({str(file.relative_to(path)): sha256_file(file) for file in files})
         return cls(path, files, len(found) - len(files), sha256, states)
@@ -72,9 +72,9 @@ class TextFolder:
 
     def documents(
         self,
-        rejected: Rejected,
+        rejected: RejectedRows,
         *,
-        limit_bytes: int = DOCUMENT_LIMIT,
+        limit_bytes: int = MAX_DOCUMENT_BYTES,
         on_read: Callable[[int], None] = lambda size: None,
     ) -> Iterator[DocumentRow]:
         """Yield (document id, lines) of each document, holding no more than one of them; empty lines are left out.
@@ -98,7 +98,7 @@ class TextFolder:
                     rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
                 document_id += 1
         if [_state(file) for file in self.files] != self._states:
-            raise FolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+            raise TextFolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
 
 
 def _files_below(path: Path) -> Iterator[Path]:
@@ -107,12 +107,12 @@ def _files_below(path: Path) -> Iterator[Path]:
     """
 
     def unreadable(error: OSError) -> None:
-        raise FolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
+        raise TextFolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
 
     for directory, folders, names in os.walk(path, onerror=unreadable):
         for folder in folders:
             if os.path.islink(os.path.join(directory, folder)):
-                raise FolderError(
+                raise TextFolderError(
                     f"{directory}/{folder} is a link to a folder. Give that folder a name of its own in JGPT_FOLDERS, "
                     "or put it in the place of the link."
                 )

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults
+from jgpt_dagster.corpus.wikipedia.leftover_markup import LEFTOVERS, count_leftovers
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
-from jgpt_dagster.corpus.wikipedia.page_xml import TEXT_LIMIT, Page, parse_pages
+from jgpt_dagster.corpus.wikipedia.page_xml import MAX_TEXT_BYTES, Page, parse_pages
 
 CleanFunction = Callable[[int, int, str, str], list[str]]
 ArticleRow = tuple[int, int, str, list[str]]
@@ -40,7 +40,7 @@ class ArticleTotals:
     characters: int = 0
     first_page_id: int | None = None
     last_page_id: int | None = None
-    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEFTOVERS, 0))
 
     def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
         """Yield the rows and add them up."""
@@ -50,7 +50,7 @@ class ArticleTotals:
             self.characters += sum(map(len, lines))
             self.first_page_id = min(self.first_page_id or page_id, page_id)
             self.last_page_id = max(self.last_page_id or page_id, page_id)
-            for name, count in count_faults(lines[1:]).items():  # a title is what it is
+            for name, count in count_leftovers(lines[1:]).items():  # a title is what it is
                 self.faults[name] += count
             yield row
 
@@ -63,7 +63,7 @@ def read_articles(
     *,
     source: str = "dump",
     expected_pages: int | None = None,
-    limit_bytes: int = TEXT_LIMIT,
+    limit_bytes: int = MAX_TEXT_BYTES,
 ) -> Iterator[ArticleRow]:
     """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in the dump's order.
 

@@ -30,11 +30,11 @@ _PATTERNS = {
     "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),
 }
 
-FAULTS = tuple(_PATTERNS)
+LEFTOVERS = tuple(_PATTERNS)
 """The names of what is counted."""
 
 
-def faulty_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+def lines_with_leftovers(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each line that shows a fault, with the names of its faults."""
     found: dict[int, tuple[str, list[str]]] = {}
     for start, line, name in _faults(lines):
@@ -43,7 +43,7 @@ def faulty_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         yield shown
 
 
-def count_faults(lines: Iterable[str]) -> Counter[str]:
+def count_leftovers(lines: Iterable[str]) -> Counter[str]:
     """Return how many of `lines` show each fault."""
     return Counter(name for _, _, name in _faults(lines))
 

@@ -57,7 +57,7 @@ class ByteRange:
 
 
 @dataclass(frozen=True)
-class ShardPlan:
+class ShardRanges:
     """Where the header and each shard of a dump lie.
 
     The shards are contiguous and reach from the first stream with pages to the end of the file; some may be empty. In a
@@ -72,12 +72,12 @@ class ShardPlan:
         return {"header": asdict(self.header), "shards": [asdict(shard) for shard in self.shards]}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "ShardPlan":
+    def from_dict(cls, value: dict[str, Any]) -> "ShardRanges":
         """Read a plan back. Raises KeyError or TypeError where the value is not one."""
         return cls(ByteRange(**value["header"]), tuple(ByteRange(**shard) for shard in value["shards"]))
 
 
-def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
+def split_dump(dump: Path, index: Path | None, shards: int) -> ShardRanges:
     """Cut a dump into `shards` ranges of about equal bytes, and hash them.
 
     A border is the stream nearest to its ideal place. Streams come from the index, where there is one, and otherwise
@@ -99,7 +99,7 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
     borders = _borders(dump, [start, *streams, size], shards)
     ranges = tuple(_range(dump, begin, end, counts) for begin, end in pairwise(borders))
     header = _range(dump, 0, start, None) if start else next(part for part in ranges if part.length)
-    return ShardPlan(header, ranges)
+    return ShardRanges(header, ranges)
 
 
 def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
@@ -118,7 +118,7 @@ def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | Non
     yield from bz2_chunks(dump, part.offset, part.length, on_read)
 
 
-def read_siteinfo(dump: Path, plan: ShardPlan) -> SiteInfo:
+def read_siteinfo(dump: Path, plan: ShardRanges) -> SiteInfo:
     """Return the `<siteinfo>` of a dump. Raises PageXmlError where there is none, and what `read_range` raises."""
     return parse_siteinfo(read_range(dump, plan.header), str(dump))
 

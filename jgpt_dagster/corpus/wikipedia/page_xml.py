@@ -16,7 +16,7 @@ from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.errors import JgptError
 
 # MediaWiki refuses to save a text over $wgMaxArticleSize, 2 MiB by default; twice that is no page of a wiki.
-TEXT_LIMIT = 4 << 20
+MAX_TEXT_BYTES = 4 << 20
 # Titles have at most 255 bytes, and the longest other field read here is a URL.
 _FIELD_LIMIT = 8 << 10
 # A page nests 5 deep (content slots included).
@@ -52,7 +52,7 @@ class Page:
     oversized: bool = False
 
 
-def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int = TEXT_LIMIT) -> Iterator[Page]:
+def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int = MAX_TEXT_BYTES) -> Iterator[Page]:
     """Yield the pages of a part of a dump's XML, in order, holding no more than one page and one chunk.
 
     The part is either a whole document or a run of whole `<page>` elements, with or without the closing tag of the
@@ -61,7 +61,7 @@ def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int 
     Raises PageXmlError with the byte offset in the part and the last whole page before it.
     """
     parser = _PageParser(source, limit_bytes)
-    head, chunks = _head(chunks)
+    head, chunks = _peek(chunks)
     if not head:
         return
     parser.require_utf8(head)
@@ -70,13 +70,13 @@ def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int 
         parser.feed(_OPENING)
         parser.offset = len(_OPENING)
     tail = b""
-    for piece in _slices(chunks):
+    for piece in _split_chunks(chunks):
         parser.feed(piece)
-        yield from parser.take()
+        yield from parser.take_pages()
         tail = (tail + piece)[-64:]
     closed = tail.rstrip().endswith(_CLOSING)
     parser.feed(_CLOSING if bare and not closed else b"", final=True)
-    yield from parser.take()
+    yield from parser.take_pages()
 
 
 def parse_siteinfo(chunks: Iterable[bytes], source: str = "dump") -> SiteInfo:
@@ -85,9 +85,9 @@ def parse_siteinfo(chunks: Iterable[bytes], source: str = "dump") -> SiteInfo:
     Raises PageXmlError where the XML is malformed or holds pages, its end or 4 MiB before a whole `<siteinfo>`.
     """
     parser = _SiteInfoParser(source)
-    head, chunks = _head(chunks)
+    head, chunks = _peek(chunks)
     parser.require_utf8(head)
-    for piece in _slices(chunks):
+    for piece in _split_chunks(chunks):
         parser.feed(piece)
         if parser.site is not None:
             return parser.site
@@ -145,13 +145,13 @@ class _Parser:
         parts, self._parts = self._parts or [], None
         return "".join(parts)
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         raise NotImplementedError
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         raise NotImplementedError
 
-    def overflow(self, size: int) -> bool:
+    def on_overflow(self, size: int) -> bool:
         """Return whether to drop an element's characters now that there are `size` bytes of them."""
         if size > _FIELD_LIMIT:
             raise self.error(f"<{self.path[-1]}> holds more than {_FIELD_LIMIT:,} bytes")
@@ -163,16 +163,16 @@ class _Parser:
             raise self.error(f"elements nested more than {_DEPTH_LIMIT} deep")
         if len(self.path) == 1 and self.path[0] != "mediawiki":
             raise self.error(f"the document is <{self.path[0]}>, expected <mediawiki>")
-        self.opened(attributes)
+        self.on_start(attributes)
 
     def _end(self, _: str) -> None:
-        self.closing()
+        self.on_end()
         self.path = self.path[:-1]
 
     def _characters(self, data: str) -> None:
         if self._parts is not None:
             self._size += len(data.encode())
-            if self.overflow(self._size):
+            if self.on_overflow(self._size):
                 self._parts.clear()
             else:
                 self._parts.append(data)
@@ -197,7 +197,7 @@ class _PageParser(_Parser):
         self._pages: list[Page] = []
         self._last = "before the first page"
 
-    def take(self) -> list[Page]:
+    def take_pages(self) -> list[Page]:
         """Return the pages that have ended since the last call."""
         pages, self._pages = self._pages, []
         return pages
@@ -205,7 +205,7 @@ class _PageParser(_Parser):
     def error(self, reason: str) -> PageXmlError:
         return PageXmlError(f"{super().error(reason)}, {self._last}")
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         path, page = self.path, self._page
         if path in _FIELDS:
             self.collect()
@@ -218,7 +218,7 @@ class _PageParser(_Parser):
         elif path == (*_PAGE, "redirect"):
             page.redirect = True
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         path, page = self.path, self._page
         if path == _PAGE:
             self._pages.append(page)
@@ -239,9 +239,9 @@ class _PageParser(_Parser):
                 case _:
                     page.text = None if page.oversized else value
 
-    def overflow(self, size: int) -> bool:
+    def on_overflow(self, size: int) -> bool:
         if self.path != _TEXT:
-            return super().overflow(size)
+            return super().on_overflow(size)
         self._page.oversized = size > self._limit
         return self._page.oversized
 
@@ -258,7 +258,7 @@ class _SiteInfoParser(_Parser):
         self._namespaces: dict[int, str] = {}
         self._key: int | None = None
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         if self.path == ("mediawiki", "page") and self.site is None:
             raise self.error("a <page> before any <siteinfo>")
         if self.path == _NAMESPACE:
@@ -266,7 +266,7 @@ class _SiteInfoParser(_Parser):
         if self.path == _NAMESPACE or (self.path[:-1] == _SITEINFO and self.path[-1] in self._values):
             self.collect()
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         if self.path == _SITEINFO:
             self.site = SiteInfo(self._values["dbname"], self._values["base"], self._namespaces)
         elif self.path == _NAMESPACE:
@@ -283,7 +283,7 @@ def _int64(text: str) -> int | None:
     return value if value is not None and -(1 << 63) <= value < 1 << 63 else None
 
 
-def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return the first bytes that are not blank, at least 16 unless there are fewer, and all chunks."""
     rest, taken, head = iter(chunks), [], b""
     for chunk in rest:
@@ -294,7 +294,7 @@ def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, chain(taken, rest)
 
 
-def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut chunks into pieces small enough that no limit is overshot by much before it is looked at."""
     for chunk in chunks:
         for start in range(0, len(chunk), _SLICE):

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.runtime.resource_limits import available_cores
 
 PROGRAM = "jgpt_dagster.lm.train"
 # Exit code of a training process that saved a checkpoint because it was asked to end: 128 + SIGTERM.
@@ -118,7 +118,7 @@ def training_environment(processes: int, *, on_cpu: bool = False) -> dict[str, s
         **{"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())},
         **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
-        "OMP_NUM_THREADS": str(max(1, cores() // processes)),
+        "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         # A thread that spins while it waits for another takes the core that the other needs: ten times slower on a
         # machine that does something else too.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -151,7 +151,7 @@ def detect(processes: int, nodes: int, query: Callable[[], list[str]] | None = N
 
 def cpu() -> Device:
     """Return this host's processor as a device. Its memory is all that this process may use."""
-    return Device("cpu", resource_limits.memory(), None, "no figure: it depends on clock and vector units")
+    return Device("cpu", resource_limits.available_memory(), None, "no figure: it depends on clock and vector units")
 
 
 def _gpu(name: str, memory: int) -> Device:
@@ -165,7 +165,7 @@ def _gpu(name: str, memory: int) -> Device:
 
 def _bytes(mebibytes: str) -> int:
     """Return the memory that nvidia-smi prints, or where it does not this host's: that is what the GPU has, then."""
-    return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else resource_limits.memory()
+    return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else resource_limits.available_memory()
 
 
 def _nvidia_smi() -> list[str]:

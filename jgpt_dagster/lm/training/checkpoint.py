@@ -71,7 +71,7 @@ def latest_valid(root: Path, report: Callable[[str], None]) -> Checkpoint | None
     for path in reversed(_directories(root)):
         artifact = DirectoryArtifact("checkpoint", "", path)
         manifest = artifact.manifest()
-        damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.damage(manifest)
+        damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.find_mismatch(manifest)
         if manifest is not None and damage is None:
             counts, recipe = manifest.counts, manifest.recipe
             identity = {**recipe.settings, **recipe.inputs}

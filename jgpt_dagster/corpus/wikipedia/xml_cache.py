@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jgpt_dagster.corpus.wikipedia.multistream import ShardPlan, read_range
+from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, read_range
 from jgpt_dagster.storage.atomic_write import atomic_file
 
 _CHUNK = 1 << 20
 _CODEC = "lz4"
 
 
-def unpacked_name(shard: int) -> str:
+def cached_xml_name(shard: int) -> str:
     """Return the name of the file that holds the XML of a shard."""
     return f"shard={shard:03}.xml.lz4"
 
 
-def unpack(dump: Path, plan: ShardPlan, folder: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def decompress_and_cache(
+    dump: Path, plan: ShardRanges, folder: Path, on_read: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
     """Yield the XML of all shards of a dump, and write that of each that is not empty to its file in `folder`.
 
     `on_read` is told how many bytes of the dump were read. Raises what `read_range` raises.
@@ -30,14 +32,14 @@ def unpack(dump: Path, plan: ShardPlan, folder: Path, on_read: Callable[[int], N
     codec = pa.Codec(_CODEC)
     for number, part in enumerate(plan.shards):
         if part.length:
-            with atomic_file(folder / unpacked_name(number)) as file:
+            with atomic_file(folder / cached_xml_name(number)) as file:
                 for chunk in read_range(dump, part, on_read):
                     file.write(codec.compress(chunk, asbytes=True))
                     yield chunk
 
 
-def unpacked_chunks(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """Yield what a file that `unpack` wrote holds, at most 1 MiB a time; `on_read` is told of the file's bytes read."""
+def read_cached_xml(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield what a file that `decompress_and_cache` wrote holds, at most 1 MiB a time; `on_read` is told of the file's bytes read."""
     position = 0
     with path.open("rb") as file, pa.CompressedInputStream(file, _CODEC) as stream:
         while chunk := stream.read(_CHUNK):
