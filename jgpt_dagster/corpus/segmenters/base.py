@@ -26,7 +26,7 @@ class Segmenter(Protocol):
     """Splits lines into words, any line whatever: `"".join(words) == line`, and one list of words for each line."""
 
     fallbacks: int
-    """Pieces of text, since opening, that the engine did not split and that `split_by_character_class` split instead."""
+    """The number of pieces, since opening, that `split_by_character_class` split in place of the engine."""
 
     @property
     def fingerprint(self) -> str:

@@ -72,7 +72,7 @@ class ShardCounts:
     def samples(self) -> list[dict[str, Any]]:
         """Return up to 20 samples of each reason: {reason, document_id, detail, text}, the text cut to 1,000 characters.
 
-        They are the ones with the smallest hash of their id: spread evenly over the source, the same in every run.
+        They have the smallest hashes of their ids: spread evenly over the source, the same in every run.
         """
         rows = [row for samples in self._samples.values() for _, _, row in samples]
         return sorted(rows, key=lambda row: (row["reason"], row["document_id"]))
