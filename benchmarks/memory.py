@@ -34,10 +34,10 @@ from jgpt_dagster.lm.data.token_files import write_tokens
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.sample.dump_writer import Page, write_dump
-from jgpt_dagster.storage.artifact import DROPPED
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
+from jgpt_dagster.storage.parquet_artifact import DROPPED
 
 GOAL = 600e6
 HUGE = 50e6

@@ -15,8 +15,8 @@ from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
 from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import link_or_copy
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 
 DUMP_CODE_VERSION = "1"

@@ -25,8 +25,9 @@ from jgpt_dagster.orchestration.partitions import (
     shard_partitions,
 )
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 # Enough to catch what a tokenizer or a writer does wrong everywhere, in well under a second.
 _SAMPLE_DOCUMENTS = 50

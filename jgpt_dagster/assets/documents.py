@@ -29,12 +29,12 @@ from jgpt_dagster.orchestration.partitions import shard_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
 from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
-from jgpt_dagster.storage.artifact import DROPPED, REJECTED, ParquetArtifact
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
+from jgpt_dagster.storage.parquet_artifact import DROPPED, REJECTED, ParquetArtifact
 
 CODE_VERSION = "2"
 

@@ -14,8 +14,8 @@ from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.continuation import generate_from_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
 EVALUATION_CODE_VERSION = "2"

@@ -20,7 +20,7 @@ from jgpt_dagster.lm.release.release_directory import (
 )
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 
 RELEASE_CODE_VERSION = "3"

@@ -27,9 +27,9 @@ from jgpt_dagster.orchestration.partitions import (
     shard_partitions,
 )
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
-from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "2"
 

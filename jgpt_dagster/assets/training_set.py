@@ -30,9 +30,10 @@ from jgpt_dagster.orchestration.partitions import (
     shard_partitions,
 )
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 TOKENS_CODE_VERSION = "1"
 TRAINING_SET_CODE_VERSION = "1"

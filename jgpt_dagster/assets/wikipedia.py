@@ -51,11 +51,13 @@ from jgpt_dagster.orchestration.partitions import (
     require_dump_key,
 )
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
-from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 DUMP_CODE_VERSION = "1"
 ARTICLES_CODE_VERSION = "4"

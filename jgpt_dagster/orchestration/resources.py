@@ -10,8 +10,9 @@ from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.launcher import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 if TYPE_CHECKING:
     from jgpt_dagster.corpus.segmenters.base import Segmenter

@@ -1,6 +1,6 @@
-"""Where each output lies below the data root: `<asset key>/[dump=<D>/][shard=<NNN>.parquet | files]`.
+"""The layout of the data root: `<asset key>/[dump=<D>/][shard=<NNN>.parquet | files]`.
 
-A root that is a URL has the same layout there, and a working copy of what was made or used on this machine.
+A root that is a URL has the same layout there, and a local working copy of what was made or used on this machine.
 """
 
 import json
@@ -9,50 +9,52 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 if TYPE_CHECKING:
     from upath import UPath
 
 
 class RootMismatchError(JgptError):
-    """The data root was made with a setting that another value cannot be mixed with."""
+    """A setting differs from the value that the data root was made with."""
 
 
 class DataRoot:
-    """The directory that holds all data of one deployment or, if that is at `remote`, this machine's copy of it."""
+    """The directory with all data of one deployment; if that is at `remote`, this machine's working copy of it."""
 
     def __init__(self, path: Path, remote: "UPath | None" = None) -> None:
         self.path, self.remote = path, remote
 
     @classmethod
     def open(cls, data: Path | str, scratch: Path) -> "DataRoot":
-        """Return the root that is a directory or a URL; the working copy of a URL lies in the scratch directory."""
+        """Return the root at a directory or a URL; the working copy of a URL is in the scratch directory."""
         if "://" not in str(data):
             return cls(Path(data))
         return cls(scratch / "data", open_remote(str(data)))
 
     @property
     def location(self) -> "Path | UPath":
-        """Where outputs are looked for."""
+        """The authoritative location of the data."""
         return self.path if self.remote is None else self.remote
 
     def dumps(self, asset: str = "*") -> list[str]:
-        """Return the dumps of which an asset, by default any, has something here, oldest first."""
+        """Return the dumps of which an asset, by default any asset, has data here, oldest first."""
         with as_object_store_error(self.location):
             return sorted({path.name.removeprefix("dump=") for path in self.location.glob(f"{asset}/dump=*")})
 
     def models(self, asset: str, dump: str) -> list[str]:
-        """Return the models of which an asset has something of a dump, by name."""
+        """Return the names of the models of which an asset has data for a dump, sorted."""
         with as_object_store_error(self.location):
             return sorted(
                 path.name.removeprefix("model=") for path in self.location.glob(f"{asset}/dump={dump}/model=*")
             )
 
     def pin_settings(self, fixed: Mapping[str, str | int]) -> None:
-        """Record, at the first call, the settings that one root cannot mix; afterwards require the same.
+        """Record the settings that must not change in one root; if they are recorded, require the same.
 
         Raises RootMismatchError with both values of each setting that differs.
         """
@@ -62,7 +64,7 @@ class DataRoot:
                 upload(self.path / "root.json", self.remote / "root.json")
 
     def check_pinned_settings(self, fixed: Mapping[str, str | int]) -> bool:
-        """Say whether settings are recorded; raises RootMismatchError where others are."""
+        """Return whether settings are recorded. Raises RootMismatchError if they differ."""
         record = self.location / "root.json"
         try:
             recorded = json.loads(read_bytes(record))
@@ -88,20 +90,20 @@ class DataRoot:
     def directory(
         self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
     ) -> DirectoryArtifact:
-        """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
+        """Return a directory output of an asset; `model` distinguishes the outputs of several models for one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
         return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, below))
 
     def shard(self, asset: str, dump: str | None, shard: str) -> Artifact:
-        """Return a shard of an asset, of the kind that the asset writes."""
+        """Return a shard of an asset, of the kind that the asset writes: directories for tokens, else Parquet."""
         return (self.directory if asset.endswith("_tokens") else self.parquet)(asset, dump, shard)
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
-        """Return the Parquet shard that has this label in manifests and messages."""
+        """Return the Parquet shard with this label (see `Artifact.label`)."""
         return self.parquet(*_parse_label(label))
 
     def directory_by_label(self, label: str) -> DirectoryArtifact:
-        """Return the directory shard that has this label in manifests and messages."""
+        """Return the directory shard with this label (see `Artifact.label`)."""
         return self.directory(*_parse_label(label))
 
     def _locations(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 RECIPE = Recipe("stage", "1", {"text": "clean"}, {"input": "00ff"}, {"pyarrow": "1"})
 SCHEMA = pa.schema([("page_id", pa.int64()), ("lines", pa.list_(pa.string()))])

@@ -10,10 +10,12 @@ from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage import object_store
-from jgpt_dagster.storage.artifact import Artifact, ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot, RootMismatchError
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import ObjectStoreError
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster_tests.support.s3_bucket import s3_bucket
 
 RECIPE = Recipe("stage", "1")

@@ -70,7 +70,7 @@ class ShardCounts:
         self._sample(document_id, PARAGRAPH_REASON, f"{len(paragraphs)} paragraphs seen before", paragraphs)
 
     def samples(self) -> list[dict[str, Any]]:
-        """Return up to 20 samples of each reason: {reason, document_id, detail, text}, the text cut to 1,000 characters.
+        """Return up to 20 samples of each reason: {reason, document_id, detail, text}, cut to 1,000 characters.
 
         They have the smallest hashes of their ids: spread evenly over the source, the same in every run.
         """

@@ -133,7 +133,7 @@ def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
             border = min(candidates[max(place - 1, 0) : place + 1], key=lambda border: abs(border - target))
             if border in (start, size) or _begins_with_page(dump, border):
                 return border
-            # The stream of the closing tag, or the magic number by chance in compressed data: about once in 10^14 dumps.
+            # The stream of the closing tag, or a chance magic number in compressed data, about once in 10^14 dumps.
             candidates.remove(border)
 
     return [start, *(nearest(start + (size - start) * shard // shards) for shard in range(1, shards)), size]

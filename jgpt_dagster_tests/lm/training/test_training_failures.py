@@ -12,7 +12,7 @@ import pytest
 from jgpt_dagster.lm.launch.launcher import LaunchError, launch_command, run_process_group, training_environment
 from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
 from jgpt_dagster.lm.training.metrics import read_metrics
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.training_runs import write_config
 
 pytestmark = pytest.mark.slow
