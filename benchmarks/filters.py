@@ -21,8 +21,8 @@ from typing import Any
 
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import read_documents
-from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
+from jgpt_dagster.corpus.web.deduplication import DeduplicationSettings, Deduplicator
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
 from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
 from jgpt_dagster.sample.pack import write_mirror
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
@@ -76,7 +76,7 @@ def run_pass(archive: Path, folder: Path, workers: int | None) -> None:
         map_in_worker_pool(workers) if workers else nullcontext(map_in_process) as ordered_map,
     ):
         if workers is not None:
-            rows = select(rows, Selection(), seen, {0: ShardCounts()}, 1, ordered_map)
+            rows = select_documents(rows, SelectionSettings(), seen, {0: ShardCounts()}, 1, ordered_map)
         manifest = write_rows(folder / "documents.parquet", DOCUMENTS, rows, _RECIPE, dict)
         print(manifest.counts["rows"], seen.disk_bytes, time.process_time())
 
@@ -142,15 +142,15 @@ def time_parts(source: Sequence[Sequence[str]], work: Path, megabytes: float) ->
     """Print what the parts of the selection take of a document, one after the other in this process."""
     documents = list(enumerate(made_documents(source, megabytes * 1e6, random.Random(2))))
     settings = {
-        "filters": Selection(near_duplicates=False, duplicate_paragraphs=False),
-        "filters, near duplicates": Selection(duplicate_paragraphs=False),
-        "filters, near duplicates, paragraphs": Selection(),
+        "filters": SelectionSettings(near_duplicates=False, duplicate_paragraphs=False),
+        "filters, near duplicates": SelectionSettings(duplicate_paragraphs=False),
+        "filters, near duplicates, paragraphs": SelectionSettings(),
     }
     print("| selection | µs a document |\n|---|---:|")
     for name, selection in settings.items():
         with DiskHashSet(work) as seen:
             started = time.process_time()
-            for _ in select(documents, selection, seen, {}, 1):
+            for _ in select_documents(documents, selection, seen, {}, 1):
                 pass
         print(f"| {name} | {(time.process_time() - started) / len(documents) * 1e6:.0f} |")
 
@@ -172,9 +172,9 @@ def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
     for low in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         pairs, found, expected = 0, 0, 0.0
         with DiskHashSet(work) as seen:
-            deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
+            deduplicator = Deduplicator(DeduplicationSettings(duplicate_paragraphs=False), seen)
             for text in texts:
-                deduplicator.examine([text], 0)
+                deduplicator.deduplicate([text], 0)
             for text in texts:
                 copy, alike = text, 1.0
                 width = len(text) // 40  # what one edit replaces: less than a tenth of the likeness
@@ -185,12 +185,12 @@ def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
                 if alike < low:
                     continue
                 pairs += 1
-                found += deduplicator.examine([copy], 0)[2] is not None
+                found += deduplicator.deduplicate([copy], 0)[2] is not None
                 expected += 1 - (1 - alike**8) ** 14
         print(f"| {low:.1f} to {low + 0.1:.1f} | {pairs} | {found / pairs:.3f} | {expected / pairs:.3f} |")
     with DiskHashSet(work) as seen:
-        deduplicator = Deduplicator(Deduplication(duplicate_paragraphs=False), seen)
-        wrong = sum(deduplicator.examine(lines, 0)[2] is not None for lines in source)
+        deduplicator = Deduplicator(DeduplicationSettings(duplicate_paragraphs=False), seen)
+        wrong = sum(deduplicator.deduplicate(lines, 0)[2] is not None for lines in source)
     print(f"{wrong} of {len(source)} different documents of the source taken for near duplicates")
 
 
@@ -198,7 +198,7 @@ def account(source: Sequence[Sequence[str]], work: Path) -> None:
     """Print what goes of the source for which reason."""
     tally = ShardCounts()
     with DiskHashSet(work) as seen:
-        for _, lines in select(enumerate(map(list, source)), Selection(), seen, {0: tally}, 1):
+        for _, lines in select_documents(enumerate(map(list, source)), SelectionSettings(), seen, {0: tally}, 1):
             tally.keep(lines)
     print({"documents": len(source), **tally.counts()})
 

@@ -54,7 +54,7 @@ class WholeSentences:
 
     fingerprint, fallbacks = "none", 0
 
-    def spaced(self, lines: list[str]) -> list[str]:
+    def segment_joined(self, lines: list[str]) -> list[str]:
         return [*lines]
 
 
@@ -88,7 +88,7 @@ def measure(program: Path, lines: list[str]) -> tuple[float, float, float]:
     bare = bare_seconds(program, lines)
     with JumanppSegmenter(str(program)) as segmenter:
         started, own = time.monotonic(), time.process_time()
-        segmenter.spaced(lines)
+        segmenter.segment_joined(lines)
         wrapped, own = time.monotonic() - started, time.process_time() - own
         if segmenter.fallbacks:
             sys.exit(f"{segmenter.fallbacks} pieces fell back")

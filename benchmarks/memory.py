@@ -26,18 +26,18 @@ from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS,
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, read_documents, shard_of
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
-from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.wikipedia.multistream import read_range, read_siteinfo, split_dump
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.lm.data.token_files import write_tokens
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.sample.dump_writer import Page, write_dump
-from jgpt_dagster.storage.artifact import DROPPED
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
+from jgpt_dagster.storage.parquet_artifact import DROPPED
 
 GOAL = 600e6
 HUGE = 50e6
@@ -75,7 +75,7 @@ def _disguised(text: str, number: int) -> str:
 
 def _streams(dump: Path) -> tuple[bytes, bytes, bytes]:
     """Return the header's stream of a dump, those of its pages, and the last one."""
-    header = plan_shards(dump, next(dump.parent.glob("*index.txt.bz2")), 1).header
+    header = split_dump(dump, next(dump.parent.glob("*index.txt.bz2")), 1).header
     data = dump.read_bytes()
     end = data.rindex(b"BZh91AY&SY")
     return data[: header.length], data[header.length : end], data[end:]
@@ -86,7 +86,7 @@ def _streams(dump: Path) -> tuple[bytes, bytes, bytes]:
 
 def _write_articles(folder: Path) -> None:
     dump = folder / _DUMP
-    plan = plan_shards(dump, None, 1)
+    plan = split_dump(dump, None, 1)
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
     clean = article_cleaner("clean", read_siteinfo(dump, plan))
     rows = totals.count(read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected))
@@ -109,7 +109,7 @@ def _write_documents(folder: Path, shards: int) -> None:
     with ExitStack() as files:
         writers = {
             number: files.enter_context(
-                RowWriter.opened(
+                RowWriter.open(
                     place / f"{number:03d}.parquet", DOCUMENTS, _RECIPE, tally.counts, {DROPPED: tally.samples}
                 )
             )
@@ -117,7 +117,11 @@ def _write_documents(folder: Path, shards: int) -> None:
         }
         seen = files.enter_context(DiskHashSet(place))
         distribute_to_shards(
-            kept(select(read_documents(folder / _ARCHIVE, rejected), Selection(), seen, tallies, shards)),
+            kept(
+                select_documents(
+                    read_documents(folder / _ARCHIVE, rejected), SelectionSettings(), seen, tallies, shards
+                )
+            ),
             shards,
             writers,
         )

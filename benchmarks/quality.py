@@ -20,7 +20,7 @@ from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
-from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults, per_thousand
+from jgpt_dagster.corpus.wikipedia.leftover_markup import LEFTOVERS, count_leftovers, per_thousand
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
@@ -42,7 +42,7 @@ class Totals:
         names = {_MARKUP.sub("", heading[2]).strip() for heading in _HEADING.finditer(wikitext)}
         self.lines += len(lines)
         self.characters += sum(map(len, lines))
-        self.faults += count_faults(lines)
+        self.faults += count_leftovers(lines)
         self.faults["all headings"] += sum(line in {f"{name}." for name in names} for line in lines)
 
 
@@ -87,7 +87,7 @@ def main() -> None:
             passages.append((seed[0], *pair))
     print("| lines in 1,000 with | seed | clean |\n|---|---:|---:|")
     rates = [per_thousand(total.faults, total.lines) for total in totals.values()]
-    for name in (*FAULTS, "all headings"):
+    for name in (*LEFTOVERS, "all headings"):
         print(f"| {name.replace('_', ' ')} | {' | '.join(f'{rate.get(name, 0):.1f}' for rate in rates)} |")
     for unit in ("lines", "characters"):
         print(f"| *{unit} in all* | {' | '.join(f'{getattr(total, unit):,}' for total in totals.values())} |")

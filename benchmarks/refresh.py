@@ -57,9 +57,9 @@ class PacedMecab(MecabSegmenter):
     def fingerprint(self) -> str:
         return f"{super().fingerprint} at {self._rate:g} sentences/s"
 
-    def spaced(self, lines: Sequence[str]) -> list[str]:
+    def segment_joined(self, lines: Sequence[str]) -> list[str]:
         until = time.process_time() + len(lines) / self._rate
-        words = super().spaced(lines)
+        words = super().segment_joined(lines)
         while time.process_time() < until:
             pass
         return words

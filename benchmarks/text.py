@@ -31,9 +31,9 @@ from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.web.cc100 import read_documents
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
-from jgpt_dagster.corpus.wikipedia.multistream import plan_shards, read_range, read_siteinfo
+from jgpt_dagster.corpus.wikipedia.multistream import read_range, read_siteinfo, split_dump
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
-from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpack, unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.wikipedia.xml_cache import cached_xml_name, decompress_and_cache, read_cached_xml
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
 from jgpt_dagster.storage.manifest import Recipe
@@ -134,7 +134,7 @@ class WholeSentences:
 
     fingerprint, fallbacks = "none", 0
 
-    def spaced(self, lines: Sequence[str]) -> list[str]:
+    def segment_joined(self, lines: Sequence[str]) -> list[str]:
         return [*lines]
 
 
@@ -156,13 +156,13 @@ def run_stages(inputs: Inputs, folder: Path, source: str, words: bool, profile: 
 
 def _write_articles(dump: Path, path: Path, profile: TextProfile) -> None:
     index = next(dump.parent.glob("*index.txt.bz2"))
-    plan = plan_shards(dump, index, 1)
+    plan = split_dump(dump, index, 1)
     site = read_siteinfo(dump, plan)
     library, chunks = None, read_range(dump, plan.shards[0])
     if profile == "seed":
-        collect_templates(unpack(dump, plan, path.parent), site, path.parent)
+        collect_templates(decompress_and_cache(dump, plan, path.parent), site, path.parent)
         library = open_templates(path.parent, site)
-        chunks = unpacked_chunks(path.parent / unpacked_name(0))
+        chunks = read_cached_xml(path.parent / cached_xml_name(0))
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
     clean = article_cleaner(profile, site, library)
     rows = read_articles(chunks, clean, counts, rejected)

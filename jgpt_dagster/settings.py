@@ -15,7 +15,7 @@ from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 ModelName = Literal["tiny", "small", "medium", "large", "xl"]
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     )
     model: ModelName = Field(default="xl", description="Model to train: `tiny`, `small`, `medium`, `large` or `xl`.")
     workers: int = Field(
-        default_factory=cores,
+        default_factory=available_cores,
         ge=1,
         description="Processes that a stage may use; the CPU limit of a container or service counts.",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.settings import SettingsError, load_settings
 
 
@@ -25,7 +25,7 @@ def test_defaults_are_those_of_the_full_corpus() -> None:
     assert (settings.wiki, settings.dumps_url) == ("jawiki", "https://dumps.wikimedia.org")
     assert settings.cc100_url == "http://data.statmt.org/cc-100/ja.txt.xz"
     assert (settings.shards, settings.segmenter, settings.text, settings.model) == (64, "mecab", "clean", "xl")
-    assert settings.workers == cores()
+    assert settings.workers == available_cores()
     assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "cc100"]
 
 

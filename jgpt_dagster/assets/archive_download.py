@@ -11,11 +11,11 @@ from jgpt_dagster.assets.materialize import Materialization, StageConfig, materi
 from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Archive, Corpus
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
-from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import link_or_copy
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 
 CODE_VERSION = "1"
@@ -44,7 +44,7 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             bar, download = progress(context, target, "B"), incoming / archive.file_name
             with target.writing(recipe) as out:
-                entry = fetch(archive.url, download, sha256=config.sha256 or None, progress=bar.update)
+                entry = download_file(archive.url, download, sha256=config.sha256 or None, on_progress=bar.update)
                 try:
                     require_xz(download)
                 except DamagedFileError as error:
@@ -54,7 +54,7 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
                         "command again later, or set JGPT_CC100_URL to another copy."
                     ) from error
                 link_or_copy(download, out.path / archive.file_name)
-                out.known(archive.file_name, entry)
+                out.record_entry(archive.file_name, entry)
                 out.counts = {"bytes": entry.size, "sha256": entry.sha256}
 
         def delete_download(_: Manifest) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
-from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.corpus.web.text_folder import TextFolder
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -24,7 +24,7 @@ class DocumentSource:
     inputs: Mapping[str, str]
     size: int
     unpacked_size: int
-    read: Callable[[Rejected, Callable[[int], None]], Iterator[DocumentRow]]
+    read: Callable[[RejectedRows, Callable[[int], None]], Iterator[DocumentRow]]
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -41,7 +41,7 @@ def _open_archive(store: CorpusStore, corpus: Corpus, source: Archive) -> Docume
     archive = store.directory(f"{corpus.name}_dump")
     path = archive.path / source.file_name
 
-    def read(rejected: Rejected, on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
+    def read(rejected: RejectedRows, on_read: Callable[[int], None]) -> Iterator[DocumentRow]:
         try:
             yield from read_documents(path, rejected, on_read=on_read)
         except DamagedFileError as error:
@@ -55,11 +55,11 @@ def _open_archive(store: CorpusStore, corpus: Corpus, source: Archive) -> Docume
 
 
 def _open_folder(source: Folder) -> DocumentSource:
-    folder = TextFolder.opened(source.path)
+    folder = TextFolder.open(source.path)
     return DocumentSource(
         {"files": folder.sha256},
         folder.size,
         folder.unpacked_size,
         lambda rejected, on_read: folder.documents(rejected, on_read=on_read),
-        {"files": len(folder.files), "files_passed_over": folder.passed_over},
+        {"files": len(folder.files), "files_passed_over": folder.skipped_files},
     )

@@ -24,19 +24,19 @@ from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
-from jgpt_dagster.corpus.web.document_selection import Selection, ShardCounts, select
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
 from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.partitions import corpus_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
 from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
-from jgpt_dagster.storage.artifact import DROPPED, REJECTED, ParquetArtifact
-from jgpt_dagster.storage.atomic_write import require_free_space
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
+from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
+from jgpt_dagster.storage.parquet_artifact import DROPPED, REJECTED, ParquetArtifact
 
 CODE_VERSION = "2"
 
@@ -51,7 +51,7 @@ _WORKERS_FROM_BYTES = 64 << 20
 _WORKERS = 2
 
 
-class DocumentsConfig(StageConfig, Selection):
+class DocumentsConfig(StageConfig, SelectionSettings):
     """Run config of the documents. All fields but `force` apply to the profile `clean` only."""
 
 
@@ -89,7 +89,11 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
             )
             for target in targets.values():
                 locks.enter_context(partition_locked(context, store, target))
-            stale = {number: target for number, target in targets.items() if config.force or not target.current(recipe)}
+            stale = {
+                number: target
+                for number, target in targets.items()
+                if config.force or not target.up_to_date_manifest(recipe)
+            }
             if stale:
                 started = time.monotonic()
                 label = step_label(recipe.stage, sorted(context.partition_keys))
@@ -106,12 +110,12 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
     return documents
 
 
-def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> Selection | None:
+def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> SelectionSettings | None:
     """Return how documents are selected; None under `seed`, which keeps all of them."""
     chosen = config.model_dump(exclude={"force"})
     if store.profile == "clean":
-        return Selection(**chosen)
-    if changed := [name for name, value in Selection().model_dump().items() if chosen[name] != value]:
+        return SelectionSettings(**chosen)
+    if changed := [name for name, value in SelectionSettings().model_dump().items() if chosen[name] != value]:
         raise JgptError(
             f"{corpus.text_asset}: {', '.join(changed)} cannot be set under JGPT_TEXT=seed, which keeps every "
             "document. Remove it from the run config."
@@ -128,7 +132,7 @@ class _OnePass:
         source: DocumentSource,
         targets: Mapping[int, ParquetArtifact],
         recipe: Recipe,
-        selection: Selection | None,
+        selection: SelectionSettings | None,
     ) -> None:
         self._store, self._source, self._targets = store, source, targets
         self._recipe, self._selection = recipe, selection
@@ -156,13 +160,15 @@ class _OnePass:
             self._read += 1
             yield row
 
-    def _selected(self, rows: Iterable[DocumentRow], selection: Selection, files: ExitStack) -> Iterator[DocumentRow]:
+    def _selected(
+        self, rows: Iterable[DocumentRow], selection: SelectionSettings, files: ExitStack
+    ) -> Iterator[DocumentRow]:
         """Yield the documents that are kept, deciding in worker processes if that is worth their start."""
         seen = files.enter_context(DiskHashSet(self._store.scratch_path))
         large = self._source.unpacked_size > _WORKERS_FROM_BYTES
         workers = min(self._store.workers - 1, _WORKERS) if large else 0
         ordered_map = files.enter_context(map_in_worker_pool(workers)) if workers else map_in_process
-        return select(rows, selection, seen, self._shard_counts, self._store.shards, ordered_map)
+        return select_documents(rows, selection, seen, self._shard_counts, self._store.shards, ordered_map)
 
     def _counted(self, rows: Iterable[DocumentRow]) -> Iterator[DocumentRow]:
         for row in rows:
@@ -172,11 +178,11 @@ class _OnePass:
 
     def _writer(self, number: int, rejected: RejectedDocumentLog) -> Any:
         """Return the writer of a shard, with its sidecar files of rejected and dropped documents."""
-        sidecars: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.of(number)}
+        sidecars: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.rows_of(number)}
         if self._selection:
             sidecars[DROPPED] = self._shard_counts[number].samples
         path = self._targets[number].path
-        return RowWriter.opened(path, DOCUMENTS, self._recipe, lambda: self._counts(number, rejected), sidecars)
+        return RowWriter.open(path, DOCUMENTS, self._recipe, lambda: self._counts(number, rejected), sidecars)
 
     def _counts(self, number: int, rejected: RejectedDocumentLog) -> dict[str, int]:
         total = self._read + rejected.counts.total()

@@ -16,8 +16,8 @@ from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
 CODE_VERSION = "2"

@@ -46,7 +46,7 @@ def materialize(
     verified and left alone unless `force`. Raises dagster.Failure with the message of any JgptError.
     """
     with as_dagster_failure(), partition_locked(context, store, artifact):
-        manifest = None if force else artifact.current(recipe)
+        manifest = None if force else artifact.up_to_date_manifest(recipe)
         made = manifest is None
         if manifest is None:
             started = time.monotonic()

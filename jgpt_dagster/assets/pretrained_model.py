@@ -36,8 +36,8 @@ from jgpt_dagster.lm.training.training_charts import run_curves, thinned
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
 CODE_VERSION = "1"

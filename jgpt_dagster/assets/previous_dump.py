@@ -13,7 +13,7 @@ import numpy as np
 
 from jgpt_dagster.assets.metadata import MAKING_RATE
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.corpus.row_reuse import KeyedRows, PreviousRows
+from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.orchestration.partitions import ShardKey
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -32,7 +32,7 @@ def previous_articles(
 ) -> PreviousRows[tuple[int, str, Lines]]:
     """Return (revision id, title, lines) by page id, from the previous dump."""
 
-    def part(shard: str, dump: str) -> KeyedRows[tuple[int, str, Lines]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[int, str, Lines]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
 
         def rows() -> Iterator[tuple[int, tuple[int, str, Lines]]]:
@@ -49,7 +49,7 @@ def previous_segmented(
 ) -> PreviousRows[tuple[Lines, SegmentedLines]]:
     """Return (lines, segmented lines) by page id, from the previous dump."""
 
-    def part(shard: str, dump: str) -> KeyedRows[tuple[Lines, SegmentedLines]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[Lines, SegmentedLines]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
 
@@ -68,7 +68,7 @@ def previous_tokens(
 ) -> PreviousRows[tuple[SegmentedLines, np.ndarray]]:
     """Return (segmented lines, token ids) by page id, from the previous dump."""
 
-    def part(shard: str, dump: str) -> KeyedRows[tuple[SegmentedLines, np.ndarray]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[SegmentedLines, np.ndarray]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
         tokens = store.directory(corpus.tokens_asset, dump, shard)
@@ -84,7 +84,7 @@ def previous_tokens(
 
 
 def _previous_rows(
-    store: CorpusStore, corpus: Corpus, asset: str, key: ShardKey, part: Callable[[str, str], KeyedRows[T] | None]
+    store: CorpusStore, corpus: Corpus, asset: str, key: ShardKey, part: Callable[[str, str], PreviousShard[T] | None]
 ) -> PreviousRows[T]:
     """Return the rows of the newest earlier dump for which an asset has every shard, complete or not.
 
@@ -104,7 +104,7 @@ def _part(
     articles: Artifact,
     chain: Sequence[Artifact],
     rows: Callable[[], Iterator[tuple[int, T]]],
-) -> KeyedRows[T] | None:
+) -> PreviousShard[T] | None:
     """Return the rows of a shard, verified when they are first needed; None if the shard has none to reuse.
 
     `chain` is what the rows are read from: each output is made from the one before it, the last by the recipe.
@@ -134,7 +134,7 @@ def _part(
         return rows()
 
     rate = chain[-1].run_record().get(MAKING_RATE)
-    return KeyedRows(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
+    return PreviousShard(pages["first_page_id"], pages["last_page_id"], verified_rows, rate)
 
 
 def _same_recipe(made: Recipe, recipe: Recipe) -> bool:

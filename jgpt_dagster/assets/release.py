@@ -16,7 +16,7 @@ from jgpt_dagster.lm.release.model_card import ModelCardFacts, cc100_source, mod
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 
 CODE_VERSION = "3"

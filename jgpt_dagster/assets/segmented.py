@@ -25,9 +25,9 @@ from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.runtime.batching import batches
-from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "2"
 
@@ -81,13 +81,13 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                     reused = [_reused(previous, key, lines, stats) for key, *_, lines in chunk]
                     new = [row[-1] for row, found in zip(chunk, reused, strict=True) if found is None]
                     size = sum(len(line) for lines in new for line in lines)
-                    results = stats.timed(
+                    results = stats.measure(
                         lambda: iter(list(segment_documents(new, store.profile, engine))), len(new), size
                     )
                     for (*key, lines), found in zip(chunk, reused, strict=True):
                         result = next(results) if found is None else found
                         counts.add(lines, result)
-                        bar.count_also("sentences", sum(map(len, result)))
+                        bar.count_secondary("sentences", sum(map(len, result)))
                         bar.count_input_bytes(len("".join(lines).encode()))
                         yield (*key, result)
 
@@ -104,10 +104,10 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
 
 def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: ReuseStats) -> SegmentedLines | None:
     """Return what the previous dump has for the same lines of the same page; None if it does not have them."""
-    found = previous.get(key)
+    found = previous.seek(key)
     if found is None or found[0] != lines:
         return None
-    stats.reuse(sum(map(len, lines)))
+    stats.count_reused(sum(map(len, lines)))
     return found[1]
 
 

@@ -16,9 +16,11 @@ from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokeniz
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
 from jgpt_dagster.orchestration.partitions import known_dumps, require_dump_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
-from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "1"
 

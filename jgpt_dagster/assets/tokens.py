@@ -25,7 +25,7 @@ from jgpt_dagster.lm.data.token_files import KeyedDocuments, TokenFile, write_to
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 
@@ -77,7 +77,9 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
                     """Encode what the previous dump does not have, and return the ids in their order."""
                     reused = [_reused(previous, key, lines, stats) for key, lines in batch]
                     new = [lines for (_, lines), found in zip(batch, reused, strict=True) if found is None]
-                    encoded = iter(stats.timed(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new))))
+                    encoded = iter(
+                        stats.measure(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new)))
+                    )
                     return [next(encoded) if found is None else found for found in reused]
 
                 bar = progress(context, target, "documents", segmented.counts["rows"])
@@ -101,10 +103,10 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
 
 def _reused(previous: PreviousTokens, key: int, lines: SegmentedDocument, stats: ReuseStats) -> np.ndarray | None:
     """Return the ids that the previous dump has for the same lines of the same page; None if it does not have them."""
-    found = previous.get(key)
+    found = previous.seek(key)
     if found is None or found[0] != lines:
         return None
-    stats.reuse(_size(lines))
+    stats.count_reused(_size(lines))
     return found[1]
 
 

@@ -17,7 +17,7 @@ from jgpt_dagster.lm.data.token_files import TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 
 CODE_VERSION = "1"

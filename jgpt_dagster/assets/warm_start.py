@@ -7,7 +7,7 @@ import dagster as dg
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
 
 

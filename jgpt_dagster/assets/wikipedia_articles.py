@@ -27,19 +27,21 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
-from jgpt_dagster.corpus.wikipedia.multistream import ShardPlan, read_range, read_siteinfo
+from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, read_range, read_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpacked_chunks, unpacked_name
+from jgpt_dagster.corpus.wikipedia.xml_cache import cached_xml_name, read_cached_xml
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary
 from jgpt_dagster.corpus.wikitext.template_store import FILES as TEMPLATE_FILES
 from jgpt_dagster.corpus.wikitext.template_store import open_templates
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "4"
 
@@ -91,10 +93,12 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                 stats = ReuseStats(previous.rate)
                 library = dump.templates(site) if store.profile == "seed" else None
                 clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
-                unpacked = dump.unpacked_xml(int(key.shard)) if library and part.length else None
-                bar = progress(context, target, "articles", size=unpacked.stat().st_size if unpacked else part.length)
-                if unpacked:
-                    chunks = unpacked_chunks(unpacked, bar.count_input_bytes)
+                cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None
+                bar = progress(
+                    context, target, "articles", size=cached_xml.stat().st_size if cached_xml else part.length
+                )
+                if cached_xml:
+                    chunks = read_cached_xml(cached_xml, bar.count_input_bytes)
                 else:
                     chunks = read_range(dump.path, part, bar.count_input_bytes)
                 rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
@@ -126,9 +130,9 @@ class _Dump:
 
     def __init__(self, store: CorpusStore, artifact: DirectoryArtifact) -> None:
         self._profile, self._artifact = store.profile, artifact
-        self.ranges = ShardPlan.from_dict(json.loads(artifact.verified_file(SHARD_RANGES).read_text()))
+        self.ranges = ShardRanges.from_dict(json.loads(artifact.verified_file(SHARD_RANGES).read_text()))
         # Not hashed as a whole: each shard verifies its own bytes as it reads them.
-        self.path = artifact.present_file(f"{store.wiki}-{artifact.partition}-pages-articles-multistream.xml.bz2")
+        self.path = artifact.unverified_file(f"{store.wiki}-{artifact.partition}-pages-articles-multistream.xml.bz2")
 
     def templates_setting(self) -> dict[str, str]:
         """Return the hash of the dump's templates if articles are made with them: a changed one makes them stale."""
@@ -138,7 +142,7 @@ class _Dump:
         if manifest is None or not manifest.files.keys() >= set(TEMPLATE_FILES):
             raise ArtifactError(
                 f"{self._artifact.label} was made without its templates. Make it again with:\n"
-                f"  {self._artifact.command}"
+                f"  {self._artifact.rebuild_command}"
             )
         return {"templates": sha256_value([manifest.files[name].sha256 for name in TEMPLATE_FILES])}
 
@@ -148,20 +152,20 @@ class _Dump:
             self._artifact.verified_file(name)
         return open_templates(self._artifact.path, site)
 
-    def unpacked_xml(self, shard: int) -> Path:
+    def cached_xml(self, shard: int) -> Path:
         """Return the file with the XML of a shard, which is there under `seed`."""
-        return self._artifact.verified_file(unpacked_name(shard))
+        return self._artifact.verified_file(cached_xml_name(shard))
 
 
 def _reusing(clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats) -> CleanFunction:
     """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
 
     def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
-        found = previous.get(page_id)
+        found = previous.seek(page_id)
         if found is not None and found[:2] == (revision_id, title):
-            stats.reuse(len(text))
+            stats.count_reused(len(text))
             return found[2]
-        return stats.timed(lambda: clean(page_id, revision_id, title, text), 1, len(text))
+        return stats.measure(lambda: clean(page_id, revision_id, title, text), 1, len(text))
 
     return cleaned
 

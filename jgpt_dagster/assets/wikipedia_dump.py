@@ -13,18 +13,18 @@ from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dag
 from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
-from jgpt_dagster.corpus.fetch.download import fetch
+from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
-from jgpt_dagster.corpus.wikipedia.multistream import ShardPlan, plan_shards
+from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, split_dump
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikipedia.unpacked_xml import unpack
+from jgpt_dagster.corpus.wikipedia.xml_cache import decompress_and_cache
 from jgpt_dagster.corpus.wikitext.template_store import TemplateCounts, collect_templates
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.partitions import dump_partitions, require_dump_key
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
-from jgpt_dagster.storage.artifact import DirectoryArtifact
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 
 CODE_VERSION = "1"
@@ -70,14 +70,16 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
             with target.writing(recipe) as out:
                 for file in files:
                     bar = progress(context, target, "B", file.size)
-                    entry = fetch(file.url, incoming / file.name, size=file.size, sha1=file.sha1, progress=bar.update)
+                    entry = download_file(
+                        file.url, incoming / file.name, size=file.size, sha1=file.sha1, on_progress=bar.update
+                    )
                     # A link, so that a kill from here on does not cost the download.
                     link_or_copy(incoming / file.name, out.path / file.name)
-                    out.known(file.name, entry)
+                    out.record_entry(file.name, entry)
                 paths = [incoming / file.name for file in files]
                 with published_fault("run the same command again"):
                     site = _required_wiki(store, paths[0])
-                    plan = plan_shards(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
+                    plan = split_dump(paths[0], paths[1] if len(paths) > 1 else None, store.shards)
                     templates = _collected(context, target, paths[0], plan, site, out.path) if seed else None
                 write_json(out.path / SHARD_RANGES, plan.to_dict())
                 out.counts = {
@@ -103,13 +105,13 @@ def _collected(
     context: dg.AssetExecutionContext,
     target: DirectoryArtifact,
     dump: Path,
-    plan: ShardPlan,
+    plan: ShardRanges,
     site: SiteInfo,
     folder: Path,
 ) -> TemplateCounts:
     """Write the dump's templates, and the XML of its shards, to `folder`."""
     bar = progress(context, target, "B", dump.stat().st_size)
-    return collect_templates(unpack(dump, plan, folder, bar.advance), site, folder, str(dump))
+    return collect_templates(decompress_and_cache(dump, plan, folder, bar.advance), site, folder, str(dump))
 
 
 def _required_wiki(store: CorpusStore, dump: Path) -> SiteInfo:

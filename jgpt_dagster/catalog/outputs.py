@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.storage.artifact import Artifact, DirectoryArtifact
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 
 TOKENIZER = "tokenizer"
 TRAINING_SET = "training_set"

@@ -23,7 +23,7 @@ def status(dates: tuple[str, ...]) -> None:
     for date in dates:
         require_dump_key(date)
     root, instance = settings.root, DagsterInstance.get()
-    root.require_same(CorpusStore.of(settings).fixed)
+    root.check_pinned_settings(CorpusStore.of(settings).fixed)
     deployment = DeploymentStatus(
         settings.catalog, code_versions(defs), settings.segmenter, failed_checks(instance, defs)
     )

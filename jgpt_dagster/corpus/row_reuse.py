@@ -1,7 +1,7 @@
-"""What an earlier dump has of a page, found while the rows of a later dump are made.
+"""Reuse of rows: an earlier dump's result for a page, looked up while the rows of a later dump are made.
 
-Dumps are in order of page id, so that one pass over both finds every page, whatever shard it is in now and was in then.
-A page out of order is not found and made anew: reuse may cost time, never change a result.
+Dumps are in order of page id, so one pass over both finds every page, whichever shards hold it. A page out of order is
+not found and made anew: reuse may cost time, but never changes a result.
 """
 
 import time
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class KeyedRows(Generic[T]):
-    """A part of an earlier output: its least and greatest key, and the way to its (key, value) rows, ascending.
+class PreviousShard(Generic[T]):
+    """A shard of an earlier output: its first and last key, and a function that opens its (key, value) rows, ascending.
 
-    `rate` is what making it cost, as in ReuseStats, where that is known.
+    `rate` is what making it cost, in the unit of ReuseStats, if known.
     """
 
     first: int
@@ -26,38 +26,38 @@ class KeyedRows(Generic[T]):
 
 
 class PreviousRows(Generic[T]):
-    """The rows of an earlier output, asked for by ascending key; opens the parts that it needs, one at a time."""
+    """The rows of an earlier output, looked up by ascending key; opens the shards that are needed, one at a time."""
 
-    def __init__(self, parts: Iterable[KeyedRows[T]]) -> None:
-        self._parts = sorted(parts, key=lambda part: part.first, reverse=True)
-        rates = [part.rate for part in self._parts if part.rate is not None]
+    def __init__(self, shards: Iterable[PreviousShard[T]]) -> None:
+        self._shards = sorted(shards, key=lambda shard: shard.first, reverse=True)
+        rates = [shard.rate for shard in self._shards if shard.rate is not None]
         self.rate = sum(rates) / len(rates) if rates else None
         self._rows: Iterator[tuple[int, T]] = iter(())
         self._head: tuple[int, T] | None = None
 
-    def get(self, key: int) -> T | None:
-        """Return the value of a key, or None where the earlier output has none at this place."""
+    def seek(self, key: int) -> T | None:
+        """Advance to a key and return its value, or None if the earlier output has none at this place."""
         while self._head is None or self._head[0] < key:
             self._head = next(self._rows, None)
-            if self._head is None and not self._open_part(key):
+            if self._head is None and not self._open_shard(key):
                 return None
         return self._head[1] if self._head[0] == key else None
 
-    def _open_part(self, key: int) -> bool:
-        """Open the part that may hold a key; parts before it are passed over unread."""
-        while self._parts and self._parts[-1].last < key:
-            self._parts.pop()
-        if not self._parts or self._parts[-1].first > key:
+    def _open_shard(self, key: int) -> bool:
+        """Open the shard that may hold a key; skip earlier ones unread."""
+        while self._shards and self._shards[-1].last < key:
+            self._shards.pop()
+        if not self._shards or self._shards[-1].first > key:
             return False
-        self._rows = self._parts.pop().open()
+        self._rows = self._shards.pop().open()
         return True
 
 
 @dataclass
 class ReuseStats:
-    """How much was reused and how much was made, and how long the making took (seconds of this process).
+    """How many rows were reused and made, and how long making took (seconds of this process).
 
-    `size` is in whatever unit the work is proportional to, such as characters; `previous_rate` (seconds a unit) is what
+    `size` is in a unit that the work is proportional to, such as characters; `previous_rate` (seconds a unit) is what
     making cost in the earlier dump, for a run that makes nothing itself.
     """
 
@@ -68,13 +68,13 @@ class ReuseStats:
     made_size: int = 0
     making_seconds: float = 0.0
 
-    def reuse(self, size: int) -> None:
+    def count_reused(self, size: int) -> None:
         """Count one reused row."""
         self.reused += 1
         self.reused_size += size
 
-    def timed(self, make: Callable[[], T], rows: int, size: int) -> T:
-        """Make `rows` rows, and count them and the time it takes."""
+    def measure(self, make: Callable[[], T], rows: int, size: int) -> T:
+        """Call `make`, which makes `rows` rows; count them and the time."""
         started = time.perf_counter()
         try:
             return make()
@@ -85,10 +85,10 @@ class ReuseStats:
 
     @property
     def rate(self) -> float | None:
-        """Seconds that making a unit of size takes: as measured in this run, else in the earlier dump's."""
+        """Seconds that making a unit of size takes: as measured in this run, else as in the earlier dump."""
         return self.making_seconds / self.made_size if self.made_size else self.previous_rate
 
     @property
     def saved_seconds(self) -> float | None:
-        """What making the reused rows would have cost; None where nothing was made in this run nor the earlier one."""
+        """What making the reused rows would have cost; None if neither this run nor the earlier one made any."""
         return None if self.rate is None else self.reused_size * self.rate

@@ -12,8 +12,9 @@ from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.settings import ModelName, Settings
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 if TYPE_CHECKING:
     from jgpt_dagster.corpus.segmenters.base import Segmenter
@@ -51,7 +52,7 @@ class CorpusStore(dg.ConfigurableResource[Any]):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Refuse a data root that was made with other fixed settings. Raises RootMismatchError."""
-        self.root.claim(self.fixed)
+        self.root.pin_settings(self.fixed)
 
     @property
     def fixed(self) -> dict[str, str | int]:

@@ -85,7 +85,7 @@ class Progress:
         """Count bytes of the input."""
         self._read += size
 
-    def count_also(self, unit: str, count: int) -> None:
+    def count_secondary(self, unit: str, count: int) -> None:
         """Count something else beside the work, of which the rate is shown."""
         self._others[unit] = self._others.get(unit, 0) + count
 

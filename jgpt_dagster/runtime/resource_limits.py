@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def cores(root: Path = Path("/")) -> int:
+def available_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may keep busy: those of its set, at most its quota rounded up."""
     quotas = [quota / period for quota, period in _quotas(root) if quota > 0 and period > 0]
     return max(1, min([len(os.sched_getaffinity(0)), *(-int(-quota // 1) for quota in quotas)]))
 
 
-def memory(root: Path = Path("/")) -> int:
+def available_memory(root: Path = Path("/")) -> int:
     """Return the bytes of memory that this process may use, with all others of its control groups."""
     limits = [
         *(_number(group / "memory.max") for group in _groups("", root)),

@@ -1,7 +1,7 @@
-"""The one way out for bytes: a file appears under its name whole and flushed to disk, or not at all.
+"""Atomic writes: a file or directory appears under its name complete and flushed to disk, or not at all.
 
-Temporary names are fixed (`.NAME.tmp` beside the target) rather than random: the lock on a partition keeps two writers
-apart, and what a killed writer left behind is overwritten by the next instead of piling up.
+Temporary names are fixed (`.NAME.tmp` next to the target) rather than random: the partition lock excludes a second
+writer, and the leftovers of a killed writer are overwritten by the next one instead of piling up.
 """
 
 import errno
@@ -13,19 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jgpt_dagster.errors import JgptError
-
-
-class DiskFullError(JgptError):
-    """The disk that holds the data has no room for a file."""
+from jgpt_dagster.storage.disk_space import as_disk_full_error
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes; it gets its name only when the block ends without an error.
+    """Open `path` for writing bytes; the file is renamed to `path` when the block ends without an error.
 
-    Raises DiskFullError, naming the file, where the disk or the quota is full. Whatever stood at `path` before stays
-    there until the new file is whole.
+    Raises DiskFullError, naming the file, if the disk or the quota is full. An existing file stays at `path` until the
+    new one is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
@@ -44,10 +40,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory to fill; it takes the place of `path` only when the block ends without an error.
+    """Yield an empty directory to fill; it is renamed to `path` when the block ends without an error.
 
-    A directory that stands at `path` is moved aside first and deleted afterwards. A kill between the two renames
-    leaves `path` missing, which a rerun mends; it never leaves a mixture of both.
+    An existing directory is moved aside first and deleted afterwards. A kill between the two renames leaves `path`
+    missing, which a rerun repairs; it never leaves a mixture of both. Raises DiskFullError as `atomic_file` does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, retired = temporary_path(path), path.with_name(f".{path.name}.old")
@@ -71,14 +67,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys, atomically. NaN and infinities are refused (ValueError)."""
+    """Write a value atomically as indented JSON with sorted keys. Raises ValueError for NaN and infinities."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
     with atomic_file(path) as stream:
         stream.write(text.encode() + b"\n")
 
 
 def link_or_copy(source: Path | str, target: Path | str) -> None:
-    """Give a file, or a symbolic link, another name; copy it where the file system has no hard links or is another."""
+    """Hard-link a file or symbolic link; copy it if the file system has no hard links or the target is on another."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -86,38 +82,8 @@ def link_or_copy(source: Path | str, target: Path | str) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return the name that a file or directory has while it is being written."""
+    """Return the path of a file or directory while it is being written."""
     return path.with_name(f".{path.name}.tmp")
-
-
-def require_free_space(directory: Path, needed: int, purpose: str, setting: str = "JGPT_DATA") -> None:
-    """Raise DiskFullError unless `needed` bytes are free on the disk of `directory`, which need not exist yet.
-
-    `setting` names the variable that says which disk that is.
-    """
-    existing = directory
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise DiskFullError(
-            f"{directory}: {purpose} needs {needed:,} bytes and {free:,} are free. "
-            f"Free some space or point {setting} at another disk, then run the same command again."
-        )
-
-
-@contextmanager
-def as_disk_full_error(path: Path) -> Iterator[None]:
-    """Raise DiskFullError, naming the file or directory, in the place of an OSError that says so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"{path}: the disk is full. Nothing whole was lost and the unfinished file is gone. "
-                "Free some space, then run the same command again."
-            ) from error
-        raise
 
 
 def _sync_file(path: Path) -> None:
@@ -129,7 +95,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Flush a directory: a rename survives a power cut only then. Some network file systems know no such thing."""
+    """Flush a directory, without which a rename may not survive a power cut. Some network file systems cannot."""
     try:
         _sync_file(path)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Where each output lies below the data root: `<asset key>/[dump=<D>/][shard=<NNN>.parquet | files]`.
+"""The layout of the data root: `<asset key>/[dump=<D>/][shard=<NNN>.parquet | files]`.
 
-A root that is a URL has the same layout there, and a working copy of what was made or used on this machine.
+A root that is a URL has the same layout there, and a local working copy of what was made or used on this machine.
 """
 
 import json
@@ -9,60 +9,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 if TYPE_CHECKING:
     from upath import UPath
 
 
 class RootMismatchError(JgptError):
-    """The data root was made with a setting that another value cannot be mixed with."""
+    """A setting differs from the value that the data root was made with."""
 
 
 class DataRoot:
-    """The directory that holds all data of one deployment or, if that is at `remote`, this machine's copy of it."""
+    """The directory with all data of one deployment; if that is at `remote`, this machine's working copy of it."""
 
     def __init__(self, path: Path, remote: "UPath | None" = None) -> None:
         self.path, self.remote = path, remote
 
     @classmethod
     def open(cls, data: Path | str, scratch: Path) -> "DataRoot":
-        """Return the root that is a directory or a URL; the working copy of a URL lies in the scratch directory."""
+        """Return the root at a directory or a URL; the working copy of a URL is in the scratch directory."""
         if "://" not in str(data):
             return cls(Path(data))
         return cls(scratch / "data", open_remote(str(data)))
 
     @property
     def location(self) -> "Path | UPath":
-        """Where outputs are looked for."""
+        """The authoritative location of the data."""
         return self.path if self.remote is None else self.remote
 
     def dumps(self, asset: str = "*") -> list[str]:
-        """Return the dumps of which an asset, by default any, has something here, oldest first."""
+        """Return the dumps of which an asset, by default any asset, has data here, oldest first."""
         with as_object_store_error(self.location):
             return sorted({path.name.removeprefix("dump=") for path in self.location.glob(f"{asset}/dump=*")})
 
     def models(self, asset: str, dump: str) -> list[str]:
-        """Return the models of which an asset has something of a dump, by name."""
+        """Return the names of the models of which an asset has data for a dump, sorted."""
         with as_object_store_error(self.location):
             return sorted(
                 path.name.removeprefix("model=") for path in self.location.glob(f"{asset}/dump={dump}/model=*")
             )
 
-    def claim(self, fixed: Mapping[str, str | int]) -> None:
-        """Record, at the first call, the settings that one root cannot mix; afterwards require the same.
+    def pin_settings(self, fixed: Mapping[str, str | int]) -> None:
+        """Record the settings that must not change in one root; if they are recorded, require the same.
 
         Raises RootMismatchError with both values of each setting that differs.
         """
-        if not self.require_same(fixed):
+        if not self.check_pinned_settings(fixed):
             write_json(self.path / "root.json", dict(fixed))
             if self.remote is not None:
                 upload(self.path / "root.json", self.remote / "root.json")
 
-    def require_same(self, fixed: Mapping[str, str | int]) -> bool:
-        """Say whether settings are recorded; raises RootMismatchError where others are."""
+    def check_pinned_settings(self, fixed: Mapping[str, str | int]) -> bool:
+        """Return whether settings are recorded. Raises RootMismatchError if they differ."""
         record = self.location / "root.json"
         try:
             recorded = json.loads(read_bytes(record))
@@ -81,22 +82,24 @@ class DataRoot:
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
         """Return a Parquet shard of an asset."""
-        return ParquetArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet"))
+        return ParquetArtifact(
+            asset, _partition_key(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet")
+        )
 
     def directory(
         self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
     ) -> DirectoryArtifact:
-        """Return a directory output of an asset; `model` tells apart what several models make of one dump."""
+        """Return a directory output of an asset; `model` distinguishes the outputs of several models for one dump."""
         below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
-        return DirectoryArtifact(asset, _partition(dump, shard), *self._locations(asset, dump, below))
+        return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, below))
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
-        """Return the Parquet shard that has this label in manifests and messages."""
-        return self.parquet(*_address(label))
+        """Return the Parquet shard with this label (see `Artifact.label`)."""
+        return self.parquet(*_parse_label(label))
 
     def directory_by_label(self, label: str) -> DirectoryArtifact:
-        """Return the directory shard that has this label in manifests and messages."""
-        return self.directory(*_address(label))
+        """Return the directory shard with this label (see `Artifact.label`)."""
+        return self.directory(*_parse_label(label))
 
     def _locations(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:
         parts = [asset, *([f"dump={dump}"] if dump is not None else []), *([below] if below else [])]
@@ -108,12 +111,12 @@ def shard_names(count: int) -> list[str]:
     return [f"{index:03d}" for index in range(count)]
 
 
-def _address(label: str) -> tuple[str, str | None, str]:
+def _parse_label(label: str) -> tuple[str, str | None, str]:
     """Split the label of a shard into asset, dump and shard."""
     asset, partition = label.split(" ")
     dump, _, shard = partition.rpartition("|")
     return asset, dump or None, shard
 
 
-def _partition(dump: str | None, shard: str | None) -> str:
+def _partition_key(dump: str | None, shard: str | None) -> str:
     return "|".join(key for key in (dump, shard) if key is not None)

@@ -1,7 +1,7 @@
-"""A set of hashes too large for memory, in an SQLite database on disk that has no name.
+"""A set of hashes that is too large for memory, in an unnamed SQLite database on disk.
 
-The process holds a cache of fixed size; what else is fast is the page cache of the operating system. The file loses its
-name before the first hash enters, so that it is gone when the process ends, however it ends.
+The process holds a cache of fixed size and otherwise relies on the page cache of the operating system. The file is
+unlinked before the first hash enters, so it is gone when the process ends, however it ends.
 """
 
 import os
@@ -12,27 +12,27 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from jgpt_dagster.runtime.batching import batches
-from jgpt_dagster.storage.atomic_write import DiskFullError
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 _CACHE_KIB = 64 << 10
-# Below the 999 variables that every SQLite allows in a statement.
+# Below the 999 variables that every SQLite version allows in a statement.
 _QUERY_HASHES = 500
 
 
 class DiskHashSet:
-    """Remembers 64-bit hashes. Use it as a context manager: the disk is given back at its end.
+    """A set of 64-bit hashes. Use it as a context manager, which frees the disk space at its end.
 
-    On disk a hash takes 15 to 16 bytes. Raises DiskFullError where the disk of `directory` has no room left.
+    A hash takes 15 to 16 bytes on disk. Raises DiskFullError if the disk of `directory` is full.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Begin with none, on the disk of `directory`, which is made where it is missing."""
+        """Start empty, on the disk of `directory`, which is created if missing."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         handle, path = mkstemp(dir=directory)
         os.close(handle)
         self._database = sqlite3.connect(path, isolation_level=None)
-        # Nothing in it outlives the process: no journal, no flush, no other reader.
+        # Nothing outlives the process, so no journal, no flush and no other reader is needed.
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{_CACHE_KIB}"):
             self._database.execute(f"PRAGMA {setting}")
         self._database.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY)")
@@ -47,14 +47,14 @@ class DiskHashSet:
 
     @property
     def disk_bytes(self) -> int:
-        """How large the database is."""
+        """The size of the database in bytes."""
         (pages,), (page_bytes,) = (
             self._database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
         )
         return int(pages * page_bytes)
 
     def intersection(self, hashes: Sequence[int]) -> set[int]:
-        """Return those of the hashes (signed, 64 bits) that were added before."""
+        """Return the hashes (signed, 64 bits) that are in the set."""
         found: set[int] = set()
         with self._as_disk_full_error():
             for asked in batches(hashes, max_items=_QUERY_HASHES):
@@ -64,7 +64,7 @@ class DiskHashSet:
         return found
 
     def add(self, hashes: Sequence[int]) -> None:
-        """Remember hashes (signed, 64 bits). Many at once take less time for each."""
+        """Add hashes (signed, 64 bits). Many at once take less time for each."""
         with self._as_disk_full_error():
             self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", zip(sorted(hashes), strict=True))
 
@@ -73,7 +73,7 @@ class DiskHashSet:
         try:
             yield
         except sqlite3.OperationalError as error:
-            # SQLite reads back what it spilled, so that any of its errors here is one of the disk.
+            # SQLite reads back what it spilled, so any operational error here is one of the disk.
             raise DiskFullError(
                 f"{self._directory}: the index of what was seen has no room or cannot be read: {error}. "
                 "Free some space or point JGPT_SCRATCH at another disk, then run the same command again."

@@ -1,4 +1,4 @@
-"""Hashing of files, byte ranges and plain values. Every digest in a manifest comes from here."""
+"""SHA-256 of files, byte ranges and plain values. Every hash in a manifest comes from here."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ _CHUNK = 1 << 20
 def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
     """Return the hex sha256 of `length` bytes of `path` from `offset`; by default of the whole file.
 
-    Raises OSError where the file cannot be read; a range that ends after the file's end is hashed up to that end.
+    Raises OSError if the file cannot be read; a range beyond the end of the file is hashed up to the end.
     """
     with open(path, "rb") as stream:
         stream.seek(offset)
@@ -19,7 +19,7 @@ def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
 
 
 def sha256_stream(stream: BinaryIO, length: int | None = None) -> str:
-    """Return the hex sha256 of the next `length` bytes of a stream, or of all that is left of it."""
+    """Return the hex sha256 of the next `length` bytes of a stream, or of the rest of it."""
     digest = hashlib.sha256()
     remaining = length
     while chunk := stream.read(_CHUNK if remaining is None else min(_CHUNK, remaining)):
@@ -30,7 +30,7 @@ def sha256_stream(stream: BinaryIO, length: int | None = None) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces. NaN and infinities are refused (ValueError)."""
+    """Return the canonical JSON text of a value: sorted keys, no spaces. Raises ValueError for NaN and infinities."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 

@@ -1,20 +1,21 @@
-"""What an output says of itself: what it was made from, what it counts, and the hash of every file.
+"""Manifests: what an output was made from, its counts, and the size and hash of each of its files.
 
-A manifest holds nothing volatile, so that two runs over the same input write the same bytes. Times, hosts and run ids
-go to `run.json` beside it.
+A manifest holds nothing volatile, so two runs over the same input write the same bytes. Times, hosts and run ids go to
+the run record next to it.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from jgpt_dagster.storage.hashing import sha256_value
+from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides an output's bytes. Two equal recipes give equal data.
+    """Everything that determines an output's bytes. Equal recipes give equal data.
 
     `inputs` maps an input's label to the sha256 of its data (never of its manifest); `libraries` maps a distribution to
     its version, or an engine to its fingerprint.
@@ -34,10 +35,25 @@ class FileEntry:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> "FileEntry":
+        """Return size and hash of a file."""
+        return cls(path.stat().st_size, sha256_file(path))
+
+    def mismatch(self, path: Path) -> str | None:
+        """Compare a file with this entry; return the difference in words, or None."""
+        if not path.is_file():
+            return f"{path} is missing (expected {self.size:,} bytes)"
+        size = path.stat().st_size
+        if size != self.size:
+            return f"{path} has {size:,} bytes, expected {self.size:,}"
+        found = sha256_file(path)
+        return None if found == self.sha256 else f"{path} has sha256 {found[:16]}…, expected {self.sha256[:16]}…"
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """A recipe, the counts it led to, and the files it led to by their path inside the output."""
+    """The recipe of an output, its counts, and its files by their path in the output."""
 
     recipe: Recipe
     counts: Mapping[str, Any]
@@ -45,7 +61,7 @@ class Manifest:
 
     @property
     def data_sha256(self) -> str:
-        """The identity of the data alone: equal for equal files, however they came about."""
+        """The identity of the data only: equal for equal files, whatever recipe made them."""
         return sha256_value({name: entry.sha256 for name, entry in self.files.items()})
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,9 +70,9 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Manifest":
-        """Read a manifest back. Raises KeyError, TypeError or ValueError where the value is not one.
+        """Return the manifest that `to_dict` wrote. Raises KeyError, TypeError or ValueError if it is malformed.
 
-        A file's name never leads out of the output: that is refused, whoever wrote it.
+        File names that lead out of the output are rejected.
         """
         for name in value["files"]:
             if name.startswith("/") or ".." in name.split("/"):

@@ -1,7 +1,7 @@
-"""A data root that is a URL: how its objects are read, fetched to a local file and published.
+"""The object store behind a data root that is a URL: reading, downloading, uploading and deleting objects.
 
-Places are `UPath`s of universal_pathlib, so any file system of fsspec will do. What is not there is FileNotFoundError;
-whatever else goes wrong is an ObjectStoreError, for an outage must not look like missing data.
+Locations are `UPath`s of universal_pathlib, so any file system of fsspec works. A missing object is a
+FileNotFoundError; every other failure is an ObjectStoreError, because an outage must not look like missing data.
 """
 
 import shutil
@@ -20,13 +20,13 @@ _BLOCK = 8 << 20
 
 
 class ObjectStoreError(JgptError):
-    """The store that JGPT_DATA names cannot be reached, or refuses."""
+    """The store that JGPT_DATA names cannot be reached or denies access."""
 
 
 def open_remote(url: str) -> UPath:
-    """Return the place that a URL names. Raises ObjectStoreError where nothing installed can open it."""
+    """Return the location of a URL. Raises ObjectStoreError if no installed package can open it."""
     try:
-        # Other machines write too: a listing that is kept would be believed longer than it is true.
+        # Other machines write too, so a cached listing goes stale.
         location = UPath(url, use_listings_cache=False)
         location.fs  # noqa: B018 - connects
         return location
@@ -39,7 +39,7 @@ def open_remote(url: str) -> UPath:
 
 @contextmanager
 def as_object_store_error(location: UPath | Path) -> Iterator[None]:
-    """Let FileNotFoundError pass and turn every other failure of the store into an ObjectStoreError that names it."""
+    """Let FileNotFoundError pass and turn every other failure of the store into an ObjectStoreError."""
     try:
         yield
     except (FileNotFoundError, JgptError):
@@ -54,42 +54,42 @@ def as_object_store_error(location: UPath | Path) -> Iterator[None]:
 
 
 def read_bytes(location: UPath | Path) -> bytes:
-    """Return what a small object or file holds. Raises FileNotFoundError or ObjectStoreError."""
+    """Return the content of a small object or file. Raises FileNotFoundError or ObjectStoreError."""
     with as_object_store_error(location):
         return location.read_bytes()
 
 
 def upload(file: Path, location: UPath) -> None:
-    """Upload a file; the object appears whole or not at all. Raises ObjectStoreError."""
+    """Upload a file; the object appears complete or not at all. Raises ObjectStoreError."""
     with as_object_store_error(location):
-        if not location.fs.async_impl:  # A file system of directories, unlike an object store.
+        if not location.fs.async_impl:  # a file system with directories, unlike an object store
             location.parent.mkdir(parents=True, exist_ok=True)
         location.fs.put_file(str(file), location.path)
 
 
 def delete(location: UPath) -> None:
-    """Delete an object if it is there. Raises ObjectStoreError."""
+    """Delete an object if it exists. Raises ObjectStoreError."""
     with as_object_store_error(location):
         location.unlink(missing_ok=True)
 
 
-def fetch(location: UPath, file: Path, damage: Callable[[], str | None]) -> str | None:
-    """Download an object over a local file that `damage` finds fault with; return the fault that the object has.
+def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None]) -> str | None:
+    """Replace a local file by the object if `find_mismatch` finds one; return the mismatch of the object itself.
 
     Processes of one machine that want the same object wait for the first, whose download serves them all.
     Raises ObjectStoreError.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        if damage() is None:
+        if find_mismatch() is None:
             return None
         try:
             with atomic_file(file) as target, _opened(location) as source, as_object_store_error(location):
                 shutil.copyfileobj(source, target, _BLOCK)
         except FileNotFoundError:
             return f"{location} is missing"
-        found = damage()
-        return found and found.replace(str(file), str(location))
+        mismatch = find_mismatch()
+        return mismatch and mismatch.replace(str(file), str(location))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The one Parquet writer and reader: fixed row groups, zstd, and the manifest in the footer.
+"""Parquet files with their manifest in the footer: writer and reader, fixed row groups, zstd.
 
-The bytes of a file depend on its rows and its manifest alone. The hash in the manifest covers all bytes in front of the
-footer, which are on disk before the footer is written; so a file can carry the hash of its own data. The footer, which
-says where the rows lie, carries a hash of itself: that of its bytes with 64 question marks where the hash stands.
+The bytes of a file depend on its rows and its manifest only. The hash in the manifest covers all bytes before the
+footer, which are written before the footer is; so a file can carry the hash of its own data. The footer carries a hash
+of itself: of its bytes with 64 question marks in place of the hash.
 """
 
 import hashlib
@@ -31,17 +31,18 @@ Schema = pa.Schema
 
 DATA = "data"
 Sidecars = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
-"""Names of JSON-lines files that go with a Parquet file, and how their lines are had."""
+"""Functions that return the rows of JSON-lines files next to a Parquet file, by the name of the file."""
 
 _METADATA_KEY = b"jgpt"
-_SEAL_KEY = b"jgpt.footer_sha256"
-_UNSEALED = b"?" * 64
+_FOOTER_HASH_KEY = b"jgpt.footer_sha256"
+_HASH_PLACEHOLDER = b"?" * 64
 _MAGIC = b"PAR1"
 
-# A batch ends when it is full by rows or by characters, a row group at the first batch that fills it by rows or bytes.
-# The limits are part of the file format: they decide the bytes of a file. They also bound memory: of one pass over
-# CC-100 with up to 99 writers open, and of a reader of large documents. A writer keeps 2 KB of each row group to its
-# end, 150 MB for all of CC-100: smaller groups would need more. Groups of 8 MiB made files 1.7 % smaller, not faster.
+# A batch ends when it is full by rows or characters, a row group at the batch that fills it by rows or bytes. The
+# limits are part of the file format: they determine the bytes of a file. They also limit memory: of one pass over
+# CC-100 with up to 99 open writers, and of a reader of large documents. A writer keeps 2 KB of each row group until it
+# is closed, 150 MB for all of CC-100: smaller groups would need more. Groups of 8 MiB made files 1.7 % smaller, but
+# not faster.
 _BATCH_ROWS = 64
 _BATCH_CHARACTERS = 256 << 10
 _GROUP_ROWS = 8192
@@ -49,7 +50,7 @@ _GROUP_BYTES = 1 << 20
 
 
 class NotParquetError(JgptError, ValueError):
-    """A file does not end as a Parquet file does."""
+    """A file has no Parquet footer."""
 
 
 def write_rows(
@@ -58,43 +59,42 @@ def write_rows(
     rows: Iterable[Sequence[Any]],
     recipe: Recipe,
     counts: Callable[[], Mapping[str, Any]],
-    beside: Sidecars = MappingProxyType({}),
+    sidecars: Sidecars = MappingProxyType({}),
 ) -> Manifest:
     """Write rows (one value a column, in schema order) to `path`, atomically, and return the manifest in its footer.
 
-    `counts` and what is to lie `beside` the file are asked once the rows are exhausted; the manifest counts the `rows`
-    itself. The latter go to `sidecar_path` as JSON lines before the Parquet file gets its name, so that a file under
-    its name always has them.
+    `counts` and `sidecars` are called after the last row; the manifest adds the number of `rows`. Sidecars are written
+    to `sidecar_path` as JSON lines before the Parquet file is renamed, so a complete file always has them.
     """
-    with RowWriter.opened(path, schema, recipe, counts, beside) as writer:
+    with RowWriter.open(path, schema, recipe, counts, sidecars) as writer:
         for row in rows:
             writer.append(row)
     return writer.manifest
 
 
 class RowWriter:
-    """The same by appending, for one pass that fills many files; open it with `RowWriter.opened`."""
+    """Does what `write_rows` does, by appending, for one pass that fills many files. Use `RowWriter.open`."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self.rows = 0
         self.manifest: Manifest
-        """What `write_rows` returns; there once the block has ended."""
+        """The manifest in the footer; set when the block has ended."""
         self._writer, self._schema = writer, schema
         self._pending: list[Sequence[Any]] = []
-        self._characters = 0
+        self._count_characters = 0
         self._group: list[pa.RecordBatch] = []
 
     @classmethod
     @contextmanager
-    def opened(
+    def open(
         cls,
         path: Path,
         schema: pa.Schema,
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
-        beside: Sidecars = MappingProxyType({}),
+        sidecars: Sidecars = MappingProxyType({}),
     ) -> Iterator["RowWriter"]:
-        """Yield a writer whose file gets its name when the block ends well. Arguments as for `write_rows`."""
+        """Yield a writer whose file is renamed to `path` when the block ends without an error. See `write_rows`."""
         with atomic_file(path) as stream:
             sink = _HashingSink(stream)
             parquet_writer = pq.ParquetWriter(
@@ -105,21 +105,21 @@ class RowWriter:
                 yield writer
                 writer._end_group()
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
-                for name, lines in beside.items():
+                for name, lines in sidecars.items():
                     files[name] = _write_json_lines(sidecar_path(path, name), lines())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
-                    {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _SEAL_KEY: _UNSEALED}
+                    {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _FOOTER_HASH_KEY: _HASH_PLACEHOLDER}
                 )
                 sink.footer = bytearray()
-            stream.write(sink.footer.replace(_UNSEALED, _footer_sha256(sink.footer)))
+            stream.write(sink.footer.replace(_HASH_PLACEHOLDER, _footer_sha256(sink.footer)))
 
     def append(self, row: Sequence[Any]) -> None:
-        """Add one row: a value a column, in schema order."""
+        """Add one row: one value a column, in schema order."""
         self.rows += 1
         self._pending.append(row)
-        self._characters += sum(map(_characters, row))
-        if len(self._pending) == _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+        self._count_characters += sum(map(_count_characters, row))
+        if len(self._pending) == _BATCH_ROWS or self._count_characters >= _BATCH_CHARACTERS:
             self._end_batch()
             if _rows(self._group) >= _GROUP_ROWS or sum(batch.nbytes for batch in self._group) >= _GROUP_BYTES:
                 self._end_group()
@@ -127,7 +127,7 @@ class RowWriter:
     def _end_batch(self) -> None:
         if self._pending:
             self._group.append(_batch(self._schema, self._pending))
-            self._pending, self._characters = [], 0
+            self._pending, self._count_characters = [], 0
 
     def _end_group(self) -> None:
         self._end_batch()
@@ -137,26 +137,26 @@ class RowWriter:
 
 
 def sidecar_path(path: Path, name: str) -> Path:
-    """Return where a JSON-lines file lies that goes with the Parquet file at `path`."""
+    """Return the path of a JSON-lines sidecar of the Parquet file at `path`."""
     return path.with_name(f"{path.stem}.{name}.jsonl")
 
 
 def read_manifest(path: "Path | UPath") -> Manifest | None:
-    """Return the manifest of a Parquet file's footer; None where there is no such file or its footer is not ours.
+    """Return the manifest in a Parquet file's footer; None if there is no such file or its footer has no valid one.
 
-    Of an object only its end is read. Raises ObjectStoreError where the store cannot be asked.
+    Of a remote object only the end is read. Raises ObjectStoreError if the store cannot be reached.
     """
     from jgpt_dagster.storage.object_store import (
-        as_object_store_error,  # here: fsspec takes as long to load as Parquet itself
+        as_object_store_error,  # imported here because fsspec takes as long to load as Parquet itself
     )
 
     try:
         with as_object_store_error(path), path.open("rb") as stream:
-            stream.seek(_data_size(stream))
+            stream.seek(_footer_offset(stream))
             footer = stream.read()
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer)).metadata or {}
-        seal = metadata[_SEAL_KEY]
-        if _footer_sha256(footer.replace(seal, _UNSEALED)) != seal:
+        seal = metadata[_FOOTER_HASH_KEY]
+        if _footer_sha256(footer.replace(seal, _HASH_PLACEHOLDER)) != seal:
             return None
         return Manifest.from_dict(json.loads(metadata[_METADATA_KEY]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
@@ -164,9 +164,9 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
 
 
 def data_entry(path: Path) -> FileEntry:
-    """Return size and sha256 of the bytes in front of the footer. Raises NotParquetError."""
+    """Return size and sha256 of the bytes before the footer. Raises NotParquetError."""
     with open(path, "rb") as stream:
-        size = _data_size(stream)
+        size = _footer_offset(stream)
     return FileEntry(size, sha256_file(path, length=size))
 
 
@@ -177,9 +177,9 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file in order, as record batches of up to 64 rows, with columns in the asked order.
+    """Yield the rows of a Parquet file in order, as record batches of up to 64 rows, with columns in the given order.
 
-    A batch lies within a row group, whose size is bounded, so that 64 large documents are never held together.
+    A batch lies within a row group, whose size is limited, so that 64 large documents are never in memory together.
     """
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
@@ -187,17 +187,17 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
                 yield batch.select(list(columns)) if columns else batch
 
 
-def _data_size(stream: BinaryIO) -> int:
-    """Return how many bytes of a Parquet file lie in front of its footer. Raises NotParquetError where it has none."""
+def _footer_offset(stream: BinaryIO) -> int:
+    """Return the number of bytes before the footer of a Parquet file. Raises NotParquetError if it has none."""
     end = stream.seek(0, os.SEEK_END)
     if end < 12:
         raise NotParquetError(f"{end} bytes are no Parquet file")
     stream.seek(end - 8)
-    footer, magic = struct.unpack("<I4s", stream.read(8))
-    size = end - 8 - footer
-    if magic != _MAGIC or size < len(_MAGIC):
+    footer_size, magic = struct.unpack("<I4s", stream.read(8))
+    offset = int(end - 8 - footer_size)
+    if magic != _MAGIC or offset < len(_MAGIC):
         raise NotParquetError("the end of the file is not a Parquet footer")
-    return size
+    return offset
 
 
 def _footer_sha256(unsealed: bytes | bytearray) -> bytes:
@@ -208,8 +208,8 @@ def _rows(batches: list[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
 
 
-def _characters(value: Any) -> int:
-    """Return the number of characters in a string, or in the strings of a list of whatever depth; of all else 0."""
+def _count_characters(value: Any) -> int:
+    """Return the number of characters in a string or in nested lists of strings; 0 for anything else."""
     if isinstance(value, str):
         return len(value)
     if not isinstance(value, list | tuple):
@@ -233,7 +233,7 @@ def _write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> FileEntry:
 
 
 class _HashingSink:
-    """A binary file that hashes what passes through it; the footer, once it is set, is kept back."""
+    """A binary file that hashes what is written to it. Once `footer` is set, bytes go there instead."""
 
     closed = False
 
@@ -259,4 +259,4 @@ class _HashingSink:
         self.stream.flush()
 
     def close(self) -> None:
-        """Leave closing to the owner of the stream."""
+        """Do nothing: the owner closes the stream."""

@@ -1,4 +1,4 @@
-"""A partition that two runs want at once is taken by a lock: the second waits and says who has it."""
+"""The lock of a partition: of two runs that want to make the same output, the second waits and reports the holder."""
 
 import json
 import os
@@ -17,10 +17,10 @@ _REPORT_SECONDS = 30.0
 
 @contextmanager
 def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of one output while the block runs; the kernel frees it when the process ends, however it ends.
+    """Hold the lock of one output while the block runs; the kernel releases it when the process ends, however it ends.
 
-    `label` is the output's name, `owner` names the run for whoever waits, and `report` receives a line when there is
-    somebody to wait for, again every 30 s.
+    `label` is the name of the output, `owner` names the run to those that wait, and `report` receives a line when the
+    lock is held by another run, again every 30 s.
     """
     directory = root / ".locks"
     directory.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment):
     assert made.metadata["dropped_repetitive"].value == counts["dropped_repetitive"]
     assert "**repetitive " in made.metadata["dropped_samples"].value
     shard.dropped_path.write_text("")
-    assert shard.damage(shard.manifest())
+    assert shard.find_mismatch(shard.manifest())
     assert planted.materialize("cc100_documents", "000").metadata["status"].text == "made"
 
 

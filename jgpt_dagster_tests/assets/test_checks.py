@@ -15,8 +15,9 @@ import pytest
 
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals
-from jgpt_dagster.storage.artifact import DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow

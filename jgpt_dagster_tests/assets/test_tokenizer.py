@@ -4,9 +4,9 @@ import pytest
 
 from jgpt_dagster.assets.tokenizer import _documents
 from jgpt_dagster.corpus.schemas import DOCUMENTS_SEGMENTED
-from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 DOCUMENTS = [(number, [[f"文書 {number}"]]) for number in range(200)]
 

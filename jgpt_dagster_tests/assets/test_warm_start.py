@@ -10,7 +10,7 @@ from jgpt_dagster.assets.warm_start import InitialModel, initial_model
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 
 DATES = ("20260101", "20260120", "20260201")

@@ -242,7 +242,7 @@ def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypa
         return read_manifest(path)
 
     monkeypatch.setattr("jgpt_dagster.storage.parquet.read_manifest", reading)
-    monkeypatch.setattr("jgpt_dagster.storage.artifact.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr("jgpt_dagster.storage.manifest.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
     for shard in shard_names(64)[2:]:
         for asset in ("wikipedia_articles", "wikipedia_segmented"):
             path = deployment.root.parquet(asset, DUMP, shard).path

@@ -36,7 +36,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ProgressEvent]]:
 def test_a_line_tells_what_is_done_how_fast_and_how_long_the_rest_takes(clock: Clock) -> None:
     bar = Progress("shard 003", "documents", 4000, print)
     bar.advance(1000)
-    bar.count_also("sentences", 20_000)
+    bar.count_secondary("sentences", 20_000)
     bar.count_input_bytes(5_000_000)
     assert bar.line(10) == (
         "shard 003: 1,000 of 4,000 documents, 100 documents/s, 2,000 sentences/s, 0.5 MB/s, 30 s left"

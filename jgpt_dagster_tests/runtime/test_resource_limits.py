@@ -27,7 +27,7 @@ def lay_out(root: Path, groups: str, files: dict[str, str]) -> Path:
 
 def test_without_limits_it_is_the_machine(tmp_path: Path) -> None:
     for root in (tmp_path / "no groups", lay_out(tmp_path, "0::/", {"cpu.max": "max 100000", "memory.max": "max"})):
-        assert (resource_limits.cores(root), resource_limits.memory(root)) == (64, 256 * GIB)
+        assert (resource_limits.available_cores(root), resource_limits.available_memory(root)) == (64, 256 * GIB)
 
 
 def test_a_service_has_its_own_limit_and_those_of_the_groups_above_it(tmp_path: Path) -> None:
@@ -42,12 +42,12 @@ def test_a_service_has_its_own_limit_and_those_of_the_groups_above_it(tmp_path: 
             "system.slice/memory.max": str(48 * GIB),
         },
     )
-    assert (resource_limits.cores(root), resource_limits.memory(root)) == (4, 32 * GIB)
+    assert (resource_limits.available_cores(root), resource_limits.available_memory(root)) == (4, 32 * GIB)
 
 
 def test_a_container_finds_its_limits_at_the_top(tmp_path: Path) -> None:
     root = lay_out(tmp_path, "0::/../../host/path", {"cpu.max": "50000 100000", "memory.max": str(GIB)})
-    assert (resource_limits.cores(root), resource_limits.memory(root)) == (1, GIB)
+    assert (resource_limits.available_cores(root), resource_limits.available_memory(root)) == (1, GIB)
 
 
 def test_the_first_version_has_a_tree_for_each_controller(tmp_path: Path) -> None:
@@ -61,4 +61,4 @@ def test_the_first_version_has_a_tree_for_each_controller(tmp_path: Path) -> Non
             "memory/docker/memory.limit_in_bytes": str(16 * GIB),
         },
     )
-    assert (resource_limits.cores(root), resource_limits.memory(root)) == (8, 16 * GIB)
+    assert (resource_limits.available_cores(root), resource_limits.available_memory(root)) == (8, 16 * GIB)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jgpt_dagster.storage.artifact import ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 RECIPE = Recipe("stage", "1", {"text": "clean"}, {"input": "00ff"}, {"pyarrow": "1"})
 SCHEMA = pa.schema([("page_id", pa.int64()), ("lines", pa.list_(pa.string()))])
@@ -71,14 +73,14 @@ def test_a_directory_lists_every_file_with_size_and_hash(directory: DirectoryArt
     assert manifest.recipe == RECIPE
     assert manifest.counts == {"tokens": 500}
     assert {name: entry.size for name, entry in manifest.files.items()} == {"below/other": 3, "tokens.bin": 1000}
-    assert directory.current(RECIPE) == manifest
+    assert directory.up_to_date_manifest(RECIPE) == manifest
 
 
 def test_a_shard_carries_its_manifest(shard: ParquetArtifact) -> None:
     manifest = shard.verified()
     assert manifest.counts == {"pages": 301, "rows": 300}
     assert shard.rejected_path.read_text() == '{"page_id":7,"reason":"too large"}\n'
-    assert shard.current(RECIPE) == manifest
+    assert shard.up_to_date_manifest(RECIPE) == manifest
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_a_shard_carries_its_manifest(shard: ParquetArtifact) -> None:
 def test_what_another_recipe_made_is_not_current(
     directory: DirectoryArtifact, shard: ParquetArtifact, recipe: Recipe
 ) -> None:
-    assert directory.current(recipe) is None
-    assert shard.current(recipe) is None
+    assert directory.up_to_date_manifest(recipe) is None
+    assert shard.up_to_date_manifest(recipe) is None
 
 
 DIRECTORY_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -116,7 +118,7 @@ def test_a_damaged_directory_is_refused_with_what_to_run(
     directory: DirectoryArtifact, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(directory.path)
-    assert directory.current(RECIPE) is None
+    assert directory.up_to_date_manifest(RECIPE) is None
     with pytest.raises(ArtifactError, match=message) as caught:
         directory.verified()
     assert "--select wikipedia_tokens --partition '20260101|003'" in str(caught.value)
@@ -142,7 +144,7 @@ def test_a_damaged_shard_is_refused_with_what_to_run(
     shard: ParquetArtifact, damage: Callable[[ParquetArtifact], object], message: str
 ) -> None:
     damage(shard)
-    assert shard.current(RECIPE) is None
+    assert shard.up_to_date_manifest(RECIPE) is None
     with pytest.raises(ArtifactError, match=message) as caught:
         shard.verified()
     assert "--select wikipedia_articles --partition '20260101|003'" in str(caught.value)
@@ -154,7 +156,7 @@ def test_no_flipped_bit_of_a_shard_goes_unseen(shard: ParquetArtifact) -> None:
     for offset in range(0, len(whole), 97):
         shard.path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
         manifest = shard.manifest()
-        assert manifest is None or manifest != found or shard.damage(manifest), f"byte {offset} of {len(whole)}"
+        assert manifest is None or manifest != found or shard.find_mismatch(manifest), f"byte {offset} of {len(whole)}"
 
 
 def test_a_parquet_file_of_another_program_is_no_output(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_the_record_of_the_run_is_no_part_of_the_output(directory: DirectoryArti
         assert artifact.run_record() == {}
         artifact.run_path.write_text('{"seconds": 1.5}')
         assert artifact.run_record() == {"seconds": 1.5}
-        assert artifact.current(RECIPE)
+        assert artifact.up_to_date_manifest(RECIPE)
         artifact.run_path.write_text("{")
         assert artifact.run_record() == {}
 
@@ -204,5 +206,5 @@ def test_a_failed_rewrite_leaves_the_output_as_it_was(directory: DirectoryArtifa
 
     with pytest.raises(RuntimeError):
         shard.write(SCHEMA, (row for row in rows()), OTHER_RECIPES[0], dict, list)
-    assert directory.current(RECIPE)
-    assert shard.current(RECIPE)
+    assert directory.up_to_date_manifest(RECIPE)
+    assert shard.up_to_date_manifest(RECIPE)

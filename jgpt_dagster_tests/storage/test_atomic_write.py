@@ -11,15 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.storage.atomic_write import (
-    DiskFullError,
-    atomic_directory,
-    atomic_file,
-    link_or_copy,
-    require_free_space,
-    temporary_path,
-    write_json,
-)
+from jgpt_dagster.storage.atomic_write import atomic_directory, atomic_file, link_or_copy, temporary_path, write_json
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 
 def names(directory: Path) -> list[str]:
@@ -93,12 +86,6 @@ def test_a_disk_that_fills_up_loses_nothing_whole(small_disk: Path) -> None:
     assert names(small_disk) == ["first"]
     with atomic_file(small_disk / "second") as stream:
         stream.write(bytes(1 << 10))
-
-
-def test_too_little_free_space_is_found_before_it_is_used(tmp_path: Path) -> None:
-    require_free_space(tmp_path / "not" / "yet", 1, "nothing")
-    with pytest.raises(DiskFullError, match=r"a download needs 1,000,000,000,000,000,000 bytes and [\d,]+ are free"):
-        require_free_space(tmp_path / "not" / "yet", 10**18, "a download")
 
 
 def test_a_directory_replaces_another_as_a_whole(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Every output lies where the contract says, and a root keeps to the settings that it was made with."""
+"""Every output has the path that the contract says, and a root keeps the settings that it was made with."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot, RootMismatchError, shard_names
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file, sha256_value
 
@@ -38,7 +40,7 @@ FIXED: dict[str, str | int] = {"wiki": "jawiki", "text": "clean", "segmenter": "
     ],
     ids=lambda value: value if isinstance(value, str) and "/" in value else "",
 )
-def test_outputs_lie_where_the_contract_says(artifact, path: str, label: str) -> None:  # type: ignore[no-untyped-def]
+def test_outputs_have_the_paths_and_labels_of_the_contract(artifact: Artifact, path: str, label: str) -> None:
     assert artifact.path == Path("/data") / path
     assert artifact.label == label
 
@@ -55,21 +57,28 @@ def test_shards_are_named_by_three_digits() -> None:
     assert shard_names(99)[-1] == "098"
 
 
-def test_a_root_takes_back_the_settings_that_it_was_made_with(tmp_path: Path) -> None:
-    for _ in range(2):
-        DataRoot(tmp_path / "data").claim(FIXED)
+def test_the_settings_of_a_root_are_recorded_once_and_the_same_ones_are_accepted_again(tmp_path: Path) -> None:
+    root = DataRoot(tmp_path / "data")
+    assert not root.check_pinned_settings(FIXED)
+    root.pin_settings(FIXED)
+    record = tmp_path / "data" / "root.json"
+    written = record.stat().st_ino
+    assert json.loads(record.read_text()) == FIXED
+    DataRoot(tmp_path / "data").pin_settings(dict(reversed(FIXED.items())))
+    assert root.check_pinned_settings(FIXED)
+    assert record.stat().st_ino == written
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("wiki", "jawikinews"), ("text", "seed"), ("segmenter", "jumanpp"), ("shards", 2)]
 )
 def test_another_setting_is_refused_with_both_values(tmp_path: Path, name: str, value: str | int) -> None:
-    DataRoot(tmp_path).claim(FIXED)
+    DataRoot(tmp_path).pin_settings(FIXED)
     with pytest.raises(RootMismatchError) as caught:
-        DataRoot(tmp_path).claim({**FIXED, name: value})
+        DataRoot(tmp_path).pin_settings({**FIXED, name: value})
     assert f"JGPT_{name.upper()}={value}, but the data in it was made with {FIXED[name]}" in str(caught.value)
     assert "root.json" in str(caught.value)
-    DataRoot(tmp_path).claim(FIXED)
+    DataRoot(tmp_path).pin_settings(FIXED)
 
 
 def test_hashes_are_of_bytes_and_of_values_not_of_their_order(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.storage.atomic_write import DiskFullError
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 HASHES = st.lists(st.integers(-(1 << 63), (1 << 63) - 1))
 

@@ -10,10 +10,12 @@ from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage import object_store
-from jgpt_dagster.storage.artifact import Artifact, ArtifactError, DirectoryArtifact, ParquetArtifact
+from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot, RootMismatchError
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import ObjectStoreError
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster_tests.support.s3_bucket import s3_bucket
 
 RECIPE = Recipe("stage", "1")
@@ -83,7 +85,7 @@ def test_another_machine_gets_the_same_bytes(make: Callable[..., Artifact], here
     made = make(here)
     copy = same(made, there)
     assert copy.manifest() == made.manifest() and not copy.path.exists()  # to ask costs no download
-    assert copy.current(RECIPE) is not None
+    assert copy.up_to_date_manifest(RECIPE) is not None
     fetched = files(copy.path)
     assert fetched == {name: data for name, data in files(made.path).items() if name in fetched}
     assert len(fetched) == 2
@@ -111,7 +113,7 @@ def test_what_was_not_uploaded_to_the_end_is_no_data_and_is_not_made_again_where
     assert same(made, there).manifest() is None and here.dumps(made.asset) == ["20250801"]
     with pytest.raises(ArtifactError, match="missing or incomplete"):
         same(made, there).verified()
-    assert made.current(RECIPE) is not None  # taken up by the next run
+    assert made.up_to_date_manifest(RECIPE) is not None  # taken up by the next run
     same(made, there).verified()
 
 
@@ -126,7 +128,7 @@ def test_an_old_output_is_not_mixed_with_a_new_one_that_is_uploaded_in_part(
         make(here, recipe=newer)
     found = same(made, there).manifest()
     assert found is None if make is directory else found is not None and found.recipe == RECIPE
-    assert same(made, there).current(newer) is None
+    assert same(made, there).up_to_date_manifest(newer) is None
 
 
 @pytest.mark.parametrize(("make", "name"), [(directory, "below/b.txt"), (shard, "shard=000.rejected.jsonl")])
@@ -142,10 +144,10 @@ def test_a_damaged_object_is_refused_by_its_url_with_what_to_run(
     else:
         location.unlink()
     copy = same(made, there)
-    assert copy.current(RECIPE) is None
+    assert copy.up_to_date_manifest(RECIPE) is None
     with pytest.raises(ArtifactError) as refusal:
         copy.verified()
-    assert str(location) in str(refusal.value) and made.command in str(refusal.value)
+    assert str(location) in str(refusal.value) and made.rebuild_command in str(refusal.value)
 
 
 def test_a_damaged_parquet_object_is_refused(here: DataRoot, there: DataRoot) -> None:
@@ -166,7 +168,7 @@ def test_a_stale_or_damaged_copy_is_fetched_anew(
     copy.verified()
     newer = Recipe("stage", "2")
     made = make(here, **({"text": "other"} if make is directory else {"rows": 5}), recipe=newer)
-    assert copy.current(RECIPE) is None and copy.current(newer) is not None
+    assert copy.up_to_date_manifest(RECIPE) is None and copy.up_to_date_manifest(newer) is not None
     target = copy.path / "a.txt" if make is directory else copy.path
     target.write_bytes(b"rotten")
     copy.verified()
@@ -176,7 +178,7 @@ def test_a_stale_or_damaged_copy_is_fetched_anew(
 def test_one_file_is_fetched_alone(here: DataRoot, there: DataRoot) -> None:
     directory(here)
     copy = there.directory("training_set", "20250801")
-    assert copy.present_file("a.txt").read_text() == "text"
+    assert copy.unverified_file("a.txt").read_text() == "text"
     assert copy.verified_file("below/b.txt").read_text() == "b"
     assert not (copy.path / "manifest.json").exists()
 
@@ -197,10 +199,10 @@ def test_an_outage_does_not_look_like_missing_data(
 
 
 def test_the_settings_of_a_root_bind_every_machine(here: DataRoot, there: DataRoot) -> None:
-    here.claim({"wiki": "jawiki"})
-    there.claim({"wiki": "jawiki"})
+    here.pin_settings({"wiki": "jawiki"})
+    there.pin_settings({"wiki": "jawiki"})
     with pytest.raises(RootMismatchError, match="JGPT_WIKI=jawikinews"):
-        there.claim({"wiki": "jawikinews"})
+        there.pin_settings({"wiki": "jawikinews"})
 
 
 def test_a_manifest_cannot_make_a_file_outside_of_its_output(here: DataRoot, there: DataRoot, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def test_rows_copied_from_a_file_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_many_files_can_be_filled_in_turn(tmp_path: Path) -> None:
     with (
-        RowWriter.opened(tmp_path / "even", SCHEMA, RECIPE, dict) as even,
-        RowWriter.opened(tmp_path / "odd", SCHEMA, RECIPE, dict) as odd,
+        RowWriter.open(tmp_path / "even", SCHEMA, RECIPE, dict) as even,
+        RowWriter.open(tmp_path / "odd", SCHEMA, RECIPE, dict) as odd,
     ):
         for row in ROWS:
             (odd if row[0] % 2 else even).append(row)
@@ -75,7 +75,7 @@ def test_an_open_writer_holds_little(tmp_path: Path) -> None:
     """One pass over CC-100 has up to 99 of them, and its memory is to stay below 600 MB."""
     with ExitStack() as files:
         writers = [
-            files.enter_context(RowWriter.opened(tmp_path / f"{number}", SCHEMA, RECIPE, dict)) for number in range(10)
+            files.enter_context(RowWriter.open(tmp_path / f"{number}", SCHEMA, RECIPE, dict)) for number in range(10)
         ]
         before, held = pa.total_allocated_bytes(), list[int]()
         for number in range(250):

@@ -13,13 +13,13 @@ from jgpt_dagster.assets.checks.check_result import listed, result, warning
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.web.document_selection import DROP_REASONS
-from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, faulty_lines
+from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, lines_with_leftovers
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.storage.artifact import ParquetArtifact
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 # Enough to catch what a tokenizer or a writer does wrong everywhere, in well under a second.
 SAMPLE_DOCUMENTS = 50
@@ -175,7 +175,7 @@ def _rejected_ids(shard: ParquetArtifact) -> Iterator[int]:
 def _first_faulty_line(shard: ParquetArtifact) -> str:
     """Return the page of the first line with leftover markup, and the line around it."""
     for page_id, title, (_, *lines) in read_rows(shard.path, ["page_id", "title", "lines"]):
-        for line, names in faulty_lines(lines):
+        for line, names in lines_with_leftovers(lines):
             return f"the first: {names[0]} on page {page_id} '{title}': {excerpt(line, names[0])}"
     return "no row shows any: materialize it with `force: true`"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jgpt_dagster.corpus.fetch.http_client import DownloadError, MissingError, fetch_json, fetch_text
+from jgpt_dagster.corpus.fetch.errors import DownloadError, MissingError
+from jgpt_dagster.corpus.fetch.http_client import fetch_json, fetch_text
 from jgpt_dagster.errors import JgptError
 
 # A wiki that is dumped in several parts (jawiki is one) has its one large file from the second job, which ends later.
@@ -86,8 +87,8 @@ class DumpMirror:
         try:
             document = fetch_json(url)
         except MissingError as error:
-            if laid := self._laid_there(date):
-                return laid
+            if found := self._status_of_plain_folder(date):
+                return found
             raise MirrorError(
                 f"no status of the {self.wiki} dump of {date}: {error} Mirrors keep the last months only; "
                 f"{self.url}/ lists {', '.join(self.dates()) or 'no dump'}. One that you have as a file can be laid "
@@ -140,7 +141,7 @@ class DumpMirror:
         stem = f"{self.wiki}-{date}-pages-articles-multistream"
         return f"{stem}.xml.bz2", f"{stem}-index.txt.bz2"
 
-    def _laid_there(self, date: str) -> DumpStatus | None:
+    def _status_of_plain_folder(self, date: str) -> DumpStatus | None:
         """The state of a dump whose files lie in a folder without a status: done; with its sha1 sums where they do."""
         folder = self._folder and self._folder / date
         dump, index = self._names(date)

@@ -9,7 +9,12 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from jgpt_dagster.corpus.segmenters.pieces import cut, is_piece, is_standalone, words_by_class
+from jgpt_dagster.corpus.segmenters.pieces import (
+    is_single_piece,
+    is_standalone,
+    split_by_character_class,
+    split_into_pieces,
+)
 from jgpt_dagster.errors import JgptError
 
 
@@ -21,7 +26,7 @@ class Segmenter(Protocol):
     """Splits lines into words, any line whatever: `"".join(words) == line`, and one list of words for each line."""
 
     fallbacks: int
-    """Pieces of text, since opening, that the engine did not split and that `words_by_class` split instead."""
+    """The number of pieces, since opening, that `split_by_character_class` split in place of the engine."""
 
     @property
     def fingerprint(self) -> str:
@@ -30,7 +35,7 @@ class Segmenter(Protocol):
 
     def segment(self, lines: Sequence[str]) -> list[list[str]]: ...
 
-    def spaced(self, lines: Sequence[str]) -> list[str]:
+    def segment_joined(self, lines: Sequence[str]) -> list[str]:
         """The words of each line with a space between them, without the words that are white space."""
         ...
 
@@ -44,7 +49,7 @@ class Segmenter(Protocol):
 
 
 class PieceSegmenter(ABC):
-    """A `Segmenter` whose engine is given only pieces that it survives (see `pieces.cut`)."""
+    """A `Segmenter` whose engine is given only pieces that it survives (see `pieces.split_into_pieces`)."""
 
     def __init__(self) -> None:
         self.fallbacks = 0
@@ -63,23 +68,23 @@ class PieceSegmenter(ABC):
 
     def segment(self, lines: Sequence[str]) -> list[list[str]]:
         """The words of each line, joining to exactly that line. A space or control character is a word of its own."""
-        cut_lines = [cut(line) for line in lines]
+        cut_lines = [split_into_pieces(line) for line in lines]
         answers = self._answers([piece for line in cut_lines for piece in line if not is_standalone(piece)])
         return [
             [word for piece in line for word in ((piece,) if is_standalone(piece) else next(answers).split(" "))]
             for line in cut_lines
         ]
 
-    def spaced(self, lines: Sequence[str]) -> list[str]:
+    def segment_joined(self, lines: Sequence[str]) -> list[str]:
         """The same as text, a space between two words, without the words that are white space."""
         pieces: list[str] = []
         cut_lines: list[list[str] | None] = []
         for line in lines:
-            if is_piece(line):  # most are
+            if is_single_piece(line):  # most are
                 cut_lines.append(None)
                 pieces.append(line)
             else:
-                parts = cut(line)
+                parts = split_into_pieces(line)
                 cut_lines.append(parts)
                 pieces.extend(piece for piece in parts if not is_standalone(piece))
         answers = self._answers(pieces)
@@ -107,7 +112,7 @@ class PieceSegmenter(ABC):
 
     def _fallback(self, piece: str) -> str:
         self.fallbacks += 1
-        return " ".join(words_by_class(piece))
+        return " ".join(split_by_character_class(piece))
 
     def __enter__(self) -> Self:
         return self

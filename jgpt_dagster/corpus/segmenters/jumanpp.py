@@ -31,7 +31,7 @@ _CANARY = "魅力 が たっぷり と 詰まって いる"
 """The example of Juman++'s README: what a working model answers."""
 
 # Borders of words here depend on what a model has learned: compounds, kana, names, new words, spoken language.
-_PROBES = (
+_FINGERPRINT_SENTENCES = (
     "外国人参政権について東京都知事が会見した",
     "すもももももももものうち",
     "ここではきものをぬいでください",
@@ -79,13 +79,13 @@ class JumanppSegmenter(PieceSegmenter):
 
     @cached_property
     def _words_digest(self) -> str:
-        return hashlib.sha256("\n".join(self._split(_PROBES)).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self._split(_FINGERPRINT_SENTENCES)).encode()).hexdigest()
 
     def close(self) -> None:
         self._child.kill()
 
-    def _start(self) -> "_Child":
-        child = _Child(self._binary, self._timeout)
+    def _start(self) -> "_JumanppProcess":
+        child = _JumanppProcess(self._binary, self._timeout)
         try:
             answers = child.exchange([_CANARY.replace(" ", "")])
         except SegmenterError:
@@ -95,7 +95,7 @@ class JumanppSegmenter(PieceSegmenter):
             child.kill()
             raise SegmenterError(
                 f"{self._binary} does not work: asked to segment {_CANARY.replace(' ', '')!r} it answered {answers!r} "
-                f"and not {_CANARY!r}. It said: {child.complaints() or 'nothing'}\n"
+                f"and not {_CANARY!r}. It said: {child.stderr_tail() or 'nothing'}\n"
                 f"Check its model with `echo 魅力 | {self._binary} --segment`. {_INSTALL}"
             )
         return child
@@ -123,7 +123,7 @@ class JumanppSegmenter(PieceSegmenter):
         return self._child.exchange(pieces)
 
 
-class _Child:
+class _JumanppProcess:
     """One running `jumanpp --segment`. Not alive any more after an exchange that it did not answer to the end."""
 
     def __init__(self, binary: str, timeout: float) -> None:
@@ -142,7 +142,7 @@ class _Child:
     def exchange(self, pieces: Sequence[str]) -> list[str] | None:
         """The output lines, words with a space between them, up to our mark, or None if the child died before that."""
         assert self._process.stdin and self._process.stdout
-        mark = _mark_not_in(pieces)
+        sentinel = _sentinel_not_in(pieces)
         late = Event()
 
         def give_up() -> None:
@@ -150,13 +150,13 @@ class _Child:
             self._process.kill()
 
         timer = Timer(self._timeout, give_up)
-        question = "".join(f"{piece}\n" for piece in (*pieces, mark)).encode()
+        question = "".join(f"{piece}\n" for piece in (*pieces, sentinel)).encode()
         writer = Thread(target=_write, args=(self._process.stdin, question), daemon=True)
         timer.start()
         writer.start()
         answers = None
         try:
-            answers = self._read_until(mark, self._process.stdout)
+            answers = self._read_until(sentinel, self._process.stdout)
         finally:
             timer.cancel()
             if answers is None or late.is_set():
@@ -165,15 +165,15 @@ class _Child:
         if late.is_set():
             raise SegmenterError(
                 f"{self._binary} gave no answer to {len(pieces)} pieces of text in {self._timeout:g} seconds; the "
-                f"first is {pieces[0][:80]!r}. It said: {self.complaints() or 'nothing'}"
+                f"first is {pieces[0][:80]!r}. It said: {self.stderr_tail() or 'nothing'}"
             )
         return answers
 
-    def _read_until(self, mark: str, stdout: IO[bytes]) -> list[str] | None:
+    def _read_until(self, sentinel: str, stdout: IO[bytes]) -> list[str] | None:
         answers: list[str] = []
         for line in stdout:  # bytes are cut at \n alone; text mode would cut at \r too
             words = line.removesuffix(b"\n").decode(errors="replace")
-            if words.replace(" ", "") == mark:
+            if words.replace(" ", "") == sentinel:
                 return answers
             answers.append(words)
         return None
@@ -183,7 +183,7 @@ class _Child:
         with suppress(ValueError, OSError):  # closed by kill()
             self._stderr.extend(self._process.stderr)
 
-    def complaints(self) -> str:
+    def stderr_tail(self) -> str:
         """The last lines that the child wrote to its standard error."""
         return b"".join(self._stderr).decode(errors="replace").strip()
 
@@ -203,13 +203,13 @@ def _write(pipe: IO[bytes], data: bytes) -> None:
         pipe.flush()
 
 
-def _mark_not_in(pieces: Sequence[str]) -> str:
+def _sentinel_not_in(pieces: Sequence[str]) -> str:
     """A short ordinary line that is none of `pieces`."""
     taken = set(pieces)
     number = 0
-    while (mark := f"区切り{number}番") in taken:
+    while (sentinel := f"区切り{number}番") in taken:
         number += 1
-    return mark
+    return sentinel
 
 
 def _version(binary: str) -> str:

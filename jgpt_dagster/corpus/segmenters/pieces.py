@@ -34,12 +34,12 @@ def is_standalone(piece: str) -> bool:
     return len(piece) == 1 and _APART_CHARACTER.match(piece) is not None
 
 
-def is_piece(line: str) -> bool:
+def is_single_piece(line: str) -> bool:
     """Whether `line` surely is one piece as it stands."""
     return line != "" and _APART_CHARACTER.search(line) is None and _is_within_limits(line)
 
 
-def cut(line: str) -> list[str]:
+def split_into_pieces(line: str) -> list[str]:
     """The pieces of `line`, none empty: standalone characters (see `is_standalone`), and text within the limits."""
     pieces = []
     for part in _APART_CHARACTER.split(line):
@@ -52,7 +52,7 @@ def cut(line: str) -> list[str]:
     return pieces
 
 
-def words_by_class(piece: str) -> list[str]:
+def split_by_character_class(piece: str) -> list[str]:
     """The fallback where an engine has no usable answer: a word is a run of kana, of kanji, of Latin or of the rest."""
     return _RUN.findall(piece)
 

@@ -119,7 +119,7 @@ def _segment_batch(
     # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
     # pre-tokenizer takes no space for a token.
     engine_batches = batches(sentences, max_items=batch_sentences, max_size=_BATCH_CHARACTERS, size=len)
-    segmented: Iterator[str] = chain.from_iterable(map(segmenter.spaced, engine_batches))
+    segmented: Iterator[str] = chain.from_iterable(map(segmenter.segment_joined, engine_batches))
     if profile == "clean":
         segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
     for document in documents:

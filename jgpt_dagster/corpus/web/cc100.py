@@ -1,39 +1,39 @@
-"""From CC-100 to documents: one pass over one compressed stream, dealt to the shards in turn.
+"""Reading CC-100: one pass over the compressed archive, its documents distributed over the shards round-robin.
 
-Form of the source (https://data.statmt.org/cc-100/): xz, a paragraph a line, an empty line ends a document. What is
-done to the text of a document is not settled here.
+Format of the source (https://data.statmt.org/cc-100/): xz, one paragraph a line, an empty line ends a document. What
+happens to the text of a document is not decided here.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jgpt_dagster.corpus.fetch.decompress import xz_chunks
-from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.storage.parquet import RowWriter
 
-# The longest Japanese books have some 3 MB of text.
-DOCUMENT_LIMIT = 8 << 20
+# The longest Japanese books have about 3 MB of text.
+MAX_DOCUMENT_BYTES = 8 << 20
 
 DocumentRow = tuple[int, list[str]]
 
 
 def read_documents(
     path: Path,
-    rejected: Rejected,
+    rejected: RejectedRows,
     *,
-    limit_bytes: int = DOCUMENT_LIMIT,
+    limit_bytes: int = MAX_DOCUMENT_BYTES,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[DocumentRow]:
-    """Yield (document id, lines) of each document of an xz file, holding no more than one of them.
+    """Yield (document id, lines) of each document of an xz file, holding no more than one of them in memory.
 
-    The id is the document's position in the source, counted from 0 with those that are refused: one that is larger than
-    `limit_bytes` or not UTF-8 goes to `rejected` as {document_id, reason}. Line ends are `\\n` or `\\r\\n`. Only lines
-    that are truly empty part documents, as in the corpus's definition; one of spaces is a line like others, so that
-    ids do not depend on what counts as a space. Documents without lines do not exist and are not counted.
+    The id is the document's position in the source, counted from 0 and including rejected documents: one that is larger
+    than `limit_bytes` or not UTF-8 goes to `rejected` as {document_id, reason}. Lines end in `\\n` or `\\r\\n`. Only
+    empty lines separate documents, as the corpus defines it; a line of spaces is a line like any other, so that ids do
+    not depend on what counts as a space. Consecutive separators do not make empty documents.
 
-    `on_read` is told how many bytes of the file were read, each time that some were.
+    `on_read` is called with the number of bytes after each read of the file.
 
-    Raises DamagedFileError where the file is cut or corrupt.
+    Raises DamagedFileError if the file is truncated or corrupt.
     """
     for document_id, (content, size) in enumerate(_contents(xz_chunks(path, on_read), limit_bytes)):
         if content is None:
@@ -50,14 +50,14 @@ def read_documents(
 
 
 def shard_of(document_id: int, shards: int) -> int:
-    """Return the number of the shard that holds a document. Dealt in turn, the shards are of one size and kind."""
+    """Return the shard of a document. Round-robin makes all shards alike in size and content."""
     return document_id % shards
 
 
 def distribute_to_shards(documents: Iterable[DocumentRow], shards: int, writers: Mapping[int, RowWriter]) -> None:
-    """Append each document to the writer of its shard, in the source's order; shards without a writer are passed over.
+    """Append each document to the writer of its shard, in source order; skip shards without a writer.
 
-    One pass over the source fills all shards at once.
+    One pass over the source fills all shards.
     """
     for document in documents:
         writer = writers.get(shard_of(document[0], shards))
@@ -66,8 +66,8 @@ def distribute_to_shards(documents: Iterable[DocumentRow], shards: int, writers:
 
 
 def _contents(chunks: Iterator[bytes], limit_bytes: int) -> Iterator[tuple[bytes | None, int]]:
-    """Yield each document's bytes without the line ends around it, None if over the limit, and how many there are."""
-    pending, dropped = b"", 0  # the beginning of a document; how much of it was let go
+    """Yield the bytes of each document without surrounding line ends, or None if over the limit, and their number."""
+    pending, dropped = b"", 0  # the beginning of a document; how many bytes of it were discarded
     for chunk in _unix_lines(chunks):
         *contents, pending = (pending + chunk).split(b"\n\n")
         for content in contents:
@@ -75,7 +75,7 @@ def _contents(chunks: Iterator[bytes], limit_bytes: int) -> Iterator[tuple[bytes
             dropped = 0
         if not dropped:
             pending = pending.lstrip(b"\n")
-        if len(pending) > limit_bytes + 1:  # its last byte may be a line end that will not count
+        if len(pending) > limit_bytes + 1:  # its last byte may be a line end, which does not count
             dropped += len(pending) - 1
             pending = pending[-1:]
     yield from _content(pending, dropped, limit_bytes)
@@ -89,7 +89,7 @@ def _content(content: bytes, dropped: int, limit_bytes: int) -> Iterator[tuple[b
 
 
 def _unix_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Turn `\\r\\n` into `\\n`, also across chunks."""
+    """Replace `\\r\\n` by `\\n`, also across chunks."""
     held = b""
     for chunk in chunks:
         whole = held + chunk

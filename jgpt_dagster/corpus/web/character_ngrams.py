@@ -1,4 +1,4 @@
-"""Character n-grams of a text as numbers, for counting and sketching them without making a string of each."""
+"""Hashes of character n-grams, for counting and sketching them without a string object for each."""
 
 import numpy as np
 
@@ -13,10 +13,10 @@ def code_points(text: str) -> np.ndarray:
 
 
 def ngram_hashes(points: np.ndarray, n: int) -> np.ndarray:
-    """Return a 64-bit hash of each n-gram of code points, in order; of the whole where it is shorter. Never empty.
+    """Return a 64-bit hash of each n-gram of code points, in order; of the whole text if it is shorter. Never empty.
 
-    A polynomial in _MULTIPLIER, modulo 2^64. That of two neighbours is had from theirs: n-grams of twice the length in
-    one step, by the binary digits of n.
+    The hash is a polynomial in _MULTIPLIER, modulo 2^64. The hash of a concatenation follows from those of its parts,
+    so n-grams of twice the length take one step: the steps are the binary digits of n.
     """
     if not len(points):
         return np.zeros(1, np.uint64)
@@ -29,11 +29,11 @@ def ngram_hashes(points: np.ndarray, n: int) -> np.ndarray:
         if digit == "1":
             hashes = hashes[:-1] * np.uint64(_MULTIPLIER) + ones[length:]
             length, power = length + 1, power * _MULTIPLIER % _MODULUS
-    # A polynomial's low bits know the low bits of the characters alone; its high bits know all.
+    # The low bits of a polynomial depend on the low bits of the characters only, its high bits on all of them.
     return hashes ^ (hashes >> np.uint64(32))
 
 
 def distinct(hashes: np.ndarray) -> int:
-    """Return how many different values there are. Some times as fast as len(numpy.unique(...))."""
+    """Return the number of distinct values. Several times as fast as len(numpy.unique(...))."""
     ordered = np.sort(hashes)
     return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])) if len(ordered) else 0

@@ -1,17 +1,18 @@
-"""Text that was there before: near-duplicate documents by MinHash LSH, and paragraphs that are repeated exactly.
+"""Deduplication: near-duplicate documents by MinHash LSH, and paragraphs that are exact repetitions.
 
-One pass in the order of the source: of several copies the first is kept. Only what is kept enters the index.
+It is one pass in source order: the first of several copies is kept. Only kept text enters the index.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from jgpt_dagster.corpus.web.character_ngrams import code_points, ngram_hashes
-from jgpt_dagster.corpus.web.quality_filters import Fault
+from jgpt_dagster.corpus.web.quality_filters import DropReason
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 _NGRAM = 5
@@ -20,29 +21,33 @@ _SEED = 1
 
 @dataclass(frozen=True)
 class Sketch:
-    """What is looked up and remembered of a document: signed hashes of 64 bits."""
+    """The hashes (signed, 64 bits) of a document that are looked up in the index and added to it."""
 
     bands: list[int]
-    """Of each band of its MinHash signature."""
+    """One for each band of the MinHash signature."""
     paragraphs: list[int | None]
-    """Of each line; None of one that is always kept."""
+    """One for each line; None for a line that is always kept."""
 
     @property
     def hashes(self) -> Iterator[int]:
-        """All of them."""
+        """All hashes of the document."""
         yield from self.bands
         yield from (value for value in self.paragraphs if value is not None)
 
 
-Examined = tuple[list[str], list[str], Fault | None]
-"""The lines of a document that are new, those that are not, and why it is to be dropped, if it is."""
+class DeduplicationResult(NamedTuple):
+    """The new and the repeated lines of a document, and why the document is dropped, if it is."""
+
+    new_lines: list[str]
+    repeated_lines: list[str]
+    drop_reason: DropReason | None
 
 
-class Deduplication(BaseModel):
-    """Its settings.
+class DeduplicationSettings(BaseModel):
+    """The settings of deduplication, and the sketch of a document under them.
 
-    A document of Jaccard similarity s to one that was kept, over the sets of their character 5-grams, is found with
-    the probability 1 - (1 - s^rows)^bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4). 14 bands
+    A document with Jaccard similarity s to a kept one, over the sets of their character 5-grams, is found with
+    probability 1 - (1 - s^rows)^bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4). 14 bands
     of 8 rows, as in FineWeb (Penedo et al. 2024): 0.5: 5 %, 0.6: 21 %, 0.7: 56 %, 0.8: 92 %, 0.9: 99.96 %.
     """
 
@@ -61,7 +66,7 @@ class Deduplication(BaseModel):
     )
 
     def sketch(self, lines: Sequence[str]) -> Sketch:
-        """Return the sketch of a document; it depends on no other."""
+        """Return the sketch of a document; it does not depend on other documents."""
         return Sketch(self._bands(lines) if self.near_duplicates else [], [self._paragraph(line) for line in lines])
 
     def _bands(self, lines: Sequence[str]) -> list[int]:
@@ -81,36 +86,36 @@ class Deduplication(BaseModel):
 
 
 class Deduplicator:
-    """Decides on documents in their order; remembers those that it keeps in `seen`."""
+    """Deduplicates documents in their order; adds the hashes of those it keeps to the index `seen`."""
 
-    def __init__(self, settings: Deduplication, seen: DiskHashSet) -> None:
+    def __init__(self, settings: DeduplicationSettings, seen: DiskHashSet) -> None:
         self._settings, self._seen = settings, seen
 
-    def examine(self, lines: Sequence[str], minimum_characters: int) -> Examined:
-        """Decide on the next document alone."""
-        return self.examine_batch([(lines, self._settings.sketch(lines))], minimum_characters)[0]
+    def deduplicate(self, lines: Sequence[str], minimum_characters: int) -> DeduplicationResult:
+        """Return the result for the next document."""
+        return self.deduplicate_batch([(lines, self._settings.sketch(lines))], minimum_characters)[0]
 
-    def examine_batch(
+    def deduplicate_batch(
         self, documents: Sequence[tuple[Sequence[str], Sketch]], minimum_characters: int
-    ) -> list[Examined]:
-        """Decide on the next documents, with the index asked and told once for all, which takes less time.
+    ) -> list[DeduplicationResult]:
+        """Return the results for the next documents, with one query and one update of the index, which is faster.
 
-        A document that loses lines and has fewer than `minimum_characters` left is dropped. What is dropped is not
-        remembered.
+        A document that loses lines and keeps fewer than `minimum_characters` is dropped. Dropped text does not enter
+        the index.
         """
         before = self._seen.intersection([value for _, sketch in documents for value in sketch.hashes])
         new: list[int] = []
-        examined = [_examined(lines, sketch, minimum_characters, before, new) for lines, sketch in documents]
+        results = [_deduplicate(lines, sketch, minimum_characters, before, new) for lines, sketch in documents]
         self._seen.add(new)
-        return examined
+        return results
 
 
-def _examined(
+def _deduplicate(
     lines: Sequence[str], sketch: Sketch, minimum_characters: int, before: set[int], new: list[int]
-) -> Examined:
-    """Decide on a document by the hashes that were `before`, which get its own, as `new` does, if it is kept."""
+) -> DeduplicationResult:
+    """Deduplicate a document against the hashes `before` it; if it is kept, add its own to `before` and `new`."""
     if found := len(before.intersection(sketch.bands)):
-        return [], [], ("near_duplicate", f"{found} of {len(sketch.bands)} bands seen before")
+        return DeduplicationResult([], [], ("near_duplicate", f"{found} of {len(sketch.bands)} bands seen before"))
     kept, repeated, own = list[str](), list[str](), set[int]()
     for line, value in zip(lines, sketch.paragraphs, strict=True):
         if value is not None and (value in before or value in own):
@@ -121,13 +126,14 @@ def _examined(
             own.add(value)
     characters = sum(map(len, kept))
     if repeated and characters < max(minimum_characters, 1):
-        return kept, repeated, ("nothing_new", f"{characters} characters without the paragraphs seen before")
+        detail = f"{characters} characters without the paragraphs seen before"
+        return DeduplicationResult(kept, repeated, ("nothing_new", detail))
     own.update(sketch.bands)
     before |= own
     new += own
-    return kept, repeated, None
+    return DeduplicationResult(kept, repeated, None)
 
 
 def _hash(data: bytes, kind: bytes) -> int:
-    """Return a signed hash of 64 bits; equal data of another kind has another."""
+    """Return a signed 64-bit hash; equal data of different kinds has different hashes."""
     return int.from_bytes(blake2b(data, digest_size=8, person=kind).digest(), "big", signed=True)

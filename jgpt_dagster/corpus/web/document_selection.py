@@ -1,7 +1,6 @@
-"""Which documents of a web corpus are kept, with what of them, and an account of the others for each shard.
+"""Selection of web documents: quality filters, then deduplication, with counts and samples of what is dropped.
 
-Decided in one pass in the order of the source, so that it depends neither on the number of shards nor on which of them
-are written.
+It is one pass in source order, so the result depends neither on the number of shards nor on which of them are written.
 """
 
 import heapq
@@ -13,8 +12,8 @@ from hashlib import blake2b
 from typing import Any
 
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
-from jgpt_dagster.corpus.web.deduplication import Deduplication, Deduplicator, Sketch
-from jgpt_dagster.corpus.web.quality_filters import DocumentFilters, Fault
+from jgpt_dagster.corpus.web.deduplication import DeduplicationSettings, Deduplicator, Sketch
+from jgpt_dagster.corpus.web.quality_filters import DropReason, QualityFilters
 from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
@@ -22,22 +21,22 @@ from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 DROP_REASONS = ("too_short", "not_japanese", "repetitive", "near_duplicate", "nothing_new")
 PARAGRAPH_REASON = "duplicate_paragraph"
 
-# Enough to judge a reason by; with 99 shards at most some 50 MB of text.
+# Enough to judge a reason by; at most 50 MB of text with 99 shards.
 _SAMPLES = 20
 _SAMPLE_CHARACTERS = 1000
 
-# For how many documents the index is asked at once: one by one the selection took a third more time.
+# Documents for each query of the hash index: one at a time, the selection took a third more time.
 _BATCH_DOCUMENTS = 128
 _BATCH_CHARACTERS = 256 << 10
 
 
-class Selection(Deduplication, DocumentFilters):
-    """All settings that decide which documents are kept."""
+class SelectionSettings(DeduplicationSettings, QualityFilters):
+    """All settings that determine which documents are kept."""
 
 
 @dataclass
 class ShardCounts:
-    """What one shard got and did not get: documents dropped by reason, and paragraphs that kept documents lost."""
+    """Counts of one shard: text kept, documents dropped by reason, paragraphs dropped from kept documents; samples."""
 
     lines: int = 0
     characters: int = 0
@@ -46,7 +45,7 @@ class ShardCounts:
     _samples: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Return all that is counted, by name."""
+        """Return all counts by name."""
         dropped = {f"dropped_{reason}": self.dropped[reason] for reason in DROP_REASONS}
         return {
             "lines": self.lines,
@@ -61,19 +60,19 @@ class ShardCounts:
         self.characters += sum(map(len, lines))
 
     def drop(self, document_id: int, reason: str, detail: str, lines: Sequence[str]) -> None:
-        """Count a document that is dropped."""
+        """Count a dropped document and perhaps keep it as a sample."""
         self.dropped[reason] += 1
         self._sample(document_id, reason, detail, lines)
 
     def drop_paragraphs(self, document_id: int, paragraphs: Sequence[str]) -> None:
-        """Count paragraphs that a kept document loses."""
+        """Count paragraphs that are dropped from a kept document."""
         self.dropped_paragraphs += len(paragraphs)
         self._sample(document_id, PARAGRAPH_REASON, f"{len(paragraphs)} paragraphs seen before", paragraphs)
 
     def samples(self) -> list[dict[str, Any]]:
-        """Return up to 20 samples of each reason: {reason, document_id, detail, text}, the text cut at 1,000 signs.
+        """Return up to 20 samples of each reason: {reason, document_id, detail, text}, cut to 1,000 characters.
 
-        They are those whose id has the least hash: evenly spread over the source, and the same in every run.
+        They have the smallest hashes of their ids: spread evenly over the source, the same in every run.
         """
         rows = [row for samples in self._samples.values() for _, _, row in samples]
         return sorted(rows, key=lambda row: (row["reason"], row["document_id"]))
@@ -88,40 +87,42 @@ class ShardCounts:
         (heapq.heappushpop if len(samples) == _SAMPLES else heapq.heappush)(samples, (rank, document_id, row))
 
 
-def select(
+def select_documents(
     documents: Iterable[DocumentRow],
-    selection: Selection,
+    selection: SelectionSettings,
     seen: DiskHashSet,
-    tallies: Mapping[int, ShardCounts],
+    counts_by_shard: Mapping[int, ShardCounts],
     shards: int,
     ordered_map: OrderedMap = map_in_process,
 ) -> Iterator[DocumentRow]:
-    """Yield the documents that are kept, with those of their lines that are; the tallies of their shards get the rest.
+    """Yield the kept documents with their kept lines, and count what is dropped in `counts_by_shard`.
 
-    A shard without a tally is not written, but what it would hold counts as seen. `ordered_map` does what
-    can be told of a document alone, which is half of the work; the index is this process's.
+    A shard without counts is not written, but its documents enter the index `seen` all the same. `ordered_map` runs
+    what depends on a single document, which is half of the work; the index belongs to this process.
     """
     deduplicator = Deduplicator(selection, seen)
     document_batches = batches(documents, max_items=_BATCH_DOCUMENTS, max_size=_BATCH_CHARACTERS, size=_characters)
-    for batch, findings in ordered_map(partial(_findings, selection), document_batches):
+    for batch, sketches_or_reasons in ordered_map(partial(_filter_or_sketch, selection), document_batches):
         sketched = [
-            (lines, sketch) for (_, lines), sketch in zip(batch, findings, strict=True) if isinstance(sketch, Sketch)
+            (lines, sketch)
+            for (_, lines), sketch in zip(batch, sketches_or_reasons, strict=True)
+            if isinstance(sketch, Sketch)
         ]
-        examined = iter(deduplicator.examine_batch(sketched, selection.minimum_characters))
-        for (document_id, lines), finding in zip(batch, findings, strict=True):
-            kept, repeated, fault = next(examined) if isinstance(finding, Sketch) else (lines, [], finding)
-            tally = tallies.get(shard_of(document_id, shards))
-            if tally and fault:
-                tally.drop(document_id, *fault, lines)
-            elif tally and repeated:
-                tally.drop_paragraphs(document_id, repeated)
-            if fault is None:
+        deduplicated = iter(deduplicator.deduplicate_batch(sketched, selection.minimum_characters))
+        for (document_id, lines), outcome in zip(batch, sketches_or_reasons, strict=True):
+            kept, repeated, drop_reason = next(deduplicated) if isinstance(outcome, Sketch) else (lines, [], outcome)
+            shard_counts = counts_by_shard.get(shard_of(document_id, shards))
+            if shard_counts and drop_reason:
+                shard_counts.drop(document_id, *drop_reason, lines)
+            elif shard_counts and repeated:
+                shard_counts.drop_paragraphs(document_id, repeated)
+            if drop_reason is None:
                 yield document_id, kept
 
 
-def _findings(selection: Selection, documents: Sequence[DocumentRow]) -> list[Fault | Sketch]:
-    """Return of each document why it is to be dropped, or else its sketch."""
-    return [selection.fault(lines) or selection.sketch(lines) for _, lines in documents]
+def _filter_or_sketch(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> list[DropReason | Sketch]:
+    """Return for each document why the quality filters drop it, or its sketch if they do not."""
+    return [selection.drop_reason(lines) or selection.sketch(lines) for _, lines in documents]
 
 
 def _characters(document: DocumentRow) -> int:

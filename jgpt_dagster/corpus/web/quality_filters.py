@@ -1,7 +1,7 @@
-"""What a web document must be like to be kept, told from the document alone: its length, its script, its repetition.
+"""Quality filters: the per-document thresholds of length, script and repetition that a web document must meet.
 
-The rules are those of Gopher (Rae et al. 2021, appendix A.1) on length and repetition and of the NINJAL Web Japanese
-Corpus (nwc-toolkit) on script, with milder thresholds: what a person would read as ordinary text stays.
+The rules on length and repetition are those of Gopher (Rae et al. 2021, appendix A.1), the rule on script that of the
+NINJAL Web Japanese Corpus (nwc-toolkit), with milder thresholds: what a person reads as ordinary text stays.
 """
 
 import sys
@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jgpt_dagster.corpus.web.character_ngrams import code_points, distinct, ngram_hashes
 
-Fault = tuple[str, str]
-"""The reason to drop a document, in a word, and the figure that led to it."""
+DropReason = tuple[str, str]
+"""Why a document is dropped: the name of the reason, and the figure behind it."""
 
-# Ten words of Gopher's longest rule: a word of the JUMAN standard has two characters on average.
+# Gopher's longest rule uses 10-grams of words; a word of the JUMAN standard averages two characters.
 _NGRAM = 20
 
 _OTHER, _HIRAGANA, _OTHER_JAPANESE = range(3)
@@ -24,7 +24,7 @@ _OTHER, _HIRAGANA, _OTHER_JAPANESE = range(3)
 def _scripts() -> np.ndarray:
     """Return the script of each code point."""
     scripts = np.full(sys.maxunicode + 1, _OTHER, np.uint8)
-    # CJK punctuation and kana, han with extensions A and B and after, compatibility forms, full- and half-width forms.
+    # CJK punctuation and kana, han with extensions A, B and later, compatibility forms, full- and half-width forms.
     for first, last in ((0x3000, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF00, 0xFFEF)):
         scripts[first : last + 1] = _OTHER_JAPANESE
     scripts[0x20000:0x30000] = _OTHER_JAPANESE
@@ -35,8 +35,8 @@ def _scripts() -> np.ndarray:
 _SCRIPTS = _scripts()
 
 
-class DocumentFilters(BaseModel):
-    """The thresholds. A document is dropped by the first that it fails, in this order."""
+class QualityFilters(BaseModel):
+    """The thresholds, in the order of checking. The first one that a document fails is its drop reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,8 +62,8 @@ class DocumentFilters(BaseModel):
         description=f"Greatest share of {_NGRAM}-grams of characters that repeat an earlier one; above: repetitive.",
     )
 
-    def fault(self, lines: Sequence[str]) -> Fault | None:
-        """Return why a document is to be dropped, or None. Spaces at the ends of its lines count as characters."""
+    def drop_reason(self, lines: Sequence[str]) -> DropReason | None:
+        """Return why a document is dropped, or None. Spaces at the ends of its lines count as characters."""
         points = code_points("".join(lines))
         characters = len(points)
         if characters < self.minimum_characters:

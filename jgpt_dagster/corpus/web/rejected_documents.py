@@ -1,6 +1,6 @@
-"""The documents that one pass over a corpus refuses.
+"""The rows of rejected documents, kept on disk by shard while one pass over a corpus fills all shards.
 
-They are kept on disk, by shard: an archive in another encoding has millions of them.
+On disk, because an archive in another encoding has millions of them.
 """
 
 import json
@@ -11,25 +11,25 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from jgpt_dagster.storage.atomic_write import as_disk_full_error
+from jgpt_dagster.storage.disk_space import as_disk_full_error
 
 
-class Rejected(Protocol):
-    """Takes what is refused, a row {document_id, reason} a document; a list is one."""
+class RejectedRows(Protocol):
+    """Receives a row {document_id, reason} for each rejected document; a list will do."""
 
     def append(self, row: dict[str, Any], /) -> None: ...
 
 
 class RejectedDocumentLog:
-    """Keeps rows in files without a name. Use it as a context manager: the disk is given back at its end.
+    """Rows in unnamed temporary files. Use it as a context manager, which frees the disk space at its end.
 
-    `counts` tells how many there are of each shard.
+    `counts` holds the number of rows of each shard.
     """
 
     def __init__(self, directory: Path, shard_of: Callable[[int], int]) -> None:
-        """Begin with none, on the disk of `directory`, which is made where it is missing.
+        """Start empty, on the disk of `directory`, which is created if missing.
 
-        `shard_of` gives the shard of a document by its id.
+        `shard_of` maps a document id to its shard.
         """
         self.counts: Counter[int] = Counter()
         self._directory, self._shard_of = directory, shard_of
@@ -40,11 +40,11 @@ class RejectedDocumentLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # of a full disk, to which nothing has to be written any more
+        with suppress(OSError):  # closing flushes, which fails on a full disk; the rows are no longer needed
             self._open.close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Keep a row {document_id, reason}. Raises DiskFullError."""
+        """Add a row {document_id, reason}. Raises DiskFullError."""
         shard = self._shard_of(row["document_id"])
         if shard not in self._files:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -54,9 +54,9 @@ class RejectedDocumentLog:
         with as_disk_full_error(self._directory):
             self._files[shard].write(json.dumps(row) + "\n")
 
-    def of(self, shard: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a shard in the order in which they came. Raises DiskFullError."""
+    def rows_of(self, shard: int) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a shard in the order they were added. Raises DiskFullError."""
         if file := self._files.get(shard):
             with as_disk_full_error(self._directory):
-                file.seek(0)  # writes what is left in memory
+                file.seek(0)  # flushes the buffer
             yield from map(json.loads, file)

@@ -1,7 +1,7 @@
-"""A folder of text files as a corpus: `*.txt` holds a document, `*.jsonl` one a line, in its field `text`.
+"""A folder of text files as a corpus: `*.txt` holds one document, `*.jsonl` one a line, in the field `text`.
 
-Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; others are passed
-over, and counted.
+Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; other files are
+skipped and counted.
 """
 
 import gzip
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
-from jgpt_dagster.corpus.web.cc100 import DOCUMENT_LIMIT, DocumentRow
-from jgpt_dagster.corpus.web.rejected_documents import Rejected
+from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
+from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
@@ -23,67 +23,68 @@ _KINDS = (".txt", ".jsonl")
 _COMPRESSIONS = ("", ".gz", ".xz")
 _ENDINGS = tuple(kind + compression for kind in _KINDS for compression in _COMPRESSIONS)
 _CHUNK = 1 << 20
-# What text takes, for each byte that a compressor makes of it.
-_UNPACKED = 5
+# Bytes of text for each compressed byte.
+_COMPRESSION_RATIO = 5
 
 
-class FolderError(JgptError):
-    """A folder that cannot be read in full, has no file of text, or has changed while it was read."""
+class TextFolderError(JgptError):
+    """A folder that cannot be read completely, has no text files, or changed while it was read."""
 
 
 @dataclass(frozen=True)
 class TextFolder:
-    """The files of a folder as they were when it was opened; `sha256` is of their paths and contents.
+    """The files of a folder at the time it was opened; `sha256` covers their paths and contents.
 
-    `passed_over` is the number of files of other kinds.
+    `skipped_files` is the number of other files.
     """
 
     path: Path
     files: Sequence[Path]
-    passed_over: int
+    skipped_files: int
     sha256: str
     _states: Sequence[tuple[int, int]]
 
     @classmethod
-    def opened(cls, path: Path) -> "TextFolder":
-        """Hash the files of a folder. Raises FolderError where there is none, or where some are out of reach."""
+    def open(cls, path: Path) -> "TextFolder":
+        """Hash the files of a folder. Raises TextFolderError if it has none, or if some cannot be read."""
         found = sorted(_files_below(path), key=str)
         files = [file for file in found if file.name.endswith(_ENDINGS)]
         if not files:
-            raise FolderError(
+            raise TextFolderError(
                 f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
             )
         if odd := [file for file in files if not file.is_file()]:
-            raise FolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
+            raise TextFolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
         states = [_state(file) for file in files]
         sha256 = sha256_value({str(file.relative_to(path)): sha256_file(file) for file in files})
         return cls(path, files, len(found) - len(files), sha256, states)
 
     @property
     def size(self) -> int:
-        """The bytes of all files."""
+        """The size of all files in bytes."""
         return sum(size for size, _ in self._states)
 
     @property
     def unpacked_size(self) -> int:
-        """About how many bytes of text they hold."""
+        """The approximate size of the decompressed text in bytes."""
         sizes = zip(self.files, self._states, strict=True)
-        return sum(size if file.suffix in _KINDS else size * _UNPACKED for file, (size, _) in sizes)
+        return sum(size if file.suffix in _KINDS else size * _COMPRESSION_RATIO for file, (size, _) in sizes)
 
     def documents(
         self,
-        rejected: Rejected,
+        rejected: RejectedRows,
         *,
-        limit_bytes: int = DOCUMENT_LIMIT,
+        limit_bytes: int = MAX_DOCUMENT_BYTES,
         on_read: Callable[[int], None] = lambda size: None,
     ) -> Iterator[DocumentRow]:
-        """Yield (document id, lines) of each document, holding no more than one of them; empty lines are left out.
+        """Yield (document id, lines) of each document, holding no more than one in memory; empty lines are left out.
 
-        The id is the document's position, counted from 0 with those that are refused: one that is larger than
-        `limit_bytes`, not UTF-8, without text, or no JSON object with a string `text` goes to `rejected` as
-        {document_id, reason}. Empty lines of JSON-lines files do not count. `on_read` is told how many bytes were read.
+        The id is the document's position, counted from 0 and including rejected documents: one that is larger than
+        `limit_bytes`, not UTF-8, without text, or not a JSON object with a string `text` goes to `rejected` as
+        {document_id, reason}. Empty lines of JSON-lines files do not count. `on_read` is called with the number of
+        bytes after each read.
 
-        Raises DamagedFileError where a compressed file is cut or corrupt, FolderError where files changed meanwhile.
+        Raises DamagedFileError if a compressed file is truncated or corrupt, TextFolderError if files have changed.
         """
         document_id = 0
         for file in self.files:
@@ -98,21 +99,21 @@ class TextFolder:
                     rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
                 document_id += 1
         if [_state(file) for file in self.files] != self._states:
-            raise FolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+            raise TextFolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
 
 
 def _files_below(path: Path) -> Iterator[Path]:
-    """Yield all files of a folder. Raises FolderError where one below it cannot be looked into: a link is not followed,
-    since it may lead to a folder around it.
+    """Yield all files of a folder. Raises TextFolderError if a subfolder cannot be read or is a symbolic link, which
+    may lead back to a parent folder.
     """
 
     def unreadable(error: OSError) -> None:
-        raise FolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
+        raise TextFolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
 
     for directory, folders, names in os.walk(path, onerror=unreadable):
         for folder in folders:
             if os.path.islink(os.path.join(directory, folder)):
-                raise FolderError(
+                raise TextFolderError(
                     f"{directory}/{folder} is a link to a folder. Give that folder a name of its own in JGPT_FOLDERS, "
                     "or put it in the place of the link."
                 )
@@ -125,7 +126,7 @@ def _state(file: Path) -> tuple[int, int]:
 
 
 def _lines(content: bytes | None, by_line: bool, limit_bytes: int) -> list[str]:
-    """Return the lines of a document. Raises ValueError, saying why it cannot be taken."""
+    """Return the lines of a document. Raises ValueError with the reason if it has to be rejected."""
     if content is None:
         raise ValueError(f"it has more than {limit_bytes:,} bytes")
     text = content.decode("utf-8-sig")
@@ -144,12 +145,12 @@ def _text_of(line: str) -> str:
         text = None
     if not isinstance(text, str):
         raise ValueError("it is no JSON object with a string `text`")
-    text.encode()  # half of a surrogate pair, which JSON can spell, is no text
+    text.encode()  # JSON can encode half of a surrogate pair, which is not text
     return text
 
 
 def _parts(chunks: Iterator[bytes], by_line: bool, limit_bytes: int) -> Iterator[bytes | None]:
-    """Yield each line of a file, or all of it as one part; None for one over the limit."""
+    """Yield each line of a file, or the whole file as one part; None for a part over the limit."""
     pending, size = b"", 0
     for chunk in chunks:
         *complete, rest = chunk.split(b"\n") if by_line else [chunk]
@@ -163,7 +164,7 @@ def _parts(chunks: Iterator[bytes], by_line: bool, limit_bytes: int) -> Iterator
 
 
 def _chunks(path: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield the content of a file, decompressed, at most 1 MiB a time."""
+    """Yield the decompressed content of a file, at most 1 MiB a time."""
     if path.suffix == ".xz":
         yield from xz_chunks(path, on_read)
         return

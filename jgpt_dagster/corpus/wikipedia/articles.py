@@ -1,16 +1,16 @@
-"""From the pages of a dump to the rows of articles, with every page accounted for.
+"""Articles: which pages of a dump become rows, and counts and rejections that account for every other page.
 
-Which pages are articles is settled here: namespace 0, no redirect, wikitext that is there and of bearable size. How
-wikitext becomes lines is the matter of `wikitext`.
+An article is a page in namespace 0 that is not a redirect and whose wikitext is present and within the size limit. The
+package `wikitext` turns wikitext into lines.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults
+from jgpt_dagster.corpus.wikipedia.leftover_markup import LEFTOVERS, count_leftovers
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
-from jgpt_dagster.corpus.wikipedia.page_xml import TEXT_LIMIT, Page, parse_pages
+from jgpt_dagster.corpus.wikipedia.page_xml import MAX_TEXT_BYTES, Page, parse_pages
 
 CleanFunction = Callable[[int, int, str, str], list[str]]
 ArticleRow = tuple[int, int, str, list[str]]
@@ -20,7 +20,7 @@ _REASON_LIMIT = 500
 
 @dataclass
 class PageCounts:
-    """What became of the pages of a dump or of a part: `pages` is the sum of the other four."""
+    """The pages of a dump or a part of it by outcome: `pages` is the sum of the other four."""
 
     pages: int = 0
     articles: int = 0
@@ -31,26 +31,26 @@ class PageCounts:
 
 @dataclass
 class ArticleTotals:
-    """What the rows of a shard hold, and how many of their lines show what cleaning left behind (see `quality`).
+    """Totals over the rows of a shard; `faults` are the lines with leftover markup (see `leftover_markup`).
 
-    The page ids tell a later dump where to look for a page.
+    The page ids tell a later dump which shard to search for a page.
     """
 
     lines: int = 0
     characters: int = 0
     first_page_id: int | None = None
     last_page_id: int | None = None
-    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEFTOVERS, 0))
 
     def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
-        """Yield the rows and add them up."""
+        """Yield the rows and add them to the totals."""
         for row in rows:
             page_id, *_, lines = row
             self.lines += len(lines)
             self.characters += sum(map(len, lines))
             self.first_page_id = min(self.first_page_id or page_id, page_id)
             self.last_page_id = max(self.last_page_id or page_id, page_id)
-            for name, count in count_faults(lines[1:]).items():  # a title is what it is
+            for name, count in count_leftovers(lines[1:]).items():  # a title is never faulty
                 self.faults[name] += count
             yield row
 
@@ -63,16 +63,16 @@ def read_articles(
     *,
     source: str = "dump",
     expected_pages: int | None = None,
-    limit_bytes: int = TEXT_LIMIT,
+    limit_bytes: int = MAX_TEXT_BYTES,
 ) -> Iterator[ArticleRow]:
-    """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in the dump's order.
+    """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in dump order.
 
-    `clean(page_id, revision_id, title, text)` gives the lines. A page that it refuses with an exception, or that cannot
-    be an article, goes to `rejected` with its reason. `counts` is kept up to date row by row. `source` names the part
-    in errors; `expected_pages` is the index's count for it.
+    `clean(page_id, revision_id, title, text)` returns the lines. A page for which it raises an exception, or that is
+    malformed or too large, goes to `rejected` with the reason. `counts` is updated before each row is yielded. `source`
+    names the part in errors; `expected_pages` is the number of pages that the index lists for it.
 
-    Raises PageXmlError as `parse_pages` does, IndexMismatchError where the number of pages is not the expected one, and
-    passes on MemoryError and OSError of `clean`: they tell of the machine and not of the page.
+    Raises PageXmlError as `parse_pages` does, IndexMismatchError if the number of pages is not the expected one, and
+    MemoryError and OSError of `clean`, which are about the machine and not about the page.
     """
     before = counts.pages
     for page in parse_pages(chunks, source, limit_bytes):
@@ -105,7 +105,7 @@ def read_articles(
 
 
 def _row(page: Page, clean: CleanFunction, source: str, limit_bytes: int) -> tuple[ArticleRow | None, str]:
-    """Return the row of an article, or None and why there is none."""
+    """Return the row of an article, or None and the reason."""
     if page.oversized:
         return None, f"its text has more than {limit_bytes:,} bytes"
     page_id, revision_id = page.page_id or 0, page.revision_id or 0

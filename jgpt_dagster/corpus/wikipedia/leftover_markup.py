@@ -1,19 +1,19 @@
-"""What cleaning left behind: lines that hold what no reader of an article sees there.
+"""Leftover markup: finding and counting lines with markup that cleaning should have removed.
 
-Counts are of lines and by fault; they add up over articles and shards. Text that is literal in its article (the `[[` of
-a shell script in `<code>`) counts as well, so a large wiki shows a few; many tell of a fault of the cleaner. Pure
-functions over lines; nothing here knows where they come from.
+Counts are numbers of lines by kind of leftover; they add up over articles and shards. Literal text (the `[[` of a shell
+script in `<code>`) counts as well, so a large wiki shows a few; many mean that the cleaner is at fault. Pure functions
+over lines.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-# The names of most sections, as wikiextractor prints them. Others (`手書き.`) cannot be told from the name of a band.
+# The commonest section names, as wikiextractor prints them. Others (`手書き.`) could as well be the name of a band.
 _NAMES = "概要 概略 概説 歴史 沿革 来歴 経歴 生涯 人物 特徴 語源 脚注 注釈 出典 参考文献 関連項目 外部リンク"
 _HEADINGS = "|".join(f"(?<=\n{name}[.])" for name in _NAMES.split())
 
-# Each begins with a character of its own where it can, which makes a search several times as fast.
+# Patterns begin with a literal character where possible, which makes a search several times as fast.
 _PATTERNS = {
     "links": re.compile(r"\[\["),
     "templates": re.compile(r"\{\{"),
@@ -22,7 +22,7 @@ _PATTERNS = {
         r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|(?:amp|lt|gt|quot|[a-z]?[mnbhst][a-z]*sp|[mn]dash));"
     ),
     "placeholders": re.compile(r"_[0-9](?:(?<=formula_.)|(?<=codice_.))"),
-    # Those of `main()`, of `（）内` and between commas are what a sentence speaks of.
+    # In `main()`, in `（）内` and between commas, brackets are what the sentence is about.
     "empty_brackets": re.compile(
         r"[（(「『](?!(?<=、.)[）)]、)(?:(?<=[（(])(?!(?<=[A-Za-z0-9_]\()\))[\s、，,]*+[）)](?!内)|(?<=[「『])\s*+[」』])"
     ),
@@ -30,41 +30,41 @@ _PATTERNS = {
     "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),
 }
 
-FAULTS = tuple(_PATTERNS)
-"""The names of what is counted."""
+LEFTOVERS = tuple(_PATTERNS)
+"""The kinds of leftovers."""
 
 
-def faulty_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each line that shows a fault, with the names of its faults."""
+def lines_with_leftovers(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each line with leftovers, with their kinds."""
     found: dict[int, tuple[str, list[str]]] = {}
-    for start, line, name in _faults(lines):
+    for start, line, name in _leftovers(lines):
         found.setdefault(start, (line, []))[1].append(name)
     for _, shown in sorted(found.items()):
         yield shown
 
 
-def count_faults(lines: Iterable[str]) -> Counter[str]:
-    """Return how many of `lines` show each fault."""
-    return Counter(name for _, _, name in _faults(lines))
+def count_leftovers(lines: Iterable[str]) -> Counter[str]:
+    """Return the number of lines with each kind of leftover."""
+    return Counter(name for _, _, name in _leftovers(lines))
 
 
-def _faults(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield each line that shows a fault, behind where it stands and before the fault's name; fault by fault.
+def _leftovers(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield (position, line, kind) of each leftover, kind by kind, at most one a line and kind.
 
-    All lines are searched together, since most show none.
+    All lines are searched together, since most have none.
     """
     text = "\n".join(["", *lines, ""])
     for name, pattern in _PATTERNS.items():
         end = 0
         while match := pattern.search(text, end):
             start, end = text.rfind("\n", 0, match.start()), text.index("\n", match.start())
-            if pattern.search(line := text[start:end]):  # not if it takes two lines to match
+            if pattern.search(line := text[start:end]):  # not if the match spans two lines
                 yield start, line[1:], name
 
 
-def excerpt(line: str, fault: str, context: int = 60) -> str:
-    """Return the part of a line that shows a fault, with some characters on either side."""
-    found = _PATTERNS[fault].search(f"\n{line}")
+def excerpt(line: str, kind: str, context: int = 60) -> str:
+    """Return the leftover of a kind in a line, with some context on either side."""
+    found = _PATTERNS[kind].search(f"\n{line}")
     if found is None:
         return ""
     start, end = found.start() - 1, found.end() - 1
@@ -72,5 +72,5 @@ def excerpt(line: str, fault: str, context: int = 60) -> str:
 
 
 def per_thousand(counts: Mapping[str, int], lines: int) -> dict[str, float]:
-    """Return counts of lines per 1,000 lines."""
+    """Return counts per 1,000 lines."""
     return {name: round(1000 * count / lines, 3) if lines else 0.0 for name, count in counts.items()}

@@ -1,8 +1,8 @@
-"""Cutting a multistream dump into shards of whole bz2 streams, and reading one shard alone.
+"""Multistream dumps: splitting one into shards of whole bz2 streams, and reading a single shard.
 
-A multistream dump is a chain of bz2 streams: the XML header, 100 pages a stream, the closing tag; its index has a line
-`offset:page_id:title` for every page. A dump in one stream, or packed in pieces that do not begin with a page, works
-too: it is one shard.
+A multistream dump is a sequence of bz2 streams: the XML header, 100 pages a stream, the closing tag. Its index has a
+line `offset:page_id:title` for each page. A dump in one stream, or in streams that do not begin with a page, works too:
+it becomes one shard.
 """
 
 import re
@@ -19,13 +19,13 @@ from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_file
 
-# The head of a bz2 stream that holds something: `BZh`, block size, then the magic of a block (pi).
+# The first bytes of a non-empty bz2 stream: `BZh`, block size, then the magic number of a block (pi).
 _MAGIC = re.compile(rb"BZh[1-9]1AY&SY")
 _MAGIC_SIZE = 10
 _CHUNK = 1 << 20
-# Titles have at most 255 bytes; escaped for XML they can be 6 times as long.
+# Titles have at most 255 bytes; XML escapes can make them 6 times as long.
 _LINE_LIMIT = 4096
-# The English Wikipedia has some 250,000.
+# The English Wikipedia has about 250,000.
 _STREAM_LIMIT = 1 << 24
 _LINE = re.compile(rb"(\d{1,19}):(\d{1,19}):.+", re.DOTALL)
 
@@ -35,16 +35,16 @@ class IndexMismatchError(JgptError):
 
 
 class DumpFormatError(JgptError):
-    """The file is not a whole bz2 dump."""
+    """The file is not a complete bz2 dump."""
 
 
 class DumpChangedError(JgptError):
-    """The file is no longer the one that the plan was made for."""
+    """The file is no longer the one that was split into shards."""
 
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Whole bz2 streams in a dump: offset and length in bytes, sha256, and the pages that the index lists in it."""
+    """A range of whole bz2 streams: offset and length in bytes, sha256, and the number of pages in the index."""
 
     offset: int
     length: int
@@ -57,41 +57,41 @@ class ByteRange:
 
 
 @dataclass(frozen=True)
-class ShardPlan:
-    """Where the header and each shard of a dump lie.
+class ShardRanges:
+    """The byte ranges of the header and of each shard of a dump.
 
-    The shards are contiguous and reach from the first stream with pages to the end of the file; some may be empty. In a
-    dump whose first stream holds header and pages, one shard is the whole file, and so is `header`.
+    The shards are contiguous and extend from the first stream with pages to the end of the file; some may be empty. If
+    the first stream holds header and pages, one shard is the whole file, and so is `header`.
     """
 
     header: ByteRange
     shards: tuple[ByteRange, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-like values."""
+        """Return the ranges as JSON-like values."""
         return {"header": asdict(self.header), "shards": [asdict(shard) for shard in self.shards]}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "ShardPlan":
-        """Read a plan back. Raises KeyError or TypeError where the value is not one."""
+    def from_dict(cls, value: dict[str, Any]) -> "ShardRanges":
+        """Return the ranges that `to_dict` wrote. Raises KeyError or TypeError if the value is malformed."""
         return cls(ByteRange(**value["header"]), tuple(ByteRange(**shard) for shard in value["shards"]))
 
 
-def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
-    """Cut a dump into `shards` ranges of about equal bytes, and hash them.
+def split_dump(dump: Path, index: Path | None, shards: int) -> ShardRanges:
+    """Split a dump into `shards` ranges of about equal size, and hash them.
 
-    A border is the stream nearest to its ideal place. Streams come from the index, where there is one, and otherwise
-    from a search for their magic; both give the same borders.
+    A shard begins at the stream nearest to its ideal offset. Stream offsets come from the index, if there is one, and
+    otherwise from a search for the magic number; both give the same shards.
 
-    Raises IndexMismatchError where an index does not fit the dump, DumpFormatError or DamagedFileError where the dump
-    is not whole.
+    Raises IndexMismatchError if the index does not fit the dump, DumpFormatError or DamagedFileError if the dump is
+    incomplete or corrupt.
     """
     size = dump.stat().st_size
     counts = None if index is None else _indexed_streams(dump, index, size)
     streams = [0, *counts] if counts else _searched_streams(dump)
     header_end = streams[1] if len(streams) > 1 else size
     if _holds_page(dump, header_end):
-        # Header and pages share a stream: nothing promises that another one begins with a page.
+        # Header and pages share a stream, so other streams need not begin with a page either.
         start, streams = 0, []
     else:
         start, streams = header_end, streams[1:]
@@ -99,15 +99,15 @@ def plan_shards(dump: Path, index: Path | None, shards: int) -> ShardPlan:
     borders = _borders(dump, [start, *streams, size], shards)
     ranges = tuple(_range(dump, begin, end, counts) for begin, end in pairwise(borders))
     header = _range(dump, 0, start, None) if start else next(part for part in ranges if part.length)
-    return ShardPlan(header, ranges)
+    return ShardRanges(header, ranges)
 
 
 def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """Yield the XML in one range of a dump, at most 1 MiB a time, after the range's sha256 was found right.
+    """Yield the XML in one range of a dump, at most 1 MiB a time, after verifying the sha256 of the range.
 
-    `on_read` is told how many bytes of the range were read, each time that some were.
+    `on_read` is called with the number of bytes after each read.
 
-    Raises DumpChangedError where the bytes are not those of the plan, DamagedFileError where they are no bz2 streams.
+    Raises DumpChangedError if the bytes have another hash, DamagedFileError if they are not bz2 streams.
     """
     found = sha256_file(dump, part.offset, part.length)
     if found != part.sha256:
@@ -118,13 +118,13 @@ def read_range(dump: Path, part: ByteRange, on_read: Callable[[int], None] | Non
     yield from bz2_chunks(dump, part.offset, part.length, on_read)
 
 
-def read_siteinfo(dump: Path, plan: ShardPlan) -> SiteInfo:
-    """Return the `<siteinfo>` of a dump. Raises PageXmlError where there is none, and what `read_range` raises."""
-    return parse_siteinfo(read_range(dump, plan.header), str(dump))
+def read_siteinfo(dump: Path, ranges: ShardRanges) -> SiteInfo:
+    """Return the `<siteinfo>` of a dump. Raises PageXmlError if there is none, and what `read_range` raises."""
+    return parse_siteinfo(read_range(dump, ranges.header), str(dump))
 
 
 def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
-    """Return the `shards` + 1 borders, in bytes, that lie nearest to equal parts; the first and last are given."""
+    """Return the `shards` + 1 borders, offsets out of `candidates`, that come nearest to equal parts."""
     start, size = candidates[0], candidates[-1]
 
     def nearest(target: int) -> int:
@@ -133,7 +133,7 @@ def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
             border = min(candidates[max(place - 1, 0) : place + 1], key=lambda border: abs(border - target))
             if border in (start, size) or _begins_with_page(dump, border):
                 return border
-            # The stream of the closing tag; or the magic by chance inside compressed data, about once in 10^14 dumps.
+            # The stream of the closing tag, or a chance magic number in compressed data, about once in 10^14 dumps.
             candidates.remove(border)
 
     return [start, *(nearest(start + (size - start) * shard // shards) for shard in range(1, shards)), size]
@@ -145,7 +145,7 @@ def _range(dump: Path, begin: int, end: int, counts: dict[int, int] | None) -> B
 
 
 def _indexed_streams(dump: Path, index: Path, size: int) -> dict[int, int]:
-    """Return the number of pages in each stream by its offset, after looking each stream up in the dump."""
+    """Return the number of pages in each stream by offset. Checks that a stream begins at each offset of the dump."""
     counts: dict[int, int] = {}
     last = 1  # the header comes first
     with open(dump, "rb") as file:
@@ -184,7 +184,7 @@ def _lines(index: Path) -> Iterator[bytes]:
 
 
 def _searched_streams(dump: Path) -> list[int]:
-    """Return the offset of every bz2 stream of a dump by its magic, in one pass; the first is 0."""
+    """Return the offset of every bz2 stream of a dump, found by magic number in one pass; the first is 0."""
     streams: list[int] = []
     with open(dump, "rb") as file:
         rest, position = b"", 0  # of the buffer's first byte in the file
@@ -201,7 +201,7 @@ def _searched_streams(dump: Path) -> list[int]:
 
 
 def _holds_page(dump: Path, end: int) -> bool:
-    """Whether a page begins in the streams in front of `end`."""
+    """Return whether a page begins in the streams before `end`."""
     rest = b""
     for chunk in bz2_chunks(dump, 0, end):
         if b"<page" in rest + chunk:
@@ -218,7 +218,7 @@ def _begins_with_page(dump: Path, offset: int) -> bool:
 
 
 def _require_closing_tag(dump: Path, offset: int) -> None:
-    """Raise DumpFormatError unless what the streams from `offset` hold ends the document."""
+    """Raise DumpFormatError unless the streams from `offset` end with the closing tag."""
     tail = b""
     for chunk in bz2_chunks(dump, offset):
         tail = (tail + chunk)[-64:]

@@ -1,8 +1,8 @@
-"""From the XML of a dump to pages and to the `<siteinfo>` header, as a stream.
+"""Streaming parser of dump XML: pages, and the `<siteinfo>` header.
 
-What a page is, is settled here; which pages are articles is the matter of `articles`. The XML is parsed by expat, which
-never loads anything; document type declarations, and with them entities, are refused. Elements are known by their
-local names, which the export versions 0.10 and 0.11 share (https://www.mediawiki.org/xml/export-0.11.xsd).
+The parser is expat, which loads no external files; document type declarations, and with them entities, are rejected.
+Elements are matched by local name, which the export versions 0.10 and 0.11 share
+(https://www.mediawiki.org/xml/export-0.11.xsd). Which pages are articles is decided in `articles`.
 """
 
 import re
@@ -15,11 +15,11 @@ from xml.parsers import expat
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.errors import JgptError
 
-# MediaWiki refuses to save a text over $wgMaxArticleSize, 2 MiB by default; twice that is no page of a wiki.
-TEXT_LIMIT = 4 << 20
-# Titles have at most 255 bytes, and the longest other field read here is a URL.
+# MediaWiki does not save a text over $wgMaxArticleSize, 2 MiB by default; this is twice as much.
+MAX_TEXT_BYTES = 4 << 20
+# Titles have at most 255 bytes; the longest other field is a URL.
 _FIELD_LIMIT = 8 << 10
-# A page nests 5 deep (content slots included).
+# Pages nest 5 levels deep (content slots included).
 _DEPTH_LIMIT = 32
 # The longest single token (a tag with its attributes, a comment) that expat may have to hold.
 _TOKEN_LIMIT = 1 << 20
@@ -30,16 +30,16 @@ _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
 class PageXmlError(JgptError):
-    """The XML of a dump is not well-formed, is cut short, or is not the export of a wiki."""
+    """The XML of a dump is malformed, truncated, or not the export of a wiki."""
 
 
 @dataclass(slots=True)
 class Page:
     """One page with its last revision.
 
-    Numbers are None where the dump has none or one that is no int64. `redirect` tells of a `<redirect>` element. `text`
-    is wikitext as the wiki stored it, None where it was deleted, is missing or is `oversized` (over the limit of
-    `parse_pages`). `model` is the content model; exports without one hold wikitext alone.
+    Numbers are None if missing or not an int64. `redirect` is whether there is a `<redirect>` element. `text` is the
+    wikitext as stored by the wiki, None if deleted, missing or `oversized` (over the limit of `parse_pages`). `model`
+    is the content model; exports without one hold only wikitext.
     """
 
     page_id: int | None = None
@@ -52,16 +52,16 @@ class Page:
     oversized: bool = False
 
 
-def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int = TEXT_LIMIT) -> Iterator[Page]:
-    """Yield the pages of a part of a dump's XML, in order, holding no more than one page and one chunk.
+def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int = MAX_TEXT_BYTES) -> Iterator[Page]:
+    """Yield the pages of a part of a dump's XML, in order, holding no more than one page and one chunk in memory.
 
-    The part is either a whole document or a run of whole `<page>` elements, with or without the closing tag of the
-    document behind them. `source` names it in errors; `limit_bytes` bounds a page's text, counted in UTF-8.
+    The part is either a whole document or a sequence of whole `<page>` elements, with or without the document's closing
+    tag after them. `source` names it in errors; `limit_bytes` limits a page's text, in bytes of UTF-8.
 
-    Raises PageXmlError with the byte offset in the part and the last whole page before it.
+    Raises PageXmlError with the byte offset in the part and the last complete page before it.
     """
     parser = _PageParser(source, limit_bytes)
-    head, chunks = _head(chunks)
+    head, chunks = _peek(chunks)
     if not head:
         return
     parser.require_utf8(head)
@@ -70,24 +70,24 @@ def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int 
         parser.feed(_OPENING)
         parser.offset = len(_OPENING)
     tail = b""
-    for piece in _slices(chunks):
+    for piece in _split_chunks(chunks):
         parser.feed(piece)
-        yield from parser.take()
+        yield from parser.take_pages()
         tail = (tail + piece)[-64:]
     closed = tail.rstrip().endswith(_CLOSING)
     parser.feed(_CLOSING if bare and not closed else b"", final=True)
-    yield from parser.take()
+    yield from parser.take_pages()
 
 
 def parse_siteinfo(chunks: Iterable[bytes], source: str = "dump") -> SiteInfo:
-    """Return the `<siteinfo>` of a dump, reading no further than to its end.
+    """Return the `<siteinfo>` of a dump, reading no further than its end.
 
-    Raises PageXmlError where the XML is malformed or holds pages, its end or 4 MiB before a whole `<siteinfo>`.
+    Raises PageXmlError if the XML is malformed, or if pages, 4 MiB or the end come before a complete `<siteinfo>`.
     """
     parser = _SiteInfoParser(source)
-    head, chunks = _head(chunks)
+    head, chunks = _peek(chunks)
     parser.require_utf8(head)
-    for piece in _slices(chunks):
+    for piece in _split_chunks(chunks):
         parser.feed(piece)
         if parser.site is not None:
             return parser.site
@@ -100,13 +100,13 @@ def parse_siteinfo(chunks: Iterable[bytes], source: str = "dump") -> SiteInfo:
 
 
 class _Parser:
-    """Feeds expat and keeps the path of local names; subclasses react to `path` at the start and end of elements."""
+    """Feeds expat and maintains the path of local names; subclasses handle the start and end of the element `path`."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.path: tuple[str, ...] = ()
         self.fed = 0
-        self.offset = 0  # bytes fed in front of what is being read
+        self.offset = 0  # bytes fed before the source itself
         self.expat = expat.ParserCreate("UTF-8")
         self.expat.buffer_text = True
         self.expat.buffer_size = _SLICE
@@ -118,7 +118,7 @@ class _Parser:
         self._size = 0
 
     def require_utf8(self, head: bytes) -> None:
-        """Refuse UTF-16, which expat takes unasked, by the first bytes of a document."""
+        """Reject UTF-16, which expat detects by itself, by the first bytes of a document."""
         if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
             raise self.error("this is not UTF-8 (UTF-16?); a dump is well-formed XML in UTF-8")
 
@@ -138,21 +138,21 @@ class _Parser:
         return PageXmlError(f"{self.source}, byte {position:,} of its XML: {reason}")
 
     def collect(self) -> None:
-        """Keep the characters up to the end of the element that has just begun."""
+        """Collect the characters up to the end of the element that has just started."""
         self._parts, self._size = [], 0
 
     def collected(self) -> str:
         parts, self._parts = self._parts or [], None
         return "".join(parts)
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         raise NotImplementedError
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         raise NotImplementedError
 
-    def overflow(self, size: int) -> bool:
-        """Return whether to drop an element's characters now that there are `size` bytes of them."""
+    def on_overflow(self, size: int) -> bool:
+        """Return whether to discard the characters of an element, of which there are now `size` bytes."""
         if size > _FIELD_LIMIT:
             raise self.error(f"<{self.path[-1]}> holds more than {_FIELD_LIMIT:,} bytes")
         return False
@@ -163,16 +163,16 @@ class _Parser:
             raise self.error(f"elements nested more than {_DEPTH_LIMIT} deep")
         if len(self.path) == 1 and self.path[0] != "mediawiki":
             raise self.error(f"the document is <{self.path[0]}>, expected <mediawiki>")
-        self.opened(attributes)
+        self.on_start(attributes)
 
     def _end(self, _: str) -> None:
-        self.closing()
+        self.on_end()
         self.path = self.path[:-1]
 
     def _characters(self, data: str) -> None:
         if self._parts is not None:
             self._size += len(data.encode())
-            if self.overflow(self._size):
+            if self.on_overflow(self._size):
                 self._parts.clear()
             else:
                 self._parts.append(data)
@@ -197,15 +197,15 @@ class _PageParser(_Parser):
         self._pages: list[Page] = []
         self._last = "before the first page"
 
-    def take(self) -> list[Page]:
-        """Return the pages that have ended since the last call."""
+    def take_pages(self) -> list[Page]:
+        """Return the pages completed since the last call."""
         pages, self._pages = self._pages, []
         return pages
 
     def error(self, reason: str) -> PageXmlError:
         return PageXmlError(f"{super().error(reason)}, {self._last}")
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         path, page = self.path, self._page
         if path in _FIELDS:
             self.collect()
@@ -218,7 +218,7 @@ class _PageParser(_Parser):
         elif path == (*_PAGE, "redirect"):
             page.redirect = True
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         path, page = self.path, self._page
         if path == _PAGE:
             self._pages.append(page)
@@ -239,9 +239,9 @@ class _PageParser(_Parser):
                 case _:
                     page.text = None if page.oversized else value
 
-    def overflow(self, size: int) -> bool:
+    def on_overflow(self, size: int) -> bool:
         if self.path != _TEXT:
-            return super().overflow(size)
+            return super().on_overflow(size)
         self._page.oversized = size > self._limit
         return self._page.oversized
 
@@ -258,7 +258,7 @@ class _SiteInfoParser(_Parser):
         self._namespaces: dict[int, str] = {}
         self._key: int | None = None
 
-    def opened(self, attributes: dict[str, str]) -> None:
+    def on_start(self, attributes: dict[str, str]) -> None:
         if self.path == ("mediawiki", "page") and self.site is None:
             raise self.error("a <page> before any <siteinfo>")
         if self.path == _NAMESPACE:
@@ -266,7 +266,7 @@ class _SiteInfoParser(_Parser):
         if self.path == _NAMESPACE or (self.path[:-1] == _SITEINFO and self.path[-1] in self._values):
             self.collect()
 
-    def closing(self) -> None:
+    def on_end(self) -> None:
         if self.path == _SITEINFO:
             self.site = SiteInfo(self._values["dbname"], self._values["base"], self._namespaces)
         elif self.path == _NAMESPACE:
@@ -283,8 +283,8 @@ def _int64(text: str) -> int | None:
     return value if value is not None and -(1 << 63) <= value < 1 << 63 else None
 
 
-def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first bytes that are not blank, at least 16 unless there are fewer, and all chunks."""
+def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes without leading white space, at least 16 if there are so many, and all chunks."""
     rest, taken, head = iter(chunks), [], b""
     for chunk in rest:
         head = (head + chunk).lstrip()
@@ -294,8 +294,8 @@ def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, chain(taken, rest)
 
 
-def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut chunks into pieces small enough that no limit is overshot by much before it is looked at."""
+def _split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split chunks into pieces so small that no limit is exceeded by much before it is checked."""
     for chunk in chunks:
         for start in range(0, len(chunk), _SLICE):
             yield chunk[start : start + _SLICE]

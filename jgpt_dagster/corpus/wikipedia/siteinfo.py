@@ -1,7 +1,7 @@
-"""What a dump says about its wiki before the first page: the `<siteinfo>` header.
+"""The `<siteinfo>` header of a dump: what it says about its wiki before the first page.
 
-The reader of dumps fills it in, the cleaning of wikitext needs it (the namespace names of a wiki are in its own
-language, so `[[ファイル:…]]` can only be told from an article link with their help). Nothing else belongs here.
+The dump reader fills it in and wikitext cleaning needs it: namespace names are in the wiki's own language, so only they
+tell `[[ファイル:…]]` from an article link.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class SiteInfo:
     """The header of one dump.
 
-    `dbname` is the wiki's database name (`jawiki`), `base` the URL of its main page, `namespaces` the local name of
-    every namespace by its number; the article namespace 0 has the empty name.
+    `dbname` is the database name of the wiki (`jawiki`), `base` the URL of its main page, `namespaces` the local
+    name of each namespace by number; the name of the article namespace 0 is empty.
     """
 
     dbname: str

@@ -4,7 +4,7 @@ import os
 import socket
 
 from jgpt_dagster.lm.launch.gpus import has_gpu
-from jgpt_dagster.runtime.resource_limits import cores
+from jgpt_dagster.runtime.resource_limits import available_cores
 
 
 def training_environment(processes: int, *, on_cpu: bool = False) -> dict[str, str]:
@@ -17,7 +17,7 @@ def training_environment(processes: int, *, on_cpu: bool = False) -> dict[str, s
         **{"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())},
         **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
-        "OMP_NUM_THREADS": str(max(1, cores() // processes)),
+        "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         # A thread that spins while it waits takes the core that another one needs: ten times slower on a machine that
         # has other work too.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -146,7 +146,7 @@ def detect_hardware(processes: int, nodes: int, query: Callable[[], list[str]] |
 
 def host_cpu() -> Device:
     """Return this host's CPU as a device, with all the memory that this process may use."""
-    return Device("cpu", resource_limits.memory(), None, "no figure: it depends on clock and vector units")
+    return Device("cpu", resource_limits.available_memory(), None, "no figure: it depends on clock and vector units")
 
 
 def _gpu(name: str, memory: int) -> Device:
@@ -160,7 +160,7 @@ def _gpu(name: str, memory: int) -> Device:
 
 def _gpu_memory(mebibytes: str) -> int:
     """Return in bytes the memory that nvidia-smi prints; a GPU for which it prints none shares the host's."""
-    return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else resource_limits.memory()
+    return int(mebibytes) * 2**20 if mebibytes.strip().isdecimal() else resource_limits.available_memory()
 
 
 def _query_gpus() -> list[str]:

@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training import optimizer_offload
-from jgpt_dagster.storage.artifact import MANIFEST, DirectoryArtifact, file_entry
-from jgpt_dagster.storage.atomic_write import atomic_directory, require_free_space, temporary_path, write_json
+from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
+from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
+from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, library_versions
 
 CODE_VERSION = "1"
@@ -70,7 +71,7 @@ def latest_valid(root: Path, report: Callable[[str], None]) -> Checkpoint | None
     for path in reversed(_directories(root)):
         artifact = DirectoryArtifact("checkpoint", "", path)
         manifest = artifact.manifest()
-        damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.damage(manifest)
+        damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.find_mismatch(manifest)
         if manifest is not None and damage is None:
             counts, recipe = manifest.counts, manifest.recipe
             identity = {**recipe.settings, **recipe.inputs}
@@ -231,7 +232,7 @@ def hash_files_distributed(directory: Path) -> dict[str, FileEntry]:
                 "JGPT_SCRATCH at a directory that is shared under this path, then run again."
             )
     own = names[dist.get_rank() :: dist.get_world_size()]
-    shares = _gathered({name: file_entry(directory / name) for name in own})
+    shares = _gathered({name: FileEntry.of(directory / name) for name in own})
     return {name: entry for share in shares for name, entry in share.items()}
 
 

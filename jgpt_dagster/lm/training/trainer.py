@@ -35,9 +35,8 @@ from jgpt_dagster.lm.training.train_config import (
     uses_bf16,
     warmup_steps,
 )
-from jgpt_dagster.storage.artifact import file_entry
 from jgpt_dagster.storage.hashing import sha256_value
-from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.manifest import FileEntry, Recipe
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -314,7 +313,7 @@ def _recipe(
 
 
 def _digest(directory: Path, *names: str) -> str:
-    return sha256_value({name: file_entry(directory / name).sha256 for name in names})
+    return sha256_value({name: FileEntry.of(directory / name).sha256 for name in names})
 
 
 def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:

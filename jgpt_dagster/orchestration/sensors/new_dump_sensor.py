@@ -15,7 +15,7 @@ from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.sensors.run_requests import request_runs, skip, skip_on_error
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.atomic_write import require_free_space
+from jgpt_dagster.storage.disk_space import require_free_space
 
 T = TypeVar("T")
 

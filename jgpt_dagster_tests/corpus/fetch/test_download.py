@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.corpus.fetch import download, http_client
-from jgpt_dagster.corpus.fetch.download import fetch
-from jgpt_dagster.corpus.fetch.http_client import DownloadError, fetch_json, fetch_text
-from jgpt_dagster.storage.atomic_write import DiskFullError
+from jgpt_dagster.corpus.fetch import retry
+from jgpt_dagster.corpus.fetch.download import download_file
+from jgpt_dagster.corpus.fetch.errors import DownloadError
+from jgpt_dagster.corpus.fetch.http_client import fetch_json, fetch_text
+from jgpt_dagster.corpus.fetch.partial_file import PartialFile
+from jgpt_dagster.storage.disk_space import DiskFullError
 from jgpt_dagster_tests.support.flaky_server import Handler, Server, serving
 
 BODY = random.Random(7).randbytes(3_000_000)
@@ -31,7 +33,7 @@ def server() -> Iterator[Server]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were asked for, which are not made."""
     pauses: list[float] = []
-    monkeypatch.setattr(http_client, "_sleep", pauses.append)
+    monkeypatch.setattr(retry, "_sleep", pauses.append)
     return pauses
 
 
@@ -54,8 +56,8 @@ def files(directory: Path) -> list[str]:
 def test_a_file_arrives_whole_and_alone(server, tmp_path):
     seen: list[tuple[int, int | None]] = []
     target = tmp_path / "new" / "dump.bz2"
-    entry = fetch(
-        server.url("/dump.bz2"), target, size=len(BODY), sha1=SHA1.upper(), progress=lambda *done: seen.append(done)
+    entry = download_file(
+        server.url("/dump.bz2"), target, size=len(BODY), sha1=SHA1.upper(), on_progress=lambda *done: seen.append(done)
     )
     assert target.read_bytes() == BODY
     assert (entry.size, entry.sha256) == (len(BODY), SHA256)
@@ -67,13 +69,13 @@ def test_a_file_arrives_whole_and_alone(server, tmp_path):
 def test_a_file_that_is_there_with_the_right_hash_is_not_asked_for_again(server, tmp_path):
     target = tmp_path / "dump.bz2"
     target.write_bytes(BODY)
-    assert fetch(server.url("/dump.bz2"), target, sha1=SHA1).sha256 == SHA256
+    assert download_file(server.url("/dump.bz2"), target, sha1=SHA1).sha256 == SHA256
     assert server.requests == []
 
 
 def test_a_cut_connection_goes_on_where_it_stopped(server, tmp_path, waits):
     server.faults.extend([cut_after(1_200_000), cut_after(700_000)])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY), sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY), sha1=SHA1)
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
     assert ranges(server) == [None, "bytes=1200000-", "bytes=1900000-"]
     assert len(waits) == 2
@@ -86,10 +88,10 @@ def test_a_file_of_known_hash_goes_on_from_another_host_of_the_mirror_or_another
 
     server.faults.extend([cut_after(1_000_000), other_host, *[status(503)] * 20])
     with pytest.raises(DownloadError, match="attempts"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     server.faults.clear()
     server.files["/mirror/dump.bz2"] = BODY
-    fetch(server.url("/mirror/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/mirror/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert ranges(server)[1] == "bytes=1000000-" and ranges(server)[-1] == "bytes=1500000-"
     assert "If-Range" not in server.requests[1]
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
@@ -97,7 +99,7 @@ def test_a_file_of_known_hash_goes_on_from_another_host_of_the_mirror_or_another
 
 def test_a_file_of_unknown_hash_goes_on_only_while_it_is_the_same_on_the_server(server, tmp_path, waits):
     server.faults.append(cut_after(1_200_000))
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY))
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=len(BODY))
     assert ranges(server) == [None, "bytes=1200000-"]
     assert server.requests[1]["If-Range"]
 
@@ -105,11 +107,11 @@ def test_a_file_of_unknown_hash_goes_on_only_while_it_is_the_same_on_the_server(
 def test_the_next_call_goes_on_with_what_a_dead_one_left(server, tmp_path, waits):
     server.faults.extend([cut_after(1_000_000), *[status(503)] * 20])
     with pytest.raises(DownloadError, match="attempts"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert files(tmp_path) == ["dump.bz2.part", "dump.bz2.part.json"]
     server.faults.clear()
     server.requests.clear()
-    assert fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
+    assert download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
     assert ranges(server) == ["bytes=1000000-"]
     assert files(tmp_path) == ["dump.bz2"]
 
@@ -117,11 +119,11 @@ def test_the_next_call_goes_on_with_what_a_dead_one_left(server, tmp_path, waits
 def test_a_part_of_another_file_is_not_gone_on_with(server, tmp_path, waits):
     server.faults.extend([cut_after(1_000_000), *[status(503)] * 20])
     with pytest.raises(DownloadError):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     server.faults.clear()
     server.requests.clear()
     server.files["/other.bz2"] = BODY[::-1]
-    fetch(server.url("/other.bz2"), tmp_path / "dump.bz2")
+    download_file(server.url("/other.bz2"), tmp_path / "dump.bz2")
     assert ranges(server) == [None]
     assert (tmp_path / "dump.bz2").read_bytes() == BODY[::-1]
 
@@ -134,7 +136,7 @@ def test_a_file_that_changes_on_the_server_is_begun_anew(server, tmp_path, waits
         handler.server.files["/dump.bz2"] = changed
 
     server.faults.append(change)
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2")
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2")
     assert (tmp_path / "dump.bz2").read_bytes() == changed
 
 
@@ -145,21 +147,21 @@ def test_a_range_of_a_changed_file_is_not_mixed_in_even_if_the_server_ignores_if
         handler.answer(206, rest, span)
 
     server.faults.extend([cut_after(1_000_000), rest_of_another])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2")
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2")
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
 
 
 def test_without_hash_and_validator_a_rest_is_not_trusted(server, tmp_path, waits):
     server.validators = False
     server.faults.append(cut_after(1_000_000))
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2")
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2")
     assert ranges(server) == [None, None]
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
 
 
 def test_a_server_without_ranges_is_begun_anew(server, tmp_path, waits):
     server.faults.extend([cut_after(1_000_000), lambda handler, body: handler.answer(200, body)])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
 
 
@@ -167,7 +169,7 @@ def test_a_server_without_ranges_is_begun_anew(server, tmp_path, waits):
 def test_a_wrong_range_is_not_appended(server, tmp_path, waits, content_range):
     wrong = lambda handler, body: handler.answer(206, body[5:], {"Content-Range": content_range})  # noqa: E731
     server.faults.extend([cut_after(1_000_000), wrong])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
 
 
@@ -179,20 +181,20 @@ def test_a_part_that_is_whole_already_is_only_verified(server, tmp_path, waits):
     server.faults.extend(
         [whole_and_then_silence, lambda handler, body: handler.answer(416, b"", {"Content-Range": "bytes */3000000"})]
     )
-    assert fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
+    assert download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
     assert ranges(server) == [None, "bytes=3000000-"]
 
 
 def test_an_unexpected_416_begins_anew(server, tmp_path, waits):
     server.faults.extend([cut_after(1_000_000), status(416)])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert ranges(server) == [None, "bytes=1000000-", None]
 
 
 def test_errors_of_the_server_are_waited_out_as_long_as_it_asks(server, tmp_path, waits):
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     server.faults.extend([status(503, Retry_After="7"), status(429, Retry_After=soon), status(500)])
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert waits[0] == 7
     assert 25 <= waits[1] <= 30
     assert waits[2] == 4
@@ -201,14 +203,14 @@ def test_errors_of_the_server_are_waited_out_as_long_as_it_asks(server, tmp_path
 def test_it_gives_up_naming_url_attempts_and_reason(server, tmp_path, waits):
     server.faults.extend([status(503)] * 20)
     with pytest.raises(DownloadError, match=r"dump\.bz2: gave up after 6 attempts; the last one: HTTP 503.*run"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2")
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2")
     assert files(tmp_path) == []
 
 
 def test_a_long_download_survives_more_cuts_than_attempts_while_it_moves_on(server, tmp_path, waits):
     server.files["/long"] = BODY * 4
     server.faults.extend([cut_after(1_100_000)] * 10)
-    fetch(server.url("/long"), tmp_path / "long")
+    download_file(server.url("/long"), tmp_path / "long")
     assert (tmp_path / "long").read_bytes() == BODY * 4
 
 
@@ -216,12 +218,12 @@ def test_a_host_that_is_not_there_is_a_clear_error(tmp_path, waits):
     with serving() as server:
         url = server.url("/dump.bz2")
     with pytest.raises(DownloadError, match="gave up after 6 attempts; the last one: ConnectError"):
-        fetch(url, tmp_path / "dump.bz2")
+        download_file(url, tmp_path / "dump.bz2")
 
 
 def test_a_missing_file_is_not_asked_for_twice(server, tmp_path, waits):
     with pytest.raises(DownloadError, match=r"/absent: HTTP 404"):
-        fetch(server.url("/absent"), tmp_path / "absent")
+        download_file(server.url("/absent"), tmp_path / "absent")
     assert (len(server.requests), waits, files(tmp_path)) == (1, [], [])
 
 
@@ -236,7 +238,7 @@ def test_a_missing_file_is_not_asked_for_twice(server, tmp_path, waits):
 )
 def test_a_file_that_is_not_the_announced_one_never_gets_its_name(server, tmp_path, expected, found):
     with pytest.raises(DownloadError, match=found):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", **expected)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", **expected)
     assert files(tmp_path) == []
 
 
@@ -251,53 +253,53 @@ def test_bytes_beyond_the_expected_size_are_not_stored(server, tmp_path):
 
     server.faults.append(endless)
     with pytest.raises(DownloadError, match="longer than the expected 100,000 bytes"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=100_000)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=100_000)
     assert files(tmp_path) == []
 
 
 def test_a_damaged_part_is_found_out_and_dropped(server, tmp_path, waits):
     server.faults.extend([cut_after(1_000_000), *[status(503)] * 20])
     with pytest.raises(DownloadError):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     server.faults.clear()
     with open(tmp_path / "dump.bz2.part", "r+b") as part:
         part.write(b"damage")
     with pytest.raises(DownloadError, match="sha1"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
-    assert fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    assert download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
 
 
 def test_redirects_lead_to_http_alone(server, tmp_path):
     server.faults.append(status(302, Location=server.url("/dump.bz2")))
-    assert fetch(server.url("/moved"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
+    assert download_file(server.url("/moved"), tmp_path / "dump.bz2", sha1=SHA1).sha256 == SHA256
     server.faults.append(status(302, Location="file:///etc/passwd"))
     with pytest.raises(DownloadError, match="Only http and https are followed"):
-        fetch(server.url("/moved"), tmp_path / "passwd")
+        download_file(server.url("/moved"), tmp_path / "passwd")
     assert not (tmp_path / "passwd").exists()
 
 
 def test_a_download_that_does_not_fit_the_disk_is_refused_before_it_begins(server, tmp_path):
     server.faults.append(lambda handler, _: handler.answer(200, b"x", {"Content-Length": str(1 << 60)}, sent=1))
     with pytest.raises(DiskFullError, match=r"dump\.bz2"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2")
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2")
     with pytest.raises(DiskFullError):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=1 << 60)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", size=1 << 60)
     assert len(server.requests) == 1
 
 
 def test_on_a_disk_that_fills_up_what_came_is_kept(server, tmp_path, monkeypatch, waits):
-    append = download._Part.append
+    append = PartialFile.append
 
-    def full(part: download._Part, data: bytes) -> None:
+    def full(part: PartialFile, data: bytes) -> None:
         if part.size + len(data) > 1_000_000:
             raise OSError(errno.ENOSPC, "No space left on device")
         append(part, data)
 
-    monkeypatch.setattr(download._Part, "append", full)
+    monkeypatch.setattr(PartialFile, "append", full)
     with pytest.raises(DiskFullError, match=r"dump\.bz2\.part: the disk is full"):
-        fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+        download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     monkeypatch.undo()
-    fetch(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
+    download_file(server.url("/dump.bz2"), tmp_path / "dump.bz2", sha1=SHA1)
     assert ranges(server)[1].startswith("bytes=")
     assert (tmp_path / "dump.bz2").read_bytes() == BODY
 
@@ -307,7 +309,7 @@ def test_a_file_url_is_linked_not_copied(tmp_path):
     source.write_bytes(BODY)
     target = tmp_path / "data" / "dump.bz2"
     for _ in range(2):
-        entry = fetch(source.as_uri(), target, size=len(BODY), sha1=SHA1)
+        entry = download_file(source.as_uri(), target, size=len(BODY), sha1=SHA1)
         assert target.samefile(source)
         assert entry.sha256 == SHA256
         assert files(target.parent) == ["dump.bz2"]
@@ -320,21 +322,21 @@ def test_where_a_hard_link_is_not_possible_a_symbolic_one_is_made(tmp_path, monk
     monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "source").write_bytes(BODY)
     target = tmp_path / "data" / "dump.bz2"
-    fetch((tmp_path / "source").as_uri(), target, sha1=SHA1)
+    download_file((tmp_path / "source").as_uri(), target, sha1=SHA1)
     assert target.is_symlink() and target.readlink().is_absolute() and target.read_bytes() == BODY
 
 
 def test_a_file_url_is_verified_too(tmp_path):
     (tmp_path / "source").write_bytes(BODY[:-1])
     with pytest.raises(DownloadError, match="sha1"):
-        fetch((tmp_path / "source").as_uri(), tmp_path / "target", sha1=SHA1)
+        download_file((tmp_path / "source").as_uri(), tmp_path / "target", sha1=SHA1)
     assert files(tmp_path) == ["source"]
 
 
 @pytest.mark.parametrize("url", ["file:///no/such/file", "ftp://host/x", "file://host/x", "/bare/path", "file:///a?b"])
 def test_a_url_that_names_no_file_is_a_clear_error(tmp_path, url):
     with pytest.raises(DownloadError, match=r"there is no file|cannot be fetched"):
-        fetch(url, tmp_path / "target")
+        download_file(url, tmp_path / "target")
     assert files(tmp_path) == []
 
 

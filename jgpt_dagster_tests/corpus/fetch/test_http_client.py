@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.corpus.fetch.http_client import DownloadError, fetch_text
+from jgpt_dagster.corpus.fetch.errors import DownloadError
+from jgpt_dagster.corpus.fetch.http_client import fetch_text
 from jgpt_dagster_tests.support.flaky_server import Handler, Server, serving
 
 EXPECTED = "Basic " + base64.b64encode(b"me:hush").decode()

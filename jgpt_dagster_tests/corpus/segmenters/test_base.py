@@ -35,10 +35,10 @@ class Answering(PieceSegmenter):
 )
 def test_an_answer_is_taken_for_its_own_piece_alone(answers: list[str], spaced: list[str], fallbacks: int) -> None:
     segmenter = Answering(*answers)
-    assert segmenter.spaced(["猫が", "いるね"]) == spaced
+    assert segmenter.segment_joined(["猫が", "いるね"]) == spaced
     assert segmenter.fallbacks == fallbacks
 
 
 def test_a_number_of_answers_other_than_that_of_the_pieces_is_an_error() -> None:
     with pytest.raises(SegmenterError, match="answering 1: 2 pieces of text went in, 1 came out"):
-        Answering("猫 が").spaced(["猫が", "いるね"])
+        Answering("猫 が").segment_joined(["猫が", "いるね"])

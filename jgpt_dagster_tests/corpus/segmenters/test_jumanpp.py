@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
 from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
-from jgpt_dagster.corpus.segmenters.pieces import words_by_class
+from jgpt_dagster.corpus.segmenters.pieces import split_by_character_class
 from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, HOSTILE_LINES
 
 STAND_IN = r"""
@@ -115,7 +115,7 @@ def check_only_falls_back_on(segmenter: Segmenter, guilty: list[str]) -> None:
     lines = [f"ふつうの文{number}" for number in range(100)]
     for place, line in zip((0, 37, 38, 99), guilty, strict=False):
         lines[place] = line
-    expected = [words_by_class(line) if line in guilty else pairs(line) for line in lines]
+    expected = [split_by_character_class(line) if line in guilty else pairs(line) for line in lines]
     assert segmenter.segment(lines) == expected
     assert segmenter.fallbacks == len(guilty)
 

@@ -26,7 +26,9 @@ def check(segmenter: Segmenter, lines: list[str]) -> None:
     result = segmenter.segment(lines)
     assert ["".join(words) for words in result] == lines
     assert all(word for words in result for word in words)
-    assert segmenter.spaced(lines) == [" ".join(word for word in words if not word.isspace()) for words in result]
+    assert segmenter.segment_joined(lines) == [
+        " ".join(word for word in words if not word.isspace()) for words in result
+    ]
 
 
 def test_splits_by_the_juman_standard(mecab: Segmenter) -> None:

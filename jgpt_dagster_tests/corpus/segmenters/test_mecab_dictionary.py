@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters.mecab_dictionary import pruned_dictionary, write_pruned
-from jgpt_dagster.corpus.segmenters.pieces import cut, is_standalone
+from jgpt_dagster.corpus.segmenters.pieces import is_standalone, split_into_pieces
 from jgpt_dagster_tests.support.hostile_text import AWKWARD_TEXT, JAPANESE_TEXT
 
 JUMANDIC = Path(jumandic.DICDIR)
@@ -88,7 +88,7 @@ def parsed(parse: Parse, text: str) -> str:
 @given(st.lists(AWKWARD_TEXT | JAPANESE_TEXT))
 def test_words_are_those_of_the_whole_dictionary_for_any_text(lines: list[str]) -> None:
     whole, smaller = both()
-    for piece in (piece for line in lines for piece in cut(line) if not is_standalone(piece)):
+    for piece in (piece for line in lines for piece in split_into_pieces(line) if not is_standalone(piece)):
         assert parsed(smaller, piece) == parsed(whole, piece)
 
 

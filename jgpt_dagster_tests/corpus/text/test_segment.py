@@ -106,10 +106,10 @@ class Watched:
         self.fallbacks = 0
         self.batches: list[list[str]] = []
 
-    def spaced(self, lines: Sequence[str]) -> list[str]:
+    def segment_joined(self, lines: Sequence[str]) -> list[str]:
         self.batches.append(list(lines))
         self.fallbacks += len(lines)
-        return self.segmenter.spaced(lines)
+        return self.segmenter.segment_joined(lines)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.segmenter, name)

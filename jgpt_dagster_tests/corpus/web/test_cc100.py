@@ -156,7 +156,7 @@ def test_an_archive_that_asks_for_too_much_memory_is_refused(archive):
 def write_by_dealing(directory: Path, documents: list[tuple[int, list[str]]], shards: int, wanted: list[int]) -> None:
     with ExitStack() as files:
         writers = {
-            number: files.enter_context(RowWriter.opened(directory / f"{number}.parquet", DOCUMENTS, RECIPE, dict))
+            number: files.enter_context(RowWriter.open(directory / f"{number}.parquet", DOCUMENTS, RECIPE, dict))
             for number in wanted
         }
         distribute_to_shards(documents, shards, writers)
@@ -192,7 +192,7 @@ def test_when_the_source_breaks_off_no_shard_gets_its_name(tmp_path):
 
 def test_large_rows_are_written_before_they_pile_up(tmp_path):
     rows = [(number, ["あ" * (1 << 20)] * 3) for number in range(12)]
-    with RowWriter.opened(tmp_path / "large.parquet", DOCUMENTS, RECIPE, dict) as writer:
+    with RowWriter.open(tmp_path / "large.parquet", DOCUMENTS, RECIPE, dict) as writer:
         for row in rows:
             writer.append(row)
             assert len(writer._pending) + sum(batch.num_rows for batch in writer._group) <= 2

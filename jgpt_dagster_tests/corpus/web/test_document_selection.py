@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
-from jgpt_dagster.corpus.web.document_selection import DROP_REASONS, PARAGRAPH_REASON, Selection, ShardCounts, select
+from jgpt_dagster.corpus.web.document_selection import (
+    DROP_REASONS,
+    PARAGRAPH_REASON,
+    SelectionSettings,
+    ShardCounts,
+    select_documents,
+)
 from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
 NOTICE = "このサイトの記事や写真を許可なく転載することを禁じます。"
@@ -38,7 +44,7 @@ def documents(count: int = 400) -> list[DocumentRow]:
 def chosen(folder: Path, shards: int, written: list[int]) -> tuple[list[DocumentRow], dict[int, ShardCounts]]:
     tallies = {number: ShardCounts() for number in written}
     with DiskHashSet(folder) as seen:
-        return list(select(documents(), Selection(), seen, tallies, shards)), tallies
+        return list(select_documents(documents(), SelectionSettings(), seen, tallies, shards)), tallies
 
 
 def test_documents_in_are_those_kept_and_those_dropped_for_each_reason(tmp_path):
@@ -75,7 +81,7 @@ def test_what_is_kept_depends_on_no_batch(tmp_path, monkeypatch, batch):
 @settings(max_examples=60)
 def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_source(tmp_path_factory, texts):
     """Of the rules that drop whole documents only the one that depends on paragraphs is on."""
-    off = Selection(
+    off = SelectionSettings(
         near_duplicates=False,
         minimum_characters=0,
         minimum_japanese=0,
@@ -85,7 +91,7 @@ def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_s
     )
     tally = ShardCounts()
     with DiskHashSet(tmp_path_factory.mktemp("seen")) as seen:
-        kept = list(select(enumerate(texts), off, seen, {0: tally}, 1))
+        kept = list(select_documents(enumerate(texts), off, seen, {0: tally}, 1))
     expected, before = [], set[str]()
     for number, lines in enumerate(texts):
         new = [line for place, line in enumerate(lines) if len(line) < 20 or line not in before | {*lines[:place]}]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.web.character_ngrams import code_points, distinct, ngram_hashes
-from jgpt_dagster.corpus.web.quality_filters import DocumentFilters
+from jgpt_dagster.corpus.web.quality_filters import QualityFilters
 
 ORDINARY = [
     "港町の朝は早い。魚市場に灯りがともるころ、坂の上のパン屋ではもう窯に火が入っている。",
@@ -14,8 +14,8 @@ ORDINARY = [
 
 
 def reason(lines: list[str], **settings: float) -> str | None:
-    fault = DocumentFilters(**settings).fault(lines)
-    return fault and fault[0]
+    drop_reason = QualityFilters(**settings).drop_reason(lines)
+    return drop_reason and drop_reason[0]
 
 
 def test_ordinary_text_stays():
@@ -31,7 +31,7 @@ def test_ordinary_text_stays():
 def test_a_document_is_too_short_by_its_characters_without_line_ends():
     lines = ["港町の朝は早い。", "魚市場に灯りがともる。"]
     assert reason(lines, minimum_characters=19) is None
-    assert DocumentFilters(minimum_characters=20).fault(lines) == ("too_short", "19 characters")
+    assert QualityFilters(minimum_characters=20).drop_reason(lines) == ("too_short", "19 characters")
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_repeated_phrases_within_lines_make_a_document_repetitive():
     chooser = random.Random(1)
     once = "".join(chooser.choices("あいうえおかきくけこさしすせそ", k=400))
     again = once[:150] + "。"
-    fault = DocumentFilters().fault([once, again])
-    assert fault == ("repetitive", "0.246 of its 20-grams repeat an earlier one")  # 131 of 532
+    drop_reason = QualityFilters().drop_reason([once, again])
+    assert drop_reason == ("repetitive", "0.246 of its 20-grams repeat an earlier one")  # 131 of 532
     assert reason([once, again[:100]]) is None
 
 
@@ -71,7 +71,7 @@ def test_every_rule_can_be_switched_off():
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1))
 def test_no_document_breaks_it(lines):
-    DocumentFilters(minimum_characters=0).fault(lines)
+    QualityFilters(minimum_characters=0).drop_reason(lines)
 
 
 @given(st.text(st.sampled_from("あいう。𠮷\U0010ffff"), min_size=1, max_size=60), st.integers(1, 25))

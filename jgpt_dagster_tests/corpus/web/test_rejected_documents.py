@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
-from jgpt_dagster.storage.atomic_write import DiskFullError
+from jgpt_dagster.storage.disk_space import DiskFullError
 
 
 def row(number: int) -> dict[str, object]:
@@ -17,10 +17,10 @@ def test_each_shard_gets_its_own_in_order_and_as_often_as_it_asks(tmp_path: Path
     with RejectedDocumentLog(tmp_path / "scratch", lambda number: number % 3) as rejected:
         for number in (1, 2, 4, 7):
             rejected.append(row(number))
-        assert [*rejected.of(1)] == [*rejected.of(1)] == [row(1), row(4), row(7)]
+        assert [*rejected.rows_of(1)] == [*rejected.rows_of(1)] == [row(1), row(4), row(7)]
         rejected.append(row(10))
-        assert [*rejected.of(1)] == [row(1), row(4), row(7), row(10)]
-        assert [*rejected.of(0)] == []
+        assert [*rejected.rows_of(1)] == [row(1), row(4), row(7), row(10)]
+        assert [*rejected.rows_of(0)] == []
         assert rejected.counts == {1: 4, 2: 1}
 
 
@@ -36,7 +36,7 @@ def test_an_archive_in_another_encoding_takes_no_memory(tmp_path: Path) -> None:
         tracemalloc.start()
         for number in range(1, 20_000):
             rejected.append(row(number))
-        assert sum(1 for _ in rejected.of(3)) == 5_000
+        assert sum(1 for _ in rejected.rows_of(3)) == 5_000
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 1 << 20

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
-from jgpt_dagster.corpus.web.text_folder import FolderError, TextFolder
+from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError
 
 
 def read(path: Path, limit_bytes: int = 1 << 20) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
     rejected: list[dict[str, Any]] = []
-    return list(TextFolder.opened(path).documents(rejected, limit_bytes=limit_bytes)), rejected
+    return list(TextFolder.open(path).documents(rejected, limit_bytes=limit_bytes)), rejected
 
 
 def test_documents_are_numbered_in_the_order_of_the_files_paths(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_documents_are_numbered_in_the_order_of_the_files_paths(tmp_path: Path) 
     (tmp_path / "README.md").write_text("no text of the corpus")
     documents = [(0, ["甲", "乙"]), (1, ["丙"]), (2, ["一行目", "二行目\u2028の続き"]), (3, ["丁"])]
     assert read(tmp_path) == (documents, [])
-    assert TextFolder.opened(tmp_path).passed_over == 1
+    assert TextFolder.open(tmp_path).skipped_files == 1
 
 
 def test_what_cannot_be_taken_keeps_its_number_and_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -67,27 +67,27 @@ def test_a_file_that_is_cut_is_named(tmp_path: Path, name: str, compress: Any) -
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"missing: No such file or directory"):
-        TextFolder.opened(tmp_path / "missing")
+    with pytest.raises(TextFolderError, match=r"missing: No such file or directory"):
+        TextFolder.open(tmp_path / "missing")
     (tmp_path / "README.md").write_text("no text of the corpus")
-    with pytest.raises(FolderError, match=r"\.txt, \.txt\.gz"):
-        TextFolder.opened(tmp_path)
+    with pytest.raises(TextFolderError, match=r"\.txt, \.txt\.gz"):
+        TextFolder.open(tmp_path)
 
 
 @pytest.mark.parametrize(("target", "link"), [(".", "below"), ("gone.txt", "a.txt")], ids=["folder", "nothing"])
 def test_a_link_behind_which_text_may_be_lost_is_refused(tmp_path: Path, target: str, link: str) -> None:
     (tmp_path / "b.txt").write_text("文")
     (tmp_path / link).symlink_to(target)
-    with pytest.raises(FolderError, match=f"{link} is a link to"):
-        TextFolder.opened(tmp_path)
+    with pytest.raises(TextFolderError, match=f"{link} is a link to"):
+        TextFolder.open(tmp_path)
 
 
 def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("前")
-    documents = TextFolder.opened(tmp_path).documents([])
+    documents = TextFolder.open(tmp_path).documents([])
     next(documents)
     (tmp_path / "a.txt").write_text("後で")
-    with pytest.raises(FolderError, match="was changed while it was read"):
+    with pytest.raises(TextFolderError, match="was changed while it was read"):
         next(documents)
 
 
@@ -95,5 +95,5 @@ def test_the_identity_is_that_of_paths_and_contents(tmp_path: Path) -> None:
     for folder, content in (("one", "甲"), ("two", "甲"), ("three", "乙")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text(content)
-    one, two, three = (TextFolder.opened(tmp_path / folder).sha256 for folder in ("one", "two", "three"))
+    one, two, three = (TextFolder.open(tmp_path / folder).sha256 for folder in ("one", "two", "three"))
     assert one == two != three

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals
-from jgpt_dagster.corpus.wikipedia.leftover_markup import FAULTS, count_faults, excerpt, faulty_lines, per_thousand
+from jgpt_dagster.corpus.wikipedia.leftover_markup import (
+    LEFTOVERS,
+    count_leftovers,
+    excerpt,
+    lines_with_leftovers,
+    per_thousand,
+)
 
 FAULTY = {
     "links": ["文[[言語", "a]]と[[b"],
@@ -45,28 +51,28 @@ SOUND = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", LEFTOVERS)
 def test_each_fault_is_counted_under_its_name(fault: str) -> None:
     for line in FAULTY[fault]:
-        assert count_faults([line])[fault] == 1, line
+        assert count_leftovers([line])[fault] == 1, line
         assert excerpt(f"{'前' * 90}。{line}", fault) or fault == "headings"
-    assert count_faults([*SOUND, *FAULTY[fault]])[fault] == len(FAULTY[fault])
+    assert count_leftovers([*SOUND, *FAULTY[fault]])[fault] == len(FAULTY[fault])
 
 
 @given(st.lists(st.sampled_from([*SOUND, *chain.from_iterable(FAULTY.values()), "（", "）", "文（、", "）内"])))
 def test_a_line_is_looked_at_by_itself(lines: list[str]) -> None:
-    assert [*faulty_lines(lines)] == [shown for line in lines for shown in faulty_lines([line])]
-    assert count_faults(lines) == sum(map(count_faults, ([line] for line in lines)), Counter())
+    assert [*lines_with_leftovers(lines)] == [shown for line in lines for shown in lines_with_leftovers([line])]
+    assert count_leftovers(lines) == sum(map(count_leftovers, ([line] for line in lines)), Counter())
 
 
 def test_sound_lines_show_no_fault() -> None:
-    assert list(faulty_lines(SOUND)) == []
+    assert list(lines_with_leftovers(SOUND)) == []
 
 
 def test_a_line_counts_once_for_each_of_its_faults() -> None:
     line = "[[a]]と[[b]]（）"
-    assert list(faulty_lines(["前", line])) == [(line, ["links", "empty_brackets"])]
-    assert count_faults(["前", line]) == {"links": 1, "empty_brackets": 1}
+    assert list(lines_with_leftovers(["前", line])) == [(line, ["links", "empty_brackets"])]
+    assert count_leftovers(["前", line]) == {"links": 1, "empty_brackets": 1}
 
 
 def test_an_excerpt_is_the_text_around_the_fault() -> None:
@@ -83,8 +89,8 @@ def test_counts_of_articles_and_of_shards_add_up() -> None:
         return totals.faults
 
     whole = counted(rows)
-    assert whole == {**dict.fromkeys(FAULTS, 0), "links": 2, "templates": 1}
+    assert whole == {**dict.fromkeys(LEFTOVERS, 0), "links": 2, "templates": 1}
     one, two = counted(rows[:2]), counted(rows[2:])
-    assert {name: one[name] + two[name] for name in FAULTS} == whole
-    assert per_thousand(whole, 500) == {**dict.fromkeys(FAULTS, 0.0), "links": 4.0, "templates": 2.0}
-    assert per_thousand(whole, 0) == dict.fromkeys(FAULTS, 0.0)
+    assert {name: one[name] + two[name] for name in LEFTOVERS} == whole
+    assert per_thousand(whole, 500) == {**dict.fromkeys(LEFTOVERS, 0.0), "links": 4.0, "templates": 2.0}
+    assert per_thousand(whole, 0) == dict.fromkeys(LEFTOVERS, 0.0)

@@ -16,10 +16,10 @@ from jgpt_dagster.corpus.wikipedia.multistream import (
     DumpChangedError,
     DumpFormatError,
     IndexMismatchError,
-    ShardPlan,
-    plan_shards,
+    ShardRanges,
     read_range,
     read_siteinfo,
+    split_dump,
 )
 from jgpt_dagster.corpus.wikipedia.page_xml import PageXmlError, parse_pages
 from jgpt_dagster.errors import JgptError
@@ -47,7 +47,7 @@ def titles(dump: Path, part: ByteRange) -> list[str]:
     return [page.title for page in parse_pages(read_range(dump, part))]
 
 
-def places(plan: ShardPlan) -> list[tuple[int, int, str]]:
+def places(plan: ShardRanges) -> list[tuple[int, int, str]]:
     return [(part.offset, part.length, part.sha256) for part in (plan.header, *plan.shards)]
 
 
@@ -59,8 +59,8 @@ def repacked(path: Path, *streams: bytes) -> Path:
 @pytest.mark.parametrize("shards", [1, 2, 3, 7, 15, 16, 64, 99])
 def test_the_shards_together_are_the_dump_for_any_number_with_and_without_index(pair, shards):
     dump, index = pair
-    plan = plan_shards(dump, index, shards)
-    assert places(plan) == places(plan_shards(dump, None, shards))
+    plan = split_dump(dump, index, shards)
+    assert places(plan) == places(split_dump(dump, None, shards))
     assert len(plan.shards) == shards
     assert [title for part in plan.shards for title in titles(dump, part)] == [page.title for page in PAGES]
     assert [part.pages for part in plan.shards] == [len(titles(dump, part)) for part in plan.shards]
@@ -73,7 +73,7 @@ def test_the_shards_together_are_the_dump_for_any_number_with_and_without_index(
 @settings(deadline=None)
 def test_the_shards_together_are_any_dump(tmp_path_factory, pages, pages_per_stream, shards):
     dump, index = dump_of(tmp_path_factory.mktemp("mirror"), PAGES[:pages], pages_per_stream)
-    for plan in (plan_shards(dump, index, shards), plan_shards(dump, None, shards)):
+    for plan in (split_dump(dump, index, shards), split_dump(dump, None, shards)):
         assert [t for part in plan.shards for t in titles(dump, part)] == [page.title for page in PAGES[:pages]]
         assert read_siteinfo(dump, plan).dbname == "testwiki"
 
@@ -82,15 +82,15 @@ def test_a_border_is_never_further_from_its_place_than_half_a_stream(pair):
     dump, index = pair
     streams = multistream._searched_streams(dump)
     largest = max(after - before for before, after in pairwise(streams))
-    plan = plan_shards(dump, index, 5)
+    plan = split_dump(dump, index, 5)
     span = dump.stat().st_size - plan.header.length
     for number, part in enumerate(plan.shards):
         assert abs(part.offset - plan.header.length - span * number / 5) <= largest / 2
 
 
 def test_a_plan_goes_through_json(pair):
-    plan = plan_shards(*pair, 5)
-    assert ShardPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    plan = split_dump(*pair, 5)
+    assert ShardRanges.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_the_magic_is_found_across_the_borders_of_reading(pair, monkeypatch):
@@ -103,25 +103,25 @@ def test_the_magic_is_found_across_the_borders_of_reading(pair, monkeypatch):
 def test_the_magic_inside_compressed_data_makes_no_border(pair, tmp_path):
     dump, index = pair
     searched = multistream._searched_streams
-    middle = plan_shards(dump, index, 2).shards[1].offset
+    middle = split_dump(dump, index, 2).shards[1].offset
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             multistream, "_searched_streams", lambda path: sorted([*searched(path), middle - 40, middle + 40])
         )
-        assert places(plan_shards(dump, None, 2)) == places(plan_shards(dump, index, 2))
+        assert places(split_dump(dump, None, 2)) == places(split_dump(dump, index, 2))
 
 
 @pytest.mark.parametrize("shards", [1, 4])
 def test_a_dump_in_one_stream_is_one_shard(pair, tmp_path, shards):
     dump = repacked(tmp_path / "single.xml.bz2", b"".join(bz2_chunks(pair[0])))
-    plan = plan_shards(dump, None, shards)
+    plan = split_dump(dump, None, shards)
     assert [t for part in plan.shards for t in titles(dump, part)] == [page.title for page in PAGES]
     assert read_siteinfo(dump, plan).dbname == "testwiki"
     assert len([part for part in plan.shards if part.length]) == 1
 
 
 def test_of_each_shard_all_bytes_are_told_as_they_are_read(pair):
-    for part in plan_shards(*pair, 3).shards:
+    for part in split_dump(*pair, 3).shards:
         told: list[int] = []
         list(read_range(pair[0], part, told.append))
         assert sum(told) == part.length
@@ -131,13 +131,13 @@ def test_a_dump_packed_in_pieces_of_any_place_is_one_shard(pair, tmp_path):
     xml = b"".join(bz2_chunks(pair[0]))
     pieces = [xml[start : start + 9000] for start in range(0, len(xml), 9000)]
     dump = repacked(tmp_path / "parallel.xml.bz2", *pieces)
-    plan = plan_shards(dump, None, 4)
+    plan = split_dump(dump, None, 4)
     assert [t for part in plan.shards for t in titles(dump, part)] == [page.title for page in PAGES]
 
 
 def test_an_empty_wiki_has_empty_shards(tmp_path):
     dump, index = dump_of(tmp_path, [], 10)
-    for plan, pages in ((plan_shards(dump, index, 3), 0), (plan_shards(dump, None, 3), None)):
+    for plan, pages in ((split_dump(dump, index, 3), 0), (split_dump(dump, None, 3), None)):
         assert [titles(dump, part) for part in plan.shards] == [[], [], []]
         assert [part.pages for part in plan.shards] == [pages] * 3
         assert read_siteinfo(dump, plan).dbname == "testwiki"
@@ -151,14 +151,14 @@ def test_a_dump_cut_at_any_byte_is_an_error(pair, tmp_path_factory, data):
     dump.write_bytes(whole[:end])
     found: list[str] = []
     with pytest.raises(JgptError, match=r"dump\.xml\.bz2"):
-        for part in plan_shards(dump, None, 3).shards:
+        for part in split_dump(dump, None, 3).shards:
             found += titles(dump, part)
     assert found == [page.title for page in PAGES][: len(found)]
 
 
 @given(st.data())
 def test_a_dump_changed_after_planning_is_not_read(pair, tmp_path_factory, data):
-    plan = plan_shards(*pair, 3)
+    plan = split_dump(*pair, 3)
     content = bytearray(pair[0].read_bytes())
     place = data.draw(st.integers(plan.header.end, len(content) - 1))
     content[place] ^= 1
@@ -177,7 +177,7 @@ def test_a_dump_damaged_before_planning_gives_its_pages_or_an_error(pair, tmp_pa
     dump.write_bytes(content)
     found: list[str] = []
     try:
-        for part in plan_shards(dump, None, 3).shards:
+        for part in split_dump(dump, None, 3).shards:
             found += titles(dump, part)
     except JgptError:
         return
@@ -190,7 +190,7 @@ def test_a_damaged_stream_is_named_with_its_place(pair, tmp_path):
     first = multistream._searched_streams(pair[0])[1]
     content[first + 11] ^= 255  # in the checksum of its block
     dump.write_bytes(content)
-    plan = plan_shards(dump, None, 1)
+    plan = split_dump(dump, None, 1)
     with pytest.raises(DamagedFileError, match=rf"stream at byte {first:,}"):
         list(read_range(dump, plan.shards[0]))
 
@@ -199,13 +199,13 @@ def test_a_damaged_stream_is_named_with_its_place(pair, tmp_path):
 def test_what_is_no_bz2_dump_is_a_clear_error(tmp_path, content):
     (tmp_path / "dump.xml.bz2").write_bytes(content)
     with pytest.raises(DumpFormatError, match="not a bz2 file with content"):
-        plan_shards(tmp_path / "dump.xml.bz2", None, 2)
+        split_dump(tmp_path / "dump.xml.bz2", None, 2)
 
 
 def test_a_dump_without_siteinfo_is_a_clear_error(tmp_path):
     dump = repacked(tmp_path / "dump.xml.bz2", b"<mediawiki>\n", b"<page></page>", b"</mediawiki>")
     with pytest.raises(PageXmlError, match=r"dump\.xml\.bz2: no whole <siteinfo>"):
-        read_siteinfo(dump, plan_shards(dump, None, 1))
+        read_siteinfo(dump, split_dump(dump, None, 1))
 
 
 def lines_of(index: Path) -> list[str]:
@@ -231,7 +231,7 @@ def test_an_index_that_does_not_fit_is_named_with_line_and_offset(pair, tmp_path
     index = tmp_path / "index.txt.bz2"
     index.write_bytes(bz2.compress("\n".join(change(lines_of(pair[1]))).encode()))
     with pytest.raises(IndexMismatchError, match=reason):
-        plan_shards(pair[0], index, 3)
+        split_dump(pair[0], index, 3)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data + b"more", lambda data: b"no" + data])
@@ -239,13 +239,13 @@ def test_a_damaged_index_is_a_clear_error(pair, tmp_path, damage):
     index = tmp_path / "index.txt.bz2"
     index.write_bytes(damage(pair[1].read_bytes()))
     with pytest.raises(IndexMismatchError, match=r"index\.txt\.bz2"):
-        plan_shards(pair[0], index, 3)
+        split_dump(pair[0], index, 3)
 
 
 def test_an_index_that_lacks_pages_is_found_out_while_reading(pair, tmp_path):
     index = tmp_path / "index.txt.bz2"
     index.write_bytes(bz2.compress("\n".join(lines_of(pair[1])[:-3]).encode()))
-    part = plan_shards(pair[0], index, 1).shards[0]
+    part = split_dump(pair[0], index, 1).shards[0]
     rows = read_articles(
         read_range(pair[0], part), lambda *_: [], PageCounts(), [], source="000", expected_pages=part.pages
     )
@@ -272,8 +272,8 @@ def test_real_dumps_are_read_to_the_last_page(date, pages, articles):
     folder = real(f"mirror/jawiki/{date}")
     dump = folder / f"jawiki-{date}-pages-articles-multistream.xml.bz2"
     index = folder / f"jawiki-{date}-pages-articles-multistream-index.txt.bz2"
-    plan = plan_shards(dump, index, 5)
-    assert places(plan) == places(plan_shards(dump, None, 5))
+    plan = split_dump(dump, index, 5)
+    assert places(plan) == places(split_dump(dump, None, 5))
     assert read_siteinfo(dump, plan).namespaces[6] == "ファイル"
     counts = PageCounts()
     for part in plan.shards:
@@ -283,7 +283,7 @@ def test_real_dumps_are_read_to_the_last_page(date, pages, articles):
 
 def test_a_real_dump_cut_in_a_page_gives_its_whole_pages_and_an_error():
     dump = real("wiki/jawiki-20220501-truncated.xml.bz2")
-    plan = plan_shards(dump, None, 1)
+    plan = split_dump(dump, None, 1)
     assert read_siteinfo(dump, plan).dbname == "jawiki"
     counts = PageCounts()
     with pytest.raises(PageXmlError, match="cut short, after page 57 '生物学'"):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jgpt_dagster.corpus.wikipedia.leftover_markup import count_faults, faulty_lines
+from jgpt_dagster.corpus.wikipedia.leftover_markup import count_leftovers, lines_with_leftovers
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
 
@@ -426,8 +426,8 @@ def test_clean_shows_no_markup_on_real_articles(excerpt: list[Article]) -> None:
     seed = [line for article in excerpt for line in SEED(*article)]
     lines = [line for article in excerpt for line in CLEAN(*article)]
     assert [line for line in lines if pattern.search(line)] == []
-    assert list(faulty_lines(lines)) == []
-    assert count_faults(seed).total() > 400
+    assert list(lines_with_leftovers(lines)) == []
+    assert count_leftovers(seed).total() > 400
     assert sum(map(len, lines)) > 1.2 * sum(map(len, seed))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
-from jgpt_dagster.corpus.wikipedia.page_xml import TEXT_LIMIT
+from jgpt_dagster.corpus.wikipedia.page_xml import MAX_TEXT_BYTES
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext import WikitextError, article_cleaner
 
@@ -115,7 +115,7 @@ def test_too_deep_nesting_rejects_the_page_with_the_reason() -> None:
 def test_a_page_beyond_a_limit_is_rejected_with_its_id_and_its_neighbours_are_rows(
     profile: Literal["seed", "clean"],
 ) -> None:
-    texts = ["前の本文。", "[" * 10_000, "長" * (TEXT_LIMIT // 3 + 1), "後の本文。"]
+    texts = ["前の本文。", "[" * 10_000, "長" * (MAX_TEXT_BYTES // 3 + 1), "後の本文。"]
     xml = "".join(
         f"<page><title>題{number}</title><ns>0</ns><id>{number}</id><revision><id>9</id><text>{text}</text></revision></page>"
         for number, text in enumerate(texts, start=1)

@@ -9,9 +9,10 @@ import torch
 
 from jgpt_dagster.lm.training import checkpoint
 from jgpt_dagster.lm.training.checkpoint import CheckpointError, find_resumable, run_recipe, sweep
-from jgpt_dagster.storage.artifact import MANIFEST, file_entry
-from jgpt_dagster.storage.atomic_write import DiskFullError, temporary_path, write_json
-from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.atomic_write import temporary_path, write_json
+from jgpt_dagster.storage.directory_artifact import MANIFEST
+from jgpt_dagster.storage.disk_space import DiskFullError
+from jgpt_dagster.storage.manifest import FileEntry, Manifest
 
 
 def put_checkpoint(root: Path, step: int) -> Path:
@@ -19,7 +20,7 @@ def put_checkpoint(root: Path, step: int) -> Path:
     path = root / f"step={step:08d}"
     path.mkdir(parents=True)
     (path / "state").write_text("state")
-    files = {"state": file_entry(path / "state")}
+    files = {"state": FileEntry.of(path / "state")}
     manifest = Manifest(run_recipe({}, {}), {"step": step, "samples": 8 * step}, files)
     write_json(path / MANIFEST, manifest.to_dict())
     return path

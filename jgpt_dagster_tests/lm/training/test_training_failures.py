@@ -14,7 +14,7 @@ from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
 from jgpt_dagster.lm.training.metrics import read_metrics
-from jgpt_dagster.storage.artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.training_runs import write_config
 
 pytestmark = pytest.mark.slow

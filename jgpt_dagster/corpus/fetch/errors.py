@@ -1,0 +1,19 @@
+"""The errors of fetching: what the user reads, and what the next attempt may overcome."""
+
+from jgpt_dagster.errors import JgptError
+
+
+class DownloadError(JgptError):
+    """A file cannot be fetched, or what arrived is not what was announced."""
+
+
+class MissingError(DownloadError):
+    """The file does not exist."""
+
+
+class TemporaryError(Exception):
+    """A failure that another attempt may overcome; `wait` is the pause in seconds that the server asked for."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
