@@ -1,4 +1,4 @@
-"""wikiextractor within bounds: the same lines as the library, at a cost that hostile pages cannot raise."""
+"""wikiextractor with limits: the same lines as the library, at a bounded cost for hostile pages."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What `clean` tidies where markup was dropped, and what it leaves as its author wrote it."""
+"""What `clean` tidies where markup was dropped, and what it leaves as the author wrote it."""
 
 import pytest
 

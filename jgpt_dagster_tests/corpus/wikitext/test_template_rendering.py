@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from jgpt_dagster.corpus.wikitext import silent_templates, template_rendering
+from jgpt_dagster.corpus.wikitext import invisible_templates, template_rendering
 from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
 
 
@@ -119,6 +119,6 @@ def test_a_line_goes_that_lacks_its_first_or_last_word(line: str) -> None:
 
 
 def test_a_template_is_named_once() -> None:
-    shown = [name for names in template_rendering._SHOWS.values() for name in names.split()]
-    for names in (shown, silent_templates._NAMES.split()):
+    shown = [name for names in template_rendering._TEMPLATES.values() for name in names.split()]
+    for names in (shown, invisible_templates._NAMES.split()):
         assert [name for name, count in Counter(names).items() if count > 1] == []

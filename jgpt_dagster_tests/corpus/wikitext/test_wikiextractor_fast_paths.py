@@ -1,4 +1,4 @@
-"""The shorter ways through wikiextractor; that their lines are the library's is tested with `extractor`."""
+"""The fast paths through wikiextractor; `test_bounded_wikiextractor` compares whole pages with the library."""
 
 from types import SimpleNamespace
 
