@@ -147,7 +147,7 @@ _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 def fast_replace_internal_links(original: Any, module: Any) -> Callable[[str, Any], str]:
 
     def replace_internal_links(text: str, extractor: Any) -> str:
-        """Replace links without inner links in one pass; the library does the others, and pages with an unclosed one."""
+        """Replace links without inner links in one pass; the library does the rest, and pages with an unclosed one."""
         if "[[[" in text or "\0" in text:
             return str(original(text, extractor))
         parts: list[str | None] = []

@@ -91,7 +91,7 @@ def seconds(profile: TextProfile, wikitext: str) -> float:
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_a_hostile_page_is_cleaned_or_rejected_at_once(profile: TextProfile) -> None:
+def test_a_hostile_page_is_cleaned_or_rejected_within_two_seconds(profile: TextProfile) -> None:
     for family in [*HOSTILE, *SHAPED]:
         assert seconds(profile, "本文\n" + hostile(family, 20_000)) < 2, family
 
@@ -103,7 +103,7 @@ def test_a_hostile_page_of_a_megabyte_is_cleaned_or_rejected_in_seconds(profile:
     assert seconds(profile, "本文<b>a</b>\n" + hostile(family, 1_000_000) + "\n終わり") < 15
 
 
-def test_too_deep_nesting_rejects_the_page_with_the_reason() -> None:
+def test_a_page_nested_too_deeply_is_rejected_with_the_reason() -> None:
     clean = article_cleaner("clean", SITE)
     assert clean(1, 2, "題名", "{{nowrap|" * 100 + "核" + "}}" * 100) == ["題名", "核"]
     with pytest.raises(WikitextError, match="more than 100 templates, links and tables nested"):
