@@ -55,11 +55,11 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
     title = escape_xml(title)
     namespace = library.prefix.removesuffix(":")
     if title.startswith(namespace):
-        raise WikitextError(f"the recipe takes a page whose title starts with '{namespace}' for a template")
+        raise WikitextError(f"the recipe treats a page whose title starts with '{namespace}' as a template")
     lines = BoundedExtractor(page_id, revision_id, title, library).clean_text(escape_xml(wikitext))
     lines = [line for line in (title, *lines) if line]
     if _SURROGATE.search("\n".join(lines)):
-        raise WikitextError("a character reference to half a surrogate pair, which no UTF-8 file can hold")
+        raise WikitextError("a character reference to a lone surrogate, which UTF-8 cannot encode")
     return lines
 
 

@@ -128,7 +128,7 @@ def _template_prefix(site: SiteInfo) -> str:
     if not name:
         raise JgptError(
             f"the <siteinfo> of this dump of {site.dbname} names no template namespace (key 10), and the recipe "
-            "extracts nothing from such a dump. Set JGPT_TEXT=clean, or take the dump of a MediaWiki."
+            "extracts nothing from such a dump. Set JGPT_TEXT=clean, or use the dump of a MediaWiki wiki."
         )
     return f"{escape_xml(name)}:"
 
