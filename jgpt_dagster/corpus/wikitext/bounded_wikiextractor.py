@@ -1,7 +1,7 @@
-"""wikiextractor within bounds: its `Extractor` with limits of nesting and work for each page.
+"""wikiextractor's `Extractor` with limits of nesting and work for each page.
 
-What stays within the limits (see `extraction_limits`) comes out as wikiextractor gives it. Nothing that knows about
-Japanese or about the wiki belongs here.
+The output of a page within the limits (see `extraction_limits`) is that of wikiextractor. Nothing specific to Japanese
+or to a wiki belongs here.
 """
 
 import html
@@ -22,22 +22,22 @@ from jgpt_dagster.corpus.wikitext.extraction_limits import (
 from jgpt_dagster.corpus.wikitext.wikiextractor_fast_paths import calls
 from jgpt_dagster.corpus.wikitext.wikiextractor_patches import IGNORED_TAGS, patched_wikiextractor
 
-# Python frames that MAX_NESTING levels can take, parameters nested 16 deep in each (the library's limit) included.
+# Python frames that MAX_NESTING levels need, each with parameters nested 16 deep (the library's limit).
 _FRAMES = 10_000
 _NOWIKI = re.compile("<nowiki", re.IGNORECASE)
 
 
 def _holds_nowiki(wikitext: str) -> bool:
-    """Whether the library puts a part of the text aside before it looks for calls, or has done so."""
+    """Return whether the library masks a part of the text before it searches for calls, or has done so."""
     return "\0" in wikitext or ("<" in wikitext and _NOWIKI.search(wikitext) is not None)
 
 
 @dataclass(frozen=True)
 class TemplateLibrary:
-    """The templates of a dump as wikiextractor looks them up: by title, as escaped as in the XML of a dump.
+    """The templates of a dump as wikiextractor looks them up: by title, escaped as in the XML of a dump.
 
-    `templates` gives a template's text and `redirects` the title that a title stands for; both have `in`, `[]` and
-    `get`. `prefix` is the name of the template namespace with its colon, `namespaces` the names of all.
+    `templates` maps a title to the template's text, `redirects` to the target of a redirect; both have `in`, `[]` and
+    `get`. `prefix` is the name of the template namespace with its colon, `namespaces` the names of all namespaces.
     """
 
     templates: Any
@@ -46,16 +46,16 @@ class TemplateLibrary:
     namespaces: frozenset[str]
 
 
-def escaped(text: str) -> str:
-    """Return `text` as it stands in the XML of a dump, where apostrophes are not escaped."""
+def escape_xml(text: str) -> str:
+    """Return `text` escaped as in the XML of a dump, where apostrophes are not escaped."""
     return html.escape(text, quote=False).replace('"', "&quot;")
 
 
-def definition(title: str, wikitext: str) -> tuple[bool, str]:
+def template_definition(title: str, wikitext: str) -> tuple[bool, str]:
     """Return what a template page defines: whether it is a redirect, and its target or the text to include.
 
-    The text is empty where the page defines nothing. Title and wikitext are escaped as in the XML of a dump. Raises
-    WikitextError for a page that cannot be read within bounds.
+    The text is empty if the page defines nothing. Title and wikitext are escaped as in the XML of a dump. Raises
+    WikitextError if the page exceeds the limits.
     """
     first, newline, rest = wikitext.partition("\n")
     check_limit(first.count("[[") * len(first), MAX_SCANNED, "link brackets in the first line of a template")
@@ -79,8 +79,8 @@ def definition(title: str, wikitext: str) -> tuple[bool, str]:
 _PARAMETER = re.compile(r"\{{3,}|\}{3,}")
 
 
-class _Counted:
-    """The texts of a library; each that is taken counts as looked at by the page."""
+class _CountedTexts:
+    """The texts of a library; each lookup counts towards the page's limit."""
 
     def __init__(self, templates: Any, extractor: "BoundedExtractor") -> None:
         self._templates = templates
@@ -91,7 +91,7 @@ class _Counted:
 
     def __getitem__(self, title: str) -> str:
         text: str = self._templates[title]
-        self._extractor.substitute(len(text))
+        self._extractor.count_substituted(len(text))
         return text
 
 
@@ -118,14 +118,14 @@ else:
 class BoundedExtractor(_Extractor):
     """wikiextractor's `Extractor` for one page, with the tags that its command line ignores.
 
-    `clean_text(text, expand_templates=…, html_safe=…)` returns the lines; it raises `WikitextError` for a page that
-    cannot be cleaned within the limits above. Without a library no template is known.
+    `clean_text(text, expand_templates=…, html_safe=…)` returns the lines and raises WikitextError if the page exceeds
+    the limits. Without a library no template is defined.
     """
 
     def __init__(self, page_id: int, revision_id: int, title: str, library: TemplateLibrary | None = None) -> None:
         known: dict[str, Any] = (
             {
-                "templates": _Counted(library.templates, self),
+                "templates": _CountedTexts(library.templates, self),
                 "redirects": library.redirects,
                 "templatePrefix": library.prefix,
                 "knownNamespaces": library.namespaces,
@@ -134,7 +134,7 @@ class BoundedExtractor(_Extractor):
             else {}
         )
         super().__init__(str(page_id), str(revision_id), "", title, [], ignored_tag_patterns=IGNORED_TAGS, **known)
-        self._lacking: set[str] = set()
+        self._undefined_titles: set[str] = set()
         self._depth = 0
         self._expanded = 0
         self._substituted = 0
@@ -148,7 +148,7 @@ class BoundedExtractor(_Extractor):
             sys.setrecursionlimit(before)
 
     def expandTemplates(self, wikitext: str) -> str:
-        self.substitute(len(wikitext))
+        self.count_substituted(len(wikitext))
         if len(self.frame) >= self.maxTemplateRecursionLevels or _holds_nowiki(wikitext):
             return super().expandTemplates(wikitext)
         if "{{" not in wikitext:
@@ -158,38 +158,38 @@ class BoundedExtractor(_Extractor):
         for start, end, title in calls(wikitext, patched_wikiextractor.findMatchingBraces):
             parts.append(wikitext[position:start])
             position = end
-            if title is not None and (title in self._lacking or self._lacks(title)):
+            if title is not None and (title in self._undefined_titles or self._is_undefined(title)):
                 lacking += end - start - 4
             else:
                 parts.append(self.expandTemplate(wikitext[start + 2 : end - 2]))
-        self._spend(lacking)
+        self._count_expanded(lacking)
         parts.append(wikitext[position:])
         return "".join(parts)
 
     def expandTemplate(self, body: str) -> str:
         self._depth += 1
         check_limit(self._depth, MAX_NESTING, "templates nested")
-        self._spend(len(body))
-        self.substitute(CALL_COST)
+        self._count_expanded(len(body))
+        self.count_substituted(CALL_COST)
         result = super().expandTemplate(body)
-        self._spend(len(result))
+        self._count_expanded(len(result))
         self._depth -= 1
         return result
 
-    def _lacks(self, title: str) -> bool:
-        """Whether a plain title is neither a template's nor a magic word's: the library makes its calls empty."""
+    def _is_undefined(self, title: str) -> bool:
+        """Return whether a plain title is no template or magic word; the library expands its calls to nothing."""
         name = title.strip()
         page = f"{self.templatePrefix}{name[:1].upper()}{name[1:]}"
         if name.lower() in self.magicWords.values or (name and (self.redirects.get(page) or page in self.templates)):
             return False
-        self._lacking.add(title)
+        self._undefined_titles.add(title)
         return True
 
-    def substitute(self, characters: int) -> None:
-        """Count characters that the expansion looks at."""
+    def count_substituted(self, characters: int) -> None:
+        """Count characters that the expansion reads; raise WikitextError above MAX_SUBSTITUTED."""
         self._substituted += characters
         check_limit(self._substituted, MAX_SUBSTITUTED, "characters of wikitext to expand")
 
-    def _spend(self, characters: int) -> None:
+    def _count_expanded(self, characters: int) -> None:
         self._expanded += characters
         check_limit(self._expanded, MAX_EXPANDED, "characters of template calls")

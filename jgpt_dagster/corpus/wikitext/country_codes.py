@@ -1,7 +1,7 @@
 """Country codes that are templates of the Japanese Wikipedia: a flag and the name.
 
-The codes are those of the ISO, the IOC and the FIFA, some of states that are no more. A year behind one
-(`{{USA1912}}`) chooses the flag of that year, and some of those have another name.
+The codes are those of ISO, IOC and FIFA, some of former states. A year after the code (`{{USA1912}}`) selects the flag
+of that year; some of those have another name.
 """
 
 import re
@@ -55,8 +55,8 @@ _COUNTRIES = dict(zip(_CODES.split()[::2], _CODES.split()[1::2], strict=True))
 _CODE = re.compile(r"([A-Z]{2,3})[0-9]{0,4}")
 
 
-def country(code: str) -> str:
-    """The name of the country with this code, "" if there is none. Capitals count: `{{Vie}}` is another template."""
+def country_name(code: str) -> str:
+    """Return the name of the country with this code, else "". Case matters: `{{Vie}}` is another template."""
     if match := _CODE.fullmatch(code):
         return _COUNTRIES.get(code) or _COUNTRIES.get(match[1], "")
     return ""

@@ -3,12 +3,12 @@
 import html
 import re
 
-from jgpt_dagster.corpus.wikitext.placeholders import literal
-from jgpt_dagster.corpus.wikitext.tex_formulas import formula
+from jgpt_dagster.corpus.wikitext.placeholders import escape_literal
+from jgpt_dagster.corpus.wikitext.tex_formulas import formula_text
 
 
 def without_comments(text: str) -> str:
-    """`text` without `<!-- … -->`; an unclosed comment hides the rest of the page, as in MediaWiki."""
+    """Return `text` without `<!-- … -->`; an unclosed comment hides the rest of the page, as in MediaWiki."""
     kept = []
     position = 0
     while (start := text.find("<!--", position)) >= 0:
@@ -21,35 +21,35 @@ def without_comments(text: str) -> str:
     return "".join(kept)
 
 
-_DROPPED_ELEMENTS = """
+_INVISIBLE_TAGS = """
 ref references gallery pre timeline imagemap score graph mapframe maplink templatedata inputbox categorytree hiero
 includeonly indicator table syntaxhighlight source
 """
-_FORMULAS = ("math", "chem", "ce")
-_ELEMENT_NAMES = [*_DROPPED_ELEMENTS.split(), *_FORMULAS, "nowiki", "code"]
-_ELEMENT = re.compile(rf"<(/?)({'|'.join(_ELEMENT_NAMES)})\b([^<>]*)>", re.IGNORECASE)
-_CLOSING = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _ELEMENT_NAMES}
+_FORMULA_TAGS = ("math", "chem", "ce")
+_EXTENSION_TAG_NAMES = [*_INVISIBLE_TAGS.split(), *_FORMULA_TAGS, "nowiki", "code"]
+_EXTENSION_TAG = re.compile(rf"<(/?)({'|'.join(_EXTENSION_TAG_NAMES)})\b([^<>]*)>", re.IGNORECASE)
+_CLOSING = {name: re.compile(rf"</{name}\s*+>", re.IGNORECASE) for name in _EXTENSION_TAG_NAMES}
 
 _MARKUP = re.compile(r"\[\[|\{\{|<|''")
 
 
-def _shown(name: str, attributes: str, content: str) -> str:
+def _visible_content(name: str, attributes: str, content: str) -> str:
     if name in ("nowiki", "code") or (name in ("syntaxhighlight", "source") and "inline" in attributes):
-        return literal(html.unescape(content).replace("\n", " "))
-    if name in _FORMULAS:
-        return formula(content)
+        return escape_literal(html.unescape(content).replace("\n", " "))
+    if name in _FORMULA_TAGS:
+        return formula_text(content)
     return ""
 
 
-def without_elements(text: str) -> str:
-    """`text` with each extension element replaced by what it shows in running text, which is mostly nothing.
+def without_extension_tags(text: str) -> str:
+    """Return `text` with each extension tag and its content replaced by what they show in running text.
 
-    Blocks of program code are no prose and go; `inline` code stays. A tag without its partner goes alone.
+    Most show nothing. Blocks of program code are dropped; `inline` code stays. An unpaired tag is dropped alone.
     """
     kept = []
     position = 0
-    closings: dict[str, re.Match[str] | None] = {}  # by name, the next one: many opening tags may share it
-    while tag := _ELEMENT.search(text, position):
+    closings: dict[str, re.Match[str] | None] = {}  # the next closing tag by name; many opening tags may share it
+    while tag := _EXTENSION_TAG.search(text, position):
         kept.append(text[position : tag.start()])
         position = tag.end()
         closing, name, attributes = tag[1], tag[2].lower(), tag[3]
@@ -61,8 +61,8 @@ def without_elements(text: str) -> str:
         if end is None:
             continue
         if name == "code" and _MARKUP.search(text, position, end.start()):
-            continue  # MediaWiki takes the content of <code> for wikitext, most authors do not
-        kept.append(_shown(name, attributes, text[position : end.start()]))
+            continue  # MediaWiki parses the content of <code> as wikitext, most authors expect code
+        kept.append(_visible_content(name, attributes, text[position : end.start()]))
         position = end.end()
     kept.append(text[position:])
     return "".join(kept)

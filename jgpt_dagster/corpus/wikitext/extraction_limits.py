@@ -11,33 +11,34 @@ import re
 from jgpt_dagster.errors import JgptError
 
 MAX_NESTING = 100
-"""Templates within templates, links within links: MediaWiki's own default ($wgMaxTemplateDepth)."""
+"""Depth of templates within templates and links within links: MediaWiki's default ($wgMaxTemplateDepth)."""
 
 MAX_SCANNED = 50_000_000
-"""Characters that one step may look at again and again (the page itself has 2 MiB at most): about two seconds."""
+"""Characters that one step may scan repeatedly (the page itself has 2 MiB at most): about two seconds."""
 
 MAX_EXPANDED = 32 * 2**20
-"""Characters of template calls and of their results that one page may hold, every level of nesting counted. MediaWiki
-allows 2 MiB of results ($wgMaxArticleSize), but knows shorter ways to them."""
+"""Characters of template calls and their results in one page, summed over all levels of nesting. MediaWiki allows 2 MiB
+of results ($wgMaxArticleSize), but reaches them with fewer intermediate texts."""
 
 MAX_SUBSTITUTED = 512 * 2**20
-"""Characters of wikitext, template texts and arguments that the expansion of one page may look at: about a minute. A
-call of what there is counts for at least CALL_COST."""
+"""Characters of wikitext, template texts and arguments that the expansion of one page may read: about a minute."""
 
 CALL_COST = 200
+"""Characters that a call of a defined template or function counts for in addition, towards MAX_SUBSTITUTED."""
 
 
 class WikitextError(JgptError):
-    """A page that cannot be cleaned within bounds; the message is the reason, the caller adds which page it is."""
+    """A page exceeds the limits or cannot be cleaned; the message is the reason, the caller adds which page it is."""
 
 
 def check_limit(cost: int, limit: int, what: str) -> None:
+    """Raise WikitextError, naming `what`, if `cost` is above `limit`."""
     if cost > limit:
         raise WikitextError(f"{what}: {cost:,} is above the limit of {limit:,}")
 
 
 def cost_of_unclosed(text: str, opening: str, closing: str) -> int:
-    """Characters scanned in vain by a pattern `opening.*?closing`: those after the last `closing`, per `opening`."""
+    """Return how many characters `opening.*?closing` scans in vain: per `opening`, those after the last `closing`."""
     last = text.rfind(closing) + 1
     return text.count(opening, last) * (len(text) - last)
 
@@ -63,7 +64,7 @@ def check_tags(text: str) -> None:
 
 
 def check_links(text: str) -> None:
-    """Raise WikitextError if bracket runs `[[[` or unclosed `[http://…` would be scanned over and over."""
+    """Raise WikitextError if bracket runs `[[[` would be scanned over and over."""
     runs = text.count("[[[")
     check_limit(runs * text.count("[["), 5_000_000, "runs of three or more link brackets")
     check_limit(runs * len(text), 100 * MAX_SCANNED, "runs of three or more link brackets")
@@ -103,7 +104,7 @@ _OPERATOR = re.compile(r"[-+*/%^<>=~|(]|not")
 
 
 def check_parser_function(name: str, args: list[str]) -> None:
-    """Raise WikitextError if a parser function would be asked for an unbounded number, string or depth of recursion."""
+    """Raise WikitextError if a parser function could make a number, a string or a recursion of any size."""
     if name in ("#expr", "#ifexpr"):
         expression = args[0]
         check_limit(len(_OPERATOR.findall(expression)), 200, "operators in #expr")

@@ -1,23 +1,22 @@
-"""The private characters that cleaning works with: marks, and stand-ins for characters that are literal.
+"""Private characters that cleaning uses as placeholders and as escapes of literal characters.
 
-Plane 16 of Unicode is private: text that holds these characters holds nothing that could be read, so that they are
-taken out of a page before all else.
+Plane 16 of Unicode is for private use. These characters have no meaning in a page and are removed from it first.
 """
 
 import re
 
 _PRIVATE = 0x100000
-PRIVATE = f"{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}"
-PRIVATE_CHARACTERS = re.compile(f"[{PRIVATE}]")
+PRIVATE_RANGE = f"{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}"
+PRIVATE_CHARACTER = re.compile(f"[{PRIVATE_RANGE}]")
 
-HOLE = chr(_PRIVATE + 1)
-"""Stands where a page shows something that cannot be said here: a sentence with it is no sentence and is left out."""
-UNKNOWN = chr(_PRIVATE + 2)
-"""Stands where a template may have shown something: a hole within a sentence, nothing elsewhere."""
-TITLE = chr(_PRIVATE + 0x1F)
-"""Stands for the title of the page, where that names itself."""
-INNER_EQUALS = chr(_PRIVATE + 0x7F)
-"""Stands for a "=" from within a template call, which must not be taken for the name of an argument further out."""
+MISSING_VALUE = chr(_PRIVATE + 1)
+"""For a value that is not known here, or a formula that is not text: the sentence is incomplete and is dropped."""
+UNKNOWN_TEMPLATE = chr(_PRIVATE + 2)
+"""For a template that may show text: a MISSING_VALUE within a sentence, nothing elsewhere."""
+PAGE_TITLE = chr(_PRIVATE + 0x1F)
+"""For the title of the page, where it names itself ({{PAGENAME}})."""
+ESCAPED_EQUALS = chr(_PRIVATE + 0x7F)
+"""For a "=" that an inner template shows, so that it does not name an argument of an outer one."""
 
 _MARKUP = {ord(character): chr(_PRIVATE + ord(character)) for character in "<>[]{}|'\"=*#;:&_~!"}
 _SIGNS = {ord(character): chr(_PRIVATE + ord(character)) for character in "(),."}
@@ -26,16 +25,16 @@ _LITERAL = _MARKUP | _SIGNS
 _RESTORE = {hidden: chr(character) for character, hidden in _LITERAL.items()}
 
 
-def hide(text: str) -> str:
-    """`text` with every character that means something in wikitext written as a private one."""
+def escape_markup(text: str) -> str:
+    """Return `text` with every character that has a meaning in wikitext escaped."""
     return text.translate(_MARKUP)
 
 
-def literal(text: str) -> str:
-    """`text` as its author means it to the letter: its brackets and stops are hidden as well, and never tidied."""
+def escape_literal(text: str) -> str:
+    """Return `text` with brackets and punctuation escaped as well, so that line cleanup leaves them as they are."""
     return text.translate(_LITERAL)
 
 
-def restore_literal(hidden: re.Match[str]) -> str:
-    """What a match of `PRIVATE_CHARACTERS` stands for; in a `sub` of them the inverse of `hide` and `literal`."""
+def unescape_character(hidden: re.Match[str]) -> str:
+    """Return the character behind a match of PRIVATE_CHARACTER; the inverse of `escape_markup` and `escape_literal`."""
     return _RESTORE.get(hidden[0], hidden[0])

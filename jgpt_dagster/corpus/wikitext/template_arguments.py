@@ -4,24 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 
 Arguments = Mapping[str, str]
-"""The arguments of one call by name; the unnamed ones are "1", "2", … as in MediaWiki."""
+"""The arguments of one call by name; positional ones are named "1", "2", … as in MediaWiki."""
 
 _NO_NAME = re.compile(r"[<>\[\]\n\"']")
 
 
-def _named(part: str) -> tuple[str, str] | None:
-    """Name and value of an argument; None for an unnamed one, also where the "=" is that of a tag or a sentence."""
+def _parse_named(part: str) -> tuple[str, str] | None:
+    """Return name and value of a named argument, None if there is no "=" or it is part of a tag or a sentence."""
     name, equals, value = part.partition("=")
     name = name.strip()
     return (name, value.strip()) if equals and len(name) < 60 and not _NO_NAME.search(name) else None
 
 
-def arguments_of(parts: Sequence[str]) -> Arguments:
-    """The arguments that a call has between its pipes."""
+def parse_arguments(parts: Sequence[str]) -> Arguments:
+    """Return the arguments of a call, given its parts between the pipes."""
     arguments: dict[str, str] = {}
     position = 0
     for part in parts:
-        if named := _named(part):
+        if named := _parse_named(part):
             arguments[named[0]] = named[1]
         else:
             position += 1
@@ -30,10 +30,10 @@ def arguments_of(parts: Sequence[str]) -> Arguments:
 
 
 def value(arguments: Arguments, *names: str) -> str:
-    """The first of the named arguments that is not blank."""
+    """Return the first of the named arguments that is not blank, "" if all are."""
     return next((text for name in names if (text := arguments.get(name, "").strip())), "")
 
 
-def unnamed(arguments: Arguments) -> list[str]:
-    """The unnamed arguments that are not blank."""
+def positional(arguments: Arguments) -> list[str]:
+    """Return the positional arguments that are not blank."""
     return [text for name, text in arguments.items() if name.isdecimal() and text.strip()]

@@ -1,9 +1,9 @@
-"""The template pages of a dump, collected once and looked up by every shard that expands their calls.
+"""The template definitions of a dump: collected once, stored on disk, looked up by every shard that expands templates.
 
-Profile `seed` needs them: wikiextractor's command line goes over the whole dump for templates before it extracts. What
-a template page defines is decided by wikiextractor itself (`extractor.definition`); here is how the definitions of a
-dump lie on disk and how they are found again without being held in memory. The files are wikiextractor's own index of
-templates (`wikiextractor.template_blob`): records, titles and texts, in two sets, `templates` and `redirects`.
+Profile `seed` needs them: wikiextractor's command line reads the whole dump for templates before it extracts. What a
+template page defines is decided by wikiextractor itself (`bounded_wikiextractor.template_definition`). The files have
+the format of wikiextractor's own index (`wikiextractor.template_blob`), which is looked up without loading it into
+memory: records, titles and texts, in two sets, `templates` and `redirects`.
 """
 
 import mmap
@@ -18,7 +18,7 @@ from wikiextractor.template_blob import RECORD_FORMAT, CompactedTemplates
 
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary, definition, escaped
+from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary, escape_xml, template_definition
 from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
@@ -29,16 +29,16 @@ FILES = tuple(f"{name}.{part}" for name in _SETS for part in _PARTS)
 """The names of the files that `collect_templates` writes."""
 
 _TEMPLATE_NAMESPACE = 10
-# Between `<page>` and its title are a line end and four blanks.
+# A line end and four blanks stand between `<page>` and the title.
 _INDENT_LIMIT = 64
 _END = b"</page>"
-# Most calls are of few templates. The texts of this many are kept at hand by each process.
+# Few templates account for most calls. Each process caches the texts of this many.
 _CACHED = 1000
 
 
 @dataclass
 class TemplateCounts:
-    """What became of the template pages of a dump; `rejected` gives the reason by title."""
+    """The number of template pages of a dump by outcome; `rejected` maps titles to reasons."""
 
     templates: int = 0
     redirects: int = 0
@@ -49,22 +49,22 @@ class TemplateCounts:
 def collect_templates(chunks: Iterable[bytes], site: SiteInfo, folder: Path, source: str = "dump") -> TemplateCounts:
     """Write the definitions of all template pages in the XML of a dump to the files FILES in `folder`.
 
-    A page is one by its title, as for wikiextractor. One whose definition cannot be made out within bounds is left out
-    and counted; a call of it then shows nothing. Memory holds the titles, about 200 bytes each, and no texts.
+    The title decides what is a template page, as in wikiextractor. A template that exceeds the limits is skipped and
+    counted; calls of it show nothing. Memory use is about 200 bytes a template: titles, no texts.
 
-    Raises JgptError for a wiki without a template namespace, PageXmlError, with `source` and the byte offset among the
-    template pages, where such a page is malformed. All of `chunks` are read, but no page of another kind is looked at.
+    Raises JgptError if the wiki has no template namespace, and PageXmlError, with `source` and the byte offset among
+    the template pages, if such a page is malformed. All of `chunks` are read; other pages are not parsed.
     """
-    prefix, counts = _prefix(site), TemplateCounts()
+    prefix, counts = _template_prefix(site), TemplateCounts()
     with _Builder(folder, "templates") as templates, _Builder(folder, "redirects") as redirects:
         for page in parse_pages(_template_elements(chunks, prefix), source):
-            title = escaped(page.title)
+            title = escape_xml(page.title)
             if not title.startswith(prefix):
                 continue
             try:
                 if page.oversized:
                     raise WikitextError("its text is too large")
-                redirect, text = definition(title, escaped(page.text or ""))
+                redirect, text = template_definition(title, escape_xml(page.text or ""))
                 encoded = text.encode()
             except (WikitextError, UnicodeEncodeError) as error:
                 counts.rejected[page.title] = str(error)
@@ -81,24 +81,23 @@ def collect_templates(chunks: Iterable[bytes], site: SiteInfo, folder: Path, sou
 
 
 def open_templates(folder: Path, site: SiteInfo) -> TemplateLibrary:
-    """Return the definitions that `collect_templates` wrote; their texts stay on disk until they are asked for."""
+    """Return the definitions that `collect_templates` wrote; texts are read from disk on demand."""
     templates, redirects = (
         CompactedTemplates(*(_mapped(folder / f"{name}.{part}") for part in _PARTS), decode_cache_size=_CACHED)
         for name in _SETS
     )
-    return TemplateLibrary(templates, redirects, _prefix(site), _namespaces(site))
+    return TemplateLibrary(templates, redirects, _template_prefix(site), _namespaces(site))
 
 
 def no_templates(site: SiteInfo) -> TemplateLibrary:
     """Return the definitions of a dump without template pages."""
-    return TemplateLibrary({}, {}, _prefix(site), _namespaces(site))
+    return TemplateLibrary({}, {}, _template_prefix(site), _namespaces(site))
 
 
 def _template_elements(chunks: Iterable[bytes], prefix: str) -> Iterator[bytes]:
     """Yield the bytes of the `<page>` elements whose title begins with `prefix`, which is escaped as in the XML.
 
-    Tags are looked for as MediaWiki and wikiextractor write and read them. None can stand in a text, where `<` is
-    escaped.
+    Tags are matched in the form that MediaWiki writes. Text cannot contain them, since `<` is escaped there.
     """
     opening = re.compile(rb"<page>\s{0,%d}<title>%s" % (_INDENT_LIMIT, re.escape(prefix.encode())))
     longest = len(b"<page><title>") + _INDENT_LIMIT + len(prefix.encode())
@@ -124,18 +123,18 @@ def _template_elements(chunks: Iterable[bytes], prefix: str) -> Iterator[bytes]:
         yield rest
 
 
-def _prefix(site: SiteInfo) -> str:
+def _template_prefix(site: SiteInfo) -> str:
     name = site.namespaces.get(_TEMPLATE_NAMESPACE)
     if not name:
         raise JgptError(
             f"the <siteinfo> of this dump of {site.dbname} names no template namespace (key 10), and the recipe "
-            "extracts nothing from such a dump. Set JGPT_TEXT=clean, or take the dump of a MediaWiki."
+            "extracts nothing from such a dump. Set JGPT_TEXT=clean, or use the dump of a MediaWiki wiki."
         )
-    return f"{escaped(name)}:"
+    return f"{escape_xml(name)}:"
 
 
 def _namespaces(site: SiteInfo) -> frozenset[str]:
-    return frozenset({"Template", *map(escaped, site.namespaces.values())})
+    return frozenset({"Template", *map(escape_xml, site.namespaces.values())})
 
 
 def _mapped(path: Path) -> Any:
@@ -144,7 +143,7 @@ def _mapped(path: Path) -> Any:
 
 
 class _Builder:
-    """Writes one set: the texts as they come, records and titles, sorted by title, at the end."""
+    """Writes one set: texts as they arrive; records and titles, sorted by title, at the end."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._paths = {part: folder / f"{name}.{part}" for part in _PARTS}

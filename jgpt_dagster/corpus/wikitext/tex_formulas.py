@@ -2,7 +2,7 @@
 
 import re
 
-from jgpt_dagster.corpus.wikitext.placeholders import HOLE, literal
+from jgpt_dagster.corpus.wikitext.placeholders import MISSING_VALUE, escape_literal
 
 _SYMBOLS = """
 alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ pi π rho ρ sigma σ
@@ -19,16 +19,16 @@ _STRAY_BLANK = re.compile(r" (?=[,;)\]])|(?<=[(\[]) ")
 _GROUP = re.compile(r"\{([^{}\\]*)\}")
 
 
-def formula(tex: str) -> str:
-    """A simple formula as text (`x^2 + 1`), a hole for one that cannot be said in a line (`\\frac`, matrices).
+def formula_text(tex: str) -> str:
+    """Return a simple formula as text (`x^2 + 1`), MISSING_VALUE for one that needs layout (`\\frac`, matrices).
 
-    Simple is what is left with letters, digits and operators once commands with a character of their own are replaced.
+    A formula is simple if only letters, digits and operators remain after commands are replaced with characters.
     """
     if len(tex) > 80:
-        return HOLE
+        return MISSING_VALUE
     tex = _SPACING.sub(" ", tex)
     tex = _COMMAND.sub(lambda command: _COMMANDS.get(command[1], "\\"), tex)
     tex = _GROUP.sub(r"\1", tex)
     if re.search(r"[\\{}&\n]", tex.strip()):
-        return HOLE
-    return literal(_STRAY_BLANK.sub("", " ".join(tex.split())))
+        return MISSING_VALUE
+    return escape_literal(_STRAY_BLANK.sub("", " ".join(tex.split())))

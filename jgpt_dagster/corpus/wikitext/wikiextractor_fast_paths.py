@@ -1,8 +1,7 @@
-"""Shorter ways to what steps of wikiextractor 3.1 give, for its private instance in `extractor`.
+"""Faster replacements for steps of wikiextractor 3.1 with the same output; `wikiextractor_patches` installs them.
 
-A page goes through some two hundred patterns there, most of which look for tags and braces that it does not hold. Here
-a step is passed over where the text lacks what could set it off, and links are replaced in one pass. The lines stay
-those of the library; `install` is to be called before the bounds of `extractor` are laid around the steps.
+wikiextractor applies some two hundred patterns to each page, most of which search for tags and braces that the page
+does not have. The replacements skip a step if the text lacks what the step needs, and replace links in one pass.
 """
 
 import re
@@ -13,10 +12,10 @@ _TAG_NAME = re.compile(r"<\s*+/?+\s*+(\w+)")
 
 
 class TagNames:
-    """The lower-case names of the tags in a text, remembered for the text asked about last, as the same object.
+    """The lower-case tag names of a text, cached for the last text (by identity).
 
-    `check(text)` is called once for each new text. A name that is not ASCII stands for all names: the library's
-    patterns ignore case, and ſ (U+017F) is an s for them.
+    `check(text)` is called once for each new text. A name that is not ASCII may match any name: the library's patterns
+    ignore case, so ſ (U+017F) matches s.
     """
 
     def __init__(self, check: Callable[[str], None]) -> None:
@@ -26,7 +25,7 @@ class TagNames:
         self._any = False
 
     def among(self, text: str, names: Iterable[str]) -> bool:
-        """Return whether `text` may hold a tag with one of `names`."""
+        """Return whether `text` may contain a tag with one of `names`."""
         if text is not self._text:
             self._check(text)
             self._names = {name.lower() for name in _TAG_NAME.findall(text)} if "<" in text else set()
@@ -36,7 +35,7 @@ class TagNames:
 
 
 class TagPattern:
-    """A compiled pattern that begins with a tag of one of `names`, searched for where there is such a tag."""
+    """A compiled pattern that begins with a tag of one of `names`; skipped for a text without such a tag."""
 
     def __init__(self, pattern: re.Pattern[str], names: Iterable[str], tags: TagNames) -> None:
         self._pattern, self._names, self._tags = pattern, frozenset(names), tags
@@ -58,7 +57,7 @@ class GuardedPattern:
 
 def fast_unescape(original: Callable[[str], str]) -> Callable[[str], str]:
     def unescape(text: str) -> str:
-        """Most references are to one of three characters, which make no new reference with what surrounds them."""
+        """Decode the three most frequent entities first; they cannot form a new one with the text around them."""
         if "&" not in text:
             return text
         text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
@@ -68,13 +67,13 @@ def fast_unescape(original: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def _nested_calls(depth: int) -> str:
-    """Return a pattern of text with calls `{{…}}` in it, which may hold others down to `depth`, and without `{{{`."""
+    """Return a pattern of text without `{{{` and with calls `{{…}}` that are nested at most `depth` deep."""
     text = r"(?:[^{}]++|\{(?!\{)|\}(?!\}))*+"
     return rf"{text}(?:\{{\{{(?!\{{){_nested_calls(depth - 1)}\}}\}}{text})*+" if depth else text
 
 
-# A call whose braces can be paired in one way only, and its title where that is plain text; or two braces that open any
-# other. No part of a call goes on behind a plain title, which ends at "|" or with the call.
+# A call whose braces can be paired in one way only, with its title if that is plain text; or the two braces that open
+# any other call. A plain title ends at "|" or with the call.
 _CALL = re.compile(rf"\{{\{{(?:(?!\{{)(?:([^|:{{}}\[\]<\x00]*+)(?=\||\}}\}}))?{_nested_calls(3)}(\}}\}}))?")
 
 
@@ -90,9 +89,9 @@ def fast_find_matching_braces(
 
 
 def calls(text: str, original: Any) -> Iterator[tuple[int, int, str | None]]:
-    """Yield where the outermost calls begin and end, and the title of each that has a plain one.
+    """Yield start, end and title of the outermost calls; the title is None unless it is plain text.
 
-    `original` is the library's `findMatchingBraces`, which does what follows the first odd call.
+    `original` is the library's `findMatchingBraces`, which handles the text from the first irregular call on.
     """
     for call in _CALL.finditer(text):
         start, end = call.span()
@@ -104,7 +103,7 @@ def calls(text: str, original: Any) -> Iterator[tuple[int, int, str | None]]:
 
 
 def protocol_ahead(protocols: Iterable[str]) -> str:
-    """Return a lookahead for the first letter of one of `protocols`: quicker to fail than trying each, as at `[[`."""
+    """Return a lookahead for the first letters of `protocols`, which fails faster than each protocol in turn."""
     return f"(?=[{re.escape(''.join(sorted({protocol[0] for protocol in protocols})))}])"
 
 
@@ -113,7 +112,7 @@ def fast_external_link(pattern: re.Pattern[str], module: Any) -> re.Pattern[str]
     return re.compile(pattern.pattern.replace(r"\[(", rf"\[{ahead}(", 1), pattern.flags)
 
 
-# Patterns and replacements that have equals without a group to put back.
+# Equivalents of patterns and replacements that need no group.
 _EQUALS = {
     (r" ([,:.\)\]»])", r"\1"): (re.compile(r" (?=[,:.\)\]»])"), ""),
     (r"([\[\(«]) ", r"\1"): (re.compile(r" (?<=[\[\(«] )"), ""),
@@ -135,12 +134,12 @@ def fast_sub(discarded: Iterable[str], tags: TagNames) -> Any:
     return sub
 
 
-# What stands between the brackets of a link that shows its label, or a target without a namespace.
+# The content of a link that shows its label, or a target without a namespace.
 _SHOWN = r"(?:[^\[\]|:]*+\|\s*+([^\[\]]*[^\[\]\s])\s*+|([^\[\]|:]*+))\]\]"
 _SHOWN_LINK = re.compile(rf"\[\[{_SHOWN}")
 _OTHER_LINK = re.compile(rf"\[\[(?!{_SHOWN})")
 _SIMPLE_LINK = re.compile(r"\[\[([^\[\]|]*+)(?:\|([^\[\]]*+))?\]\]")
-# The namespace of a target, where that is plain text with a label: what links to others the library shows nothing of.
+# The namespace of a plain target with a label. The library shows nothing of links to namespaces it does not accept.
 _NAMESPACE = re.compile(r"\[\[([^\[\]|:]++):[^\[\]|]*+\|")
 _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 
@@ -148,16 +147,16 @@ _LINK_BRACKETS = re.compile(r"\[\[|\]\]")
 def fast_replace_internal_links(original: Any, module: Any) -> Callable[[str, Any], str]:
 
     def replace_internal_links(text: str, extractor: Any) -> str:
-        """One pass for links without links in them. The library does the others, and pages with an unclosed link."""
+        """Replace links without inner links in one pass; the library does the rest, and pages with an unclosed one."""
         if "[[[" in text or "\0" in text:
             return str(original(text, extractor))
         parts: list[str | None] = []
         position = 0
         for link in _OTHER_LINK.finditer(text):
             start = link.start()
-            if start < position:  # inside of a link that is done
+            if start < position:  # inside a link that is replaced already
                 continue
-            parts += _SHOWN_LINK.split(text[position:start])  # what is shown stands between the parts
+            parts += _SHOWN_LINK.split(text[position:start])  # a split at links yields their labels too
             if simple := _SIMPLE_LINK.match(text, start):
                 target, label = simple.groups()
                 shown = target if label is None else label.strip()
@@ -177,7 +176,7 @@ def fast_replace_internal_links(original: Any, module: Any) -> Callable[[str, An
 
 
 def _link_end(text: str, start: int) -> int:
-    """Return where the link that opens at `start` ends, 0 where it does not."""
+    """Return the end of the link that opens at `start`, 0 if it is unclosed."""
     depth = 0
     for brackets in _LINK_BRACKETS.finditer(text, start):
         depth += 1 if brackets[0] == "[[" else -1
@@ -187,12 +186,12 @@ def _link_end(text: str, start: int) -> int:
 
 
 def fast_compact(text: str, mark_headers: bool = False, extractor: Any = None) -> list[str]:
-    """The paragraphs of a page, and before the first of a section the headings above it, as with default options."""
+    """Return the paragraphs of a page, each section's first after its headings, as the library does by default."""
     paragraphs: list[str] = []
     headings: dict[int, str] = {}  # by level, since the last paragraph
     for line in text.split("\n"):
         first = line[:1]
-        if first in "*#;{|":  # of a list or a table, or empty
+        if first in "*#;{|":  # a list, a table or an empty line
             continue
         if first == ":":
             paragraphs.append(line.lstrip(":"))
@@ -214,7 +213,7 @@ _PLAIN_HEADING = re.compile("(==+)([^=]++)\\1")
 
 
 def _heading(line: str) -> tuple[int, str] | None:
-    """Level and title of a heading, the library's `(==+)\\s*(.*?)\\s*\\1`, in linear instead of cubic time."""
+    """Return level and title of a heading as `(==+)\\s*(.*?)\\s*\\1` does, in linear instead of cubic time."""
     if plain := _PLAIN_HEADING.match(line):
         return len(plain[1]), plain[2].strip()
     opening = len(line) - len(line.lstrip("="))

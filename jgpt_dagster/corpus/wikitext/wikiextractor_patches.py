@@ -146,7 +146,7 @@ def _bounded_parser_function(original: Any, _: Any) -> Callable[..., str]:
 def _counted_argument(original: Any, _: Any) -> Callable[..., str]:
     def substitute_argument(self: Any, params: dict[str, str], extractor: Any, depth: int) -> str:
         value: str = original(self, params, extractor, depth)
-        extractor.substitute(len(value))
+        extractor.count_substituted(len(value))
         return value
 
     return substitute_argument

@@ -8,22 +8,22 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
-from jgpt_dagster.corpus.wikitext.extension_tags import without_comments, without_elements
+from jgpt_dagster.corpus.wikitext.extension_tags import without_comments, without_extension_tags
 from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_NESTING, WikitextError
-from jgpt_dagster.corpus.wikitext.placeholders import INNER_EQUALS
+from jgpt_dagster.corpus.wikitext.placeholders import ESCAPED_EQUALS
 from jgpt_dagster.corpus.wikitext.template_rendering import render
 
-# A table begins and ends at the start of a line; `|}}` there is the end of a template with an empty last argument.
+# A table begins and ends at the start of a line; `|}}` there ends a template whose last argument is empty.
 _EVEN = r"(?=(?:\}\})*+(?!\}))"
-# A template or link with no other inside is one token. Each begins with a character of its own, which makes a search
-# several times as fast.
+# A template or link with no other inside is one token. Each alternative begins with a different character, which
+# makes the search several times as fast.
 _TOKEN = re.compile(
     rf"(\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
     rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\](?:\](?!\]))?|\|)"
 )
-# Most links hold nothing but characters: replacing those at once saves two thirds of the tokens.
+# Most links contain plain text only: replacing those first saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
-# A parameter has no value in an article, so that its default shows.
+# A parameter has no value in an article, so its default shows.
 _PARAMETER = re.compile(r"\{\{\{[^{}|\n]*+(?:\|([^{}]*+))?\}\}\}")
 _LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{1,10}){0,2}|simple):")
 
@@ -65,7 +65,7 @@ def _tokens(text: str) -> Iterator[tuple[_TokenKind, str]]:
 
 
 def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
-    """What a reader sees of `[[target|label]]`: nothing of files, categories and links to the same page elsewhere."""
+    """Return what `[[target|label]]` shows: nothing for files, categories and links to the page in other languages."""
     target, label = parts[0].strip(), "|".join(parts[1:]).strip()
     if target.startswith(":"):
         target = target[1:]
@@ -158,7 +158,7 @@ class _OpenConstructs:
     def _append_visible(self, kind: _TokenKind, parts: list[str]) -> None:
         is_link = kind == "link" or kind == "link start"
         text = link_text(parts, self._hidden_namespaces) if is_link else render(parts)
-        self.append(text.replace("=", INNER_EQUALS))
+        self.append(text.replace("=", ESCAPED_EQUALS))
 
     def _pop(self) -> _Construct:
         construct = self._stack.pop()
@@ -196,18 +196,18 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
         elif constructs.innermost.kind == "template start":  # a pipe and an argument that begins with "}"
             constructs.next_part()
             constructs.append("}")
-    return constructs.finish()[1:].replace(INNER_EQUALS, "=")
+    return constructs.finish()[1:].replace(ESCAPED_EQUALS, "=")
 
 
-# Those that every wiki knows, with their Japanese names.
+# The names that every wiki accepts, and the Japanese ones.
 _NAMESPACES = ("File", "Image", "ファイル", "画像", "Category", "カテゴリ")
 
 
 def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
-    """The namespaces whose links show nothing where they stand, given the wiki's own names for them."""
+    """Return the namespaces whose links show nothing in place, given the wiki's own names for them."""
     return frozenset(name.lower() for name in (*names, *_NAMESPACES))
 
 
 def visible_text(text: str, hidden: Collection[str]) -> str:
     """Return `text` without comments, extension tags, templates, tables and links, but with their visible text."""
-    return without_structure(without_elements(without_comments(text)), hidden)
+    return without_structure(without_extension_tags(without_comments(text)), hidden)

@@ -241,7 +241,7 @@ def test_clean_mangles_neither_formulas_nor_code_nor_literal_text(wikitext: str,
         ("{{Infobox|人口={{自治体人口|x}}}}[[ファイル:a.jpg|<math>\\frac12</math>]]文。", ["文。"]),
     ],
 )
-def test_clean_leaves_out_a_sentence_of_which_a_value_or_a_formula_is_missing(wikitext: str, lines: list[str]) -> None:
+def test_clean_drops_a_sentence_that_lacks_a_value_or_a_formula(wikitext: str, lines: list[str]) -> None:
     assert clean(wikitext) == lines
 
 
@@ -266,7 +266,7 @@ def test_clean_leaves_out_a_sentence_of_which_a_value_or_a_formula_is_missing(wi
         ),
     ],
 )
-def test_clean_bears_what_stands_in_real_pages(wikitext: str, lines: list[str]) -> None:
+def test_clean_handles_markup_found_on_real_pages(wikitext: str, lines: list[str]) -> None:
     assert clean(wikitext) == lines
 
 
@@ -304,7 +304,7 @@ def test_clean_leaves_out_see_also_and_external_links_sections() -> None:
         "<!-- 閉じない注",
     ],
 )
-def test_clean_leaves_out_what_is_no_running_text(wikitext: str) -> None:
+def test_clean_drops_everything_but_running_text(wikitext: str) -> None:
     unclosed = wikitext.startswith("<!--") and "-->" not in wikitext
     assert clean(f"前\n{wikitext}\n後") == (["前"] if unclosed else ["前", "後"])
 
@@ -339,7 +339,7 @@ def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
         ("文 {{注|a}}。", "文。"),
     ],
 )
-def test_clean_leaves_no_trace_of_what_it_dropped(wikitext: str, line: str) -> None:
+def test_clean_leaves_no_trace_of_dropped_markup(wikitext: str, line: str) -> None:
     assert clean(wikitext) == [line]
 
 
@@ -409,7 +409,7 @@ def test_clean_shows_no_markup_whatever_the_page_holds(wikitext: str) -> None:
 
 @given(st.text(max_size=300) | MARKUP)
 @settings(max_examples=500, deadline=None)
-def test_no_text_makes_a_cleaner_fail_other_than_by_rejecting_it(wikitext: str) -> None:
+def test_any_text_is_cleaned_or_rejected_with_a_wikitext_error(wikitext: str) -> None:
     for cleaner in (SEED, CLEAN):
         try:
             lines = cleaner(1, 2, "題名", wikitext)
@@ -431,7 +431,7 @@ def test_clean_shows_no_markup_on_real_articles(excerpt: list[Article]) -> None:
     assert sum(map(len, lines)) > 1.2 * sum(map(len, seed))
 
 
-def test_a_paragraph_behind_the_categories_is_no_part_of_the_appendix_above_them() -> None:
+def test_a_paragraph_after_the_categories_is_not_part_of_the_appendix_above() -> None:
     wikitext = "本文。\n== 外部リンク ==\n* [http://example.org 例]\n[[Category:例]]\n\n加筆された文。\n"
     assert CLEAN(1, 2, "題名", wikitext) == ["題名", "本文。", "加筆された文。"]
     assert CLEAN(1, 2, "題名", "本文。\n[[Category:例]]\n") == ["題名", "本文。"]

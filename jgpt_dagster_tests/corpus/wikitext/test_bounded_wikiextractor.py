@@ -1,4 +1,4 @@
-"""wikiextractor within bounds: the same lines as the library, at a cost that hostile pages cannot raise."""
+"""wikiextractor with limits: the same lines as the library, at a bounded cost for hostile pages."""
 
 import logging
 import re
@@ -103,7 +103,7 @@ def test_ordinary_parser_functions_give_their_results() -> None:
     assert BoundedExtractor(1, 2, "題").clean_text(text) == ["245.0 007 ういう 0"]
 
 
-def test_other_users_of_wikiextractor_in_the_process_do_not_notice() -> None:
+def test_other_users_of_wikiextractor_in_the_process_are_not_affected() -> None:
     BoundedExtractor(1, 2, "題").clean_text("{{#expr:1/0}}")
     assert isinstance(extract.comment, re.Pattern)
     assert extract.time is time

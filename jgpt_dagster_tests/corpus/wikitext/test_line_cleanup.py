@@ -1,4 +1,4 @@
-"""What `clean` tidies where markup was dropped, and what it leaves as its author wrote it."""
+"""What `clean` tidies where markup was dropped, and what it leaves as the author wrote it."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_the_brackets_of_a_call_stay_and_those_of_a_dropped_note_go() -> None:
         "娘。。。と1,,,,2",
     ],
 )
-def test_signs_that_their_author_put_into_brackets_or_in_a_row_stay(line: str) -> None:
+def test_punctuation_that_the_author_put_in_brackets_or_repeated_stays(line: str) -> None:
     assert clean(line) == [line]
 
 
@@ -44,7 +44,7 @@ def test_signs_that_their_author_put_into_brackets_or_in_a_row_stay(line: str) -
         ("（<ref>a</ref>；1900年）と（; 1901年）と（甲;<ref>a</ref>）", "（；1900年）と（1901年）と（甲）"),
     ],
 )
-def test_of_two_signs_around_what_was_dropped_one_stays(wikitext: str, line: str) -> None:
+def test_one_of_two_signs_around_dropped_markup_stays(wikitext: str, line: str) -> None:
     assert clean(wikitext) == [line]
 
 
@@ -61,7 +61,7 @@ def test_of_two_signs_around_what_was_dropped_one_stays(wikitext: str, line: str
         ("2<sup>e</sup>、1<sup>st</sup>、3<sup>[1]</sup>、5<sup>(全部)</sup>", "2e、1st、3[1]、5(全部)"),
     ],
 )
-def test_a_power_of_a_number_is_no_other_number(wikitext: str, line: str) -> None:
+def test_a_power_is_marked_so_that_it_does_not_read_as_another_number(wikitext: str, line: str) -> None:
     assert clean(wikitext) == [line]
 
 
@@ -73,7 +73,7 @@ def test_a_power_of_a_number_is_no_other_number(wikitext: str, line: str) -> Non
         "<ruby>字<rp>（</rp><rt class='a'>じ</rt><rp>）</rp></ruby>",
     ],
 )
-def test_a_reading_stands_in_brackets_however_its_tag_is_written(wikitext: str) -> None:
+def test_ruby_text_is_put_in_brackets_however_its_tag_is_written(wikitext: str) -> None:
     assert clean(wikitext) == ["字（じ）"]
 
 
@@ -84,7 +84,7 @@ HEADINGS = """
 
 
 @pytest.mark.parametrize("heading", HEADINGS.split())
-def test_an_appendix_goes_whatever_its_heading_adds(heading: str) -> None:
+def test_an_appendix_is_dropped_whatever_its_heading_adds(heading: str) -> None:
     assert clean(f"前\n== {heading} ==\n* a\n== 影響 ==\n後") == ["前", "後"]
 
 
@@ -109,11 +109,11 @@ def test_a_link_ends_where_its_label_ends_and_shows_it(wikitext: str, line: str)
     assert clean(wikitext) == [line]
 
 
-def test_a_paragraph_behind_categories_of_any_name_is_no_part_of_the_appendix_above_them() -> None:
+def test_a_paragraph_after_categories_of_any_name_is_not_part_of_the_appendix_above() -> None:
     assert clean("本文。\n== 外部リンク ==\n* a\n[[カテゴリ:例]]\n\n加筆された文。\n") == ["本文。", "加筆された文。"]
 
 
-def test_blanks_of_every_kind_are_spaces_and_what_nobody_sees_is_gone() -> None:
+def test_every_kind_of_blank_becomes_a_space_and_invisible_characters_go() -> None:
     for blank in "\t\u00a0\u2000\u2009\u200a\u2028\u2029\u202f\u205f":
         assert clean(f"甲{blank}乙") == ["甲 乙"], hex(ord(blank))
     for unseen in "\x00\x08\x0b\r\x1f\x7f\u00ad\u200b\u200e\u202a\u202e\u2060\ufeff\ufffe\U00100000\U0010007f":

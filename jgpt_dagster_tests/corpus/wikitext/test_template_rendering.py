@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from jgpt_dagster.corpus.wikitext import silent_templates, template_rendering
+from jgpt_dagster.corpus.wikitext import invisible_templates, template_rendering
 from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
 
 
@@ -89,7 +89,7 @@ def test_a_quantity_is_shown_whole_and_as_given(call: str, text: str) -> None:
         "没年齢|1|2|3", "周年|1990", "和暦|1989", "和暦|1600", "val|1|2|3", "ウィキ座標度分秒|33|17", "未知|語",
     ],
 )  # fmt: skip
-def test_a_sentence_goes_that_lacks_what_a_template_shows(call: str) -> None:
+def test_a_sentence_that_lacks_the_text_of_a_template_is_dropped(call: str) -> None:
     assert clean(f"前。甲は{{{{{call}}}}}に位置する。後。") == ["前。後。"]
 
 
@@ -114,11 +114,11 @@ def test_a_template_that_shows_no_word_of_a_sentence_costs_none(wikitext: str, l
 @pytest.mark.parametrize(
     "line", ["* {{未知|語}} - 説明", "{{未知|語}}は乙である。", "標高: {{未知|5}}", "{{未知|語}}（甲）"]
 )
-def test_a_line_goes_that_lacks_its_first_or_last_word(line: str) -> None:
+def test_a_line_that_lacks_its_first_or_last_word_is_dropped(line: str) -> None:
     assert clean(f"前\n{line}\n後") == ["前", "後"]
 
 
-def test_a_template_is_named_once() -> None:
-    shown = [name for names in template_rendering._SHOWS.values() for name in names.split()]
-    for names in (shown, silent_templates._NAMES.split()):
+def test_no_template_is_listed_twice() -> None:
+    shown = [name for names in template_rendering._TEMPLATES.values() for name in names.split()]
+    for names in (shown, invisible_templates._NAMES.split()):
         assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -96,7 +96,7 @@ def dump_of(root: Path, wiki_pages: Iterable[Page]) -> Path:
 
 def recipe_lines(dump: Path, work: Path, processes: int) -> list[str]:
     """What the shell lines of the recipe print for a dump, the files in the order in which they were written."""
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("wikiextractor"),
         "-q",
         "--processes",
@@ -152,7 +152,7 @@ FRAGMENTS = [
 ]
 
 
-def test_seed_prints_what_the_recipe_prints_for_templates_and_calls_put_together_by_chance(tmp_path: Path) -> None:
+def test_seed_prints_what_the_recipe_prints_for_random_templates_and_calls(tmp_path: Path) -> None:
     chance = random.Random(20220701)
 
     def text() -> str:

@@ -1,4 +1,4 @@
-"""The shorter ways through wikiextractor; that their lines are the library's is tested with `extractor`."""
+"""The fast paths through wikiextractor; `test_bounded_wikiextractor` compares whole pages with the library."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ from jgpt_dagster.corpus.wikitext.wikiextractor_fast_paths import TagNames, _hea
         ("<\u017f>", True),  # not ASCII: it may be any name to a pattern that ignores case
     ],
 )
-def test_a_tag_is_known_by_its_whole_name(text: str, there: bool) -> None:
+def test_a_tag_is_matched_by_its_whole_name(text: str, there: bool) -> None:
     assert TagNames(lambda _: None).among(text, ["b"]) is there
 
 
@@ -48,7 +48,7 @@ def test_a_page_of_unclosed_comments_is_refused_though_it_holds_no_tag() -> None
 
 @given(st.text(alphabet="{{{}}}[]a|", max_size=40))
 @settings(max_examples=1000, deadline=None)
-def test_braces_are_paired_as_by_wikiextractor(text: str) -> None:
+def test_braces_are_paired_as_wikiextractor_pairs_them(text: str) -> None:
     found = [*calls(text, extract.findMatchingBraces)]
     assert [(start, end) for start, end, _ in found] == [*extract.findMatchingBraces(text, 2)]
     for start, end, title in found:

@@ -1,8 +1,8 @@
-"""The templates of the Japanese Wikipedia that a sentence reads without: they show nothing that belongs to its words.
+"""The templates of the Japanese Wikipedia that show no text of a sentence.
 
-Notes, doubts of editors, icons, anchors, boxes and navigation. A template that is neither here nor among those with a
-visible text may show a word, so that a sentence with it is left out. To add one, name it here in lower case, or its
-family where the wiki names one.
+These are notes, editors' doubts, icons, anchors, boxes and navigation. A template that is neither here nor in
+`template_rendering` may show a word, so a sentence with it is dropped. To add one, list its name here in lower case, or
+a prefix or suffix that a family of templates shares.
 """
 
 _NAMES = """
@@ -37,28 +37,28 @@ steady up down profit loss gold silver bronze gold1 silver2 bronze3 gold_medal s
 injury cap captain ref_icon pdf pdfアイコン external_media lang_icon icon wayback webarchive archive google_books
 clearleft clearright
 """
-# Families, by how their names begin and end. 要出典範囲 and the like, which show their text, are in neither.
-_BEGINNINGS = """
+# Families of templates. 要出典範囲 and the like show their text and match neither list.
+_PREFIX_NAMES = """
 要 cite_ citation_ infobox navbox sidebar location_map 基礎情報 pp- sfn efn refn otheruses redirect commons wikisource
 wikiquote wiktionary wikiversity wikivoyage portal color_ bar_ image_ multiple_image double_image wide_image
 tall_image graph chart tree_chart familytree ahnentafel lang_icon #tag: defaultsort: デフォルトソート: displaytitle:
 doi naid ncid oclc ndl pmid pmc jstor arxiv imdb allcinema kinejun official 公式 twitter facebook instagram youtube
 ameba spotify discogs musicbrainz curlie dmoz 国立国会図書館 近代デジタルライブラリー 全国書誌番号
 """
-_ENDS = """
+_SUFFIX_NAMES = """
 stub スタブ icon アイコン 路線記号 駅番号 ナンバリング 路線図 リンク切れ 出典 脚注 位置図 navi nav sidebar infobox
 アンカー ソート メダル -start -end 終了 route_sign
 """
 
 
-def _parts(names: str) -> tuple[str, ...]:
+def _split(names: str) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in names.split())
 
 
-_SILENT_BEGINNINGS, _SILENT_ENDS = _parts(_BEGINNINGS), _parts(_ENDS)
-_SILENT = frozenset(_parts(_NAMES))
+_INVISIBLE = frozenset(_split(_NAMES))
+_PREFIXES, _SUFFIXES = _split(_PREFIX_NAMES), _split(_SUFFIX_NAMES)
 
 
-def is_silent(name: str) -> bool:
-    """Whether the template with this name (in lower case, with blanks) shows nothing within a sentence."""
-    return name in _SILENT or name.startswith(_SILENT_BEGINNINGS) or name.endswith(_SILENT_ENDS)
+def is_invisible(name: str) -> bool:
+    """Return whether the template with this name (in lower case, with blanks) shows nothing within a sentence."""
+    return name in _INVISIBLE or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
