@@ -21,7 +21,8 @@ from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS, KeyedDocuments, TokenFile, write_tokens
-from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
+from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
+from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer
 from jgpt_dagster.orchestration.partitions import (
     dump_and_shard,

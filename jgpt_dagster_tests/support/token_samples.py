@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter
-from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument
 
@@ -40,7 +40,7 @@ def write_shard(
     tokens = (first_token + np.arange(ends[-1] if len(ends) else 0)).astype("<u2")
     tokens[ends - 1] = 2
     tokens.tofile(path / TOKENS)
-    with ColumnWriter(path / DOCUMENTS, SCHEMA) as table:
+    with IntegerTableWriter(path / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
         table.append(
             {
                 "key": first_key + np.arange(len(sizes)),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.data.validation_data import validation_blocks
 from jgpt_dagster.lm.evaluation.held_out_scores import EvaluationError, bootstrap_interval, evaluate, windows
 from jgpt_dagster.lm.model.presets import model_config
 from jgpt_dagster_tests.support.training_runs import EOS, VOCABULARY, small_training_set
@@ -83,22 +82,6 @@ def test_a_limit_takes_the_same_first_documents_each_time(root: Path, tmp_path: 
 def test_a_model_with_another_vocabulary_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="vocabulary of 99"):
         evaluate(saved_model(tmp_path, vocabulary=99), root / "training_set", root)
-
-
-def test_the_blocks_of_the_validation_loss_are_held_out_documents_end_to_end(root: Path) -> None:
-    training_set = TrainingSet.open(root / "training_set")
-    files = training_set.open_tokens(root)
-    blocks = validation_blocks(training_set, files, context=32, at_most=4)
-    assert blocks.shape == (4, 33)
-    assert blocks[0, 0] == EOS
-    packed = np.concatenate([blocks[0], *blocks[1:, 1:]])
-    held_out = training_set.held_out_documents()
-    documents = {
-        tuple(files[0][o : o + n].tolist()) for o, n in zip(held_out["offset"], held_out["length"], strict=True)
-    }
-    assert tuple(packed[1:62].tolist()) in documents
-    assert (validation_blocks(training_set, files, context=32, at_most=2) == blocks[:2]).all()
-    assert validation_blocks(training_set, files, context=100_000, at_most=2).shape[0] == 1
 
 
 def test_the_interval_covers_the_figure_narrows_with_more_documents_and_is_none_for_a_few() -> None:
