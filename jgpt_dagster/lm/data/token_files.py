@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter, read_columns
-from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, document_text
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, document_text, segmented_length
 from jgpt_dagster.runtime.batching import batches
 
 TOKENS = "tokens.bin"
@@ -45,7 +45,12 @@ def write_tokens(
     encode = encode or (lambda batch: tokenizer.encode_documents([document for _, document in batch]))
     rows = tokens = unknown = characters = utf8_bytes = 0
     with open(directory / TOKENS, "wb") as stream, IntegerTableWriter(directory / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
-        for batch in batches(documents, max_items=batch_documents, max_size=_BATCH_CHARACTERS, size=_characters):
+        for batch in batches(
+            documents,
+            max_items=batch_documents,
+            max_size=_BATCH_CHARACTERS,
+            size=lambda keyed: segmented_length(keyed[1]),
+        ):
             encoded = encode(batch)
             texts = [document_text(document, tokenizer.profile) for _, document in batch]
             lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
@@ -72,12 +77,6 @@ def write_tokens(
         "bytes": utf8_bytes,
         "tokens_per_character": round(tokens / characters, 4) if characters else 0.0,
     }
-
-
-def _characters(keyed_document: tuple[int, SegmentedDocument]) -> int:
-    """Return the size of a segmented document, spaces between words included."""
-    _, document = keyed_document
-    return sum(len(sentence) for line in document for sentence in line)
 
 
 class TokenFile:
