@@ -38,9 +38,10 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import GPT2LMHeadModel, Trainer, TrainingArguments
 
 from jgpt_dagster.lm.data.data_loader import PackedDataset, samples_of_step
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter
-from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
-from jgpt_dagster.lm.data.training_set import TokenShard, build_training_set
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
+from jgpt_dagster.lm.data.training_set import TokenShard
+from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.model.gpt2 import BEGIN_ID, gpt2_config
 from jgpt_dagster.lm.model.presets import preset
 from jgpt_dagster.lm.training.deepspeed_engine import parameter_groups
@@ -255,7 +256,7 @@ def write_training_set(root: Path, tokens: int, document: int = 400) -> None:
     shard = root / "tokens"
     shard.mkdir()
     (shard / TOKENS).write_bytes(ids.tobytes())
-    with ColumnWriter(shard / DOCUMENTS, SCHEMA) as table:
+    with IntegerTableWriter(shard / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
         lengths = np.full(len(ids), document)
         columns = dict.fromkeys(("length", "characters", "bytes"), lengths)
         table.append({"key": np.arange(len(ids)), "offset": np.arange(len(ids)) * document, **columns})

@@ -79,7 +79,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
                 store.root.path,
                 max_tokens=config.max_tokens,
                 baseline_tokens=config.baseline_tokens,
-                batch=config.batch,
+                batch_size=config.batch,
                 device=device,
             ).to_dict()
             samples = [

@@ -14,7 +14,8 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.outputs import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS
-from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
+from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
+from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact

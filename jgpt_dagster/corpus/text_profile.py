@@ -1,4 +1,4 @@
-"""The two text profiles: `seed`, the published recipe to the letter, and `clean`, the recipe with its known faults fixed."""
+"""The two text profiles: `seed`, the published recipe to the letter, and `clean`, which fixes its known faults."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Segmented documents and token shards that tests of this folder make up, the same at every run."""
+"""Generated segmented documents and token shards, the same in every run."""
 
 import random
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter
-from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument
 
@@ -18,12 +18,12 @@ WORDS = TEXT.split()
 
 
 def segmented_documents(count: int, seed: int = 0, words: Sequence[str] = WORDS) -> list[SegmentedDocument]:
-    """Documents of one to six lines of one to three sentences each."""
-    chance = random.Random(seed)
+    """Return documents of one to six lines with one to three sentences each."""
+    generator = random.Random(seed)
     return [
         [
-            [" ".join(chance.choices(words, k=chance.randint(1, 20))) for _ in range(chance.randint(1, 3))]
-            for _ in range(chance.randint(1, 6))
+            [" ".join(generator.choices(words, k=generator.randint(1, 20))) for _ in range(generator.randint(1, 3))]
+            for _ in range(generator.randint(1, 6))
         ]
         for _ in range(count)
     ]
@@ -32,7 +32,7 @@ def segmented_documents(count: int, seed: int = 0, words: Sequence[str] = WORDS)
 def write_shard(
     root: Path, corpus: str, name: str, lengths: Sequence[int], first_token: int = 3, first_key: int = 0
 ) -> TokenShard:
-    """Write a token shard of documents of the given lengths whose tokens count up, each document ending in 2."""
+    """Write a token shard of documents of these lengths; its tokens count up, except for the 2 that ends a document."""
     path = root / f"{corpus}_tokens" / f"shard={name}"
     path.mkdir(parents=True)
     sizes = np.array(lengths, dtype=np.int64)
@@ -40,7 +40,7 @@ def write_shard(
     tokens = (first_token + np.arange(ends[-1] if len(ends) else 0)).astype("<u2")
     tokens[ends - 1] = 2
     tokens.tofile(path / TOKENS)
-    with ColumnWriter(path / DOCUMENTS, SCHEMA) as table:
+    with IntegerTableWriter(path / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
         table.append(
             {
                 "key": first_key + np.arange(len(sizes)),

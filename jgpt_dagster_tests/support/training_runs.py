@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter
-from jgpt_dagster.lm.data.token_files import DOCUMENTS, SCHEMA, TOKENS
-from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet, build_training_set
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
+from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
+from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 
@@ -25,7 +26,7 @@ def small_training_set(root: Path, documents: int = 80, length: int = 60) -> Tra
     shard = root / "wikipedia_tokens" / "shard=000"
     shard.mkdir(parents=True)
     (shard / TOKENS).write_bytes(tokens.tobytes())
-    with ColumnWriter(shard / DOCUMENTS, SCHEMA) as table:
+    with IntegerTableWriter(shard / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
         table.append(
             {
                 "key": np.arange(documents),

@@ -1,28 +1,31 @@
-"""Token files: the documents of a shard as one flat file of token ids, and a table that says where each one lies."""
+"""Token files: the documents of a shard as one flat file of token ids, with a table of their offsets."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter, read_columns
-from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, document_text
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter, read_columns
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, document_text, segmented_length
+from jgpt_dagster.runtime.batching import batches
 
 TOKENS = "tokens.bin"
 DOCUMENTS = "documents.parquet"
-TOKEN_TYPE = np.dtype("<u2")
+TOKEN_DTYPE = np.dtype("<u2")
 KeyedDocuments = list[tuple[int, SegmentedDocument]]
-SCHEMA = pa.schema([(name, pa.int64()) for name in ("key", "offset", "length", "characters", "bytes")])
+"""Documents with their keys: page ids or document ids."""
 
-# What is encoded at once: enough to keep all cores busy, and at most some 200 MB of the library's encodings.
+DOCUMENTS_SCHEMA = pa.schema([(name, pa.int64()) for name in ("key", "offset", "length", "characters", "bytes")])
+
+# What is encoded at once: enough to keep all cores busy, in encodings of some 200 MB at most.
 _BATCH_DOCUMENTS = 1024
 _BATCH_CHARACTERS = 1 << 20
 
 
 class TokenFileError(JgptError):
-    """A token file that is missing or is not as long as it should be."""
+    """A token file that is missing or of the wrong size."""
 
 
 def write_tokens(
@@ -32,17 +35,22 @@ def write_tokens(
     batch_documents: int = _BATCH_DOCUMENTS,
     encode: Callable[[KeyedDocuments], list[np.ndarray]] | None = None,
 ) -> dict[str, int | float]:
-    """Encode documents, given with their keys, to `tokens.bin` and `documents.parquet`; return what was counted.
+    """Encode documents to `tokens.bin` and `documents.parquet`; return their counts.
 
-    `tokens.bin` is little-endian uint16. A row of the table is a document: its key, offset and length in tokens (with
-    `</s>`), and the characters and UTF-8 bytes of the text that the tokens stand for, without `</s>`: see
-    `tokenizer.document_text`. `batch_documents` changes speed and memory, never the files. `encode` may take the ids
-    of documents that this tokenizer has encoded before from elsewhere.
+    `tokens.bin` is little-endian uint16. The table has a row per document: its key, its offset and length in tokens
+    (`</s>` included), and the characters and UTF-8 bytes of the text that its tokens stand for (see
+    `text_tokenizer.document_text`), without `</s>`. `batch_documents` changes speed and memory, but not the files.
+    `encode` may replace the tokenizer, for documents whose ids are already known.
     """
     encode = encode or (lambda batch: tokenizer.encode_documents([document for _, document in batch]))
-    tokens = unknown = characters = size = rows = 0
-    with open(directory / TOKENS, "wb") as stream, ColumnWriter(directory / DOCUMENTS, SCHEMA) as table:
-        for batch in _batches(documents, batch_documents):
+    rows = tokens = unknown = characters = utf8_bytes = 0
+    with open(directory / TOKENS, "wb") as stream, IntegerTableWriter(directory / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
+        for batch in batches(
+            documents,
+            max_items=batch_documents,
+            max_size=_BATCH_CHARACTERS,
+            size=lambda keyed: segmented_length(keyed[1]),
+        ):
             encoded = encode(batch)
             texts = [document_text(document, tokenizer.profile) for _, document in batch]
             lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
@@ -55,27 +63,27 @@ def write_tokens(
             }
             table.append(columns)
             ids = np.concatenate(encoded)
-            stream.write(ids.astype(TOKEN_TYPE, copy=False).tobytes())
+            stream.write(ids.astype(TOKEN_DTYPE, copy=False).tobytes())
             rows += len(batch)
             tokens += len(ids)
             unknown += int(np.count_nonzero(ids == tokenizer.unk_id))
             characters += int(columns["characters"].sum())
-            size += int(columns["bytes"].sum())
+            utf8_bytes += int(columns["bytes"].sum())
     return {
         "documents": rows,
         "tokens": tokens,
         "unknown_tokens": unknown,
         "characters": characters,
-        "bytes": size,
+        "bytes": utf8_bytes,
         "tokens_per_character": round(tokens / characters, 4) if characters else 0.0,
     }
 
 
 class TokenFile:
-    """The token file of a shard, memory-mapped. Raises TokenFileError where it is not as long as its table says."""
+    """The token file of a shard, memory-mapped. Raises TokenFileError if its size does not match its table."""
 
     def __init__(self, directory: Path) -> None:
-        self.documents = read_columns(directory / DOCUMENTS, SCHEMA.names)
+        self.documents = read_columns(directory / DOCUMENTS, DOCUMENTS_SCHEMA.names)
         self.tokens = map_tokens(directory / TOKENS, int(self.documents["length"].sum()))
 
     def __len__(self) -> int:
@@ -88,8 +96,8 @@ class TokenFile:
 
 
 def map_tokens(path: Path, tokens: int) -> np.ndarray:
-    """Memory-map a file of `tokens` uint16 ids for reading. Raises TokenFileError where its size is another."""
-    expected = tokens * TOKEN_TYPE.itemsize
+    """Memory-map a file of `tokens` uint16 ids for reading. Raises TokenFileError if it has another size."""
+    expected = tokens * TOKEN_DTYPE.itemsize
     size = path.stat().st_size if path.is_file() else None
     if size != expected:
         found = "is missing" if size is None else f"has {size:,} bytes"
@@ -98,17 +106,4 @@ def map_tokens(path: Path, tokens: int) -> np.ndarray:
             "Materialize the tokens of this shard again."
         )
     # An empty file cannot be mapped.
-    return np.memmap(path, dtype=TOKEN_TYPE, mode="r") if tokens else np.empty(0, TOKEN_TYPE)
-
-
-def _batches(documents: Iterable[tuple[int, SegmentedDocument]], most: int) -> Iterator[KeyedDocuments]:
-    batch: KeyedDocuments = []
-    characters = 0
-    for key, document in documents:
-        batch.append((key, document))
-        characters += sum(len(sentence) for line in document for sentence in line)
-        if len(batch) >= most or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+    return np.memmap(path, dtype=TOKEN_DTYPE, mode="r") if tokens else np.empty(0, TOKEN_DTYPE)

@@ -1,4 +1,4 @@
-"""The order in which held-out documents are looked at, so that any number of them is the same sample in every dump."""
+"""Samples of the held-out documents: their fixed order, and the blocks of the validation loss."""
 
 from hashlib import blake2b
 
@@ -8,7 +8,10 @@ from jgpt_dagster.lm.data.training_set import TrainingSet
 
 
 def held_out_order(training_set: TrainingSet, documents: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the indices of held-out documents ordered by a hash of (corpus, key): a pseudo-random, lasting order."""
+    """Return the indices of held-out documents in the order of a hash of (corpus, key).
+
+    The first documents in this pseudo-random order are the same sample in every dump.
+    """
     corpora = [training_set.token_files[shard].corpus for shard in documents["shard"].tolist()]
     ranks = [
         blake2b(f"order {corpus} {key}".encode(), digest_size=16).digest()
@@ -18,18 +21,18 @@ def held_out_order(training_set: TrainingSet, documents: dict[str, np.ndarray]) 
 
 
 def validation_blocks(training_set: TrainingSet, files: list[np.ndarray], context: int, at_most: int) -> np.ndarray:
-    """Return up to `at_most` blocks of held-out tokens as int64, shape (blocks, context + 1), packed as in training.
+    """Return up to `at_most` blocks of held-out tokens, packed as in training, as int64 of shape (blocks, context + 1).
 
-    Fewer tokens than one block give one block that is shorter.
+    If there are fewer tokens than one block has, the only block is shorter.
     """
     documents = training_set.held_out_documents()
-    wanted = at_most * context + 1
+    missing = at_most * context + 1
     parts = [np.array([training_set.eos_id])]
     for index in held_out_order(training_set, documents):
         start, length = documents["offset"][index], documents["length"][index]
         parts.append(files[documents["shard"][index]][start : start + length])
-        wanted -= int(length)
-        if wanted <= 1:
+        missing -= int(length)
+        if missing <= 1:
             break
     tokens = np.concatenate(parts).astype(np.int64)
     width = min(context, len(tokens) - 1)

@@ -1,15 +1,14 @@
-"""How a tokenizer is learned from segmented text: the published recipe (`seed`), and one that loses nothing (`clean`).
+"""Training of a tokenizer on segmented text: the published recipe (`seed`), and a lossless variant (`clean`).
 
-Both are byte-pair encodings whose tokens never cross a word border. The same documents give the same bytes, whatever
-the number of threads: the trainer of the tokenizers library picks an alphabet at random among equally frequent
-characters, so the alphabet is chosen here; its merges it ties by token id.
+Both are byte-pair encodings whose tokens never cross a word boundary. The same documents give the same bytes for any
+number of threads. The trainer of the tokenizers library breaks ties between merges by token id, but chooses at random
+among equally frequent characters, so the alphabet is chosen here.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,22 +18,31 @@ from tokenizers.trainers import BpeTrainer
 
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
 from jgpt_dagster.corpus.text_profile import TextProfile
-from jgpt_dagster.lm.tokenizer.text_tokenizer import BEGIN, END, LINE_END, UNKNOWN, SegmentedDocument, TokenizerError
+from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    BEGIN,
+    END,
+    LINE_END,
+    UNKNOWN,
+    SegmentedDocument,
+    TokenizerError,
+    segmented_length,
+)
+from jgpt_dagster.runtime.batching import batches
 
-MOST_TOKENS = 65_535
-"""The largest vocabulary that token files of uint16 can hold with every id."""
+MAX_VOCAB_SIZE = 65_535
+"""The largest vocabulary whose ids and size are uint16."""
 
-_SPECIAL = [UNKNOWN, BEGIN, END]
-_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
-"""Names by which the library's byte fallback looks up the bytes of a character outside the alphabet."""
+_SPECIAL_TOKENS = [UNKNOWN, BEGIN, END]
+_BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
+"""Tokens that the byte fallback of the tokenizers library uses for characters outside the alphabet."""
 
-_PORTION_CHARACTERS = 1 << 20
+_BATCH_CHARACTERS = 1 << 20
 _CODE_POINTS = 0x110000
 
 
 @dataclass(frozen=True)
 class TokenizerSettings:
-    """The recipe's figures. `limit_alphabet` is how many different characters get a token of their own."""
+    """Sizes, by default those of the published recipe. `limit_alphabet` characters get a token of their own."""
 
     vocab_size: int = 32_000
     min_frequency: int = 1
@@ -42,10 +50,11 @@ class TokenizerSettings:
 
 
 class TrainedTokenizer(NamedTuple):
-    """A tokenizer and what its training counted.
+    """A tokenizer and the counts of its training.
 
-    Counts are numbers of sentences, characters (without spaces) and tokens; `alphabet_coverage` is the share of the
-    text's characters that are in the alphabet, `dropped_tokens` how many learned tokens would have spelled one of ours.
+    There are counts of sentences, characters (without spaces) and tokens. `alphabet_coverage` is the fraction of the
+    text's characters that are in the alphabet. `dropped_tokens` counts learned tokens that would have spelled a
+    reserved one.
     """
 
     tokenizer: Tokenizer
@@ -53,10 +62,10 @@ class TrainedTokenizer(NamedTuple):
 
 
 def in_tokenizer_sample(corpus: str, key: int, share: float) -> bool:
-    """Whether a document is in the sample of `share` (0 to 1) of all documents that a tokenizer is trained on.
+    """Return whether a document is in the sample of `share` (0 to 1) of all documents that a tokenizer is trained on.
 
-    Decided by a hash of the corpus and the document's id, so that neither shards nor order have part in it; a smaller
-    sample is part of every larger one.
+    A hash of the corpus and the document's id decides, so that the sample does not depend on shards or order. A smaller
+    sample is a subset of every larger one.
     """
     digest = blake2b(f"tokenizer {corpus} {key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
@@ -68,15 +77,15 @@ def train_tokenizer(
     settings: TokenizerSettings,
     progress: Callable[[str], None],
 ) -> TrainedTokenizer:
-    """Learn a tokenizer; `documents` is called twice and gives the same stream each time.
+    """Train a tokenizer. `documents` is called twice and must return the same stream each time.
 
-    The text is streamed, but every distinct word is kept in memory with its count until the end; `in_tokenizer_sample`
-    bounds that. A small corpus gives a vocabulary smaller than asked. `progress` is told from time to time how
-    far it is.
+    The text is streamed, but every distinct word stays in memory with its count; train on a sample to bound that (see
+    `in_tokenizer_sample`). A small corpus gives a smaller vocabulary than `vocab_size`. `progress` receives a line
+    about every million characters.
 
     Raises TokenizerError for settings that do not fit together and for documents without any character.
     """
-    _check(settings, profile)
+    _require_room(settings, profile)
     counts, frequency = _count_characters(documents(), progress)
     alphabet = _choose_alphabet(frequency, settings.limit_alphabet)
     if not alphabet:
@@ -84,37 +93,38 @@ def train_tokenizer(
     tokenizer = Tokenizer(BPE(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace() if profile == "seed" else pre_tokenizers.WhitespaceSplit()
     trainer = BpeTrainer(
-        vocab_size=settings.vocab_size - _appended(profile),
+        vocab_size=settings.vocab_size - _added_tokens(profile),
         min_frequency=settings.min_frequency,
-        special_tokens=_SPECIAL,
+        special_tokens=_SPECIAL_TOKENS,
         limit_alphabet=len(alphabet),
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_portions(documents(), "words", progress), trainer)
+    tokenizer.train_from_iterator(_sentence_batches(documents(), "words", progress), trainer)
     learned = tokenizer.get_vocab_size()
     if profile == "clean":
-        tokenizer = _losing_nothing(tokenizer)
+        tokenizer = _lossless(tokenizer)
     counts |= {
         "alphabet": len(alphabet),
         "alphabet_coverage": round(sum(int(frequency[ord(char)]) for char in alphabet) / counts["characters"], 6),
         "vocabulary": tokenizer.get_vocab_size(),
-        "dropped_tokens": learned + _appended(profile) - tokenizer.get_vocab_size(),
+        "dropped_tokens": learned + _added_tokens(profile) - tokenizer.get_vocab_size(),
     }
     return TrainedTokenizer(tokenizer, counts)
 
 
-def _appended(profile: TextProfile) -> int:
-    """Return how many tokens are appended to what is learned."""
-    return len(_BYTES) + len([LINE_END]) if profile == "clean" else 0
+def _added_tokens(profile: TextProfile) -> int:
+    """Return how many tokens are added to the learned ones."""
+    return len(_BYTE_TOKENS) + len([LINE_END]) if profile == "clean" else 0
 
 
-def _check(settings: TokenizerSettings, profile: TextProfile) -> None:
-    if settings.vocab_size > MOST_TOKENS:
+def _require_room(settings: TokenizerSettings, profile: TextProfile) -> None:
+    """Raise TokenizerError if the vocabulary is too large for uint16 or too small for the tokens it must have."""
+    if settings.vocab_size > MAX_VOCAB_SIZE:
         raise TokenizerError(
-            f"vocab_size={settings.vocab_size:,}: token files are uint16, which allows {MOST_TOKENS:,} at most."
+            f"vocab_size={settings.vocab_size:,}: token files are uint16, which allows {MAX_VOCAB_SIZE:,} at most."
         )
-    needed = len(_SPECIAL) + settings.limit_alphabet + _appended(profile)
+    needed = len(_SPECIAL_TOKENS) + settings.limit_alphabet + _added_tokens(profile)
     if settings.vocab_size < needed or settings.limit_alphabet < 1:
         raise TokenizerError(
             f"vocab_size={settings.vocab_size:,} has no room for limit_alphabet={settings.limit_alphabet:,} characters "
@@ -123,35 +133,29 @@ def _check(settings: TokenizerSettings, profile: TextProfile) -> None:
         )
 
 
-def _portions(
+def _sentence_batches(
     documents: Iterable[SegmentedDocument], stage: str, progress: Callable[[str], None]
 ) -> Iterator[list[str]]:
     """Yield the sentences of a stream of documents, about a million characters at a time."""
-    portion: list[str] = []
-    size = total = read = 0
-    for read, document in enumerate(documents, 1):
-        for sentence in chain.from_iterable(document):
-            portion.append(sentence)
-            size += len(sentence)
-        if size >= _PORTION_CHARACTERS:
-            yield portion
-            total += size
-            progress(f"{stage}: {read:,} documents, {total:,} characters")
-            portion, size = [], 0
-    if portion:
-        yield portion
-    progress(f"{stage}: {read:,} documents, {total + size:,} characters, all")
+    read = characters = 0
+    for batch in batches(documents, max_size=_BATCH_CHARACTERS, size=segmented_length):
+        if read:
+            progress(f"{stage}: {read:,} documents, {characters:,} characters")
+        yield [sentence for document in batch for line in document for sentence in line]
+        read += len(batch)
+        characters += sum(map(segmented_length, batch))
+    progress(f"{stage}: {read:,} documents, {characters:,} characters, all")
 
 
 def _count_characters(
     documents: Iterable[SegmentedDocument], progress: Callable[[str], None]
 ) -> tuple[dict[str, int | float], np.ndarray]:
-    """Return counts, and how often each code point occurs (int64, by code point, spaces of any kind left out)."""
+    """Return counts, and the frequency of each code point (int64, indexed by code point, 0 for white space)."""
     frequency = np.zeros(_CODE_POINTS, dtype=np.int64)
     sentences = 0
-    for portion in _portions(documents, "characters", progress):
-        sentences += len(portion)
-        codes = np.frombuffer("".join(portion).encode("utf-32-le"), dtype="<u4")
+    for batch in _sentence_batches(documents, "characters", progress):
+        sentences += len(batch)
+        codes = np.frombuffer("".join(batch).encode("utf-32-le"), dtype="<u4")
         frequency += np.bincount(codes, minlength=_CODE_POINTS)
     frequency[[code for code in np.flatnonzero(frequency) if chr(code).isspace()]] = 0
     characters = int(frequency.sum())
@@ -163,41 +167,41 @@ def _count_characters(
 
 
 def _choose_alphabet(frequency: np.ndarray, limit: int) -> list[str]:
-    """Return the most frequent characters, of equally frequent ones the lower code points."""
+    """Return the most frequent characters; among equally frequent ones, the lower code points."""
     present = np.flatnonzero(frequency)
     by_frequency = present[np.argsort(-frequency[present], kind="stable")]
     return [chr(code) for code in by_frequency[:limit]]
 
 
-def _losing_nothing(learned: Tokenizer) -> Tokenizer:
-    """Return a tokenizer of the same merges that spells unknown characters in bytes and can give the text back."""
-    vocabulary, merges = _without_reserved(learned)
-    tokens = [*vocabulary, *_BYTES]
+def _lossless(learned: Tokenizer) -> Tokenizer:
+    """Return a tokenizer of the same merges that encodes unknown characters as bytes and decodes to the exact text."""
+    vocabulary, merges = _drop_reserved_tokens(learned)
+    tokens = [*vocabulary, *_BYTE_TOKENS]
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(BPE(vocab=ids, merges=merges, unk_token=UNKNOWN, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace(SPACE_SYMBOL, " ")]
     )
-    tokenizer.add_special_tokens(_SPECIAL)
-    # Not a special token: it is text, and decoding keeps it.
+    tokenizer.add_special_tokens(_SPECIAL_TOKENS)
+    # A line end is text, not a special token, so that decoding keeps it.
     tokenizer.add_tokens([AddedToken(LINE_END, normalized=False, special=False)])
     return tokenizer
 
 
-def _without_reserved(learned: Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the tokens in the order of their ids, and the merges, without those that spell a token of ours.
+def _drop_reserved_tokens(learned: Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the tokens in the order of their ids, and the merges, without those that spell a reserved token.
 
-    A corpus that often holds the text `</s>` or `<0x41>` teaches the trainer merges that end in just that token. Such
-    a merge is dropped, and with it every merge that builds on it.
+    From a corpus in which the text `</s>` or `<0x41>` is frequent, the trainer learns merges that produce exactly that
+    token. Such a merge is dropped, and with it every merge that builds on it.
     """
     model = json.loads(learned.to_str())["model"]
-    reserved = {*_SPECIAL, *_BYTES}
-    known = {token for token in model["vocab"] if len(token) == 1}
+    reserved = {*_SPECIAL_TOKENS, *_BYTE_TOKENS}
+    kept = {token for token in model["vocab"] if len(token) == 1}
     merges = []
     for left, right in model["merges"]:
-        if left in known and right in known and left + right not in reserved:
-            known.add(left + right)
+        if left in kept and right in kept and left + right not in reserved:
+            kept.add(left + right)
             merges.append((left, right))
     by_id = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return [token for token in by_id if token in known or token in _SPECIAL], merges
+    return [token for token in by_id if token in kept or token in _SPECIAL_TOKENS], merges

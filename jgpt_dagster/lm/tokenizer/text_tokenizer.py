@@ -1,7 +1,7 @@
-"""The tokenizer in use: from segmented documents to token ids and back, and the directory that it lives in.
+"""A trained tokenizer: from segmented documents to token ids and back, and the directory that it is saved in.
 
-The directory is one that `transformers.AutoTokenizer` opens, with a `segmentation.json` beside that says which word
-segmenter and text profile the tokenizer belongs to. How a tokenizer is learned is in `tokenizer_training`.
+`transformers.AutoTokenizer` opens the directory. Its `segmentation.json` names the word segmenter and the text profile
+that the tokenizer belongs to. `bpe_training` trains tokenizers.
 """
 
 import json
@@ -19,7 +19,7 @@ from jgpt_dagster.storage.atomic_write import atomic_file, write_json
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
 SegmentedDocument = list[list[str]]
-"""Lines; a line is a list of sentences, a sentence its words joined by one half-width space."""
+"""Lines of sentences. A sentence is its words, joined by one half-width space each."""
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 LINE_END = "\n"
@@ -30,19 +30,19 @@ _SEGMENTATION = "segmentation.json"
 
 
 class TokenizerError(JgptError):
-    """A tokenizer that cannot be learned as asked, or whose directory is missing or damaged."""
+    """A tokenizer that cannot be trained as configured, or whose directory is missing or damaged."""
 
 
 class TokenizerMismatchError(TokenizerError):
-    """Text that was segmented by another engine than the text the tokenizer was trained on."""
+    """Text segmented by another engine than the text that the tokenizer was trained on."""
 
 
 class TextTokenizer:
-    """A frozen tokenizer together with the profile and the segmenter of the text it was trained on.
+    """A trained tokenizer together with the profile and the segmenter of the text it was trained on.
 
-    `sha256` is its identity: it changes with anything that changes token ids. `eos_id` ends every document; `unk_id` is
-    a character outside the alphabet under `seed` and never occurs under `clean`. Raises TokenizerError where the
-    tokenizer does not know them.
+    `sha256` is its identity and changes with anything that changes token ids. `eos_id` ends every document. `unk_id`
+    stands for a character outside the alphabet under `seed` and never occurs under `clean`. Raises TokenizerError if
+    the tokenizer has no such tokens.
     """
 
     def __init__(
@@ -55,42 +55,42 @@ class TextTokenizer:
         self.eos_id = _token_id(tokenizer, END)
         self.unk_id = _token_id(tokenizer, UNKNOWN)
         self._tokenizer = tokenizer
-        # A literal `</s>` in a text is characters, never the end of a document. tokenizer.json cannot say so.
+        # The text `</s>` is encoded as characters, never as the end of a document. tokenizer.json cannot store this.
         tokenizer.encode_special_tokens = True
 
     @property
     def vocab_size(self) -> int:
-        """The number of token ids, special and added ones included."""
+        """Number of token ids, including special and added tokens."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def encode_documents(self, documents: Sequence[SegmentedDocument]) -> list[np.ndarray]:
         """Return the ids of each document as uint16, ending in `</s>`; under `clean` a line end follows each line.
 
-        Uses all cores, or RAYON_NUM_THREADS of them; TOKENIZERS_PARALLELISM=false makes it one.
+        This runs on all cores, or on RAYON_NUM_THREADS of them; with TOKENIZERS_PARALLELISM=false, on one.
         """
         texts = [encoder_text(document, self.profile) for document in documents]
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array([*encoding.ids, self.eos_id], dtype=np.uint16) for encoding in encodings]
 
     def encode(self, text: str) -> np.ndarray:
-        """Return the ids (uint16) of segmented text as it stands, such as a prompt: words joined by spaces."""
+        """Return the ids (uint16) of segmented text, such as a prompt, without adding `</s>` or a line end."""
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint16)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Return the text of ids without special tokens; see `document_text` for what can be had back."""
+        """Return the text of ids without special tokens; `document_text` says how exact it is."""
         text = self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=True)
-        # The recipe's tokenizer has no decoder: its tokens come joined by spaces, and hold none.
+        # The tokenizer of the published recipe has no decoder: tokens contain no spaces and come joined by them.
         return text.replace(" ", "") if self.profile == "seed" else text
 
     def token(self, index: int) -> str:
-        """Return the token of an id as it stands in the vocabulary. Raises IndexError outside the vocabulary."""
+        """Return the vocabulary entry of an id. Raises IndexError if there is none."""
         token = self._tokenizer.id_to_token(index)
         if token is None:
             raise IndexError(f"token {index} of {self.vocab_size}")
         return token
 
     def require_segmenter(self, segmenter: str, fingerprint: str) -> None:
-        """Raise TokenizerMismatchError unless text was segmented by the engine that the tokenizer was trained with."""
+        """Raise TokenizerMismatchError unless this engine segmented the text that the tokenizer was trained on."""
         if fingerprint != self.segmenter_fingerprint:
             raise TokenizerMismatchError(
                 f"the tokenizer was trained on text segmented by {self.segmenter} ({self.segmenter_fingerprint}), this "
@@ -99,8 +99,13 @@ class TextTokenizer:
             )
 
 
+def segmented_length(document: SegmentedDocument) -> int:
+    """Return the characters of a segmented document, with the spaces between words."""
+    return sum(len(sentence) for line in document for sentence in line)
+
+
 def encoder_text(document: SegmentedDocument, profile: TextProfile) -> str:
-    """Return the string that encodes a document: its sentences joined by spaces, under `clean` with its line ends."""
+    """Return the string to encode for a document: sentences joined by spaces, under `clean` with line ends."""
     if profile == "seed":
         return " ".join(sentence for line in document for sentence in line)
     return "".join(" ".join(line) + LINE_END for line in document)
@@ -109,8 +114,8 @@ def encoder_text(document: SegmentedDocument, profile: TextProfile) -> str:
 def document_text(document: SegmentedDocument, profile: TextProfile) -> str:
     """Return the text that a document's tokens stand for: the unsegmented text, without `</s>`.
 
-    Under `clean` it is the normalised text, every line ended by a line feed, and decoding gives exactly this back.
-    Under `seed` it is the sentences joined by nothing, where decoding drops the characters outside the alphabet.
+    Under `clean` it is the normalised text with a line feed after every line, which is exactly what decoding returns.
+    Under `seed` it is the sentences without anything between them; decoding loses characters outside the alphabet.
     """
     if profile == "seed":
         return "".join(sentence for line in document for sentence in line).replace(" ", "")
@@ -120,7 +125,7 @@ def document_text(document: SegmentedDocument, profile: TextProfile) -> str:
 def save_tokenizer(
     tokenizer: Tokenizer, directory: Path, profile: TextProfile, segmenter: str, segmenter_fingerprint: str
 ) -> None:
-    """Write the directory that `load_tokenizer` and `AutoTokenizer.from_pretrained` open; both give the same ids."""
+    """Write a directory that `load_tokenizer` and `AutoTokenizer.from_pretrained` open, with the same ids."""
     with atomic_file(directory / _TOKENIZER) as stream:
         stream.write(tokenizer.to_str(pretty=True).encode())
     write_json(
@@ -132,7 +137,7 @@ def save_tokenizer(
             "eos_token": END,
             "split_special_tokens": True,
             "clean_up_tokenization_spaces": False,
-            # transformers 4 makes token types by default, and GPT-2 adds them up as embeddings of token 0.
+            # By default transformers 4 also returns token types, for which GPT-2 adds the embedding of token 0.
             "model_input_names": ["input_ids", "attention_mask"],
         },
     )
@@ -143,7 +148,7 @@ def save_tokenizer(
 
 
 def load_tokenizer(directory: Path) -> TextTokenizer:
-    """Open a tokenizer directory. Raises TokenizerError where a file is missing or damaged."""
+    """Open a tokenizer directory. Raises TokenizerError if a file is missing or damaged."""
     try:
         tokenizer = Tokenizer.from_str((directory / _TOKENIZER).read_text(encoding="utf-8"))
         segmentation: dict[str, Any] = json.loads((directory / _SEGMENTATION).read_text(encoding="utf-8"))

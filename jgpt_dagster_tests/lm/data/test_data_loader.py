@@ -13,15 +13,13 @@ from jgpt_dagster.lm.data.data_loader import (
     PackedDataset,
     document_positions,
     samples_of_step,
-    shuffled_index,
 )
 from jgpt_dagster.lm.data.token_files import TokenFileError
-from jgpt_dagster.lm.data.training_set import build_training_set
+from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.model.gpt2 import gpt2_config
 from jgpt_dagster_tests.support.token_samples import write_shard
 
 CONTEXT = 16
-FIRST = [533, 969, 0, 471, 286, 888, 624, 901]
 
 
 @pytest.fixture(scope="module")
@@ -53,40 +51,11 @@ def packed(root) -> PackedDataset:
 
 
 def all_training_tokens(root: Path, packed: PackedDataset) -> np.ndarray:
-    """The training documents one after the other, read without the loader."""
+    """Return the training documents one after the other, read without the loader."""
     spans = packed.training_set.train_spans()
     files = [np.fromfile(root / file.path / "tokens.bin", "<u2") for file in packed.training_set.token_files]
     rows = zip(spans["shard"], spans["offset"], spans["length"], strict=True)
     return np.concatenate([files[shard][offset : offset + length] for shard, offset, length in rows])
-
-
-@given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(1, 700))
-def test_an_epoch_is_a_permutation_of_the_blocks(seed, epoch, blocks):
-    assert sorted(shuffled_index(seed, epoch, index, blocks) for index in range(blocks)) == list(range(blocks))
-
-
-@given(st.integers(0, 2**60), st.integers(1, 2**60))
-def test_the_order_needs_no_table_whatever_the_number_of_blocks(index, blocks):
-    assert 0 <= shuffled_index(1, 0, index % blocks, blocks) < blocks
-
-
-def test_the_order_never_changes_between_releases():
-    assert [shuffled_index(1, 0, index, 1000) for index in range(8)] == FIRST
-
-
-def test_seeds_and_epochs_give_orders_that_have_nothing_in_common():
-    blocks = 5000
-    orders = [
-        np.array([shuffled_index(seed, epoch, index, blocks) for index in range(blocks)])
-        for seed, epoch in ((1, 0), (1, 1), (2, 0))
-    ]
-    orders.append(np.arange(blocks))
-    for one in range(4):
-        for other in range(one):
-            assert np.count_nonzero(orders[one] == orders[other]) < 10
-            assert abs(np.corrcoef(orders[one], orders[other])[0, 1]) < 0.05
-            steps = np.abs(np.diff(orders[one]))
-            assert np.count_nonzero(steps == 1) < 10 or one == 3
 
 
 def test_blocks_are_the_training_documents_one_after_the_other(root, packed):
@@ -97,7 +66,7 @@ def test_blocks_are_the_training_documents_one_after_the_other(root, packed):
         assert packed.block(index).tolist() == tokens[index * CONTEXT : (index + 1) * CONTEXT + 1].tolist()
 
 
-def test_an_epoch_trains_on_every_token_once_but_for_the_tail(root, packed):
+def test_an_epoch_trains_on_every_token_except_the_tail_once(root, packed):
     tokens = all_training_tokens(root, packed)
     epoch = packed.batch(range(len(packed)), seed=5)
     assert epoch.dtype == np.int64
@@ -122,7 +91,7 @@ def test_ranks_divide_a_step_and_steps_follow_each_other(step, share, world):
     assert {len(rank) for rank in ranks} == {share}
 
 
-def test_ranks_and_micro_batches_see_what_one_process_sees(packed):
+def test_ranks_and_micro_batches_take_the_samples_of_one_process(packed):
     whole = packed.batch(samples_of_step(7, 24), seed=3)
     parts = [
         packed.batch(samples[start : start + 3], seed=3)
@@ -133,7 +102,7 @@ def test_ranks_and_micro_batches_see_what_one_process_sees(packed):
     assert np.array_equal(np.concatenate(parts), whole)
 
 
-def test_a_restart_continues_as_if_nothing_had_happened(root, packed):
+def test_a_restarted_loader_continues_with_the_same_samples(root, packed):
     steps = range(0, 3 * len(packed) // 8)
     unbroken = [packed.batch(samples_of_step(step, 8), seed=3) for step in steps]
     for step in steps[:: len(packed) // 8 or 1]:
@@ -141,7 +110,7 @@ def test_a_restart_continues_as_if_nothing_had_happened(root, packed):
         assert np.array_equal(restarted.batch(samples_of_step(step, 8), seed=3), unbroken[step])
 
 
-def test_unequal_shares_are_refused():
+def test_a_batch_that_the_ranks_cannot_share_equally_is_refused():
     with pytest.raises(BatchError, match="10 sequences cannot be shared equally by 4"):
         samples_of_step(0, 10, 0, 4)
 
@@ -158,7 +127,7 @@ def test_too_few_tokens_for_one_block_are_an_error(root, packed):
     assert len(PackedDataset(root / "training_set", root, packed.tokens - 1)) == 1
 
 
-def test_a_token_file_that_was_cut_is_refused(root, packed, tmp_path):
+def test_a_missing_token_file_is_refused(root, packed, tmp_path):
     (tmp_path / "wikipedia_tokens").symlink_to(root / "wikipedia_tokens")
     PackedDataset(root / "training_set", tmp_path, CONTEXT)
     with pytest.raises(TokenFileError, match=r"shard=000/tokens\.bin is missing"):
@@ -166,7 +135,7 @@ def test_a_token_file_that_was_cut_is_refused(root, packed, tmp_path):
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_masked_documents_in_a_packed_block_have_the_logits_that_they_have_alone(attention: str) -> None:
+def test_document_masking_gives_the_logits_of_each_document_alone(attention: str) -> None:
     torch.manual_seed(0)
     config = gpt2_config("tiny", 50, bos_id=1, eos_id=2, context=24)
     config._attn_implementation = attention

@@ -3,26 +3,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jgpt_dagster.lm.data.integer_tables import ColumnWriter, column_chunks, read_columns
+from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter, read_column_batches, read_columns
 
 SCHEMA = pa.schema([("a", pa.int32()), ("b", pa.int64())])
 ROWS = 200_000
 
 
-def write(path, portions):
-    with ColumnWriter(path, SCHEMA) as table:
+def write(path, appends):
+    with IntegerTableWriter(path, SCHEMA) as table:
         start = 0
-        for rows in portions:
+        for rows in appends:
             numbers = np.arange(start, start + rows)
             table.append({"a": numbers % 100, "b": numbers * 3})
             start += rows
     return path
 
 
-@pytest.mark.parametrize("portions", [[ROWS], [1, ROWS - 1], [65_536, 65_536, 1, 0, ROWS - 131_073], [1000] * 200])
-def test_bytes_do_not_depend_on_the_portions(tmp_path, portions):
-    assert sum(portions) == ROWS
-    assert write(tmp_path / "x", portions).read_bytes() == write(tmp_path / "y", [ROWS]).read_bytes()
+@pytest.mark.parametrize("appends", [[ROWS], [1, ROWS - 1], [65_536, 65_536, 1, 0, ROWS - 131_073], [1000] * 200])
+def test_bytes_do_not_depend_on_how_rows_are_appended(tmp_path, appends):
+    assert sum(appends) == ROWS
+    assert write(tmp_path / "x", appends).read_bytes() == write(tmp_path / "y", [ROWS]).read_bytes()
 
 
 def test_columns_come_back_with_values_and_types(tmp_path):
@@ -42,7 +42,7 @@ def test_row_groups_have_a_fixed_size(tmp_path):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [65_536] * 3 + [3_392]
 
 
-def test_chunks_are_all_rows_in_order(tmp_path):
-    chunks = list(column_chunks(write(tmp_path / "x", [ROWS]), ["b"], 70_000))
-    assert max(len(chunk["b"]) for chunk in chunks) <= 70_000
-    assert np.array_equal(np.concatenate([chunk["b"] for chunk in chunks]), np.arange(ROWS) * 3)
+def test_batches_are_all_rows_in_order(tmp_path):
+    batches = list(read_column_batches(write(tmp_path / "x", [ROWS]), ["b"], 70_000))
+    assert max(len(batch["b"]) for batch in batches) <= 70_000
+    assert np.array_equal(np.concatenate([batch["b"] for batch in batches]), np.arange(ROWS) * 3)

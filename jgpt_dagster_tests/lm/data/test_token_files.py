@@ -20,7 +20,7 @@ def tokenizer(request, tmp_path_factory) -> TextTokenizer:
     return load_tokenizer(directory)
 
 
-def test_every_document_is_found_where_the_table_says(tokenizer, tmp_path):
+def test_the_table_locates_every_document(tokenizer, tmp_path):
     write_tokens(DOCUMENTS, tokenizer, tmp_path)
     file = TokenFile(tmp_path)
     assert len(file) == len(DOCUMENTS)
@@ -80,7 +80,7 @@ def test_documents_are_streamed(tokenizer, tmp_path):
     assert on_disk[-1] > on_disk[len(on_disk) // 2] > 0
 
 
-def test_an_empty_shard_and_an_empty_document_are_shards_and_documents(tokenizer, tmp_path):
+def test_a_shard_and_a_document_may_be_empty(tokenizer, tmp_path):
     assert write_tokens([], tokenizer, tmp_path)["documents"] == 0
     assert len(TokenFile(tmp_path)) == 0
     write_tokens([(5, [])], tokenizer, tmp_path)

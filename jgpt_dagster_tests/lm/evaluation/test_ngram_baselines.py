@@ -1,5 +1,3 @@
-"""Unigrams and bigrams counted from training documents."""
-
 import math
 from collections import Counter
 from itertools import pairwise
@@ -21,7 +19,7 @@ def training_set(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 
 def training_documents(training_set: TrainingSet) -> list[list[int]]:
-    """The documents that are trained on, found without the spans: those that are not held out."""
+    """Return the training documents, found without the spans: those that are not held out."""
     tokens = training_set.open_tokens(training_set.directory.parent)[0].tolist()
     held_out = set(training_set.held_out_documents()["offset"].tolist())
     documents, start = [], 0
@@ -39,7 +37,7 @@ def bigrams_of(sequence: list[int], vocabulary: int) -> Bigrams:
     return kneser_ney(keys, np.array([counts[int(key)] for key in keys]), vocabulary)
 
 
-def test_counts_are_those_of_the_training_documents_each_after_an_end(training_set: TrainingSet) -> None:
+def test_the_pairs_of_each_training_document_after_an_end_are_counted(training_set: TrainingSet) -> None:
     expected: Counter[int] = Counter()
     for document in training_documents(training_set):
         expected.update(before * 65536 + token for before, token in zip([EOS, *document], document, strict=False))
@@ -49,13 +47,13 @@ def test_counts_are_those_of_the_training_documents_each_after_an_end(training_s
     assert counted.unigrams.counts.sum() == counted.tokens == training_set.counts.train_tokens
 
 
-def test_the_counts_do_not_depend_on_how_many_tokens_are_held_in_memory(
+def test_counts_do_not_depend_on_how_many_pairs_are_sorted_at_a_time(
     training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = training_set.open_tokens(training_set.directory.parent)
     whole = count_baselines(training_set, files, 10**9).bigrams
-    monkeypatch.setattr(ngram_baselines, "_CHUNK", 100)
-    monkeypatch.setattr(ngram_baselines, "_PIECE", 7)
+    monkeypatch.setattr(ngram_baselines, "_PAIRS_PER_SORT", 100)
+    monkeypatch.setattr(ngram_baselines, "_SAMPLE_PIECE", 7)
     pieces = count_baselines(training_set, files, 10**9).bigrams
     assert np.array_equal(whole.pairs, pieces.pairs) and np.array_equal(whole.pair_counts, pieces.pair_counts)
     part = count_baselines(training_set, files, training_set.counts.train_tokens // 4)
@@ -63,15 +61,15 @@ def test_the_counts_do_not_depend_on_how_many_tokens_are_held_in_memory(
 
 
 @given(st.lists(st.integers(0, 11), min_size=2, max_size=60))
-def test_the_chances_of_what_may_follow_a_token_add_up_to_one_and_none_is_impossible(sequence: list[int]) -> None:
+def test_the_probabilities_of_the_next_token_are_positive_and_add_up_to_one(sequence: list[int]) -> None:
     bigrams = bigrams_of(sequence, vocabulary=12)
     for previous in range(12):
-        chances = bigrams.probabilities(np.full(12, previous), np.arange(12))
-        assert chances.sum() == pytest.approx(1)
-        assert chances.min() > 0
+        probabilities = bigrams.probabilities(np.full(12, previous), np.arange(12))
+        assert probabilities.sum() == pytest.approx(1)
+        assert probabilities.min() > 0
 
 
-def test_kneser_ney_worked_out_by_hand() -> None:
+def test_kneser_ney_agrees_with_a_calculation_by_hand() -> None:
     # Pairs 0-1 twice, 1-0, 1-2 and 2-0 once: n1 = 3, n2 = 1, discount 3/5. Token 0 follows two different tokens, 1 and
     # 2 one each: n1 = 2, n2 = 1, discount 1/2. The lower order of 1: (1 - 1/2) / 4 + (3 * 1/2) / 4 / 4.
     bigrams = bigrams_of([0, 1, 2, 0, 1, 0], vocabulary=4)
@@ -83,7 +81,7 @@ def test_kneser_ney_worked_out_by_hand() -> None:
     assert bigrams.bits(np.array([3, 1])) == pytest.approx(-math.log2(lower))
 
 
-def test_bigrams_beat_unigrams_where_each_token_follows_from_the_one_before(training_set: TrainingSet) -> None:
+def test_bigrams_beat_unigrams_if_each_token_determines_the_next(training_set: TrainingSet) -> None:
     files = training_set.open_tokens(training_set.directory.parent)
     counted = count_baselines(training_set, files, 10**9)
     sequence = np.array([EOS, *training_documents(training_set)[0][:-1]])

@@ -21,7 +21,7 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, Tokenize
 from jgpt_dagster_tests.support.token_samples import WORDS, segmented_documents
 
 SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
-# Two thousand characters, each as frequent as the next: whatever is not decided is decided at random.
+# Two thousand equally frequent characters: every tie that the code leaves open is broken at random.
 TIES = [[[" ".join(chr(0x4E00 + 7 * i % 2000) + chr(0x4E00 + 11 * i % 2000) for i in range(2000))]]]
 
 
@@ -77,12 +77,12 @@ def test_among_equally_frequent_characters_the_lower_code_points_are_kept(profil
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_training_does_not_depend_on_how_the_stream_is_cut(profile, monkeypatch):
+def test_training_does_not_depend_on_the_size_of_batches(profile, monkeypatch):
     documents = TIES + segmented_documents(300)
     settings = TokenizerSettings(vocab_size=1500, limit_alphabet=1000)
     whole = train(documents, profile, settings).tokenizer.to_str()
     for characters in (1, 500):
-        monkeypatch.setattr(bpe_training, "_PORTION_CHARACTERS", characters)
+        monkeypatch.setattr(bpe_training, "_BATCH_CHARACTERS", characters)
         assert train(documents, profile, settings).tokenizer.to_str() == whole
 
 
@@ -106,7 +106,7 @@ def test_training_does_not_depend_on_the_number_of_threads(profile):
         assert run.stdout.strip() == hashlib.sha256(here.encode()).hexdigest()
 
 
-def test_text_that_spells_a_token_of_ours_never_becomes_one():
+def test_text_that_spells_a_reserved_token_never_becomes_one():
     spelled = ["</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"]
     result = train(segmented_documents(300, words=[*WORDS, *spelled * 5]), "clean")
     merged = {left + right for left, right in json.loads(result.tokenizer.to_str())["model"]["merges"]}
@@ -114,11 +114,11 @@ def test_text_that_spells_a_token_of_ours_never_becomes_one():
     assert not merged & {"</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"}
     assert result.counts["dropped_tokens"] > 0
     result.tokenizer.encode_special_tokens = True
-    ours = {0, 1, 2, vocabulary(result.tokenizer)["<0x41>"]}
-    assert not ours & set(result.tokenizer.encode(" ".join(spelled), add_special_tokens=False).ids)
+    reserved = {0, 1, 2, vocabulary(result.tokenizer)["<0x41>"]}
+    assert not reserved & set(result.tokenizer.encode(" ".join(spelled), add_special_tokens=False).ids)
 
 
-def test_counts_say_how_much_of_the_text_the_alphabet_covers():
+def test_the_coverage_of_the_alphabet_is_counted():
     counts = train([[["あ" * 90 + " " + "い" * 9, "う"]]], "clean", TokenizerSettings(300, 1, 2)).counts
     assert counts["characters"] == 100
     assert counts["characters_distinct"] == 3
@@ -126,7 +126,7 @@ def test_counts_say_how_much_of_the_text_the_alphabet_covers():
     assert counts["alphabet_coverage"] == 0.99
 
 
-def test_a_sample_has_the_asked_share_of_each_corpus_and_is_part_of_every_larger_one():
+def test_a_sample_has_its_share_of_each_corpus_and_is_a_subset_of_every_larger_one():
     def sample(corpus, share):
         return {key for key in range(4000) if in_tokenizer_sample(corpus, key, share)}
 
@@ -137,7 +137,7 @@ def test_a_sample_has_the_asked_share_of_each_corpus_and_is_part_of_every_larger
     assert sample("wikipedia_segmented", 0.25) != sample("cc100_segmented", 0.25)
 
 
-def test_progress_tells_how_many_documents_were_read():
+def test_progress_reports_how_many_documents_were_read():
     lines: list[str] = []
     train_tokenizer(lambda: segmented_documents(20), "clean", SMALL, lines.append)
     assert [line.split(" characters")[0].split(",")[0] for line in lines] == [

@@ -59,14 +59,14 @@ def seed(directories) -> TextTokenizer:
 
 
 @given(documents_of_any_text)
-def test_clean_gives_back_any_text(clean, document):
+def test_clean_decodes_to_the_exact_text(clean, document):
     [ids] = clean.encode_documents([document])
     assert clean.decode(ids) == document_text(document, "clean")
     assert clean.unk_id not in ids
 
 
 @given(st.lists(documents_of_any_text, max_size=4))
-def test_every_document_ends_in_the_one_end_token_that_it_holds(clean, documents):
+def test_every_document_has_one_end_token_which_is_its_last(clean, documents):
     for ids in clean.encode_documents(documents):
         assert np.flatnonzero(ids == clean.eos_id).tolist() == [len(ids) - 1]
 
@@ -91,7 +91,7 @@ def test_seed_joins_sentences_and_turns_unknown_characters_into_unk(seed):
     assert seed.decode(ids) == "猫は猫"
 
 
-def test_an_unfinished_text_is_encoded_without_an_end(clean):
+def test_a_prompt_is_encoded_without_line_end_and_end_token(clean):
     [document] = clean.encode_documents([[["吾輩 は 猫"]]])
     assert clean.encode("吾輩 は 猫").tolist() == document.tolist()[:-2]
 
@@ -113,13 +113,13 @@ def test_auto_tokenizer_opens_the_directory_with_the_same_ids_and_text(directori
     assert len(theirs) == ours.vocab_size
 
 
-def test_every_id_has_a_token_of_its_own(clean):
+def test_every_id_has_its_own_token(clean):
     assert len({clean.token(index) for index in range(clean.vocab_size)}) == clean.vocab_size
     with pytest.raises(IndexError):
         clean.token(clean.vocab_size)
 
 
-def test_the_directory_says_what_text_it_is_for(directories, clean):
+def test_the_directory_names_profile_and_segmenter(directories, clean):
     assert json.loads((directories["clean"] / "segmentation.json").read_text()) == {
         "profile": "clean",
         "segmenter": "mecab",
@@ -144,7 +144,7 @@ def test_profiles_have_different_identities(clean, seed):
     assert clean.sha256 != seed.sha256
 
 
-def test_text_of_another_engine_is_refused_with_both_names(clean):
+def test_text_of_another_engine_is_refused_and_both_are_named(clean):
     clean.require_segmenter("mecab", "mecab 1 with dictionary 1")
     with pytest.raises(
         TokenizerMismatchError, match=r"mecab 1 with dictionary 1.*jumanpp.*Juman\+\+ 2.*JGPT_SEGMENTER"
@@ -160,8 +160,8 @@ def test_a_damaged_directory_is_named(tmp_path, name):
         load_tokenizer(directory)
 
 
-@pytest.mark.skipif("JGPT_TEST_DATA" not in os.environ, reason="JGPT_TEST_DATA does not name a directory of real text")
-def test_real_text_comes_back_whole(tmp_path):
+@pytest.mark.skipif("JGPT_TEST_DATA" not in os.environ, reason="JGPT_TEST_DATA is not set")
+def test_real_text_is_decoded_exactly(tmp_path):
     from jgpt_dagster.corpus.segmenters import open_segmenter
     from jgpt_dagster.corpus.text.segment import segment_documents
 
