@@ -72,7 +72,12 @@ class Wiki:
 def good(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A very small wiki whose first dump is segmented. Read only."""
     deployment = mini_deployment(tmp_path_factory.mktemp("good"))
-    deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_segmented")
+    for asset, partition in (
+        ("wikipedia_dump", DUMP),
+        ("wikipedia_articles", f"{DUMP}|000"),
+        ("wikipedia_segmented", f"{DUMP}|000"),
+    ):
+        assert deployment.materialize(asset, partition).error is None
     return deployment
 
 
@@ -380,14 +385,14 @@ def test_a_data_root_that_cannot_be_written_is_named(tmp_path: Path, small_disk:
     deployment = replace(
         mini_deployment(tmp_path), data=small_disk / "data", environment={"DAGSTER_HOME": str(tmp_path / "dagster")}
     )
-    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_dump")
-    refused = deployment.run(*command)
+    command = ("run", "--dump", DUMP, "--to", "wikipedia_dump")
+    refused = deployment.try_invoke(*command)
     assert refused.code == 1
     assert refused.output.startswith(
         f"Error: JGPT_DATA={deployment.data} cannot be written. Make it writable, or point"
     )
     subprocess.check_call(["mount", "-o", "remount,rw", small_disk])
-    deployment.succeed(*command)
+    deployment.succeed("jgpt", *command)
 
 
 def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment) -> None:
