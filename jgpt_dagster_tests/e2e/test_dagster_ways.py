@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,16 @@ def unfinished(finished: Deployment, tmp_path: Path) -> Deployment:
     return deployment
 
 
+def newest_metadata(instance: dg.DagsterInstance, query: dg.AssetRecordsFilter) -> Mapping[str, Any]:
+    (record, *_) = instance.fetch_materializations(query, limit=1).records
+    assert record.asset_materialization is not None
+    return record.asset_materialization.metadata
+
+
 @pytest.mark.parametrize(("asset", "partition"), STAGES.items())
 def test_every_stage_shows_how_it_went(instance: dg.DagsterInstance, asset: str, partition: str | None) -> None:
     query = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition] if partition else None)
-    (record, *_) = instance.fetch_materializations(query, limit=1).records
-    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    metadata = newest_metadata(instance, query)
     assert metadata["status"].value == "made"
     assert metadata["seconds"].value > 0
     assert any(isinstance(value, dg.IntMetadataValue) for value in metadata.values())
@@ -111,8 +116,7 @@ def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment, tmp_p
 
 def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -> None:
     query = dg.AssetRecordsFilter(dg.AssetKey("pretrained_model"), asset_partitions=[DUMP])
-    (record, *_) = instance.fetch_materializations(query, limit=1).records
-    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    metadata = newest_metadata(instance, query)
     assert "| tokens/s |" in metadata["plan_and_actual"].value
 
 
