@@ -32,7 +32,7 @@ from jgpt_dagster.orchestration.resources import SegmenterResource
 from jgpt_dagster.runtime.progress import add_listener
 from jgpt_dagster.sample.pack import DATES, Page, read_pages, write_dump
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.data_root import shard_names
 
 WIKI = "benchmarkwiki"
 DUMP, LATER_DUMP = "20260101", "20260120"
@@ -116,6 +116,19 @@ class Bench:
     shards: int
     sentences_a_second: float = 0
 
+    def settings(self) -> Settings:
+        """Return the settings of the data root."""
+        return Settings(
+            data=self.data,
+            scratch=None,
+            wiki=WIKI,
+            dumps_url=self.mirror.as_uri(),
+            cc100_url="",
+            shards=self.shards,
+            segmenter="mecab",
+            text="clean",
+        )
+
     def run(self, dump: str, *assets: str, **config: Any) -> dict[str, float]:
         """Materialize assets of a dump in a process of its own; return the CPU seconds of each."""
         context = multiprocessing.get_context("spawn")
@@ -124,9 +137,10 @@ class Bench:
 
     def made_rows(self, dump: str) -> dict[str, int]:
         """Return how many rows each text stage made, and did not reuse."""
-        root, shards = DataRoot(self.data), shard_names(self.shards)
+        catalog = self.settings().catalog
+        (wikipedia,) = catalog.corpora
         return {
-            asset: sum(root.shard(asset, dump, shard).run_record()["made_rows"] for shard in shards)
+            asset: sum(shard.run_record()["made_rows"] for shard in catalog.all_shards(wikipedia, asset, dump))
             for asset in TEXT_STAGES
         }
 
@@ -142,16 +156,7 @@ class Bench:
 
 def _materialize(bench: Bench, dump: str, assets: Sequence[str], config: Mapping[str, Any]) -> dict[str, float]:
     add_listener(lambda event: None)  # else the stages' own lines come between those of the table
-    settings = Settings(
-        data=bench.data,
-        scratch=None,
-        wiki=WIKI,
-        dumps_url=bench.mirror.as_uri(),
-        cc100_url="",
-        shards=bench.shards,
-        segmenter="mecab",
-        text="clean",
-    )
+    settings = bench.settings()
     engine = PacedEngine(engine="mecab", sentences_a_second=bench.sentences_a_second)
     definitions = build_definitions(settings, {"segmenter": engine} if bench.sentences_a_second else None)
     job = definitions.resolve_implicit_global_asset_job_def()

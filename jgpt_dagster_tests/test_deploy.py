@@ -38,7 +38,7 @@ def test_compose_yaml_is_what_the_compose_specification_allows(tmp_path: Path) -
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text((PROJECT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace_time"))
     for file, valid in ((PROJECT / "compose.yaml", True), (misspelt, False)):
-        command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
+        command: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (result.returncode == 0) == valid, result.stdout
 
@@ -146,4 +146,5 @@ def test_kubernetes_has_the_same_instance_and_its_workers_read_it(manifests: lis
         assert {"name": "DAGSTER_HOME", "value": values["global"]["dagsterHome"]} in container["env"]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     limits = workers[1]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-    assert limits == GPU_TAGS["dagster-k8s/config"]["container_config"]["resources"]["limits"]
+    expected: Any = GPU_TAGS["dagster-k8s/config"]
+    assert limits == expected["container_config"]["resources"]["limits"]

@@ -23,9 +23,9 @@ def planted(tmp_path: Path) -> Deployment:
     return Deployment(tmp_path / "data", settings)
 
 
-def kept(deployment: Deployment, shards: int, **config: Any) -> list[tuple[int, list[str]]]:
+def kept(deployment: Deployment, shards: int, **config: Any) -> list[tuple[Any, ...]]:
     assert deployment.materialize("cc100_dump").error is None
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for number in range(shards):
         made = deployment.materialize("cc100_documents", f"{number:03d}", **config)
         assert made.error is None
@@ -34,7 +34,7 @@ def kept(deployment: Deployment, shards: int, **config: Any) -> list[tuple[int, 
     return sorted(rows)
 
 
-def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment):
+def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment) -> None:
     kept(planted, 1)
     shard = planted.root.parquet("cc100_documents", shard="000")
     counts = shard.verified().counts
@@ -51,24 +51,27 @@ def test_what_is_dropped_is_counted_sampled_and_shown(planted: Deployment):
     assert made.metadata["dropped_repetitive"].value == counts["dropped_repetitive"]
     assert "**repetitive " in made.metadata["dropped_samples"].value
     shard.dropped_path.write_text("")
-    assert shard.find_mismatch(shard.manifest())
+    manifest = shard.manifest()
+    assert manifest and shard.find_mismatch(manifest)
     assert planted.materialize("cc100_documents", "000").metadata["status"].text == "made"
 
 
-def test_the_same_is_kept_in_two_shards_as_in_one(planted: Deployment, tmp_path: Path):
+def test_the_same_is_kept_in_two_shards_as_in_one(planted: Deployment, tmp_path: Path) -> None:
     one = Deployment(tmp_path / "one", {**planted.settings, "SHARDS": "1"})
     assert kept(planted, 2) == kept(one, 1)
 
 
-def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Deployment(tmp_path / "one", {**planted.settings, "SHARDS": "1", "WORKERS": "1"})
     kept(one, 1)
-    started = []
+    started: list[int] = []
+
+    def pool(count: int) -> Any:
+        started.append(count)
+        return map_in_worker_pool(count)
+
     monkeypatch.setattr("jgpt_dagster.assets.documents._WORKERS_FROM_BYTES", 0)
-    monkeypatch.setattr(
-        "jgpt_dagster.assets.documents.map_in_worker_pool",
-        lambda count: started.append(count) or map_in_worker_pool(count),
-    )
+    monkeypatch.setattr("jgpt_dagster.assets.documents.map_in_worker_pool", pool)
     more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "3"})
     kept(more, 1)
     assert started == [2]
@@ -77,7 +80,7 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
     assert shards[0].dropped_path.read_bytes() == shards[1].dropped_path.read_bytes()
 
 
-def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment):
+def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment) -> None:
     seed = planted.with_settings(TEXT="seed", SHARDS="1")
     assert kept(seed, 1) == documents()
     assert not seed.root.parquet("cc100_documents", shard="000").dropped_path.exists()
@@ -86,7 +89,7 @@ def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment)
     assert "minimum_characters cannot be set under JGPT_TEXT=seed" in error
 
 
-def test_another_setting_makes_the_shard_again(planted: Deployment):
+def test_another_setting_makes_the_shard_again(planted: Deployment) -> None:
     everything = {
         "minimum_characters": 0,
         "minimum_japanese": 0.0,
@@ -101,7 +104,7 @@ def test_another_setting_makes_the_shard_again(planted: Deployment):
     assert kept(one, 1, **everything) == documents()
 
 
-def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch):
+def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jgpt_dagster.assets.documents._INDEX_SHARE", 1e12)
     planted.materialize("cc100_dump")
     error = planted.materialize("cc100_documents", "000").error

@@ -60,7 +60,7 @@ def deployment_status(settings: Settings, **changes: str) -> DeploymentStatus:
 
 def settings_of(deployment: Deployment, **others: str) -> Settings:
     values = {name.lower(): value for name, value in {**deployment.settings, **others}.items()}
-    return Settings(**{"data": deployment.data, "scratch": None, **values})
+    return Settings.model_validate({"data": deployment.data, "scratch": None, **values})
 
 
 def replace(target: Path, content: bytes) -> None:

@@ -56,7 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Iterator[
         for name, value in environment.items():
             patch.setenv(name, value)
         deployment = replace(deployment, environment=environment)
-        deployment.succeed("jgpt", "dumps", "add", DUMP)
+        deployment.invoke("dumps", "add", DUMP)
         daemon = start(deployment, "dagster-daemon", "run", "-m", "jgpt_dagster.definitions")
         yield deployment
         end(daemon)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,16 @@ def unfinished(finished: Deployment, tmp_path: Path) -> Deployment:
     return deployment
 
 
+def newest_metadata(instance: dg.DagsterInstance, query: dg.AssetRecordsFilter) -> Mapping[str, Any]:
+    (record, *_) = instance.fetch_materializations(query, limit=1).records
+    assert record.asset_materialization is not None
+    return record.asset_materialization.metadata
+
+
 @pytest.mark.parametrize(("asset", "partition"), STAGES.items())
 def test_every_stage_shows_how_it_went(instance: dg.DagsterInstance, asset: str, partition: str | None) -> None:
     query = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition] if partition else None)
-    (record, *_) = instance.fetch_materializations(query, limit=1).records
-    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    metadata = newest_metadata(instance, query)
     assert metadata["status"].value == "made"
     assert metadata["seconds"].value > 0
     assert any(isinstance(value, dg.IntMetadataValue) for value in metadata.values())
@@ -105,14 +110,13 @@ def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment, tmp_p
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
     shown = deployment.materialize("plan", DUMP, **run).metadata["plan"].value
     assert "| tokens | 4,096 |" in shown and "at an MFU of 40%" in shown
-    printed = deployment.succeed("jgpt", "plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
+    printed = deployment.invoke("plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
     assert "at 2 a GPU-hour" in printed and "ZeRO-1" in printed
 
 
 def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -> None:
     query = dg.AssetRecordsFilter(dg.AssetKey("pretrained_model"), asset_partitions=[DUMP])
-    (record, *_) = instance.fetch_materializations(query, limit=1).records
-    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    metadata = newest_metadata(instance, query)
     assert "| tokens/s |" in metadata["plan_and_actual"].value
 
 
@@ -127,20 +131,20 @@ def test_a_machine_that_is_not_here_is_refused_but_never_for_a_model_that_is_fin
 
 
 def test_definitions_are_valid(deployment: Deployment) -> None:
-    deployment.succeed("jgpt", "dumps", "list")
+    deployment.invoke("dumps", "list")
     assert "Validation successful" in deployment.succeed("dagster", "definitions", "validate", *MODULE)
 
 
 def test_dumps_are_added_and_listed(finished: Deployment, tmp_path: Path) -> None:
     deployment = finished.copy(tmp_path / "data")
-    deployment.succeed("jgpt", "dumps", "add", "20260120", DUMP)
-    listed = deployment.succeed("jgpt", "dumps", "list")
+    deployment.invoke("dumps", "add", "20260120", DUMP)
+    listed = deployment.invoke("dumps", "list")
     assert f"{DUMP}  wikipedia_dump whole  release whole" in listed
     assert "20260120  wikipedia_dump absent  release absent" in listed
 
 
 def test_dagster_materializes_one_shard(unfinished: Deployment, finished: Deployment) -> None:
-    unfinished.succeed("jgpt", "dumps", "add", DUMP)
+    unfinished.invoke("dumps", "add", DUMP)
     key = f"{DUMP}|001"
     unfinished.succeed(
         "dagster", "asset", "materialize", *MODULE, "--select", "wikipedia_segmented", "--partition", key
@@ -151,7 +155,7 @@ def test_dagster_materializes_one_shard(unfinished: Deployment, finished: Deploy
 
 
 def test_dagster_materializes_a_range_of_shards_in_one_pass(unfinished: Deployment, finished: Deployment) -> None:
-    unfinished.succeed("jgpt", "dumps", "list")
+    unfinished.invoke("dumps", "list")
     selection = ("--select", "cc100_documents", "--partition-range", "000...001")
     unfinished.succeed("dagster", "asset", "materialize", *MODULE, *selection)
     for shard in ("000", "001"):
@@ -162,13 +166,13 @@ def test_dagster_materializes_a_range_of_shards_in_one_pass(unfinished: Deployme
 
 
 def test_dg_launches_an_asset(deployment: Deployment) -> None:
-    deployment.succeed("jgpt", "dumps", "list")
+    deployment.invoke("dumps", "list")
     deployment.succeed("dg", "launch", "--assets", "cc100_dump")
     assert deployment.root.directory("cc100_dump").verified()
 
 
 def test_a_backfill_of_a_stage_from_the_ui_finishes(unfinished: Deployment, finished: Deployment) -> None:
-    unfinished.succeed("jgpt", "dumps", "add", DUMP)
+    unfinished.invoke("dumps", "add", DUMP)
     with _served(unfinished) as url:
         keys = [f"{DUMP}|000", f"{DUMP}|001"]
         launched = _graphql(

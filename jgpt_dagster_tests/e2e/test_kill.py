@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,15 @@ from jgpt_dagster.catalog.outputs import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import temporary_path
 from jgpt_dagster.storage.data_root import DataRoot
-from jgpt_dagster_tests.support.deployments import DUMP, Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, text_partitions
+from jgpt_dagster_tests.support.stage_process import kill_while_making
 
 pytestmark = pytest.mark.slow
 
-TRAINING = f".scratch/pretrained_model/dump={DUMP}/model=tiny/checkpoints"
+RUN = f".scratch/pretrained_model/dump={DUMP}/model=tiny/checkpoints"
 
-# What is being made when the kill comes, and the file that shows that it is.
-Moment = tuple[Callable[[DataRoot], Artifact], Callable[[DataRoot, Artifact], Path]]
+# The file that shows that an output is being made.
+Sign = Callable[[DataRoot, Artifact], Path]
 
 
 def temporary(_: DataRoot, artifact: Artifact) -> Path:
@@ -34,96 +36,91 @@ def lock_holder(root: DataRoot, artifact: Artifact) -> Path:
     return root.path / ".locks" / f"{artifact.label.replace(' ', '__').replace('|', '_')}.json"
 
 
-TEXT_MOMENTS: list[Moment] = [
-    (lambda root: root.directory("cc100_dump"), temporary),
-    (lambda root: root.directory("wikipedia_dump", DUMP), temporary),
-    (lambda root: root.parquet("cc100_documents", shard="001"), temporary),
-    (lambda root: root.parquet("wikipedia_articles", DUMP, "001"), temporary),
-    (lambda root: root.parquet("wikipedia_segmented", DUMP, "000"), temporary),
-    # The tokenizer is trained before its directory is begun.
-    (lambda root: root.directory("tokenizer"), lock_holder),
-    (lambda root: root.directory("wikipedia_tokens", DUMP, "001"), temporary),
-    (lambda root: root.directory("training_set", DUMP), temporary),
+def half_written_checkpoint(root: DataRoot, _: Artifact) -> Path:
+    return root.path / RUN / ".step=00000004.tmp"
+
+
+def whole_checkpoint(root: DataRoot, _: Artifact) -> Path:
+    return root.path / RUN / "step=00000004" / "manifest.json"
+
+
+# The tokenizer is trained before its directory is begun.
+TEXT_SIGNS: dict[str, Sign] = {
+    **dict.fromkeys(text_partitions(DUMP, [], cc100=True), temporary),
+    "tokenizer": lock_holder,
+}
+
+# What `jgpt run` is making when it gets a signal.
+MOMENTS: list[tuple[Callable[[DataRoot], Artifact], Sign, signal.Signals]] = [
+    (lambda root: root.directory("wikipedia_tokens", DUMP, "001"), temporary, signal.SIGKILL),
+    (lambda root: root.directory("pretrained_model", DUMP, model="tiny"), half_written_checkpoint, signal.SIGKILL),
+    (lambda root: root.directory("pretrained_model", DUMP, model="tiny"), whole_checkpoint, signal.SIGINT),
+    (lambda root: root.directory("release", DUMP, model="tiny"), temporary, signal.SIGKILL),
 ]
-MODEL_MOMENTS: list[Moment] = [
-    (
-        lambda root: root.directory("pretrained_model", DUMP, model="tiny"),
-        lambda root, _: root.path / TRAINING / ".step=00000004.tmp",
-    ),
-    (
-        lambda root: root.directory("pretrained_model", DUMP, model="tiny"),
-        lambda root, _: root.path / TRAINING / "step=00000004" / "manifest.json",
-    ),
-    (lambda root: root.directory("release", DUMP, model="tiny"), temporary),
-]
 
 
-@pytest.fixture
-def untrained(finished: Deployment, tmp_path: Path) -> Deployment:
-    """The finished deployment without its model and what is made from it."""
-    copy = finished.copy(tmp_path / "copy")
-    for made in (*MODEL_ASSETS, ".scratch"):
-        shutil.rmtree(copy.data / made)
-    return copy
-
-
-@pytest.mark.timeout(1200)
-def test_killed_in_every_stage_of_text_the_same_command_gives_the_same_bytes(
-    deployment: Deployment, finished: Deployment, small_run: Path
+def test_killed_in_every_stage_of_text_the_same_stage_gives_the_same_bytes(
+    deployment: Deployment, finished: Deployment
 ) -> None:
-    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", "training_set")
-    _kill_at_each(deployment, command, TEXT_MOMENTS)
+    for asset, partitions in text_partitions(DUMP, ["000", "001"], cc100=True).items():
+        config = SMALL_RUN.get(asset, {})
+        for partition in partitions:
+            if partition == partitions[-1]:
+                _kill_in_stage(deployment, asset, partition, config)
+            assert deployment.materialize(asset, partition, **config).error is None
     _assert_same(deployment, finished, but=MODEL_ASSETS)
 
 
 @pytest.mark.timeout(1200)
-def test_killed_in_every_stage_of_the_model_the_same_command_gives_the_same_bytes(
-    untrained: Deployment, finished: Deployment, small_run: Path
+def test_killed_or_interrupted_at_any_stage_the_same_command_gives_the_same_bytes(
+    finished: Deployment, small_run: Path, tmp_path: Path
 ) -> None:
-    _kill_at_each(untrained, ("jgpt", "run", "--dump", DUMP, "--config", small_run), MODEL_MOMENTS)
-    _assert_same(untrained, finished)
-
-
-@pytest.mark.parametrize(
-    ("until", "sign"),
-    [
-        ("wikipedia_articles", f"wikipedia_articles/dump={DUMP}/.shard=000.parquet.tmp"),
-        ("pretrained_model", f"{TRAINING}/step=00000004/manifest.json"),
-    ],
-    ids=["reading articles", "training"],
-)
-def test_control_c_leaves_no_process_and_the_same_command_goes_on(
-    request: pytest.FixtureRequest, finished: Deployment, small_run: Path, until: str, sign: str
-) -> None:
-    deployment = request.getfixturevalue("untrained" if until == "pretrained_model" else "deployment")
-    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", until)
-    process = deployment.start(*command)
-    _await(process, deployment.data / sign)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 1
-    assert "Aborted!" in output
-    assert "Traceback" not in output
-    assert _outlived(deployment) == []
-    deployment.succeed(*command)
-    expected = finished.files()
-    assert [name for name, data in deployment.files().items() if expected[name] != data] == []
-    assert deployment.leftovers() == []
-
-
-def _kill_at_each(deployment: Deployment, command: tuple[str | Path, ...], moments: list[Moment]) -> None:
-    """Kill a command at each of the moments; at last let it come to its end."""
-    for target, sign in moments:
+    deployment = finished.copy(tmp_path / "copy").with_settings(WORKERS="1")
+    for made in (f"wikipedia_tokens/dump={DUMP}/shard=001", "training_set", *MODEL_ASSETS, ".scratch"):
+        shutil.rmtree(deployment.data / made)
+    command = ("jgpt", "run", "--dump", DUMP, "--config", small_run)
+    for target, sign, signum in MOMENTS:
         artifact = target(deployment.root)
         # The moment can pass between two looks; then the stage is undone and tried again.
         for _ in range(5):
-            _kill_at(deployment, command, sign(deployment.root, artifact), artifact.path)
+            _signal_at(deployment, command, sign(deployment.root, artifact), signum)
             if artifact.manifest() is None:
                 break
             artifact.remove()
         else:
             pytest.fail(f"{artifact.label} was never caught in the making")
     deployment.succeed(*command)
+    _assert_same(deployment, finished)
+
+
+def test_control_c_while_shards_are_made_leaves_no_process_and_the_same_command_goes_on(
+    deployment: Deployment, finished: Deployment
+) -> None:
+    assert deployment.materialize("wikipedia_dump", DUMP).error is None
+    command = ("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
+    sign = deployment.data / f"wikipedia_articles/dump={DUMP}/.shard=000.parquet.tmp"
+    _signal_at(deployment, command, sign, signal.SIGINT)
+    deployment.succeed(*command)
+    expected = finished.files()
+    assert [name for name, data in deployment.files().items() if expected[name] != data] == []
+    assert deployment.leftovers() == []
+
+
+def _kill_in_stage(deployment: Deployment, asset: str, partition: str | None, config: dict[str, Any]) -> None:
+    """Kill a process that makes an output, as soon as it is at it."""
+    dump, _, shard = (partition or "").rpartition("|")
+    if not dump and partition == DUMP:
+        dump, shard = DUMP, ""
+    artifact: Artifact = (
+        deployment.shard(asset, dump or None, shard) if shard else deployment.root.directory(asset, dump or None)
+    )
+    sign = TEXT_SIGNS[asset](deployment.root, artifact)
+    for _ in range(20):
+        kill_while_making(deployment, asset, partition, config, sign.exists)
+        if artifact.manifest() is None:
+            return
+        artifact.remove()
+    pytest.fail(f"{artifact.label} was never caught in the making")
 
 
 def _assert_same(deployment: Deployment, finished: Deployment, but: Sequence[str] = ()) -> None:
@@ -135,8 +132,8 @@ def _assert_same(deployment: Deployment, finished: Deployment, but: Sequence[str
     assert deployment.leftovers() == []
 
 
-def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], *signs: Path) -> None:
-    """Run a command until one of the files is there, then kill its process group, and see that nothing outlives it."""
+def _signal_at(deployment: Deployment, command: tuple[str | Path, ...], sign: Path, signum: signal.Signals) -> None:
+    """Run a command until a file is there, then kill or interrupt it, and see that no process outlives it."""
     process = deployment.start(*command)
     processes: dict[int, str] = {}
 
@@ -145,10 +142,16 @@ def _kill_at(deployment: Deployment, command: tuple[str | Path, ...], *signs: Pa
         processes = _processes(deployment)
 
     try:
-        _await(process, *signs, meanwhile=look)
+        _await(process, sign, meanwhile=look)
+        if signum == signal.SIGINT:
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=240)
+            assert process.returncode == 1
+            assert "Aborted!" in output
+            assert "Traceback" not in output, output
     finally:
         # Workers are in groups of their own and end with their command, but within that moment a stage can end too.
-        for pid in processes:
+        for pid in processes if signum == signal.SIGKILL else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):

@@ -63,12 +63,8 @@ def test_a_dump_that_gets_ready_is_refreshed_to_without_a_hand(tmp_path: Path) -
     assert [check.status.value for check in checks] == ["SUCCEEDED"] * 4
 
 
-def test_training_goes_on_from_the_model_of_the_earlier_dump(finished: Deployment, tmp_path: Path) -> None:
-    deployment = finished.copy(tmp_path / "data")
-    training = {**SMALL_RUN, "pretrained_model": {**SMALL_RUN["pretrained_model"], "warm_start": True}}
-    config = write_config(tmp_path / "run.yaml", training)
-    command = ("jgpt", "run", "--dump", LATER_DUMP, "--config", config, "--to", "pretrained_model")
-    deployment.succeed(*command)
+def test_training_goes_on_from_the_model_of_the_earlier_dump(refreshed: Deployment, tmp_path: Path) -> None:
+    deployment = refreshed.copy(tmp_path / "data")
     earlier, later = (
         deployment.root.directory("pretrained_model", dump, model="tiny").verified() for dump in (DUMP, LATER_DUMP)
     )
@@ -77,9 +73,10 @@ def test_training_goes_on_from_the_model_of_the_earlier_dump(finished: Deploymen
     assert later.counts["first_loss"] < earlier.counts["first_loss"] - 0.1
 
     # Neither the end of the earlier dump nor another run makes the finished model stale.
-    deployment.succeed("jgpt", "dumps", "remove", "--force", DUMP)
+    deployment.invoke("dumps", "remove", "--force", DUMP)
     before = deployment.mtimes()
-    deployment.materialize("pretrained_model", LATER_DUMP, **training["pretrained_model"])
+    again = deployment.materialize("pretrained_model", LATER_DUMP, **SMALL_RUN["pretrained_model"], warm_start=True)
+    assert again.error is None
     assert deployment.mtimes() == before
 
 

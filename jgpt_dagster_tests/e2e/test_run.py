@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from jgpt_dagster.sample.pack import read_pages
 from jgpt_dagster_tests.support.deployments import (
     DUMP,
     LATER_DUMP,
+    REAL_DUMPS,
     SMALL_RUN,
     Deployment,
     mini_deployment,
     mini_pages,
+    text_partitions,
     write_config,
 )
 
@@ -46,7 +49,7 @@ def test_the_release_opens_with_transformers_offline(finished: Deployment, monke
 
 def test_generate_prints_natural_text(finished: Deployment) -> None:
     prompt = "海に近い町で、New Yorkの話を聞いた。"
-    text = finished.succeed("jgpt", "generate", prompt, "--max-new-tokens", "20").splitlines()
+    text = finished.invoke("generate", prompt, "--max-new-tokens", "20").splitlines()
     continued = "\n".join(text[next(number for number, line in enumerate(text) if line.startswith(prompt)) :])
     assert len(continued) > len(prompt)
     assert "\u2581" not in continued
@@ -89,55 +92,48 @@ def test_nothing_volatile_is_in_a_manifest(finished: Deployment) -> None:
     assert set(record) == {"seconds", "host", "run_id", "peak_memory_bytes"}
 
 
-def test_a_second_run_makes_nothing_again(finished: Deployment, tmp_path: Path, small_run: Path) -> None:
-    deployment = finished.copy(tmp_path / "data")
-    before = deployment.mtimes()
-    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run)
-    assert deployment.mtimes() == before
-    assert str(deployment.root.directory("release", DUMP, model="tiny").path) in output
-    assert "held-out bits per character" in output
-    assert "a text that begins with “海に近い町で”" in output
-
-
 def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Deployment, tmp_path: Path) -> None:
     deployment = finished.copy(tmp_path / "data")
     before = deployment.mtimes()
     config = {**SMALL_RUN, "evaluation": {"prompts": ["早稲田大学で"]}}
-    deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", write_config(tmp_path / "run.yaml", config))
+    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", write_config(tmp_path / "run.yaml", config))
     assert changed(before, deployment.mtimes()) == {"evaluation", "release"}
     samples = deployment.root.directory("evaluation", DUMP, model="tiny").path / "samples.json"
     assert [sample["prompt"] for sample in json.loads(samples.read_text())] == ["早稲田大学で"]
+    assert str(deployment.root.directory("release", DUMP, model="tiny").path) in output
+    assert "held-out bits per character" in output
+    assert "a text that begins with “早稲田大学で”" in output
 
 
-def test_a_later_dump_reuses_the_tokenizer_and_cc100(finished: Deployment, tmp_path: Path, small_run: Path) -> None:
-    deployment = finished.copy(tmp_path / "data")
-    before = deployment.mtimes()
-    deployment.succeed("jgpt", "run", "--dump", LATER_DUMP, "--config", small_run, "--to", "training_set")
-    after = deployment.mtimes()
+def test_a_later_dump_reuses_the_tokenizer_and_cc100(finished: Deployment, refreshed: Deployment) -> None:
+    before, after = finished.mtimes(), refreshed.mtimes()
     assert before.items() <= after.items()
     assert {name.split("/")[1] for name in after.keys() - before.keys()} == {f"dump={LATER_DUMP}"}
     counts = [
-        deployment.root.parquet("wikipedia_articles", LATER_DUMP, shard).verified().counts for shard in ("000", "001")
+        refreshed.root.parquet("wikipedia_articles", LATER_DUMP, shard).verified().counts for shard in ("000", "001")
     ]
     assert sum(count["pages"] for count in counts) == len(read_pages(LATER_DUMP))
 
 
-def test_a_run_ends_at_the_asset_that_is_asked_for(tmp_path: Path) -> None:
+def test_wikipedia_alone_is_run_as_far_as_the_asset_that_is_asked_for(tmp_path: Path) -> None:
     deployment = mini_deployment(tmp_path)
-    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_articles")
-    assert {name.split("/")[0] for name in deployment.mtimes()} == {
-        "root.json",
-        "wikipedia_dump",
-        "wikipedia_articles",
-    }
+    config = write_config(
+        tmp_path / "run.yaml",
+        {"tokenizer": {"vocab_size": 600, "limit_alphabet": 300}, "training_set": {"validation_share": 0.3}},
+    )
+    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", config, "--to", "training_set")
+    assets = text_partitions(DUMP, ["000"], cc100=False)
+    assert {name.split("/")[0] for name in deployment.mtimes()} == {"root.json", *assets}
     assert "wikipedia_articles     1 run" in output
     counts = deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts
     pages = mini_pages()
     assert (counts["pages"], counts["articles"]) == (len(pages), len(pages) - 2)
+    manifest = deployment.root.directory("training_set", DUMP).verified()
+    assert sorted(manifest.recipe.inputs) == ["tokenizer", f"wikipedia_tokens {DUMP}|000"]
 
 
 def test_an_unknown_asset_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
-    result = mini_deployment(tmp_path).run("jgpt", "run", "--dump", DUMP, "--to", "wikipedia_words")
+    result = mini_deployment(tmp_path).try_invoke("run", "--dump", DUMP, "--to", "wikipedia_words")
     assert result.code == 1
     assert "There is no asset 'wikipedia_words'. The assets are: " in result.output
     assert "wikipedia_segmented" in result.output
@@ -146,7 +142,7 @@ def test_an_unknown_asset_is_answered_with_those_that_there_are(tmp_path: Path) 
 def test_run_config_that_means_nothing_is_refused_before_anything_runs(tmp_path: Path) -> None:
     config = write_config(tmp_path / "run.yaml", {"tokenizer": {"vocab_size": 70000}})
     deployment = mini_deployment(tmp_path)
-    refused = deployment.run("jgpt", "run", "--dump", DUMP, "--config", config)
+    refused = deployment.try_invoke("run", "--dump", DUMP, "--config", config)
     assert refused.code == 1
     assert f"{config}: tokenizer: vocab_size is 70000: Input should be less than or equal to 65535" in refused.output
     assert deployment.mtimes() == {}
@@ -155,35 +151,19 @@ def test_run_config_that_means_nothing_is_refused_before_anything_runs(tmp_path:
 def test_what_is_no_date_is_no_dump(tmp_path: Path) -> None:
     deployment = mini_deployment(tmp_path)
     for command in (("run", "--dump", "latest"), ("dumps", "add", "2026-01-01")):
-        refused = deployment.run("jgpt", *command)
+        refused = deployment.try_invoke(*command)
         assert refused.code == 1
         assert f"Error: {command[-1]!r} is no dump date" in refused.output
 
 
-def test_wikipedia_alone_makes_a_training_set(deployment: Deployment, small_run: Path) -> None:
-    alone = deployment.with_settings(CC100_URL="", SHARDS="1")
-    alone.succeed("jgpt", "run", "--dump", DUMP, "--config", small_run, "--to", "training_set")
-    assert not list(alone.data.glob("cc100*"))
-    manifest = alone.root.directory("training_set", DUMP).verified()
-    assert sorted(manifest.recipe.inputs) == ["tokenizer", "wikipedia_tokens 20260101|000"]
-
-
 @pytest.mark.skipif(REAL_DATA is None, reason="JGPT_TEST_DATA does not name a folder of real dumps")
-def test_a_real_excerpt_gives_its_articles(tmp_path: Path) -> None:
-    data = Path(REAL_DATA or "")
-    settings = {
-        "DUMPS_URL": (data / "mirror").as_uri(),
-        "CC100_URL": (data / "cc100" / "ja-cc100sample.txt.xz").as_uri(),
-        "SHARDS": "4",
-        "MODEL": "tiny",
-    }
-    deployment = Deployment(tmp_path / "data", settings)
-    deployment.succeed("jgpt", "run", "--dump", "20250801", "--to", "training_set", timeout=500)
+def test_a_real_excerpt_gives_its_articles(real_excerpt: Callable[[str], Deployment]) -> None:
+    root, (dump, _) = real_excerpt("clean").root, REAL_DUMPS
     shards = [f"{number:03d}" for number in range(4)]
-    counts = [deployment.root.parquet("wikipedia_articles", "20250801", shard).verified().counts for shard in shards]
+    counts = [root.parquet("wikipedia_articles", dump, shard).verified().counts for shard in shards]
     total = {name: sum(count[name] for count in counts) for name in counts[0] if name != "faults"}
     found = [total[name] for name in ("pages", "articles", "redirects", "other_namespaces", "rejected")]
     assert found == [234, 186, 16, 32, 0]
-    training_set = deployment.root.directory("training_set", "20250801").verified()
+    training_set = root.directory("training_set", dump).verified()
     assert training_set.counts["documents"] == 186 + 456  # 15 are too short, 4 repetitive, 2 not Japanese
     assert training_set.counts["token_files"] == 8

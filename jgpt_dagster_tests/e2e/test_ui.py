@@ -109,7 +109,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deplo
 
     untrained = finished.copy(tmp_path / "data").with_settings(PROCESSES="2")
     shutil.rmtree(untrained.root.directory("pretrained_model", DUMP, model="tiny").path)
-    untrained.succeed("jgpt", "dumps", "add", DUMP)
+    untrained.invoke("dumps", "add", DUMP)
     with browsing(untrained, tmp_path / "ui.log") as page:
         page.goto("/assets/pretrained_model")
         page.get_by_role("button", name="Materialize").first.click()

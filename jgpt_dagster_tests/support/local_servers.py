@@ -52,10 +52,17 @@ def postgres_server() -> Iterator[dict[str, str]]:
     data = Path(tempfile.mkdtemp())
     if user:
         shutil.chown(data, user)
-    initdb = [binaries / "initdb", "--username=dagster", "--auth=trust", "--no-sync", "--pgdata", data]
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "--username=dagster",
+        "--auth=trust",
+        "--no-sync",
+        "--pgdata",
+        data,
+    ]
     subprocess.run(initdb, stdout=subprocess.DEVNULL, check=True, user=user, cwd=data)
     options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={data}"]
-    command = [binaries / "postgres", "-D", data, "-p", str(port), *options]
+    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), *options]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, user=user, cwd=data) as process:
         try:
             _await_port(port, process)
@@ -99,7 +106,7 @@ def ssh_server(folder: Path) -> Iterator[Path]:
         f'#!/bin/sh\nexec {shutil.which("ssh")} -F none -p {port} -i {folder / "key"} {trust} "$@"\n'
     )
     (programs / "ssh").chmod(0o755)
-    command = [_SSHD, "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
+    command: list[str | Path] = [_SSHD, "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"]
     with subprocess.Popen(command) as process:
         try:
             _await_port(port, process)

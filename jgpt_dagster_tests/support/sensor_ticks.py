@@ -19,7 +19,7 @@ class Desk:
     instance: dg.DagsterInstance
 
     def tick(self, sensor: str, cursor: str | None = None) -> Any:
-        values = {name.lower(): value for name, value in self.deployment.settings.items()}
+        values: dict[str, Any] = {name.lower(): value for name, value in self.deployment.settings.items()}
         definitions = build_definitions(Settings(data=self.deployment.data, scratch=None, **values))
         repository = definitions.get_repository_def()
         context = dg.build_sensor_context(

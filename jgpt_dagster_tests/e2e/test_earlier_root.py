@@ -1,0 +1,69 @@
+"""A data root made by earlier code opens as it is: everything in it is up to date, and its release generates.
+
+Where this fails, data roots that people have would be made again, at worst after months of training. A stage whose
+output is meant to change raises its code version, and CHANGELOG says what becomes stale.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import pytest
+
+from jgpt_dagster.catalog.outputs import MODEL_ASSETS
+from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster_tests.fixtures import make_root
+from jgpt_dagster_tests.support.deployments import DUMP, Deployment, text_partitions
+
+pytestmark = pytest.mark.slow
+
+ASSETS = [*text_partitions(DUMP, ["000", "001"], cc100=True), *MODEL_ASSETS]
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The data root in `fixtures/root.tar.xz`. Every test leaves its data as it is."""
+    data = tmp_path_factory.mktemp("earlier") / "data"
+    with tarfile.open(make_root.ARCHIVE) as archive:
+        archive.extractall(data, filter="data")
+    deployment = make_root.deployment(data)
+    if changed := sorted({*changed_libraries(deployment)}):
+        pytest.skip("; ".join(changed))
+    return deployment
+
+
+def changed_libraries(deployment: Deployment) -> Iterator[str]:
+    """Yield which library has another version than the one that an output was made with."""
+    with open_segmenter("mecab") as segmenter:
+        engine = segmenter.fingerprint
+    for _, path in deployment.paths():
+        directory = path.name == "manifest.json"
+        artifact = DirectoryArtifact("", "", path.parent) if directory else ParquetArtifact("", "", path)
+        manifest = artifact.manifest()
+        for name, made_with in manifest.recipe.libraries.items() if manifest else ():
+            installed = engine if name == "segmenter" else version(name)
+            if installed != made_with:
+                yield f"{name} is {installed}, fixtures/root.tar.xz was made with {made_with}"
+
+
+def test_status_calls_every_asset_of_an_earlier_root_done(earlier: Deployment) -> None:
+    told = [line.split() for line in earlier.invoke("status", "--dump", DUMP).splitlines()]
+    states = {asset: " ".join(state) for asset, *state in filter(None, told) if asset in ASSETS}
+    assert states == {asset: states[asset] for asset in ASSETS}
+    assert {*states.values()} == {"done", "2 done"}
+    assert ["next:", "nothing:", "the", "release", "is", "made"] in told
+
+
+def test_a_run_over_an_earlier_root_makes_nothing_again(earlier: Deployment) -> None:
+    before = earlier.mtimes()
+    output = earlier.succeed("jgpt", "run", "--dump", DUMP, "--config", make_root.RUN_CONFIG)
+    assert earlier.mtimes() == before
+    assert all(asset in output for asset in ASSETS)
+
+
+def test_the_release_of_an_earlier_root_generates(earlier: Deployment) -> None:
+    prompt = "海に近い町で"
+    text = earlier.invoke("generate", prompt, "--max-new-tokens", "5").strip()
+    assert text.startswith(prompt) and len(text) > len(prompt)
