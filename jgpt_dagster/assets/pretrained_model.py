@@ -27,9 +27,10 @@ from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import run_process_group
 from jgpt_dagster.lm.planning.training_plan import Plan, actual_rows, actual_speed
-from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_throughput
-from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps
-from jgpt_dagster.lm.training.training_charts import run_curves, thinned
+from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
+from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
+from jgpt_dagster.lm.training.train_config import TrainConfig
+from jgpt_dagster.lm.training.training_charts import subsample, training_charts
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
@@ -152,7 +153,7 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
         "layout": asdict(plan.layout),
         "plan_and_actual": actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
-        "speeds": thinned(read_throughput(run)),
+        "speeds": subsample(read_throughput(run)),
         **actual_speed(plan, run),
     }
 
@@ -160,7 +161,7 @@ def _run_facts(plan: Plan, run: Path) -> Mapping[str, Any]:
 def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
     record = target.run_record()
     rows = record.get("plan_and_actual")
-    curves = run_curves(
+    curves = training_charts(
         read_metrics(target.path), record.get("speeds", []), peak_speed=record.get("peak_tokens_per_second")
     )
     return {

@@ -14,7 +14,7 @@ from jgpt_dagster.lm.launch.gpus import has_gpu
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect, parse
 from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS
 from jgpt_dagster.lm.planning.training_plan import MFU, Plan, choose_layout, make_training_plan
-from jgpt_dagster.lm.training.train_config import TrainConfig, validated
+from jgpt_dagster.lm.training.train_config import TrainConfig, validate_config
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
 # Fields of a training configuration that the asset sets or leaves at their defaults.
@@ -117,7 +117,7 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
     # The layout is decided later, by `plan_training`.
     names = TrainConfig.model_fields.keys() - set(LAYOUT_FIELDS)
     given = config.model_dump(include=names, exclude_none=True)
-    return validated({**given, **nowhere, **places, "model": model})
+    return validate_config({**given, **nowhere, **places, "model": model})
 
 
 def recipe_settings(config: TrainConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jgpt_dagster.catalog.missing_work import MODEL_ASSETS, WIKIPEDIA_STAGES
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.training.metrics import RESULT
+from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.artifact import MANIFEST
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.object_store import as_object_store_error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from jgpt_dagster.lm.model.presets import Preset
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError
 from jgpt_dagster.lm.training import optimizer_offload
-from jgpt_dagster.lm.training.train_config import Dtype, require_exact_sums, uses_bf16
+from jgpt_dagster.lm.training.train_config import Dtype, require_fp32_gradient_sums, uses_bf16
 
 # Of a device's memory, what a plan may use: the rest is for the CUDA context, NCCL and fragmentation.
 USABLE = 0.9
@@ -95,8 +95,8 @@ def memory(
             "optimizer": (12 if stage else 8) * share,
         }
     if layout.offload:
-        largest = max(optimizer_offload.PORTION, vocab_size * shape.width)
-        states |= {"gradients": 4 * share, "optimizer": optimizer_offload.BUFFERS * 4 * largest}
+        largest = max(optimizer_offload.SUB_GROUP_SIZE, vocab_size * shape.width)
+        states |= {"gradients": 4 * share, "optimizer": optimizer_offload.BUFFER_COUNT * 4 * largest}
     tokens = layout.micro_batch * context
     buckets = min(BUCKET, count) * number * (2 if hardware.device.gpu or bf16 else 1)
     return Memory(
@@ -104,7 +104,7 @@ def memory(
         activations=number * tokens * shape.width * _kept_of_a_token(shape.layers, layout),
         # The logits in the dtype of the model, and in fp32: themselves, their softmax, and the gradient of both.
         logits=tokens * vocab_size * ((2 + 2) if bf16 else 0) + 12 * tokens * vocab_size,
-        buffers=number * (optimizer_offload.LIVE + optimizer_offload.BUCKET)
+        buffers=number * (optimizer_offload.MAX_LIVE_PARAMETERS + optimizer_offload.REDUCE_BUCKET_SIZE)
         if layout.offload
         else buckets
         if stage and world > 1
@@ -153,7 +153,7 @@ def fit_layout(
     micros = [micro_batch] if micro_batch else _divisors(share, shape.micro_batch)
     if offload and zero_stage not in (None, 3):
         raise HardwareError(f"offload needs zero_stage 3, not {zero_stage}")
-    require_exact_sums(zero_stage, dtype, gpu=hardware.device.gpu)
+    require_fp32_gradient_sums(zero_stage, dtype, gpu=hardware.device.gpu)
     # Without ZeRO there is one copy of the weights less, and on a CPU, whose memory is large, none of its overhead.
     without_zero = not hardware.device.gpu and not uses_bf16(dtype, gpu=False)
     by_need = [3] if offload else [0, 1, 2, 3] if without_zero else [1, 2, 3]

@@ -9,7 +9,7 @@ from typing import Any
 from jgpt_dagster.lm.model.presets import PRESETS, Preset
 from jgpt_dagster.lm.planning.hardware import GB, GIB, Hardware
 from jgpt_dagster.lm.planning.memory import LAYOUT_FIELDS, Layout, Memory, fit_layout, memory, parameter_count
-from jgpt_dagster.lm.training.metrics import RESULT, total_throughput
+from jgpt_dagster.lm.training.metrics_files import RESULT, total_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig, total_steps, uses_bf16
 
 # Seen with models of this size on such GPUs: 40 % (llm-foundry, H100) to 60 % (llm-foundry, A100).

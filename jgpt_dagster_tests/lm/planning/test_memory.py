@@ -13,7 +13,7 @@ from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.lm.planning.hardware import DEVICES, GIB, Hardware, HardwareError, parse, presets
 from jgpt_dagster.lm.planning.memory import Layout, Memory, fit_layout, memory, parameter_count
 from jgpt_dagster.lm.training.deepspeed_config import deepspeed_config
-from jgpt_dagster.lm.training.train_config import TrainConfig, TrainConfigError, geometry
+from jgpt_dagster.lm.training.train_config import TrainConfig, TrainConfigError, batch_sizes
 from jgpt_dagster_tests.support.parameters import allocated_parameters
 
 XL = PRESETS["xl"]
@@ -105,7 +105,7 @@ def test_the_layout_of_every_other_preset_fits_and_is_a_configuration_that_deeps
     )
     monkeypatch.setattr(runtime.dist, "get_rank", lambda *_: 0)
     monkeypatch.setattr(runtime.dist, "get_world_size", lambda *_: machine.world)
-    written = deepspeed_config(train, geometry(train, machine.world), gpu=machine.device.gpu)
+    written = deepspeed_config(train, batch_sizes(train, machine.world), gpu=machine.device.gpu)
     accepted = runtime.DeepSpeedConfig(written)
     assert accepted.world_size == machine.world
     assert accepted.zero_config.stage == layout.zero_stage
@@ -176,8 +176,8 @@ def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
 
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jgpt_dagster.lm.training.deepspeed_engine import TrainingError
     from jgpt_dagster.lm.training.distributed import select_device
+    from jgpt_dagster.lm.training.errors import TrainingError
 
     if torch.cuda.is_available():
         pytest.skip("this PyTorch can use its GPUs")
