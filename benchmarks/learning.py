@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jgpt_dagster.lm.training.metrics import METRICS, read_metrics
+from jgpt_dagster.lm.training.metrics_files import METRICS, read_metrics
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 50, 130, 15, 40

@@ -44,9 +44,10 @@ from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.model.gpt2 import BEGIN_ID, gpt2_config
 from jgpt_dagster.lm.model.presets import preset
-from jgpt_dagster.lm.training.deepspeed_engine import parameter_groups
-from jgpt_dagster.lm.training.train_config import TrainConfig, validated
-from jgpt_dagster.lm.training.trainer import StopRequest, init_distributed, train_distributed
+from jgpt_dagster.lm.training.optimizer import parameter_groups
+from jgpt_dagster.lm.training.stop_request import StopRequest
+from jgpt_dagster.lm.training.train_config import TrainConfig, validate_config
+from jgpt_dagster.lm.training.trainer import init_distributed, train_distributed
 
 VOCABULARY = 8000
 EOS = 2
@@ -71,7 +72,9 @@ class Task:
         output = Path(tempfile.mkdtemp(dir=self.root))
         paths = {"training_set": self.root / TRAINING_SET, "data_root": self.root, "output": output}
         sizes = {"context": self.data.context, "global_batch": self.batch, "micro_batch": self.batch}
-        return validated({**paths, **sizes, "model": self.model, "steps": self.steps, "evaluation_blocks": 1, **fields})
+        return validate_config(
+            {**paths, **sizes, "model": self.model, "steps": self.steps, "evaluation_blocks": 1, **fields}
+        )
 
     def fresh_model(self) -> GPT2LMHeadModel:
         """Return the model before its first step."""

@@ -30,9 +30,10 @@ from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import run_process_group
 from jgpt_dagster.lm.planning.plan_vs_actual import actual_throughput, plan_vs_actual_rows
 from jgpt_dagster.lm.planning.training_plan import TrainingPlan
-from jgpt_dagster.lm.training.metrics import METRICS, RESULT, read_metrics, read_throughput
-from jgpt_dagster.lm.training.train_config import TrainConfig, warmup_steps
-from jgpt_dagster.lm.training.training_charts import run_curves, thinned
+from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
+from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
+from jgpt_dagster.lm.training.train_config import TrainConfig
+from jgpt_dagster.lm.training.training_charts import subsample, training_charts
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
@@ -147,7 +148,7 @@ def _run_facts(plan: TrainingPlan, run: Path) -> Mapping[str, Any]:
         "layout": asdict(plan.layout),
         "plan_and_actual": plan_vs_actual_rows(plan, run),
         "peak_tokens_per_second": plan.peak_tokens_per_second,
-        "speeds": thinned(read_throughput(run)),
+        "speeds": subsample(read_throughput(run)),
         **actual_throughput(plan, run),
     }
 
@@ -155,7 +156,7 @@ def _run_facts(plan: TrainingPlan, run: Path) -> Mapping[str, Any]:
 def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
     record = target.run_record()
     rows = record.get("plan_and_actual")
-    curves = run_curves(
+    curves = training_charts(
         read_metrics(target.path), record.get("speeds", []), peak_speed=record.get("peak_tokens_per_second")
     )
     return {

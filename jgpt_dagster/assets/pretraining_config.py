@@ -16,7 +16,7 @@ from jgpt_dagster.lm.planning.layout_search import fastest_layout
 from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS, LayoutConstraints
 from jgpt_dagster.lm.planning.training_plan import DEFAULT_MFU, TrainingPlan
 from jgpt_dagster.lm.planning.workload import Workload
-from jgpt_dagster.lm.training.train_config import TrainConfig, validated
+from jgpt_dagster.lm.training.train_config import TrainConfig, validate_config
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
 # Fields of a training configuration that the asset sets or leaves at their defaults.
@@ -121,7 +121,7 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
     # The layout is decided later, by `plan_training`.
     names = TrainConfig.model_fields.keys() - set(LAYOUT_FIELDS)
     given = config.model_dump(include=names, exclude_none=True)
-    return validated({**given, **nowhere, **places, "model": model})
+    return validate_config({**given, **nowhere, **places, "model": model})
 
 
 def recipe_settings(config: TrainConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.lm.training.metrics import RESULT
+from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe

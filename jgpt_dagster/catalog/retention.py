@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.training.metrics import RESULT
+from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.object_store import as_object_store_error

@@ -1,7 +1,7 @@
 """The training program: `python -m jgpt_dagster.lm.train CONFIG.json`, under deepspeed, torchrun or plain python.
 
-CONFIG.json is a `TrainConfig`. The same command goes on with a run that was interrupted. Exit codes: 0 done, 1 failed
-with a message, 143 asked to end by SIGTERM after saving a checkpoint.
+CONFIG.json is a `TrainConfig`. The same command resumes an interrupted run. Exit codes: 0 finished, 1 failed with a
+message, 143 ended by SIGTERM after saving a checkpoint.
 """
 
 import os
@@ -15,7 +15,7 @@ from jgpt_dagster.lm.training.train_config import read_config
 
 
 def main(arguments: list[str]) -> int:
-    """Train as the configuration file named by the only argument says; return the exit code."""
+    """Train with the configuration file that is the only argument; return the exit code."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
@@ -24,21 +24,22 @@ def main(arguments: list[str]) -> int:
     try:
         config = read_config(Path(arguments[0]))
         # Only now: torch and DeepSpeed read the environment when they are imported.
-        from jgpt_dagster.lm.training.trainer import Interrupted, train
+        from jgpt_dagster.lm.training.errors import TrainingInterrupted
+        from jgpt_dagster.lm.training.trainer import train
 
         try:
             train(config)
-        except Interrupted as interruption:
-            _say(str(interruption))
+        except TrainingInterrupted as interruption:
+            _print_error(str(interruption))
             return EXIT_INTERRUPTED
     except JgptError as error:
-        _say(f"error: {error}")
+        _print_error(f"error: {error}")
         return 1
     return 0
 
 
-def _say(message: str) -> None:
-    """Print a message, and which process it is of: some errors are of one process alone."""
+def _print_error(message: str) -> None:
+    """Print a message with the rank of its process: some errors occur in one process only."""
     prefix = "" if os.environ["RANK"] == "0" else f"process {os.environ['RANK']}: "
     print(prefix + message, file=sys.stderr, flush=True)
 

@@ -9,7 +9,7 @@ import pytest
 from jgpt_dagster.assets import pretrained_model
 from jgpt_dagster.assets.training_run_directory import RECIPE, prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.lm.launch.process_group import LaunchError
-from jgpt_dagster.lm.training.metrics import RESULT
+from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment

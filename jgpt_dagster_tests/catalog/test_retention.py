@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from jgpt_dagster.catalog import retention
 from jgpt_dagster.catalog.retention import delete_dump_data, dumps_on_disk, reasons_to_keep
 from jgpt_dagster.cli import main
 from jgpt_dagster.orchestration.partitions import add_dumps, known_dumps
@@ -171,7 +170,7 @@ def test_a_killed_removal_leaves_nothing_that_looks_complete_and_can_be_repeated
         raise KeyboardInterrupt
 
     with monkeypatch.context() as moment:
-        moment.setattr(retention.shutil, "rmtree", killed)
+        moment.setattr(shutil, "rmtree", killed)
         assert jgpt("dumps", "remove", DATES[0])[0] == 1
     assert dumps_on_disk(deployment.root) == list(DATES)
     assert deployment.root.directory("wikipedia_dump", DATES[0]).manifest() is None

@@ -46,7 +46,7 @@ def _train(config: Path) -> None:
     """Train with portions so small that the model has several, some of them too small for a file."""
     program = (
         "import sys; from jgpt_dagster.lm import train; from jgpt_dagster.lm.training import optimizer_offload; "
-        "optimizer_offload.PORTION = 400_000; train.main(sys.argv[1:])"
+        "optimizer_offload.SUB_GROUP_SIZE = 400_000; train.main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, str(config)]
     subprocess.run(command, env=training_environment(1), check=True, capture_output=True, timeout=550)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.errors import JgptError
@@ -66,7 +67,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dg.Dagste
 
 def call(webhook: str, failed: tuple[dg.DagsterInstance, str, list[str]]) -> None:
     instance, run_id, _ = failed
-    (sensor,) = build_failure_sensors(Settings(failure_webhook=webhook))
+    (sensor,) = build_failure_sensors(Settings(failure_webhook=SecretStr(webhook)))
     (event,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     run = instance.get_run_by_id(run_id)
     assert run and event.dagster_event
@@ -95,7 +96,7 @@ def test_a_failing_webhook_is_reported_without_its_url(
 
 def test_without_the_setting_there_is_no_sensor_and_its_value_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build_failure_sensors(Settings()) == []
-    assert "secret" not in repr(Settings(failure_webhook="https://example.org/secret"))
+    assert "secret" not in repr(Settings(failure_webhook=SecretStr("https://example.org/secret")))
     monkeypatch.setenv("JGPT_FAILURE_WEBHOOK", "example.org/secret")
     with pytest.raises(SettingsError, match=r"JGPT_FAILURE_WEBHOOK=…: .*must start with http") as error:
         load_settings()

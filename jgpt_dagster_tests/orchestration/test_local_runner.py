@@ -29,7 +29,7 @@ def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest
                 resume="jgpt run",
                 root=tmp_path,
                 load_definitions=load_definitions,
-                display=nullcontext,
+                display=lambda _: nullcontext(),
                 report=print,
             )
         )

@@ -13,7 +13,7 @@ import pytest
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.orchestration.sensors import new_dump_sensor, run_requests
 from jgpt_dagster_tests.support.deployments import Deployment
-from jgpt_dagster_tests.support.flaky_server import Server, serving
+from jgpt_dagster_tests.support.flaky_server import Handler, Server, serving
 from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
 
 
@@ -183,7 +183,11 @@ def test_a_mirror_that_never_answers_skips_the_tick(
 
     monkeypatch.setattr(new_dump_sensor, "_MIRROR_SECONDS", 0.3)
     release = threading.Event()
-    server.faults.append(lambda handler, _: release.wait(10) and None)
+
+    def never_answer(handler: Handler, body: bytes) -> None:
+        release.wait(10)
+
+    server.faults.append(never_answer)
     try:
         reason = mirror_desk(tmp_path, server, instance).reason("new_dump_sensor", "20260101")
     finally:

@@ -2,8 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.launch.environment import training_environment
-from jgpt_dagster.lm.launch.launch_command import launch_command
+from jgpt_dagster.lm.launch.launch_command import TRAINING_MODULE, launch_command
 
+Launcher = Literal["deepspeed", "torchrun", "python"]
 EOS = 2
 VOCABULARY = 48
 
@@ -73,20 +75,35 @@ def write_config(root: Path, output: str, **fields: Any) -> Path:
     return path
 
 
-def start_training(config: Path, launcher: Any = "python", processes: int = 1) -> subprocess.Popen[str]:
+def start_training(config: Path, launcher: Launcher = "python", processes: int = 1) -> subprocess.Popen[str]:
     """Start the training program in a session of its own."""
+    return _start(launch_command(launcher, processes, config), processes)
+
+
+def run_training(config: Path, launcher: Launcher = "python", processes: int = 1) -> tuple[int, str]:
+    """Train; return exit code and output."""
+    process = start_training(config, launcher, processes)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def train_many(configs: Sequence[Path], processes: int = 1, hostfile: Path | None = None) -> str:
+    """Train several runs in one launch of `train_many`; return its output."""
+    launcher: Launcher = "deepspeed" if processes > 1 or hostfile else "python"
+    command = launch_command(launcher, processes, configs[0], hostfile)
+    command[command.index(TRAINING_MODULE) :] = ["jgpt_dagster_tests.support.train_many", *map(str, configs)]
+    process = _start(command, processes)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def _start(command: list[str], processes: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        launch_command(launcher, processes, config),
+        command,
         env=training_environment(processes),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-
-
-def run_training(config: Path, launcher: Any = "python", processes: int = 1) -> tuple[int, str]:
-    """Train; return exit code and output."""
-    process = start_training(config, launcher, processes)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output

@@ -8,6 +8,9 @@ from jgpt_dagster.lm.model.presets import ModelError, preset
 if TYPE_CHECKING:
     from transformers import GenerationConfig, GPT2Config
 
+WEIGHTS = "model.safetensors"
+"""File of the weights in the directory of a saved model."""
+
 BEGIN_ID = 1
 """Id of `<s>` in every tokenizer of this package: `<unk>`, `<s>` and `</s>` are 0, 1 and 2, as in the recipe."""
 

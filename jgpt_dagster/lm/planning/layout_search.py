@@ -6,7 +6,7 @@ from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError
 from jgpt_dagster.lm.planning.memory import estimate_memory
 from jgpt_dagster.lm.planning.training_layout import LayoutConstraints, TrainingLayout
 from jgpt_dagster.lm.planning.workload import Workload
-from jgpt_dagster.lm.training.train_config import require_exact_sums, uses_bf16
+from jgpt_dagster.lm.training.train_config import require_fp32_gradient_sums, uses_bf16
 
 # Share of a device's memory that a run may use. The rest is for the CUDA context, NCCL and fragmentation.
 USABLE_MEMORY = 0.9
@@ -33,7 +33,7 @@ def fastest_layout(
         )
     if constraints.offload and constraints.zero_stage not in (None, 3):
         raise HardwareError(f"offload needs zero_stage 3, not {constraints.zero_stage}")
-    require_exact_sums(constraints.zero_stage, workload.dtype, gpu=hardware.device.gpu)
+    require_fp32_gradient_sums(constraints.zero_stage, workload.dtype, gpu=hardware.device.gpu)
     usable = _usable_memory(hardware)
     for layout in _candidates(workload, hardware, constraints):
         memory = estimate_memory(workload, hardware, layout)

@@ -83,7 +83,7 @@ def _model_states(
         optimizer = (12 if stage else 8) * partition
     if layout.offload:
         gradients = 4 * partition
-        optimizer = optimizer_offload.BUFFERS * 4 * max(optimizer_offload.PORTION, token_embedding)
+        optimizer = optimizer_offload.BUFFER_COUNT * 4 * max(optimizer_offload.SUB_GROUP_SIZE, token_embedding)
     return weights, gradients, optimizer
 
 
@@ -98,7 +98,7 @@ def _vectors_per_token(layers: int, layout: TrainingLayout) -> int:
 def _buffered_values(workload: Workload, hardware: Hardware, layout: TrainingLayout, *, bf16: bool) -> int:
     """Return how many values DeepSpeed's communication buffers hold."""
     if layout.offload:
-        return optimizer_offload.LIVE + optimizer_offload.BUCKET
+        return optimizer_offload.MAX_LIVE_PARAMETERS + optimizer_offload.REDUCE_BUCKET_SIZE
     if not layout.zero_stage or hardware.world == 1:
         return 0
     return min(REDUCE_BUCKET, workload.parameters) * (2 if hardware.device.gpu or bf16 else 1)

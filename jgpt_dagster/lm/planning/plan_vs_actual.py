@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jgpt_dagster.lm.planning.hardware import GB
 from jgpt_dagster.lm.planning.training_plan import TrainingPlan
-from jgpt_dagster.lm.training.metrics import RESULT, total_throughput
+from jgpt_dagster.lm.training.metrics_files import RESULT, total_throughput
 
 
 def plan_vs_actual_rows(plan: TrainingPlan, run: Path) -> list[tuple[str, str, str]]:

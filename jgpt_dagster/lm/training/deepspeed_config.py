@@ -1,31 +1,36 @@
-"""The DeepSpeed configuration of a training run. One path for CPU and GPU: only the values differ."""
+"""The DeepSpeed configuration of a training run; CPU and GPU differ only in values."""
 
 from typing import Any
 
 from jgpt_dagster.lm.training import optimizer_offload
-from jgpt_dagster.lm.training.train_config import Geometry, TrainConfig, require_exact_sums, uses_bf16
+from jgpt_dagster.lm.training.train_config import (
+    BatchSizes,
+    TrainConfig,
+    require_fp32_gradient_sums,
+    uses_bf16,
+)
 
 
-def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict[str, Any]:
+def deepspeed_config(config: TrainConfig, batch: BatchSizes, *, gpu: bool) -> dict[str, Any]:
     """Return the dictionary that `deepspeed.initialize` takes.
 
-    It names no optimizer: one that DeepSpeed builds from its configuration is compiled on first use (minutes), and
-    decays biases and layer norms too. Raises TrainConfigError for bf16 without ZeRO.
+    It names no optimizer: DeepSpeed would compile its own on first use (minutes), and apply weight decay to biases and
+    layer norms too. Raises TrainConfigError for bf16 without ZeRO.
     """
-    require_exact_sums(config.zero_stage, config.dtype, gpu=gpu)
+    require_fp32_gradient_sums(config.zero_stage, config.dtype, gpu=gpu)
     bf16 = uses_bf16(config.dtype, gpu=gpu)
     stage = config.zero_stage
     return {
-        "train_batch_size": shape.global_batch,
-        "train_micro_batch_size_per_gpu": shape.micro_batch,
-        "gradient_accumulation_steps": shape.accumulation,
-        "gradient_clipping": 0.0 if clips_itself(config, gpu=gpu) else config.gradient_clipping,
+        "train_batch_size": batch.global_batch,
+        "train_micro_batch_size_per_gpu": batch.micro_batch,
+        "gradient_accumulation_steps": batch.accumulation_steps,
+        "gradient_clipping": 0.0 if trainer_clips_gradients(config, gpu=gpu) else config.gradient_clipping,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
-        # Summing many small bf16 gradients loses most of them.
+        # Sums of many small gradients in bf16 lose most of them.
         **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 else {}),
         # ZeRO-1 sums between processes once a step. ZeRO-2 and 3 do so for every micro batch, whose gradients are in
-        # bf16 anyway: what they send would double.
+        # bf16 anyway: fp32 would double the traffic.
         **({"communication_data_type": "fp32"} if bf16 and stage == 1 else {}),
         "zero_optimization": {
             "stage": stage,
@@ -41,6 +46,6 @@ def deepspeed_config(config: TrainConfig, shape: Geometry, *, gpu: bool) -> dict
     }
 
 
-def clips_itself(config: TrainConfig, *, gpu: bool) -> bool:
-    """Say whether the training loop clips the gradients: without ZeRO, DeepSpeed keeps their norm in fp32 to itself."""
+def trainer_clips_gradients(config: TrainConfig, *, gpu: bool) -> bool:
+    """Return whether the training loop clips gradients: in fp32 without ZeRO, DeepSpeed does not report their norm."""
     return not config.zero_stage and not uses_bf16(config.dtype, gpu=gpu)

@@ -1,6 +1,6 @@
-"""Where the figures of a training run can be looked at: TensorBoard's files and, if asked for, Weights & Biases.
+"""Experiment trackers: TensorBoard and, on request, Weights & Biases.
 
-Both get each step once, however often a run was resumed.
+Both get each step once, however often a run is resumed.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from jgpt_dagster.errors import JgptError
 TENSORBOARD = "tensorboard"
 _TENSORBOARD_SECONDS = 10
 _WANDB_RUN = "wandb-run"
-# Figures are what was asked for: no output, no code, nothing about the machine, no reports of errors.
+# Figures only: no output, no code, nothing about the machine.
 _WANDB_SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -28,30 +28,30 @@ _WANDB_SETTINGS: dict[str, Any] = {
 
 
 class TrackerError(JgptError):
-    """A service that was asked for cannot be reached."""
+    """A requested tracker is unavailable."""
 
 
 class Tracker(Protocol):
-    """Something that draws figures over steps."""
+    """Something that plots figures over steps."""
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
-        """Take the figures of one step."""
+        """Record the figures of one step."""
 
     def close(self) -> None:
-        """Bring all to where it goes."""
+        """Write out what is buffered, and close."""
 
 
 def open_trackers(run: Path, done: int, wandb_project: str | None) -> list[Tracker]:
-    """Return the trackers of a run that goes on after step `done`, 0 for a new one.
+    """Return the trackers of a run that continues after step `done`, 0 for a new one.
 
-    Raises TrackerError where Weights & Biases is asked for by a project and cannot be had.
+    Raises TrackerError if a Weights & Biases project is given but W&B is unavailable.
     """
     wandb = [_Wandb(run, done, wandb_project)] if wandb_project else []  # first, since it may fail
     return [*wandb, _TensorBoard(run / TENSORBOARD, done)]
 
 
 class _TensorBoard:
-    """Event files, on whose account readers forget what earlier files have after step `done`."""
+    """Event files that make readers discard what earlier files have after step `done`."""
 
     def __init__(self, directory: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -69,9 +69,9 @@ class _TensorBoard:
 
 
 class _Wandb:
-    """One run of a W&B project, which a resumed training goes on with. Figures alone leave the machine.
+    """One run of a W&B project, which a resumed training continues. Only figures leave the machine.
 
-    A step that W&B has already is not taken again; a resumed training gives it the same figures.
+    W&B ignores steps that it already has; a resumed training repeats them with the same figures.
     """
 
     def __init__(self, run: Path, done: int, project: str) -> None:
@@ -81,13 +81,13 @@ class _Wandb:
             raise TrackerError(
                 f"wandb_project is {project}, but wandb is not installed. Run: pip install 'jgpt-dagster[wandb]'"
             ) from error
-        name = run / _WANDB_RUN
-        if not (done and name.exists()):
-            name.write_text(uuid.uuid4().hex)
+        id_file = run / _WANDB_RUN
+        if not (done and id_file.exists()):
+            id_file.write_text(uuid.uuid4().hex)
         try:
             self._run = wandb.init(
                 project=project,
-                id=name.read_text(),
+                id=id_file.read_text(),
                 name=f"{run.parent.name} {run.name}",
                 resume="allow",
                 dir=run,
@@ -106,5 +106,5 @@ class _Wandb:
         import wandb
 
         self._run.finish()
-        # Its own process would else be taken for one that the training left behind.
+        # Otherwise its service process would outlive the training.
         wandb.teardown()

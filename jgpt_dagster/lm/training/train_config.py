@@ -1,4 +1,4 @@
-"""What a training run is asked to do: the configuration file of `jgpt_dagster.lm.train`, and what follows from it."""
+"""The settings of a training run: `TrainConfig`, the configuration file of `jgpt_dagster.lm.train`."""
 
 import json
 import math
@@ -16,7 +16,7 @@ Dtype = Literal["auto", "fp32", "bf16"]
 
 
 class TrainConfigError(JgptError):
-    """A training configuration that cannot be read or carried out."""
+    """A training configuration that cannot be read or is contradictory."""
 
 
 class TrainConfig(BaseModel):
@@ -138,14 +138,14 @@ class TrainConfig(BaseModel):
     def _defaults(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or values.get("model") not in PRESETS:
             return values
-        shape = PRESETS[values["model"]]
+        preset = PRESETS[values["model"]]
         given = {name: value for name, value in values.items() if value is not None}
         if not {"steps", "tokens", "epochs"} & given.keys():
-            given |= {"epochs": 1.0} if shape.steps is None else {"steps": shape.steps}
+            given |= {"epochs": 1.0} if preset.steps is None else {"steps": preset.steps}
         return {
-            "context": shape.context,
-            "learning_rate": shape.learning_rate,
-            "global_batch": shape.global_batch,
+            "context": preset.context,
+            "learning_rate": preset.learning_rate,
+            "global_batch": preset.global_batch,
             **given,
         }
 
@@ -160,45 +160,48 @@ class TrainConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """How a global batch is divided: `accumulation` micro batches on each of `world` processes."""
+class BatchSizes:
+    """How a global batch is divided: each of `world_size` processes accumulates gradients over micro batches.
+
+    Sizes are in sequences.
+    """
 
     global_batch: int
     micro_batch: int
-    world: int
+    world_size: int
 
     @property
-    def accumulation(self) -> int:
+    def accumulation_steps(self) -> int:
         """Micro batches of one process in one step."""
-        return self.global_batch // (self.micro_batch * self.world)
+        return self.global_batch // (self.micro_batch * self.world_size)
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read a configuration file. Raises TrainConfigError, naming the file and every field that is wrong."""
+    """Read a configuration file. Raises TrainConfigError, naming the file and every invalid field."""
     try:
         return TrainConfig.model_validate(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
-        raise TrainConfigError(f"{path}: {_explain(error)}") from error
+        raise TrainConfigError(f"{path}: {_describe_error(error)}") from error
 
 
-def validated(values: Mapping[str, Any]) -> TrainConfig:
-    """Return a configuration of these values. Raises TrainConfigError, naming every field that is wrong."""
+def validate_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Return a configuration of these values. Raises TrainConfigError, naming every invalid field."""
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise TrainConfigError(_explain(error)) from error
+        raise TrainConfigError(_describe_error(error)) from error
 
 
-def geometry(config: TrainConfig, world: int) -> Geometry:
-    """Divide the global batch over `world` processes. Raises TrainConfigError where it does not come out even."""
-    share, rest = divmod(config.global_batch, world)
-    micro = config.micro_batch or math.gcd(share, PRESETS[config.model].micro_batch)
-    if rest or share % micro:
+def batch_sizes(config: TrainConfig, world_size: int) -> BatchSizes:
+    """Divide the global batch over the processes. Raises TrainConfigError if it cannot be divided evenly."""
+    per_process, rest = divmod(config.global_batch, world_size)
+    micro = config.micro_batch or math.gcd(per_process, PRESETS[config.model].micro_batch)
+    if rest or per_process % micro:
         raise TrainConfigError(
-            f"global_batch {config.global_batch} cannot be divided over {world} processes with micro_batch {micro}: "
-            f"make it a multiple of {micro * world}"
+            f"global_batch {config.global_batch} cannot be divided over {world_size} processes with micro_batch "
+            f"{micro}: make it a multiple of {micro * world_size}"
         )
-    return Geometry(config.global_batch, micro, world)
+    return BatchSizes(config.global_batch, micro, world_size)
 
 
 def total_steps(config: TrainConfig, blocks: int) -> int:
@@ -210,27 +213,13 @@ def total_steps(config: TrainConfig, blocks: int) -> int:
     return max(1, int((config.epochs or 0) * blocks / config.global_batch))
 
 
-def warmup_steps(config: TrainConfig, steps: int) -> int:
-    """Return the number of steps in which the learning rate rises; 700 suits a 1.5B model at 0.5M tokens a step."""
-    return min(700, steps // 20) if config.warmup_steps is None else config.warmup_steps
-
-
-def learning_rate(step: int, steps: int, warmup: int, peak: float, minimum_ratio: float) -> float:
-    """Return the learning rate of step 1 … `steps`: linear up to `peak` at `warmup`, then a cosine to the minimum."""
-    if step <= warmup:
-        return peak * step / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
-    return peak * (minimum_ratio + (1 - minimum_ratio) * cosine)
-
-
 def uses_bf16(dtype: Dtype, *, gpu: bool) -> bool:
-    """Say whether a run computes in bf16. On a CPU that is six to eight times slower than fp32."""
+    """Return whether a run computes in bf16, which is six to eight times slower than fp32 on a CPU."""
     return dtype == "bf16" or (dtype == "auto" and gpu)
 
 
-def require_exact_sums(zero_stage: int | None, dtype: Dtype, *, gpu: bool) -> None:
-    """Raise TrainConfigError for bf16 without ZeRO, under which DeepSpeed has no sums of gradients in fp32."""
+def require_fp32_gradient_sums(zero_stage: int | None, dtype: Dtype, *, gpu: bool) -> None:
+    """Raise TrainConfigError for bf16 without ZeRO, where DeepSpeed cannot sum gradients in fp32."""
     if zero_stage == 0 and uses_bf16(dtype, gpu=gpu):
         raise TrainConfigError(
             "zero_stage 0 in bf16 would sum the gradients of a step in bf16, which loses most of many small ones: set "
@@ -238,7 +227,7 @@ def require_exact_sums(zero_stage: int | None, dtype: Dtype, *, gpu: bool) -> No
         )
 
 
-def _explain(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(

@@ -1,11 +1,9 @@
-"""The training loop: a DeepSpeed engine, the same on CPU and GPU, that can be killed at any moment and go on.
+"""The training loop: a DeepSpeed engine, the same on CPU and GPU, that resumes after being killed at any moment.
 
 Import this only after `train` has set up the environment: DeepSpeed reads it when it is imported.
 """
 
-import math
 import shutil
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,57 +11,38 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.nn.functional import cross_entropy
 
-from jgpt_dagster.lm.data.data_loader import PackedDataset, document_positions, samples_of_step
-from jgpt_dagster.lm.data.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
+from jgpt_dagster.lm.data.data_loader import PackedDataset
+from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.data.validation_data import validation_blocks
-from jgpt_dagster.lm.model.presets import preset
 from jgpt_dagster.lm.training import checkpoint, optimizer_offload
-from jgpt_dagster.lm.training.deepspeed_config import clips_itself
-from jgpt_dagster.lm.training.deepspeed_engine import WEIGHTS, TrainingError, build_engine, write_model
-from jgpt_dagster.lm.training.distributed import broadcast_from_rank0, init_distributed
+from jgpt_dagster.lm.training.checkpoint_recipe import PARALLELISM_SETTINGS, needs_conversion, training_recipe
+from jgpt_dagster.lm.training.collectives import broadcast_from_rank0
+from jgpt_dagster.lm.training.deepspeed_engine import build_engine, write_model
+from jgpt_dagster.lm.training.deepspeed_internals import whole_parameter_count
+from jgpt_dagster.lm.training.distributed import init_distributed
+from jgpt_dagster.lm.training.errors import TrainingError, TrainingInterrupted
+from jgpt_dagster.lm.training.learning_rate_schedule import LearningRateSchedule
 from jgpt_dagster.lm.training.loss_monitor import MARGIN, LossMonitor
-from jgpt_dagster.lm.training.metrics import RESULT, TIMING, MetricsLogger, read_metrics
+from jgpt_dagster.lm.training.metrics_files import RESULT, TIMING, read_metrics
+from jgpt_dagster.lm.training.metrics_logger import MetricsLogger
 from jgpt_dagster.lm.training.stall_watchdog import Watchdog
-from jgpt_dagster.lm.training.train_config import (
-    Geometry,
-    TrainConfig,
-    geometry,
-    learning_rate,
-    total_steps,
-    uses_bf16,
-    warmup_steps,
-)
-from jgpt_dagster.storage.hashing import sha256_value
-from jgpt_dagster.storage.manifest import FileEntry, Recipe
+from jgpt_dagster.lm.training.step_runner import StepRunner
+from jgpt_dagster.lm.training.stop_request import StopRequest
+from jgpt_dagster.lm.training.train_config import BatchSizes, TrainConfig, batch_sizes, total_steps
+from jgpt_dagster.storage.manifest import Recipe
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
-_CURE = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
-
-
-class Interrupted(Exception):
-    """The process was asked to end, and saved a checkpoint first."""
-
-
-class StopRequest:
-    """Whether this process received SIGTERM."""
-
-    def __init__(self) -> None:
-        self.received = False
-        signal.signal(signal.SIGTERM, self._receive)
-
-    def _receive(self, number: int, frame: object) -> None:
-        self.received = True
+_DIVERGENCE_REMEDY = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
 
 
 def train(config: TrainConfig) -> None:
-    """Carry out a training run, or what is left of it, and write its metrics, checkpoints, model and result.
+    """Carry out a training run, or the rest of one, and write its metrics, checkpoints, model and result.
 
-    Every process of the group calls this. Raises TrainingError where the loss is not finite or has diverged,
-    CheckpointError where the run directory holds another run, or checkpoints that are all damaged, Interrupted after a
-    SIGTERM, and what opening the training set raises. Ends the process where the run stands still for `stall_seconds`.
+    Every process of the run calls this. Raises TrainingError if the loss is not finite or has diverged, CheckpointError
+    if the run directory holds another run or only damaged checkpoints, TrainingInterrupted after SIGTERM, and whatever
+    opening the training set raises. Ends the process if the run makes no progress for `stall_seconds`.
     """
     stop = StopRequest()
     device = init_distributed(config.stall_seconds)
@@ -73,258 +52,177 @@ def train(config: TrainConfig) -> None:
 
 def train_distributed(config: TrainConfig, device: torch.device, stop: StopRequest) -> None:
     """Carry out a run in the process group that `init_distributed` joined; see `train`."""
-    rank, world = dist.get_rank(), dist.get_world_size()
-    shape = geometry(config, world)
+    run, resumed = _set_up(config, device)
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    try:
+        run.announce(_start_message(run, resumed))
+        with Watchdog(config.output, rank, world_size, config.stall_seconds, run.newest_checkpoint) as watchdog:
+            for step in range(resumed.step + 1 if resumed else 1, run.steps + 1):
+                if run.monitor.should_stop_early:
+                    break
+                watchdog.report_progress(step)
+                run.step(step, stop)
+        write_model(run.runner.engine, config.output / MODEL)
+        if run.logger is not None:
+            run.logger.finish()
+    finally:
+        if run.logger is not None:
+            run.logger.close()
+    dist.barrier()
+    if rank == 0:
+        _remove_offloaded_states(config.output)
+
+
+@dataclass
+class _Run:
+    """A run with all that its loop needs. Only rank 0 has a logger."""
+
+    config: TrainConfig
+    steps: int
+    recipe: Recipe
+    schedule: LearningRateSchedule
+    runner: StepRunner
+    monitor: LossMonitor
+    logger: MetricsLogger | None
+
+    def step(self, step: int, stop: StopRequest) -> None:
+        """Take one optimizer step, then log, validate and save as is due."""
+        config, is_last = self.config, step == self.steps
+        learning_rate = self.schedule.rate(step)
+        result = self.runner.train(step, learning_rate, stop)
+        if not result.finite:
+            raise self._divergence_error(
+                f"step {step:,}: loss {result.loss}, gradient norm {result.gradient_norm}",
+                f"Run it again to go on from there; where it fails at the same step, {_DIVERGENCE_REMEDY}",
+            )
+        row: dict[str, Any] = {
+            "step": step,
+            "tokens": step * config.global_batch * config.context,
+            "loss": result.loss,
+            "learning_rate": learning_rate,
+            "gradient_norm": result.gradient_norm,
+        }
+        validates = step % config.evaluate_every == 0 or is_last
+        if validates:
+            row["validation_loss"] = self.runner.validation_loss()
+        if validates or step == 1 or step % config.log_every == 0:
+            self._log(row)
+        is_last = is_last or self.monitor.should_stop_early
+        if step % config.checkpoint_every == 0 or is_last or result.stop_requested:
+            self._save(step)
+        if result.stop_requested and not is_last:
+            raise TrainingInterrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
+
+    def announce(self, message: str) -> None:
+        """Log a message, in the process that has a logger."""
+        if self.logger is not None:
+            self.logger.announce(message)
+
+    def newest_checkpoint(self, before: int | None = None) -> str:
+        """Return path and step of the newest checkpoint (of a step before `before`), unverified, for a message."""
+        newest = checkpoint.newest(self.config.output / CHECKPOINTS, before)
+        return f"{newest} (step {checkpoint.step_of(newest):,})" if newest else "none"
+
+    def _log(self, row: dict[str, Any]) -> None:
+        """Log a row of metrics. Raises TrainingError if the loss has diverged."""
+        monitor, step = self.monitor, row["step"]
+        monitor.add(row)
+        if self.logger is not None:
+            self.logger.log_step(row)
+        if monitor.should_stop_early:
+            self.announce(
+                f"early stop after step {step:,}: the validation loss has not fallen below "
+                f"{monitor.best_validation_loss:.4f} (step {monitor.best_validation_step:,}) since"
+            )
+        if monitor.diverged:
+            raise self._divergence_error(
+                f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
+                f"{monitor.lowest_smoothed_loss:.3f} since step {monitor.diverging_since:,}",
+                "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
+                f"{_DIVERGENCE_REMEDY}",
+                before=monitor.diverging_since,
+            )
+
+    def _save(self, step: int) -> None:
+        if self.logger is not None:
+            self.logger.flush()
+        checkpoint.save(
+            self.runner.engine,
+            self.config.output / CHECKPOINTS,
+            step,
+            step * self.config.global_batch,
+            self.recipe,
+            keep=self.config.keep_checkpoints,
+            keep_every=self.config.keep_every,
+            diverging_since=self.monitor.diverging_since,
+        )
+
+    def _divergence_error(self, problem: str, advice: str, before: int | None = None) -> TrainingError:
+        """Return the error of a diverged run, which only rank 0 explains in full.
+
+        It names the newest checkpoint of a step before `before`, without the minutes that verifying it would take.
+        """
+        if self.logger is None:
+            return TrainingError(f"{problem}: the run has diverged")
+        which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
+        return TrainingError(f"{problem}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
+
+
+def _set_up(config: TrainConfig, device: torch.device) -> tuple[_Run, checkpoint.Checkpoint | None]:
+    """Return a run that is ready for its next step, and the checkpoint that it resumes from, if any."""
+    batch = batch_sizes(config, dist.get_world_size())
     training_set = TrainingSet.open(config.training_set)
     data = PackedDataset(config.training_set, config.data_root, config.context)
     steps = total_steps(config, len(data))
-    recipe = _recipe(config, shape, training_set, steps, device)
-    root = config.output / CHECKPOINTS
+    recipe = training_recipe(config, batch, training_set, steps, gpu=device.type == "cuda")
     if config.offload:
         optimizer_offload.require_async_io()
+    resumed = _find_checkpoint(config, recipe)
+    engine = _start_engine(config, batch, training_set, device, recipe, resumed)
+    logger = _open_logger(config, resumed, steps) if dist.get_rank() == 0 else None
+    monitor = LossMonitor(config.early_stop, config.divergence_steps)
+    for row in broadcast_from_rank0(lambda: read_metrics(config.output)):
+        monitor.add(row)
+    tokens = training_set.open_tokens(config.data_root)
+    validation = validation_blocks(training_set, tokens, config.context, config.evaluation_blocks)
+    runner = StepRunner(config, batch, engine, data, torch.from_numpy(validation), device)
+    return _Run(config, steps, recipe, LearningRateSchedule.of(config, steps), runner, monitor, logger), resumed
+
+
+def _find_checkpoint(config: TrainConfig, recipe: Recipe) -> checkpoint.Checkpoint | None:
+    """Return the checkpoint to resume from; if there is none, clear the run directory for a new run."""
+    root, rank = config.output / CHECKPOINTS, dist.get_rank()
     if rank == 0:
-        # Those of a run that was killed are in its checkpoints too.
-        shutil.rmtree(config.output / optimizer_offload.DIRECTORY, ignore_errors=True)
-        checkpoint.sweep(root)
+        # The checkpoints of a killed run hold its offloaded states too.
+        _remove_offloaded_states(config.output)
+        checkpoint.remove_leftovers(root)
     resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, _warn))
     if resumed is not None:
         checkpoint.require_same_training(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
         _clear(config.output)
-    convert = resumed is not None and resumed.needs_conversion(recipe.settings)
-    engine = build_engine(config, shape, training_set, device, load_universal=convert)
+    return resumed
+
+
+def _start_engine(
+    config: TrainConfig,
+    batch: BatchSizes,
+    training_set: TrainingSet,
+    device: torch.device,
+    recipe: Recipe,
+    resumed: checkpoint.Checkpoint | None,
+) -> Any:
+    convert = resumed is not None and needs_conversion(recipe.settings, resumed.recipe)
+    engine = build_engine(config, batch, training_set, device, load_universal=convert)
     if resumed is not None:
         checkpoint.load(engine, resumed, config.seed)
-    done = resumed.step if resumed else 0
-    reporter = _reporter(config, done, steps) if rank == 0 else None
-    course = LossMonitor(config.early_stop, config.divergence_steps)
-    for row in broadcast_from_rank0(lambda: read_metrics(config.output)):
-        course.add(row)
-    validation = _validation(config, training_set)
-    run = _Run(config, shape, steps, recipe, engine, data, validation, course, reporter, device)
-    try:
-        if reporter is not None:
-            reporter.announce(_opening(run, resumed))
-        with Watchdog(config.output, rank, world, config.stall_seconds, run.newest_checkpoint) as watchdog:
-            for step in range(done + 1, steps + 1):
-                if course.should_stop_early:
-                    break
-                watchdog.beat(step)
-                run.step(step, stop)
-        write_model(engine, config.output / MODEL)
-        if reporter is not None:
-            reporter.finish()
-    finally:
-        if reporter is not None:
-            reporter.close()
-    dist.barrier()
-    if rank == 0:
-        shutil.rmtree(config.output / optimizer_offload.DIRECTORY, ignore_errors=True)
+    return engine
 
 
-@dataclass
-class _Run:
-    config: TrainConfig
-    shape: Geometry
-    steps: int
-    recipe: Recipe
-    engine: Any
-    data: PackedDataset
-    validation: torch.Tensor
-    course: LossMonitor
-    reporter: MetricsLogger | None
-    device: torch.device
-
-    @property
-    def clips(self) -> bool:
-        """Whether the gradients are clipped here, and not by DeepSpeed."""
-        return clips_itself(self.config, gpu=self.device.type == "cuda")
-
-    def step(self, step: int, stop: StopRequest) -> None:
-        """Take one optimizer step with all that is due after it."""
-        config, last = self.config, step == self.steps
-        rate = learning_rate(
-            step,
-            self.steps,
-            warmup_steps(config, self.steps),
-            config.learning_rate,
-            config.minimum_learning_rate_ratio,
-        )
-        loss, norm, asked_to_stop = self._optimize(step, rate, stop)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(
-                f"step {step:,}: loss {loss}, gradient norm {norm}",
-                f"Run it again to go on from there; where it fails at the same step, {_CURE}",
-            )
-        row = self._row(step, loss, rate, norm)
-        evaluated = step % config.evaluate_every == 0 or last
-        if evaluated:
-            row["validation_loss"] = self._validate()
-        if evaluated or step == 1 or step % config.log_every == 0:
-            self._record(row)
-        last = last or self.course.should_stop_early
-        if step % config.checkpoint_every == 0 or last or asked_to_stop:
-            self._save(step)
-        if asked_to_stop and not last:
-            raise Interrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
-
-    def _record(self, row: dict[str, Any]) -> None:
-        """Report a row of metrics and judge the run's course by it."""
-        course, step = self.course, row["step"]
-        course.add(row)
-        if self.reporter is not None:
-            self.reporter.log_step(row)
-            if course.should_stop_early:
-                self.reporter.announce(
-                    f"early stop after step {step:,}: the validation loss has not fallen below "
-                    f"{course.best_validation_loss:.4f} (step {course.best_validation_step:,}) since"
-                )
-        if course.diverged:
-            raise self._diverged(
-                f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
-                f"{course.lowest_smoothed_loss:.3f} since step {course.diverging_since:,}",
-                "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
-                f"{_CURE}",
-                before=course.diverging_since,
-            )
-
-    def _diverged(self, what: str, advice: str, before: int | None = None) -> TrainingError:
-        """Return the error of a run that has diverged; one process explains it for all.
-
-        It names the newest checkpoint, of a step before `before`, without the minutes that hashing it would take.
-        """
-        if self.reporter is None:
-            return TrainingError(f"{what}: the run has diverged")
-        which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
-        return TrainingError(f"{what}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
-
-    def _optimize(self, step: int, rate: float, stop: StopRequest) -> tuple[float, float, bool]:
-        """Return the mean loss over the global batch, the norm of its gradient, and whether any process is to stop."""
-        config, shape, engine = self.config, self.shape, self.engine
-        for group in engine.optimizer.param_groups:
-            group["lr"] = rate
-        samples = samples_of_step(step - 1, shape.global_batch, dist.get_rank(), shape.world)
-        loss_sum = torch.zeros((), device=self.device)
-        norm = None
-        for first in range(0, len(samples), shape.micro_batch):
-            tokens = torch.from_numpy(self.data.batch(samples[first : first + shape.micro_batch], config.seed))
-            loss = self._loss(tokens)
-            engine.backward(loss)
-            loss_sum += loss.detach().float()
-            if self.clips and engine.is_gradient_accumulation_boundary():
-                norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), config.gradient_clipping)
-            engine.step()
-        shared = torch.stack([loss_sum / shape.accumulation, torch.tensor(float(stop.received), device=self.device)])
-        dist.all_reduce(shared)
-        mean_loss, stops = (shared / shape.world).tolist()
-        return mean_loss, float(engine.get_global_grad_norm() if norm is None else norm), stops > 0
-
-    def _loss(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross-entropy of blocks (batch, context + 1): every token but the first is a target."""
-        positions = None
-        if self.config.document_masking:
-            eos_id = self.data.training_set.eos_id
-            positions = torch.from_numpy(document_positions(tokens[:, :-1].numpy(), eos_id)).to(self.device)
-        tokens = tokens.to(self.device)
-        logits = self.engine(input_ids=tokens[:, :-1], position_ids=positions, use_cache=False).logits
-        return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
-
-    def _validate(self) -> float:
-        """Return the mean loss of the fixed held-out blocks. Every process computes it, to the same value."""
-        self.engine.eval()
-        with torch.no_grad():
-            losses = [
-                self._loss(tokens).item() * len(tokens) for tokens in self.validation.split(self.shape.micro_batch)
-            ]
-        self.engine.train()
-        return sum(losses) / len(self.validation)
-
-    def _row(self, step: int, loss: float, rate: float, norm: float) -> dict[str, Any]:
-        tokens = step * self.shape.global_batch * self.config.context
-        return {"step": step, "tokens": tokens, "loss": loss, "learning_rate": rate, "gradient_norm": norm}
-
-    def _save(self, step: int) -> None:
-        if self.reporter is not None:
-            self.reporter.flush()
-        samples = step * self.shape.global_batch
-        root = self.config.output / CHECKPOINTS
-        checkpoint.save(
-            self.engine,
-            root,
-            step,
-            samples,
-            self.recipe,
-            keep=self.config.keep_checkpoints,
-            keep_every=self.config.keep_every,
-            diverging_since=self.course.diverging_since,
-        )
-
-    def newest_checkpoint(self, before: int | None = None) -> str:
-        """Name the newest checkpoint (of a step before `before`) in a message. Whoever goes on from it checks it."""
-        newest = checkpoint.newest(self.config.output / CHECKPOINTS, before)
-        return f"{newest} (step {checkpoint.step_of(newest):,})" if newest else "none"
-
-
-def _warn(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _clear(output: Path) -> None:
-    """Remove what a run that cannot be gone on with has left, so that nothing of it is taken for the new one's."""
-    (output / RESULT).unlink(missing_ok=True)
-    (output / TIMING).unlink(missing_ok=True)
-    shutil.rmtree(output / MODEL, ignore_errors=True)
-
-
-def _recipe(
-    config: TrainConfig, shape: Geometry, training_set: TrainingSet, steps: int, device: torch.device
-) -> Recipe:
-    """Return what decides the weights of a run."""
-    names = (
-        "learning_rate",
-        "minimum_learning_rate_ratio",
-        "weight_decay",
-        "betas",
-        "gradient_clipping",
-        "seed",
-        "document_masking",
-    )
-    settings = {
-        **{name: getattr(config, name) for name in names},
-        "betas": list(config.betas),
-        "model": config.model,
-        **{name: getattr(preset(config.model), name) for name in ("layers", "width", "heads")},
-        "context": config.context,
-        "vocab_size": training_set.vocab_size,
-        "dtype": "bf16" if uses_bf16(config.dtype, gpu=device.type == "cuda") else "fp32",
-        "zero_stage": config.zero_stage,
-        "offload": config.offload,
-        "steps": steps,
-        "warmup_steps": warmup_steps(config, steps),
-        "global_batch": shape.global_batch,
-        "micro_batch": shape.micro_batch,
-        "processes": shape.world,
-    }
-    inputs = {"training_set": _digest(training_set.directory, MANIFEST, TRAIN, VALIDATION)}
-    inputs["tokenizer"] = training_set.tokenizer_sha256
-    if config.initial_model is not None:
-        inputs["initial_model"] = _digest(config.initial_model, WEIGHTS, "config.json")
-    return checkpoint.run_recipe(settings, inputs)
-
-
-def _digest(directory: Path, *names: str) -> str:
-    return sha256_value({name: FileEntry.of(directory / name).sha256 for name in names})
-
-
-def _validation(config: TrainConfig, training_set: TrainingSet) -> torch.Tensor:
-    files = training_set.open_tokens(config.data_root)
-    return torch.from_numpy(validation_blocks(training_set, files, config.context, config.evaluation_blocks))
-
-
-def _reporter(config: TrainConfig, done: int, steps: int) -> MetricsLogger:
+def _open_logger(config: TrainConfig, resumed: checkpoint.Checkpoint | None, steps: int) -> MetricsLogger:
     return MetricsLogger(
         config.output,
-        done=done,
+        done=resumed.step if resumed else 0,
         steps=steps,
         peak_speed=config.peak_tokens_per_second,
         planned_mfu=config.planned_mfu,
@@ -332,18 +230,33 @@ def _reporter(config: TrainConfig, done: int, steps: int) -> MetricsLogger:
     )
 
 
-def _opening(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:
-    config, parameters = run.config, sum(getattr(p, "ds_numel", p.numel()) for p in run.engine.module.parameters())
-    start = "training for"
+def _start_message(run: _Run, resumed: checkpoint.Checkpoint | None) -> str:
+    config, settings, start = run.config, run.recipe.settings, "training for"
     if resumed is not None:
-        changed = [
-            f"{name} {resumed.identity.get(name)} → {run.recipe.settings[name]}"
-            for name in checkpoint.PARALLELISM_SETTINGS
-            if resumed.identity.get(name) != run.recipe.settings[name]
-        ]
-        note = f" (losses are the same up to rounding: {', '.join(changed)})" if changed else ""
+        changes = ", ".join(
+            f"{name} {resumed.recipe.get(name)} → {settings[name]}"
+            for name in PARALLELISM_SETTINGS
+            if resumed.recipe.get(name) != settings[name]
+        )
+        note = f" (losses are the same up to rounding: {changes})" if changes else ""
         start = f"resuming after step {resumed.step:,}{note} of"
     return (
-        f"{config.model}: {parameters:,} parameters, {start} {run.steps:,} steps of {config.global_batch} x "
-        f"{config.context} tokens on {run.shape.world} {run.device.type} process(es)"
+        f"{config.model}: {whole_parameter_count(run.runner.engine.module):,} parameters, {start} {run.steps:,} steps "
+        f"of {config.global_batch} x {config.context} tokens on {run.runner.batch.world_size} {run.runner.device.type} "
+        "process(es)"
     )
+
+
+def _clear(output: Path) -> None:
+    """Remove the results of a run that cannot be resumed, so that they are not taken for those of the new one."""
+    (output / RESULT).unlink(missing_ok=True)
+    (output / TIMING).unlink(missing_ok=True)
+    shutil.rmtree(output / MODEL, ignore_errors=True)
+
+
+def _remove_offloaded_states(output: Path) -> None:
+    shutil.rmtree(output / optimizer_offload.DIRECTORY, ignore_errors=True)
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

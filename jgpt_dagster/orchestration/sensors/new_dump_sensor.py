@@ -10,7 +10,8 @@ import dagster as dg
 
 from jgpt_dagster.catalog.missing_work import WorkItem
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror, MirrorError
-from jgpt_dagster.corpus.fetch.http_client import TemporaryError, open_client, open_url
+from jgpt_dagster.corpus.fetch.errors import TemporaryError
+from jgpt_dagster.corpus.fetch.http_client import open_client, open_url
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.sensors.run_requests import request_runs, skip, skip_on_error

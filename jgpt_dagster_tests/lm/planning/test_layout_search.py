@@ -10,7 +10,7 @@ from jgpt_dagster.lm.planning.layout_search import fastest_layout
 from jgpt_dagster.lm.planning.memory import estimate_memory
 from jgpt_dagster.lm.planning.training_layout import LayoutConstraints, TrainingLayout
 from jgpt_dagster.lm.training.deepspeed_config import deepspeed_config
-from jgpt_dagster.lm.training.train_config import TrainConfigError, geometry
+from jgpt_dagster.lm.training.train_config import TrainConfigError, batch_sizes
 from jgpt_dagster_tests.lm.planning.workloads import MACHINES, XL, train_config, workload_of
 
 LARGE_CPU = Device("cpu", 200 * GIB, None, "")
@@ -36,7 +36,7 @@ def test_the_layout_for_every_other_machine_fits_and_is_a_configuration_that_dee
     monkeypatch.setattr(runtime.dist, "get_rank", lambda *_: 0)
     monkeypatch.setattr(runtime.dist, "get_world_size", lambda *_: machine.world)
     accepted = runtime.DeepSpeedConfig(
-        deepspeed_config(config, geometry(config, machine.world), gpu=machine.device.gpu)
+        deepspeed_config(config, batch_sizes(config, machine.world), gpu=machine.device.gpu)
     )
     assert accepted.world_size == machine.world
     assert accepted.zero_config.stage == layout.zero_stage

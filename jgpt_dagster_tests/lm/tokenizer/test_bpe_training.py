@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer import bpe_training
 from jgpt_dagster.lm.tokenizer.bpe_training import (
     TokenizerSettings,
@@ -25,7 +26,9 @@ SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
 TIES = [[[" ".join(chr(0x4E00 + 7 * i % 2000) + chr(0x4E00 + 11 * i % 2000) for i in range(2000))]]]
 
 
-def train(documents: list[SegmentedDocument], profile: str, settings: TokenizerSettings = SMALL) -> TrainedTokenizer:
+def train(
+    documents: list[SegmentedDocument], profile: TextProfile, settings: TokenizerSettings = SMALL
+) -> TrainedTokenizer:
     return train_tokenizer(lambda: documents, profile, settings, lambda line: None)
 
 

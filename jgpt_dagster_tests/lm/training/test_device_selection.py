@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from jgpt_dagster.lm.launch import gpus
-from jgpt_dagster.lm.training.deepspeed_engine import TrainingError
 from jgpt_dagster.lm.training.distributed import select_device
+from jgpt_dagster.lm.training.errors import TrainingError
 
 
 def test_gpus_that_pytorch_cannot_use_are_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

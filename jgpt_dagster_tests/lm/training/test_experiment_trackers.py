@@ -9,7 +9,7 @@ import pytest
 from jgpt_dagster.lm.training.experiment_trackers import TENSORBOARD, TrackerError, open_trackers
 
 
-def tracked(run: Path, done: int, steps: range, loss: float, wandb_project: str | None = None) -> None:
+def track(run: Path, done: int, steps: range, loss: float, wandb_project: str | None = None) -> None:
     trackers = open_trackers(run, done, wandb_project)
     for step in steps:
         for tracker in trackers:
@@ -21,16 +21,16 @@ def tracked(run: Path, done: int, steps: range, loss: float, wandb_project: str 
 def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tracked(tmp_path, 0, range(1, 5), 2.5)
+    track(tmp_path, 0, range(1, 5), 2.5)
     time.sleep(1.1)  # files are read in the order of the second in which they were begun
-    tracked(tmp_path, 2, range(3, 6), 1.5)
+    track(tmp_path, 2, range(3, 6), 1.5)
     shown = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
     assert [(event.step, event.value) for event in shown.Scalars("loss")] == [
         (1, 2.5), (2, 2.5), (3, 1.5), (4, 1.5), (5, 1.5)
     ]  # fmt: skip
-    tracked(tmp_path, 0, range(1, 2), 2.5)
+    track(tmp_path, 0, range(1, 2), 2.5)
     shown = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
-    assert [event.step for event in shown.Scalars("loss")] == [1], "a new run forgets another's"
+    assert [event.step for event in shown.Scalars("loss")] == [1], "a new run discards another's"
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-def test_a_resumed_run_is_the_same_run_of_wandb_and_a_new_one_another(offline: None, tmp_path: Path) -> None:
-    tracked(tmp_path, 0, range(1, 4), 2.5, "project")
-    tracked(tmp_path, 2, range(3, 6), 1.5, "project")
-    tracked(tmp_path, 0, range(1, 2), 9.5, "project")
+def test_a_resumed_run_continues_its_wandb_run_and_a_new_one_starts_another(offline: None, tmp_path: Path) -> None:
+    track(tmp_path, 0, range(1, 4), 2.5, "project")
+    track(tmp_path, 2, range(3, 6), 1.5, "project")
+    track(tmp_path, 0, range(1, 2), 9.5, "project")
     runs = [[*history(path)] for path in sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"))]
     (third, new), (first, begun), (second, gone_on) = sorted(runs, key=lambda run: run[1][-1])
     assert (begun, gone_on, new) == ([(1, 2.5), (2, 2.5), (3, 2.5)], [(3, 1.5), (4, 1.5), (5, 1.5)], [(1, 9.5)])
@@ -66,7 +66,7 @@ def history(path: Path) -> Iterator[Any]:
     yield from (run_id, losses)
 
 
-def test_wandb_that_cannot_be_had_is_an_error_that_says_what_to_do(
+def test_without_the_wandb_package_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -75,7 +75,7 @@ def test_wandb_that_cannot_be_had_is_an_error_that_says_what_to_do(
     assert open_trackers(tmp_path, 0, None)
 
 
-def test_wandb_without_a_key_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_wandb_key_the_error_says_how_to_log_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""A run that stands still is ended, whatever the disk does meanwhile."""
+"""A stalled run is ended, whatever the disk does meanwhile."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ import pytest
 from jgpt_dagster.lm.training.stall_watchdog import HEARTBEATS, Watchdog
 from jgpt_dagster_tests.support.waiting import wait_until
 
-# What stands for the end of the process ends a thread.
+# The stand-in for the end of the process ends a thread.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when the process would have ended; the thread that ends it ends alone."""
+    """Set when the process would have ended; only the thread that ends it does."""
     event = threading.Event()
 
     def end(code: int) -> None:
@@ -28,22 +28,22 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def test_who_is_stuck_is_said_before_the_checkpoint_is_looked_for(
+def test_the_stuck_process_is_named_before_the_checkpoint_is_looked_for(
     tmp_path: Path, ended: threading.Event, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said_before: list[str] = []
+    printed_before: list[str] = []
 
     def newest_checkpoint() -> str:
-        said_before.append(capfd.readouterr().err)
+        printed_before.append(capfd.readouterr().err)
         return "step=00000004"
 
     with Watchdog(tmp_path, 0, 1, seconds=0.2, newest_checkpoint=newest_checkpoint):
         assert ended.wait(60)
-    assert "no progress for 0 s at step 0: every process is alive" in said_before[0]
+    assert "no progress for 0 s at step 0: every process is alive" in printed_before[0]
     assert "newest checkpoint: step=00000004" in capfd.readouterr().err
 
 
-def test_a_disk_that_fails_for_a_moment_does_not_end_the_watch(
+def test_a_disk_that_fails_for_a_moment_does_not_stop_the_watchdog(
     tmp_path: Path, ended: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: list[Path] = []
@@ -58,7 +58,7 @@ def test_a_disk_that_fails_for_a_moment_does_not_end_the_watch(
         assert ended.wait(60)
 
 
-def test_a_run_that_stands_still_is_ended_although_its_disk_is_gone(
+def test_a_stalled_run_is_ended_even_if_its_disk_is_gone(
     tmp_path: Path, ended: threading.Event, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def newest_checkpoint() -> str:

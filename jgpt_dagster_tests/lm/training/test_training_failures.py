@@ -1,9 +1,8 @@
-"""Runs that go wrong end with an error that says what to do; runs that have learned what they can end by themselves."""
+"""Runs that fail end with an error that says what to do; runs that no longer improve stop early."""
 
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import psutil
@@ -13,17 +12,18 @@ from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
 from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
-from jgpt_dagster.lm.training.metrics import read_metrics
+from jgpt_dagster.lm.training.metrics_files import read_metrics
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
-from jgpt_dagster_tests.support.training_runs import write_config
+from jgpt_dagster_tests.support.train_many import output_of
+from jgpt_dagster_tests.support.training_runs import train_many, write_config
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def output(root: Path) -> str:
-    """What a program printed that carried out several runs, two of them bad."""
-    # A validation loss cannot fall where the weights hardly move.
+    """What four runs in one process printed: two that diverge, and one that stops early and is run again."""
+    # The validation loss cannot fall if the weights hardly move.
     still = {"learning_rate": 1e-12, "evaluate_every": 2, "early_stop": 2, "steps": 50}
     configs = [
         write_config(root, "not_finite", learning_rate=1e30, checkpoint_every=1, warmup_steps=0),
@@ -38,17 +38,14 @@ def output(root: Path) -> str:
             keep_checkpoints=1,
         ),
         write_config(root, "stopped_early", **still),
-        # What was stopped early is not gone on with.
+        # A run that stopped early does not continue.
         write_config(root, "stopped_early", **still),
     ]
-    lines: list[str] = []
-    program = [sys.executable, "-m", "jgpt_dagster_tests.support.train_many", *map(str, configs)]
-    run_process_group(program, training_environment(1), on_line=lines.append)
-    return "\n".join(lines)
+    return train_many(configs)
 
 
 def error_of(output: str, run: str) -> str:
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{run}: ")]
+    (line,) = [line for line in output_of(run, output).splitlines() if line.startswith("error: ")]
     return line
 
 
@@ -59,21 +56,21 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_checkpoint(ro
     assert checkpoint is not None and f"{checkpoint.path} (step {checkpoint.step})" in error
 
 
-def test_a_loss_that_stays_far_above_its_level_ends_the_run_and_names_the_checkpoint_before(
+def test_a_loss_that_stays_far_above_its_lowest_level_ends_the_run_and_names_the_checkpoint_before(
     root: Path, output: str
 ) -> None:
     error = error_of(output, "diverged")
     rows = read_metrics(root / "diverged")
-    left = int(error.split("since step ")[1].split(":")[0])
-    assert rows[-1]["step"] == left + 6
-    assert all(row["loss"] > min(row["loss"] for row in rows) + 1 for row in rows if row["step"] >= left)
-    good = newest(root / "diverged" / "checkpoints", before=left)
-    assert good is not None, "it stays, whatever number is to be kept"
+    rose = int(error.split("since step ")[1].split(":")[0])
+    assert rows[-1]["step"] == rose + 6
+    assert all(row["loss"] > min(row["loss"] for row in rows) + 1 for row in rows if row["step"] >= rose)
+    good = newest(root / "diverged" / "checkpoints", before=rose)
+    assert good is not None, "it stays, however few are to be kept"
     DirectoryArtifact("checkpoint", "", good).verified()
     assert f"{good} (step {step_of(good)})" in error and "delete the later ones" in error
 
 
-def test_of_two_processes_one_explains_the_failure_and_both_end_at_once(root: Path) -> None:
+def test_one_of_two_processes_explains_a_failure_and_both_end_at_once(root: Path) -> None:
     fields = {"learning_rate": 1e30, "checkpoint_every": 1, "warmup_steps": 0, "micro_batch": 2}
     config = write_config(root, "not_finite2", **fields)
     lines: list[str] = []
@@ -85,27 +82,27 @@ def test_of_two_processes_one_explains_the_failure_and_both_end_at_once(root: Pa
     assert all(line.endswith("the run has diverged") for line in errors if line != explained)
 
 
-def test_a_run_whose_validation_loss_no_longer_falls_ends_well_and_early(root: Path, output: str) -> None:
+def test_a_run_whose_validation_loss_no_longer_falls_stops_early_with_a_model(root: Path, output: str) -> None:
     result = json.loads((root / "stopped_early" / "result.json").read_text())
     assert result["steps"] < 50
     assert (root / "stopped_early" / "model" / "model.safetensors").exists()
     assert output.count(f"early stop after step {result['steps']}") == 1
-    assert f"resuming after step {result['steps']}" in output, "the second start finds it done"
+    assert f"resuming after step {result['steps']}" in output, "the second start finds it finished"
 
 
-def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
-    config = write_config(root, "stalled", steps=100_000, checkpoint_every=2, micro_batch=2, stall_seconds=12)
+def test_a_process_that_is_suspended_ends_the_run_and_is_named(root: Path) -> None:
+    config = write_config(root, "stalled", steps=100_000, checkpoint_every=2, micro_batch=2, stall_seconds=8)
     lines: list[str] = []
-    stopped: list[int] = []
+    suspended: list[int] = []
 
     def on_line(line: str) -> None:
         lines.append(line)
         if line.startswith("step 3/"):
             (process,) = [p for p in _training(config) if p.environ()["RANK"] == "0"]
-            stopped.append(process.pid)
+            suspended.append(process.pid)
             os.kill(process.pid, signal.SIGSTOP)
         if line.startswith("newest checkpoint: "):
-            # DeepSpeed's launcher would wait half a minute for the stopped process to end.
+            # DeepSpeed's launcher would wait half a minute for the suspended process to end.
             raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, LaunchError)):
@@ -113,7 +110,7 @@ def test_a_stopped_process_ends_the_run_and_is_named(root: Path) -> None:
             launch_command("deepspeed", 2, config), training_environment(2), on_line=on_line, stop_grace_seconds=0.5
         )
     (error,) = [line for line in lines if "no progress for" in line]
-    assert f"process 0 (pid {stopped[0]} on " in error and "gives no sign of life" in error and "run again" in error
+    assert f"process 0 (pid {suspended[0]} on " in error and "gives no sign of life" in error and "run again" in error
     (newest,) = [line for line in lines if line.startswith("newest checkpoint: ")]
     assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in newest
     assert not _training(config)
