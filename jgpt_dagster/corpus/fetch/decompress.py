@@ -27,8 +27,8 @@ def bz2_chunks(
 ) -> Iterator[bytes]:
     """Yield the content of the bz2 streams in `length` bytes of `path` from `offset` (by default, all of them).
 
-    Chunks have at most 1 MiB. `on_read` is called with the number of bytes after each read. The range must begin and end between two streams.
-    Raises DamagedFileError with the byte offset of the damaged stream.
+    Chunks have at most 1 MiB. `on_read` is called with the number of bytes after each read. The range must begin and
+    end between two streams. Raises DamagedFileError with the byte offset of the damaged stream.
     """
     return _chunks(path, bz2.BZ2Decompressor, offset, length, b"", on_read)
 
