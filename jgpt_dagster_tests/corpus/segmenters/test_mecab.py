@@ -81,7 +81,7 @@ def test_the_fingerprint_names_engine_binding_and_dictionary_and_no_path(mecab: 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(SegmenterError, match="JGPT_SEGMENTER to one of mecab, jumanpp"):
-        open_segmenter("kytea")  # type: ignore[arg-type]
+        open_segmenter("kytea")
 
 
 def test_no_room_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "ja.txt.xz"
 
 
-def read(path: Path, **limits: int) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
+def read(path: Path, **limits: Any) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
     rejected: list[dict[str, Any]] = []
     return list(read_documents(path, rejected, **limits)), rejected
 
@@ -133,7 +133,7 @@ def test_a_cut_or_corrupt_archive_is_a_clear_error(archive):
     corrupt[len(whole) // 2] ^= 1
     for content in (whole[: len(whole) // 2], whole[:-1], bytes(corrupt), whole + b"trailing", b"", b"plain text\n"):
         archive.write_bytes(content)
-        found = []
+        found: list[tuple[int, list[str]]] = []
         with pytest.raises(DamagedFileError, match=r"ja\.txt\.xz: damaged .* after [\d,]+ decompressed bytes"):
             found.extend(read_documents(archive, []))
         assert found == expected[: len(found)]

@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ ORDINARY = [
 ]
 
 
-def reason(lines: list[str], **settings: float) -> str | None:
+def reason(lines: list[str], **settings: Any) -> str | None:
     drop_reason = QualityFilters(**settings).drop_reason(lines)
     return drop_reason and drop_reason[0]
 

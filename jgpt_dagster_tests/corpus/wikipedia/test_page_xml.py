@@ -1,5 +1,6 @@
 import resource
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def page_xml(text: str = "<text>本文</text>", *, title: str = "題", page_id: 
     )
 
 
-def one(xml: str, **limits: int) -> Page:
+def one(xml: str, **limits: Any) -> Page:
     (page,) = parse_pages([xml.encode()], **limits)
     return page
 
