@@ -1,5 +1,5 @@
-"""The base of every error that is written for the person who runs the pipeline."""
+"""The base class of all errors that are written for the user."""
 
 
 class JgptError(Exception):
-    """Says what is wrong with which file, page, shard or setting, what was expected, and what to do about it."""
+    """An error whose message names the file, page, shard or setting, what was expected, and what to do."""

@@ -1,1 +1,1 @@
-"""Text: from a dump to segmented sentences. Imports neither Dagster nor torch."""
+"""The corpus: from dumps and archives to segmented sentences. Imports neither Dagster nor torch."""

@@ -6,7 +6,7 @@ _PAGE = [("page_id", pa.int64()), ("revision_id", pa.int64()), ("title", pa.stri
 _DOCUMENT = [("document_id", pa.int64())]
 # A document's cleaned lines.
 _LINES = ("lines", pa.list_(pa.string()))
-# A document's lines, a line's sentences, a sentence's words joined by one half-width space.
+# The lines of a document, each a list of sentences; the words of a sentence are joined by one half-width space.
 _SEGMENTED = ("lines", pa.list_(pa.list_(pa.string())))
 
 ARTICLES = pa.schema([*_PAGE, _LINES])

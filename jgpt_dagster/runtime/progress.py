@@ -1,7 +1,7 @@
-"""Progress of a long step: how much is done, how fast, and how long it will still take.
+"""Progress of a long step: how much is done, how fast, and how much time is left.
 
-A step reports to whoever listens: the Dagster run gets a log line at a calm pace, and `jgpt run` draws bars from the
-events that its worker processes send. Knows neither.
+A step publishes events to listeners: the Dagster run logs a line every now and then, and `jgpt run` draws bars from the
+events that its worker processes send. This module depends on neither.
 """
 
 import time
@@ -15,14 +15,14 @@ _LINE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """A step's state: `done` of `total` units (None: unknown), or that it has ended, or a line that it wants seen."""
+    """The state of a step: `done` of `total` units (None: unknown), or its end, or a line to show."""
 
     label: str
     done: int = 0
     total: int | None = None
     unit: str = ""
     figures: tuple[str, ...] = ()
-    """The time that is left and the rates, the most telling first."""
+    """The time left and the rates, most informative first."""
     line: str = ""
     ended: bool = False
 
@@ -33,12 +33,12 @@ _listeners: list[Listener] = []
 
 
 def add_listener(listener: Listener) -> None:
-    """Send every later event of this process to `listener`."""
+    """Send every further event of this process to `listener`."""
     _listeners.append(listener)
 
 
 def publish(event: ProgressEvent) -> None:
-    """Hand an event to all listeners of this process; a line that nobody listens to goes to standard output."""
+    """Pass an event to all listeners of this process; without listeners, its line goes to standard output."""
     for listener in _listeners:
         listener(event)
     if event.line and not _listeners:
@@ -46,15 +46,15 @@ def publish(event: ProgressEvent) -> None:
 
 
 def step_label(asset: str, partitions: Sequence[str]) -> str:
-    """Return the name of a step in messages: its asset with the partition that it makes, or the first and the last."""
+    """Return the name of a step in messages: its asset and its partition, or the first and last of several."""
     return f"{asset} {partitions[0]}…{partitions[-1]}" if len(partitions) > 1 else " ".join([asset, *partitions])
 
 
 class Progress:
-    """Counts the work of one step and reports it: events every half second, lines every 15 s.
+    """The work counter of one step, which publishes events every half second and reports lines every 15 s.
 
-    Where the `total` is not known beforehand, the `size` of the input in bytes stands in: the share of it that is read
-    (see `count_input_bytes`) tells how far the step is.
+    If the `total` is not known in advance, it is estimated from the `size` of the input in bytes and the fraction of it
+    that has been read (see `count_input_bytes`).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Progress:
         self.update(self._done + count)
 
     def update(self, done: int, total: int | None = None) -> None:
-        """Set how much is finished, and the total where it has become known."""
+        """Set how much is finished, and the total if it has become known."""
         self._done, self._total = done, total or self._total
         now = time.monotonic()
         if now - self._last_event >= _EVENT_SECONDS:
@@ -79,14 +79,14 @@ class Progress:
             publish(ProgressEvent(self._label, self._done, self._expected(), self._unit, figures))
         if now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            self._report(self.line(now - self._started))
+            self._report(self.summary(now - self._started))
 
     def count_input_bytes(self, size: int) -> None:
-        """Count bytes of the input."""
+        """Count bytes read of the input."""
         self._read += size
 
     def count_secondary(self, unit: str, count: int) -> None:
-        """Count something else beside the work, of which the rate is shown."""
+        """Count another unit, whose rate is shown as well."""
         self._others[unit] = self._others.get(unit, 0) + count
 
     def track(self, items: Iterable[T]) -> Iterator[T]:
@@ -96,25 +96,25 @@ class Progress:
             self.advance()
 
     def message(self, text: str) -> None:
-        """Report a state in words, at the same calm pace."""
+        """Report a state in words."""
         publish(ProgressEvent(self._label, line=f"{self._label}: {text}"))
         self._report(f"{self._label}: {text}")
 
-    def line(self, seconds: float) -> str:
-        """Say what was done in `seconds`, at which rates, and how long the rest will take."""
+    def summary(self, seconds: float) -> str:
+        """Return a line with what was done in `seconds`, the rates, and the time left."""
         total = self._expected()
         of_total = f" of {'' if self._total else 'about '}{total:,}" if total else ""
         parts = [f"{self._done:,}{of_total} {self._unit}", *self._figures(seconds)]
         return f"{self._label}: {', '.join(parts)}"
 
     def _expected(self) -> int | None:
-        """The total; where it is unknown, what it will be if the rest of the input is like what was read."""
+        """Return the total or, if unknown, its estimate by the fraction of the input that was read."""
         if self._total or not (self._size and self._read):
             return self._total
         return max(self._done, round(self._done * self._size / self._read))
 
     def _figures(self, seconds: float) -> list[str]:
-        """The rates after `seconds`, and how long the rest will take."""
+        """Return the rates after `seconds`, and the time left."""
         if not seconds:
             return []
         rate = self._done / seconds
@@ -131,7 +131,7 @@ def _rate(rate: float, unit: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as people say them: `45 s`, `12 min`, `3 h 20 min`."""
+    """Return seconds in readable units: `45 s`, `12 min`, `3 h 20 min`."""
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

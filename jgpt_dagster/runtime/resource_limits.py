@@ -1,9 +1,9 @@
-"""The share of this machine that a process may use: its cores and its memory.
+"""Resource limits of this process: the cores and the memory that it may use.
 
-Containers, batch systems and systemd give a process less than the machine has: by a set of cores, and by the limits of
-its control group and all groups above it. A process that takes more than its cores is slowed down, one that takes more
-than its memory is killed. Both versions of control groups are read (the kernel's documentation, admin-guide/cgroup-v1
-and cgroup-v2); what cannot be read sets no limit.
+Containers, batch systems and systemd give a process less than the machine has, by CPU affinity and by the limits of its
+control group and all groups above it. A process that exceeds its cores is throttled, one that exceeds its memory is
+killed. Both versions of control groups are supported (kernel documentation, admin-guide/cgroup-v1 and cgroup-v2); what
+cannot be read is no limit.
 """
 
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may keep busy: those of its set, at most its quota rounded up."""
+    """Return the number of cores that this process may use: its CPU affinity, at most its quota rounded up."""
     quotas = [quota / period for quota, period in _quotas(root) if quota > 0 and period > 0]
     return max(1, min([len(os.sched_getaffinity(0)), *(-int(-quota // 1) for quota in quotas)]))
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Return the bytes of memory that this process may use, with all others of its control groups."""
+    """Return the bytes of memory that this process may use, together with all others in its control groups."""
     limits = [
         *(_number(group / "memory.max") for group in _groups("", root)),
         *(_number(group / "memory.limit_in_bytes") for group in _groups("memory", root)),
@@ -27,7 +27,7 @@ def available_memory(root: Path = Path("/")) -> int:
 
 
 def _quotas(root: Path) -> Iterator[tuple[int, int]]:
-    """Yield the microseconds of CPU time that are granted in a period, and the period's; -1 and less are no limit."""
+    """Yield the CPU quota per period and the period, in microseconds; negative numbers are no limit."""
     for group in _groups("", root):
         quota, _, period = _text(group / "cpu.max").partition(" ")
         yield _integer(quota), _integer(period)
@@ -36,9 +36,9 @@ def _quotas(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """Yield the directories of this process's group and those above it; the controller of version 2 has no name.
+    """Yield the directories of this process's control group and of those above it; version 2 has no controller name.
 
-    In a container the group's path may be that of the host, which is not there: its own group is the topmost then.
+    In a container the path may be that of the host, which does not exist there: its own group is the topmost then.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

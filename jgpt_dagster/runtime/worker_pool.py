@@ -1,4 +1,4 @@
-"""`map` over worker processes, in order, for what is too slow in one process and has to be used in its order by one."""
+"""An ordered `map` over worker processes, for work that is too slow in one process but consumed in order by one."""
 
 import multiprocessing
 import os
@@ -18,28 +18,28 @@ R = TypeVar("R")
 
 
 class WorkerLostError(JgptError):
-    """A worker process ended before it had answered."""
+    """A worker process ended before it returned its result."""
 
 
 class OrderedMap(Protocol):
-    """Calls a function on each item; yields items with their results, in the order of the items."""
+    """Calls a function on each item and yields (item, result), in the order of the items."""
 
     def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[tuple[T, R]]: ...
 
 
 def map_in_process(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Be an OrderedMap of this process alone."""
+    """Map in this process. An OrderedMap."""
     return ((item, function(item)) for item in items)
 
 
 @contextmanager
 def map_in_worker_pool(workers: int) -> Iterator[OrderedMap]:
-    """Yield an OrderedMap over `workers` processes, which end with the block, or with this process.
+    """Yield an OrderedMap over `workers` processes, which end with the block or with this process.
 
-    Functions, items and results have to be picklable. At most eight items a worker are held. Items are taken, and an
-    error of a function raised, in the thread that asks for results. Raises WorkerLostError.
+    Functions, items and results must be picklable. At most eight items a worker are in memory. Items are taken, and
+    errors of a function raised, in the thread that consumes the results. Raises WorkerLostError.
     """
-    context = multiprocessing.get_context("spawn")  # a fork would have this process's locks, but not its threads
+    context = multiprocessing.get_context("spawn")  # a fork would inherit this process's locks, but not its threads
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
 
         def ordered(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
@@ -56,7 +56,7 @@ def map_in_worker_pool(workers: int) -> Iterator[OrderedMap]:
 
 
 def die_with_parent() -> None:
-    """Kill this process when the one that started it is gone: a killed process can tell nobody. Has a thread wait."""
+    """Start a thread that kills this process when its parent ends; a killed parent cannot notify its children."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -67,7 +67,7 @@ def _end_with_parent() -> None:
 
 
 def _start_worker() -> None:
-    # Ctrl-C on the terminal is the parent's to answer.
+    # The parent handles Ctrl-C on the terminal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
 

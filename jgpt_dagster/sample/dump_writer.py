@@ -1,8 +1,8 @@
-"""Writes a multistream dump in the very form of dumps.wikimedia.org, from pages given one by one.
+"""Writer of multistream dumps in exactly the format of dumps.wikimedia.org, from a stream of pages.
 
-Only what the form of a dump is belongs here; which pages the sample holds is `pack`'s matter. Form: a bz2 stream with
-the XML header, one bz2 stream for every N pages, one with the closing tag; an index of `offset:page_id:title` lines;
-`dumpstatus.json` and sha1 sums. Schema: https://www.mediawiki.org/xml/export-0.11.xsd
+The pages of the sample come from `pack`. Format: a bz2 stream with the XML header, one bz2 stream for every N pages,
+one with the closing tag; an index of `offset:page_id:title` lines; `dumpstatus.json` and sha1 sums. Schema:
+https://www.mediawiki.org/xml/export-0.11.xsd
 """
 
 import bz2
@@ -50,9 +50,9 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 class Page:
     """One page of a wiki at one revision.
 
-    `title` bears its namespace's name (`Help:目次`). `text` is wikitext: line ends are `\\n`, and only characters that
+    `title` includes the namespace name (`Help:目次`). `text` is wikitext with line ends `\\n` and only characters that
     XML 1.0 allows, as in MediaWiki. A page whose text is `#REDIRECT [[...]]` or `#転送 [[...]]` is a redirect.
-    `parent_id` is the revision before this one, None for a page just created. `timestamp` is ISO 8601 in UTC.
+    `parent_id` is the previous revision, None for a new page. `timestamp` is ISO 8601 in UTC.
     """
 
     title: str
@@ -65,7 +65,7 @@ class Page:
 
     @property
     def redirect(self) -> str | None:
-        """The title this page points to, or None for a page of its own."""
+        """The title that this page redirects to, or None."""
         target = _REDIRECT.match(self.text)
         return target[1].strip() if target else None
 
@@ -73,10 +73,11 @@ class Page:
 def write_dump(
     root: Path, wiki: str, date: str, pages: Iterable[Page], *, pages_per_stream: int = 100, status: str = "done"
 ) -> None:
-    """Write `root/wiki/date/` as a dump of `pages`, in the order given, with the job in the state `status`.
+    """Write `root/wiki/date/` as a dump of `pages`, in the given order, with the job status `status`.
 
-    Pages are read once and held one stream at a time. The same pages give the same bytes. Each file appears whole or
-    not at all; `dumpstatus.json`, which announces the others, is last. Raises ValueError if `pages_per_stream` < 1.
+    Pages are read once and held in memory one stream at a time. The same pages give the same bytes. Each file appears
+    complete or not at all; `dumpstatus.json`, which announces the others, is last. Raises ValueError if
+    `pages_per_stream` < 1.
     """
     if pages_per_stream < 1:
         raise ValueError(f"pages_per_stream is {pages_per_stream}; a stream holds at least one page")
@@ -88,7 +89,7 @@ def write_dump(
         for stream in batches(pages, max_items=pages_per_stream):
             offset = xml.tell()
             xml.write(bz2.compress("".join(map(_page_xml, stream)).encode()))
-            lines.write("".join(f"{offset}:{page.id}:{_quoted(page.title)}\n" for page in stream).encode())
+            lines.write("".join(f"{offset}:{page.id}:{_escaped(page.title)}\n" for page in stream).encode())
         xml.write(bz2.compress(b"</mediawiki>\n"))
 
     sums = {file.name: _sums(file) for file in (articles, index)}
@@ -119,8 +120,8 @@ def _header(wiki: str) -> str:
         f' xsi:schemaLocation="{export}/ {export}.xsd" version="0.11" xml:lang="ja">\n'
         "  <siteinfo>\n"
         "    <sitename>Wikipedia</sitename>\n"
-        f"    <dbname>{_quoted(wiki)}</dbname>\n"
-        f"    <base>https://{_quoted(wiki)}.example.org/wiki/</base>\n"
+        f"    <dbname>{_escaped(wiki)}</dbname>\n"
+        f"    <base>https://{_escaped(wiki)}.example.org/wiki/</base>\n"
         "    <generator>MediaWiki 1.45.0</generator>\n"
         "    <case>first-letter</case>\n"
         f"    <namespaces>\n{namespaces}    </namespaces>\n"
@@ -131,13 +132,13 @@ def _header(wiki: str) -> str:
 def _page_xml(page: Page) -> str:
     content = page.text.encode()
     sha1 = _base36_sha1(content)
-    redirect = f'    <redirect title="{_quoted(page.redirect)}" />\n' if page.redirect else ""
+    redirect = f'    <redirect title="{_escaped(page.redirect)}" />\n' if page.redirect else ""
     parent = f"      <parentid>{page.parent_id}</parentid>\n" if page.parent_id is not None else ""
     attributes = f'bytes="{len(content)}" sha1="{sha1}" xml:space="preserve"'
-    text = f"<text {attributes}>{_quoted(page.text)}</text>" if page.text else f"<text {attributes} />"
+    text = f"<text {attributes}>{_escaped(page.text)}</text>" if page.text else f"<text {attributes} />"
     return (
         "  <page>\n"
-        f"    <title>{_quoted(page.title)}</title>\n"
+        f"    <title>{_escaped(page.title)}</title>\n"
         f"    <ns>{page.ns}</ns>\n"
         f"    <id>{page.id}</id>\n"
         f"{redirect}"
@@ -157,12 +158,12 @@ def _page_xml(page: Page) -> str:
     )
 
 
-def _quoted(text: str) -> str:
+def _escaped(text: str) -> str:
     return escape(text, {'"': "&quot;"})
 
 
 def _base36_sha1(content: bytes) -> str:
-    """SHA-1 as MediaWiki writes it: base 36, padded to 31 digits."""
+    """Return the SHA-1 as MediaWiki writes it: base 36, padded to 31 digits."""
     number, digits = int.from_bytes(hashlib.sha1(content).digest(), "big"), ""
     while number:
         number, digit = divmod(number, 36)

@@ -1,10 +1,10 @@
-"""Packs the sample's plain files into a `file://` mirror of the download sites.
+"""Packing of the sample's plain files into a `file://` mirror of the download sites.
 
 From the command line: `python -m jgpt_dagster.sample.pack DIR`.
 
 Sources, for people to read and edit: `pages/<date>/<page id>-<name>.wiki`, a header of `key: value` lines, an empty
-line, then wikitext; `documents.txt`, a paragraph a line, an empty line after a document. The first date holds the
-whole wiki; a later one only what differs from the date before it, with the ids of deleted pages in `removed.txt`.
+line, then wikitext; `documents.txt`, one paragraph a line, an empty line after each document. The first date has the
+whole wiki; a later one only the changes since the previous date, with the ids of deleted pages in `removed.txt`.
 """
 
 import lzma
@@ -31,13 +31,13 @@ _PAGE_FILE = re.compile(
 
 
 class SampleError(JgptError):
-    """A source file of the sample is not in its form."""
+    """A source file of the sample is malformed."""
 
 
 def write_mirror(root: Path, *, pages_per_stream: int = 10) -> None:
     """Write `root/samplewiki/<date>/` for both dates and `root/cc-100/ja.txt.xz`. Repeating it gives the same bytes.
 
-    Raises SampleError if a source file is not in its form.
+    Raises SampleError if a source file is malformed.
     """
     for date in DATES:
         write_dump(root, WIKI, date, read_pages(date), pages_per_stream=pages_per_stream)
@@ -50,7 +50,7 @@ def write_mirror(root: Path, *, pages_per_stream: int = 10) -> None:
 
 
 def read_pages(date: str) -> list[Page]:
-    """The sample wiki as it stood at `date`, one of DATES, by page id. Raises SampleError on a file not in its form."""
+    """Return the sample wiki as of `date`, one of DATES, by page id. Raises SampleError if a file is malformed."""
     pages: dict[int, Page] = {}
     for day in DATES[: DATES.index(date) + 1]:
         for page in _pages_of(_HERE / "pages" / day):

@@ -1,1 +1,1 @@
-"""One way in for bytes and one way out: reading, atomic writing, hashing, manifests, Parquet and locks."""
+"""Reading and writing of outputs: artifacts, manifests, Parquet, atomic writes, hashes, locks, object stores."""

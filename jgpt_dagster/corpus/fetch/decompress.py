@@ -1,7 +1,7 @@
-"""bz2 and xz as streams of bounded chunks: concatenated streams, padding, and errors that say where a file is damaged.
+"""Decompression of bz2 and xz in chunks of limited size: byte ranges, concatenated streams, padding, damaged files.
 
-The standard library's file objects would do for whole files, but they read beyond a byte range, take a cut between two
-streams for the end, and let an xz file choose how much memory is used.
+The file objects of the standard library read beyond a byte range, take a truncation between two streams for the end,
+and let an xz file determine how much memory is used.
 """
 
 import bz2
@@ -12,23 +12,23 @@ from typing import Protocol
 
 from jgpt_dagster.errors import JgptError
 
-_INPUT = 1 << 18
-_OUTPUT = 1 << 20
+_INPUT_BYTES = 1 << 18
+_OUTPUT_BYTES = 1 << 20
 # `xz -9` needs 65 MiB to decompress; a header may ask for 4 GiB.
-_XZ_MEMORY = 256 << 20
+_XZ_MEMORY_LIMIT = 256 << 20
 
 
 class DamagedFileError(JgptError):
-    """A compressed file is cut short or its bytes are not what a compressor wrote."""
+    """A compressed file is truncated or corrupt."""
 
 
 def bz2_chunks(
     path: Path, offset: int = 0, length: int | None = None, on_read: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
-    """Yield what the bz2 streams in `length` bytes of `path` from `offset` hold (by default: all), up to 1 MiB a time.
+    """Yield the content of the bz2 streams in `length` bytes of `path` from `offset` (by default, all of them).
 
-    `on_read` is told how many bytes of the file were read, each time that some were. The range must begin and end at a
-    stream border. Raises DamagedFileError with the byte offset of the bad stream.
+    Chunks have at most 1 MiB. `on_read` is called with the number of bytes after each read. The range must begin and
+    end between two streams. Raises DamagedFileError with the byte offset of the damaged stream.
     """
     return _chunks(path, bz2.BZ2Decompressor, offset, length, b"", on_read)
 
@@ -36,25 +36,25 @@ def bz2_chunks(
 def xz_chunks(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """Yield the content of an xz file of one or more streams, at most 1 MiB a time; `on_read` as for `bz2_chunks`.
 
-    Raises DamagedFileError with the byte offset of the stream at fault; one that asks for more than 256 MiB of memory
-    is refused likewise, and so is an empty file.
+    Raises DamagedFileError with the byte offset of the damaged stream, also for one that needs more than 256 MiB of
+    memory and for an empty file.
     """
     if not path.stat().st_size:
         raise _damaged(path, 0, 0, "the file is empty")
-    # Zero bytes may pad an xz stream (section 2.2 of the format), so a stream that follows is looked for behind them.
-    return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), 0, None, b"\0", on_read)
+    # Zero bytes may follow an xz stream as padding (section 2.2 of the format), before the next stream.
+    return _chunks(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY_LIMIT), 0, None, b"\0", on_read)
 
 
 def require_xz(path: Path) -> None:
-    """Raise DamagedFileError unless a file begins and ends as xz does, whatever lies between.
+    """Raise DamagedFileError unless a file begins and ends like xz, without decompressing it.
 
-    What a server says instead of sending a file does not, nor does a file that was cut short (sections 2.1.1.1 and
-    2.1.2.4 of the format; zero bytes may follow).
+    This detects an error page in place of the file, and a truncated file (sections 2.1.1.1 and 2.1.2.4 of the format;
+    zero bytes may follow).
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(16)
-        file.seek(max(0, size - _INPUT))
+        file.seek(max(0, size - _INPUT_BYTES))
         tail = file.read()
     if not head.startswith(b"\xfd7zXZ\0"):
         raise DamagedFileError(f"{path} is no xz file: its {size:,} bytes begin with {head!r}")
@@ -89,7 +89,7 @@ def _chunks(
         end = path.stat().st_size if length is None else offset + length
 
         def read() -> bytes:
-            data = file.read(min(_INPUT, end - file.tell()))
+            data = file.read(min(_INPUT_BYTES, end - file.tell()))
             if on_read is not None:
                 on_read(len(data))
             return data
@@ -107,7 +107,7 @@ def _chunks(
                 if stream.needs_input and not (data := data or read()):
                     raise _damaged(path, start, produced, "the file ends inside this stream")
                 try:
-                    chunk = stream.decompress(data, _OUTPUT)
+                    chunk = stream.decompress(data, _OUTPUT_BYTES)
                 except (OSError, EOFError, lzma.LZMAError) as error:
                     raise _damaged(path, start, produced, str(error)) from error
                 data = b""

@@ -1,8 +1,8 @@
-"""What a mirror of dumps.wikimedia.org has: the dates of a wiki, whether a dump is finished, and where its files lie.
+"""Mirrors of dumps.wikimedia.org: the dump dates of a wiki, whether a dump is finished, and the URLs of its files.
 
-Layout and `dumpstatus.json`: https://wikitech.wikimedia.org/wiki/Dumps. Nothing is downloaded here but small documents.
-In a mirror that is a folder, a dump needs no `dumpstatus.json`: mirrors keep the last months only, and an older one is
-had from a friend or an archive, as files.
+Layout and `dumpstatus.json`: https://wikitech.wikimedia.org/wiki/Dumps. Only small documents are downloaded here. In a
+mirror that is a local folder, a dump needs no `dumpstatus.json`: mirrors keep only the last months, and older dumps
+come from archives as plain files.
 """
 
 import re
@@ -16,7 +16,7 @@ from jgpt_dagster.corpus.fetch.errors import DownloadError, MissingError
 from jgpt_dagster.corpus.fetch.http_client import fetch_json, fetch_text
 from jgpt_dagster.errors import JgptError
 
-# A wiki that is dumped in several parts (jawiki is one) has its one large file from the second job, which ends later.
+# A wiki that is dumped in parts (such as jawiki) has its single file from the `recombine` job, which ends later.
 _JOBS = ("articlesmultistreamdumprecombine", "articlesmultistreamdump")
 _DATE = re.compile(r"\d{8}", re.ASCII)
 _LINK = re.compile(r"""href\s*=\s*["'](?:[^"'?#]*/)?(\d{8})/?["']""", re.ASCII | re.IGNORECASE)
@@ -24,7 +24,7 @@ _SHA1 = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
 
 
 class MirrorError(JgptError):
-    """The mirror does not have what was asked for, or answers in a form that is not known."""
+    """The mirror does not have what was requested, or its answer is malformed."""
 
 
 class DumpNotReadyError(MirrorError):
@@ -33,7 +33,7 @@ class DumpNotReadyError(MirrorError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a dump: its name, where it lies, its size in bytes and its hex sha1, None where no one tells it."""
+    """One file of a dump: its name, URL, size in bytes and hex sha1 (None if unknown)."""
 
     name: str
     url: str
@@ -43,9 +43,9 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DumpStatus:
-    """The state of one dump: `done`, or Wikimedia's word for what keeps it (`waiting`, `in-progress`, `failed`).
+    """The status of one dump: `done`, or as Wikimedia calls it otherwise (`waiting`, `in-progress`, `failed`).
 
-    `announced` is whether a `dumpstatus.json` says so; a dump without one lies in a folder, and may have no sha1 sums.
+    `announced` is whether a `dumpstatus.json` says so; a dump without one is in a folder and may have no sha1 sums.
     """
 
     date: str
@@ -68,7 +68,7 @@ class DumpMirror:
         self.url = f"{base_url.rstrip('/')}/{wiki}"
 
     def dates(self) -> list[str]:
-        """Return the dates (YYYYMMDD) that the mirror lists, finished or not, oldest first."""
+        """Return the dates (YYYYMMDD) of all dumps that the mirror lists, finished or not, oldest first."""
         directory = self._folder
         if directory is None:
             return sorted(set(_LINK.findall(fetch_text(f"{self.url}/"))))
@@ -77,9 +77,9 @@ class DumpMirror:
         return sorted(entry.name for entry in directory.iterdir() if _DATE.fullmatch(entry.name) and entry.is_dir())
 
     def status(self, date: str) -> DumpStatus:
-        """Return how far the dump of a date is.
+        """Return the status of the dump of a date.
 
-        Raises MirrorError where the date is malformed or unknown to the mirror, or its status document is malformed.
+        Raises MirrorError if the date is malformed or unknown to the mirror, or the status document is malformed.
         """
         if not _DATE.fullmatch(date):
             raise MirrorError(f"{date!r} is not a dump's date; dates look like 20250801; {self.url}/ lists them.")
@@ -111,9 +111,9 @@ class DumpMirror:
             ) from error
 
     def files(self, date: str) -> list[RemoteFile]:
-        """Return the multistream dump of a date and, where the mirror has it, its index.
+        """Return the multistream dump of a date and, if the mirror has it, the index.
 
-        Raises DumpNotReadyError while the dump is being made, MirrorError where it has no such file in one piece.
+        Raises DumpNotReadyError if the dump is unfinished, MirrorError if it has no single multistream file.
         """
         status = self.status(date)
         if not status.done:
@@ -133,7 +133,7 @@ class DumpMirror:
 
     @property
     def _folder(self) -> Path | None:
-        """The folder of the wiki's dumps where the mirror is one."""
+        """The folder of the wiki's dumps if the mirror is a file URL."""
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
@@ -142,7 +142,7 @@ class DumpMirror:
         return f"{stem}.xml.bz2", f"{stem}-index.txt.bz2"
 
     def _status_of_plain_folder(self, date: str) -> DumpStatus | None:
-        """The state of a dump whose files lie in a folder without a status: done; with its sha1 sums where they do."""
+        """Return `done` for a dump in a folder without `dumpstatus.json`, with the sha1 sums if they are there."""
         folder = self._folder and self._folder / date
         dump, index = self._names(date)
         if folder is None or not (folder / dump).is_file():
@@ -155,8 +155,8 @@ class DumpMirror:
         return DumpStatus(date, _JOBS[-1], "done", "", files, announced=False)
 
     def _file(self, status: DumpStatus, name: str) -> RemoteFile:
-        # The address is made here and not taken from the document: a mirror may lie below a path of its own, and a
-        # document should not be able to name other hosts.
+        # The URL is built here and not taken from the document: a mirror may have another base path, and a document
+        # must not be able to name other hosts.
         entry = status.files[name]
         size, sha1 = (entry.get("size"), entry.get("sha1")) if isinstance(entry, dict) else (None, None)
         known = _SHA1.fullmatch(sha1) if isinstance(sha1, str) else sha1 is None and not status.announced

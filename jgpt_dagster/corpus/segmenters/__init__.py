@@ -1,7 +1,7 @@
-"""Word segmentation: the engines and the one function that opens them by name.
+"""Word segmentation: the engines, and the function that opens one by name.
 
-The engines follow the JUMAN word standard but agree at 96.9 F1 only: a corpus, its tokenizer and inference need the
-same one. `Segmenter.fingerprint` is what tells.
+The engines follow the JUMAN word standard but agree only at 96.9 F1: a corpus, its tokenizer and inference need the
+same one, which `Segmenter.fingerprint` identifies.
 """
 
 from importlib.metadata import entry_points
@@ -14,12 +14,12 @@ __all__ = ["Segmenter", "SegmenterError", "open_segmenter", "segmenter_names"]
 
 
 def segmenter_names() -> list[str]:
-    """The names of the engines that can be opened: those of this package, and what others add as entry points."""
+    """Return the names of all engines: those of this package, and those that other packages add as entry points."""
     return ["mecab", "jumanpp", *sorted(entry_points(group=_GROUP).names)]
 
 
 def open_segmenter(name: str) -> Segmenter:
-    """Opens the engine `name`; the caller closes it. Raises SegmenterError if the engine is not there or is broken."""
+    """Open an engine, which the caller closes. Raises SegmenterError if it is missing or broken."""
     if name == "mecab":
         from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 

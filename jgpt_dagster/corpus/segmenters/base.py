@@ -1,7 +1,7 @@
-"""What a segmenter promises, and the part of the promise that all engines share.
+"""The segmenter interface, and the base class that all engines share.
 
-An engine module says only how its engine splits pieces of text; cutting lines into pieces, checking the answers and
-putting lines together again is done once, here.
+An engine module only splits pieces of text into words; splitting lines into pieces, checking the answers and
+reassembling the lines is done once, here.
 """
 
 from abc import ABC, abstractmethod
@@ -19,24 +19,24 @@ from jgpt_dagster.errors import JgptError
 
 
 class SegmenterError(JgptError):
-    """An engine is not there, does not work, or broke its promise."""
+    """An engine is missing, does not work, or violates the interface."""
 
 
 class Segmenter(Protocol):
-    """Splits lines into words, any line whatever: `"".join(words) == line`, and one list of words for each line."""
+    """Splits any line into words: `"".join(words) == line`, and one list of words for each line."""
 
     fallbacks: int
     """The number of pieces, since opening, that `split_by_character_class` split in place of the engine."""
 
     @property
     def fingerprint(self) -> str:
-        """Name and version of the engine and sha256 of its model: equal on every machine that gives the same words."""
+        """Name and version of the engine and sha256 of its model: equal fingerprints mean equal words anywhere."""
         ...
 
     def segment(self, lines: Sequence[str]) -> list[list[str]]: ...
 
     def segment_joined(self, lines: Sequence[str]) -> list[str]:
-        """The words of each line with a space between them, without the words that are white space."""
+        """Return the words of each line joined by one space, without words that are white space."""
         ...
 
     def close(self) -> None: ...
@@ -49,7 +49,7 @@ class Segmenter(Protocol):
 
 
 class PieceSegmenter(ABC):
-    """A `Segmenter` whose engine is given only pieces that it survives (see `pieces.split_into_pieces`)."""
+    """A `Segmenter` whose engine only receives pieces that are safe for it (see `pieces.split_into_pieces`)."""
 
     def __init__(self) -> None:
         self.fallbacks = 0
@@ -60,47 +60,47 @@ class PieceSegmenter(ABC):
 
     @abstractmethod
     def _split(self, pieces: Sequence[str]) -> list[str]:
-        """The engine's words for each piece, a space between them, in order; empty for one that it has no answer to."""
+        """Return the engine's words for each piece, joined by one space, in order; empty if it has no answer."""
 
     @abstractmethod
     def close(self) -> None:
-        """Gives back what the engine holds. The segmenter cannot be used afterwards."""
+        """Release the resources of the engine. The segmenter cannot be used afterwards."""
 
     def segment(self, lines: Sequence[str]) -> list[list[str]]:
-        """The words of each line, joining to exactly that line. A space or control character is a word of its own."""
-        cut_lines = [split_into_pieces(line) for line in lines]
-        answers = self._answers([piece for line in cut_lines for piece in line if not is_standalone(piece)])
+        """Return the words of each line, which join to exactly that line. A space or control character is one word."""
+        pieces_of_lines = [split_into_pieces(line) for line in lines]
+        answers = self._answers([piece for line in pieces_of_lines for piece in line if not is_standalone(piece)])
         return [
             [word for piece in line for word in ((piece,) if is_standalone(piece) else next(answers).split(" "))]
-            for line in cut_lines
+            for line in pieces_of_lines
         ]
 
     def segment_joined(self, lines: Sequence[str]) -> list[str]:
-        """The same as text, a space between two words, without the words that are white space."""
+        """Return the words of each line joined by one space, without words that are white space."""
         pieces: list[str] = []
-        cut_lines: list[list[str] | None] = []
+        pieces_of_lines: list[list[str] | None] = []
         for line in lines:
-            if is_single_piece(line):  # most are
-                cut_lines.append(None)
+            if is_single_piece(line):  # like most lines
+                pieces_of_lines.append(None)
                 pieces.append(line)
             else:
                 parts = split_into_pieces(line)
-                cut_lines.append(parts)
+                pieces_of_lines.append(parts)
                 pieces.extend(piece for piece in parts if not is_standalone(piece))
         answers = self._answers(pieces)
         return [
             next(answers)
             if parts is None
             else " ".join([piece if is_standalone(piece) else next(answers) for piece in parts if not piece.isspace()])
-            for parts in cut_lines
+            for parts in pieces_of_lines
         ]
 
     def _answers(self, pieces: Sequence[str]) -> Iterator[str]:
-        """The words of each piece; the fallback's where the engine's are not its text."""
+        """Return the words of each piece: the engine's, or the fallback's if these do not join to the piece."""
         answers = self._split(pieces)
         if len(answers) != len(pieces):
             raise SegmenterError(f"{self.fingerprint}: {len(pieces)} pieces of text went in, {len(answers)} came out.")
-        # No piece holds a line feed, so that each is its answer where all are.
+        # No piece holds a line feed, so if all match together, each matches.
         if "\n".join(answers).replace(" ", "") == "\n".join(pieces):
             return iter(answers)
         return iter(

@@ -1,8 +1,8 @@
-"""The external engine: the `jumanpp` binary (Juman++ 2) as a long-lived child process.
+"""The Juman++ engine: the binary `jumanpp` (Juman++ 2) as a long-lived child process.
 
-Juman++ exits with 0 after errors, gives no line for some inputs and dies of others, so nothing is taken on trust: each
-batch ends with a mark of our own, every answer must join to its question, and a batch that does not is halved until the
-guilty piece is alone. That piece, and no other, falls back.
+Juman++ exits with 0 after errors, prints no line for some inputs and crashes on others, so nothing is trusted: each
+batch ends with a sentinel line, every answer must join to its piece, and a batch that fails is halved until the piece
+that causes it is alone. Only that piece falls back.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ from jgpt_dagster.corpus.segmenters.base import PieceSegmenter, SegmenterError
 from jgpt_dagster.runtime.batching import batches
 
 _BATCH_PIECES = 2000
-"""Pieces per exchange. One at a time Juman++ does 348 a second, in batches of thousands ten times that."""
+"""Pieces per exchange. Juman++ does 348 a second one at a time, ten times as many in batches of thousands."""
 
 _ADDRESS_SPACE_KIB = 4 << 20
-"""Cap on the child's address space, so that a runaway analysis kills the child and not the machine."""
+"""Limit of the child's address space, so that a runaway analysis kills the child and not the machine."""
 
 _CANARY = "魅力 が たっぷり と 詰まって いる"
 """The example of Juman++'s README: what a working model answers."""
 
-# Borders of words here depend on what a model has learned: compounds, kana, names, new words, spoken language.
+# Word boundaries here depend on what a model has learned: compounds, kana, names, new words, spoken language.
 _FINGERPRINT_SENTENCES = (
     "外国人参政権について東京都知事が会見した",
     "すもももももももものうち",
@@ -51,11 +51,11 @@ _INSTALL = (
 
 
 class JumanppSegmenter(PieceSegmenter):
-    """Juman++ 2 behind pipes.
+    """Juman++ 2 as a child process.
 
-    `path` names the binary, looked up on PATH. An exchange that takes longer than `timeout` seconds fails with
-    SegmenterError: how slow a machine is must never decide on words. Raises SegmenterError if the binary is missing, is
-    not Juman++ 2, or fails on a known sentence.
+    `path` names the binary, looked up on PATH. An exchange that takes longer than `timeout` seconds raises
+    SegmenterError rather than falling back, so that words never depend on the speed of a machine. Raises SegmenterError
+    if the binary is missing, is not Juman++ 2, or fails on a known sentence.
     """
 
     def __init__(self, path: str = "jumanpp", timeout: float = 600) -> None:
@@ -70,9 +70,9 @@ class JumanppSegmenter(PieceSegmenter):
 
     @property
     def fingerprint(self) -> str:
-        """Version line (it names dictionary and language model too) and sha256 of model and settings.
+        """Version line (which names dictionary and language model too) and sha256 of model and settings.
 
-        Where those files are not found, the hash is that of the words of a few sentences on which models differ.
+        If those files are not found, the hash is of the words of a few sentences on which models differ.
         """
         model = _model_digest(Path(self._binary)) or f"unknown, its words sha256:{self._words_digest}"
         return f"jumanpp {self._version} model {model}"
@@ -104,9 +104,9 @@ class JumanppSegmenter(PieceSegmenter):
         return [words for batch in batches(pieces, max_items=_BATCH_PIECES) for words in self._split_batch(batch)]
 
     def _split_batch(self, pieces: Sequence[str]) -> Iterator[str]:
-        """Words of each piece; an empty text for one that Juman++ cannot do even when it is alone."""
+        """Yield the words of each piece; an empty string for one that Juman++ cannot process even alone."""
         answers = self._ask(pieces)
-        if answers is None:  # it died; if somebody killed it rather than the text, it will live now
+        if answers is None:  # it died; if something other than the text killed it, another attempt succeeds
             answers = self._ask(pieces)
         if answers is not None and [answer.replace(" ", "") for answer in answers] == [*pieces]:
             yield from answers
@@ -124,7 +124,7 @@ class JumanppSegmenter(PieceSegmenter):
 
 
 class _JumanppProcess:
-    """One running `jumanpp --segment`. Not alive any more after an exchange that it did not answer to the end."""
+    """One running `jumanpp --segment`; killed after an exchange that it did not complete."""
 
     def __init__(self, binary: str, timeout: float) -> None:
         self._binary = binary
@@ -140,7 +140,7 @@ class _JumanppProcess:
         self.alive = True
 
     def exchange(self, pieces: Sequence[str]) -> list[str] | None:
-        """The output lines, words with a space between them, up to our mark, or None if the child died before that."""
+        """Return the output lines, words joined by one space, up to the sentinel, or None if the child died first."""
         assert self._process.stdin and self._process.stdout
         sentinel = _sentinel_not_in(pieces)
         late = Event()
@@ -171,7 +171,7 @@ class _JumanppProcess:
 
     def _read_until(self, sentinel: str, stdout: IO[bytes]) -> list[str] | None:
         answers: list[str] = []
-        for line in stdout:  # bytes are cut at \n alone; text mode would cut at \r too
+        for line in stdout:  # bytes split only at \n; text mode would split at \r too
             words = line.removesuffix(b"\n").decode(errors="replace")
             if words.replace(" ", "") == sentinel:
                 return answers
@@ -184,7 +184,7 @@ class _JumanppProcess:
             self._stderr.extend(self._process.stderr)
 
     def stderr_tail(self) -> str:
-        """The last lines that the child wrote to its standard error."""
+        """Return the last lines of the child's standard error."""
         return b"".join(self._stderr).decode(errors="replace").strip()
 
     def kill(self) -> None:
@@ -204,7 +204,7 @@ def _write(pipe: IO[bytes], data: bytes) -> None:
 
 
 def _sentinel_not_in(pieces: Sequence[str]) -> str:
-    """A short ordinary line that is none of `pieces`."""
+    """Return a short ordinary line that is not among the pieces."""
     taken = set(pieces)
     number = 0
     while (sentinel := f"区切り{number}番") in taken:
@@ -228,7 +228,7 @@ def _version(binary: str) -> str:
 
 
 def _model_digest(binary: Path) -> str | None:
-    """sha256 over the settings and model files that Juman++ would load, without their paths; None if not found.
+    """Return the sha256 of the settings and model files that Juman++ loads, without their paths; None if not found.
 
     Juman++ reads `jumandic.config` from PREFIX/libexec/jumanpp (PREFIX/libexec in some builds), else from
     ~/.config/jumanpp. The file holds command line arguments; --model and --rnn-model may be relative to it.

@@ -1,4 +1,4 @@
-"""The embedded engine: MeCab through fugashi, with JumanDIC from the PyPI package `jumandic`."""
+"""The MeCab engine, in this process: MeCab through fugashi, with JumanDIC from the PyPI package `jumandic`."""
 
 import hashlib
 import shlex
@@ -52,7 +52,7 @@ class MecabSegmenter(PieceSegmenter):
         return f"mecab fugashi-{version('fugashi')} jumandic sha256:{_dictionary_sha256(self._dictionary)}"
 
     def close(self) -> None:
-        """Nothing to do: the dictionary stays mapped for the next segmenter of this process."""
+        """Do nothing: the dictionary stays mapped for the next segmenter of this process."""
 
     def _split(self, pieces: Sequence[str]) -> list[str]:
         try:
@@ -61,9 +61,9 @@ class MecabSegmenter(PieceSegmenter):
             return [*map(self._in_parts, pieces)]
 
     def _in_parts(self, piece: str) -> str:
-        """The words of a piece that is cut in front of each character within which MeCab would end a word.
+        """Return the words of a piece, split before each character inside which MeCab would end a word.
 
-        The dictionary has such a word: で and two thirds of a hiragana, which it takes in text like 匹でっ敬.
+        The dictionary has such a word: で and two thirds of a hiragana, which matches in text like 匹でっ敬.
         """
         try:
             words: str = self._parse(piece)
@@ -77,7 +77,7 @@ class MecabSegmenter(PieceSegmenter):
 
 
 def _is_between(text: bytes, place: int) -> bool:
-    """Whether `place` lies between two characters of UTF-8, or at an end."""
+    """Return whether an offset is between two characters of UTF-8 or at the end."""
     return place >= len(text) or text[place] & 0xC0 != 0x80
 
 
@@ -86,8 +86,8 @@ def _tagger(directory: Path) -> Any:
     """Return the MeCab of this process: fugashi never frees one, so each more would map its dictionary once more."""
     import fugashi
 
-    # wakati joins the words by one space in MeCab itself, a fifth faster than asking for its nodes; no piece holds a
-    # space. GenericTagger because fugashi.Tagger knows UniDic only; -r /dev/null because of stray ~/.mecabrc.
+    # wakati joins the words by one space in MeCab itself, a fifth faster than reading its nodes; no piece has a space.
+    # GenericTagger because fugashi.Tagger supports only UniDic; -r /dev/null because of stray ~/.mecabrc.
     with pruned_dictionary(directory) as prepared:
         return fugashi.GenericTagger(f"-O wakati -r /dev/null -d {shlex.quote(str(prepared))}")
 

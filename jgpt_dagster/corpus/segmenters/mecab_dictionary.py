@@ -1,10 +1,10 @@
-"""A compiled MeCab dictionary made smaller for segmentation alone: the same words, in two thirds of the time.
+"""Pruning of a compiled MeCab dictionary for segmentation: the same words in two thirds of the time.
 
-MeCab makes a node of its lattice of every entry whose surface stands in the text, and weighs each node against all that
-end where it begins. JumanDIC has up to 44 entries of one surface, most of which differ only in reading or base form. Of
-entries with the same surface and the same two connection ids only the cheapest is ever on the path that MeCab chooses,
-and of equally cheap ones the first, which it meets first. The others are left out here, and all features, which are for
-printing more than words.
+MeCab makes a lattice node of every entry whose surface occurs in the text, and compares each node with all nodes that
+end where it begins. JumanDIC has up to 44 entries with one surface, most of which differ only in reading or base form.
+Of entries with the same surface and the same two connection ids, only the cheapest is ever on the path that MeCab
+chooses, and of equally cheap ones the first. The others are removed here, and so are all features, which only serve to
+print more than words.
 
 The format is that of MeCab 0.996 (dictionary.cpp, darts.h): a header of 72 bytes, a double array, tokens, features.
 """
@@ -46,10 +46,10 @@ _NO_FEATURE = b"*\0\0\0"
 
 @contextmanager
 def pruned_dictionary(directory: Path) -> Iterator[Path]:
-    """Give a directory with the dictionary in `directory` as segmentation needs it, for as long as MeCab opens it.
+    """Yield a temporary directory with the pruned dictionary of `directory`, for MeCab to open.
 
-    MeCab maps the files, so they may go once it is open. Takes 39 MB of the directory for temporary files with
-    JumanDIC, and a tenth of a second. Raises ValueError if `sys.dic` is not a dictionary of this format, OSError.
+    MeCab maps the files, so they may be deleted once it is open. With JumanDIC this takes 39 MB of temporary files and
+    a tenth of a second. Raises ValueError if `sys.dic` is not a dictionary of this format, and OSError.
     """
     with TemporaryDirectory(prefix="jgpt-mecab-") as folder:
         for file in directory.iterdir():
@@ -61,7 +61,7 @@ def pruned_dictionary(directory: Path) -> Iterator[Path]:
 
 
 def write_pruned(path: Path, target: Path) -> None:
-    """Write the dictionary at `path` to `target` without features and without entries that are on no cheapest path.
+    """Write the dictionary at `path` to `target` without features and without entries that no cheapest path uses.
 
     Raises ValueError if it is not a dictionary of this format.
     """
@@ -93,7 +93,7 @@ def write_pruned(path: Path, target: Path) -> None:
 
 
 def _cheapest(surface: NDArray[np.int64], all_tokens: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Which tokens are the cheapest, and of those the first, with their surface and connection ids."""
+    """Return a mask of the tokens that are the first of the cheapest with their surface and connection ids."""
     rivals = np.flatnonzero((np.diff(surface, prepend=-1) == 0) | (np.diff(surface, append=-1) == 0))
     surface, tokens = surface[rivals], all_tokens[rivals]
     order = np.lexsort((tokens["cost"], tokens["right"], tokens["left"], surface))  # stable: the first stays first

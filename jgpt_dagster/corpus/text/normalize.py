@@ -1,9 +1,9 @@
 """Normalisation of one line of text, the step before sentence splitting.
 
-Two profiles. `seed` is the published recipe to the letter: neologdn after `str.rstrip`. `clean` mends what that recipe
-breaks: invisible characters stay in, tildes of ranges are deleted, dashes become long vowels, and text punctuated with
-．， is never split into sentences. What neologdn does on purpose (narrow Latin, wide kana, no space beside Japanese,
-one ー for many) holds in both. Pure functions over one line; nothing here knows of documents or files.
+Profile `seed` is the published recipe to the letter: neologdn after `str.rstrip`. Profile `clean` fixes the recipe's
+faults: invisible characters stay, the tildes of ranges are deleted, dashes become long vowels, and text punctuated with
+．， is never split into sentences. What neologdn does on purpose (half-width Latin, full-width kana, no space next to
+Japanese, one ー for many) holds in both. Pure functions over one line.
 """
 
 import re
@@ -19,15 +19,15 @@ _LATIN = "A-Za-zＡ-Ｚａ-ｚ"
 _SPACES = "\t-\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _OTHER_SPACE = re.compile(f"[{_SPACES}]")
 
-# The controls that are no spaces, soft hyphen, zero width space, byte order mark, lone surrogates. The joiners U+200C
-# and U+200D and the variation selectors are part of emoji and of several scripts: they stay.
+# Control characters that are not spaces, soft hyphen, zero width space, byte order mark, lone surrogates. The joiners
+# U+200C and U+200D and the variation selectors stay: they are part of emoji and of several scripts.
 _SURROGATES = "\ud800-\udfff"
 _SURROGATE = re.compile(f"[{_SURROGATES}]")
 _INVISIBLE_CHARACTERS = f"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff{_SURROGATES}"
 _INVISIBLE = re.compile(f"[{_INVISIBLE_CHARACTERS}]")
 
-# ．and ，stand for 。and 、where Japanese comes before. Not in numbers (三．一四), in initials (ジョン．Ｆ．), or in a
-# row (そうか．．．); after a closing sign only if the text goes on in Japanese or ends there, as in 図（a）．次に.
+# ．and ，stand for 。and 、after Japanese text, but not in numbers (三．一四), in initials (ジョン．Ｆ．) or repeated
+# (そうか．．．); after a closing bracket only if Japanese text or the end follows, as in 図（a）．次に.
 _WIDE_PUNCTUATION = re.compile(
     rf"(?:(?<=[{_JAPANESE}])|(?<=[)\]）］」』】〉》〕”’%％℃])(?=.(?:[{_JAPANESE}「『（【〈《〔“‘\s]|\Z)))"
     rf"(?!(?<=[{_KANJI_DIGITS}]).[{_KANJI_DIGITS}0-9０-９])"
@@ -36,72 +36,76 @@ _WIDE_PUNCTUATION = re.compile(
 )
 _JAPANESE_PUNCTUATION = {"．": "。", "，": "、"}
 
-# Characters that neologdn 0.5.6 changes wherever they stand, found by asking it about every code point (a test repeats
-# that). It decodes its buffer as UTF-32, hence the byte order mark. 〜 is among them only where tildes are deleted.
+# Characters that neologdn 0.5.6 changes in any context, found by trying every code point (a test repeats that). It
+# decodes its buffer as UTF-32, hence the byte order mark. 〜 is one of them only if tildes are deleted.
 _ALWAYS_CHANGED = "~¥˗֊‐-–—―‘’“”⁃⁻₋−∼∾─━\u3000〰゛゜﹣\ufeff！＃-＆（-［］-＿ａ-～｡-ﾝ\uff9e\uff9f"
-# What is written for the commonest of them, whatever stands beside. Round brackets, the commonest of all, come apart:
-# most lines then need no more.
-_WRITTEN_AS = dict(zip("：！？＝％／＆＋“”’—―\u3000", ':!?=%/&+""\'ーー ', strict=True))
+# The replacements of the commonest ones, which do not depend on context. Round brackets, the commonest of all, are
+# replaced separately: most lines then need nothing else.
+_REPLACEMENTS = dict(zip("：！？＝％／＆＋“”’—―\u3000", ':!?=%/&+""\'ーー ', strict=True))
 _TILDES = "~～〜"
 _LONG_VOWELS = re.compile("ーー+")
-# Of a row of spaces one is left, which stays only between a character of ASCII other than * and one outside the
-# Japanese blocks. (ー and 〜 beside a space are left to neologdn.)
-_SPACE_ROW = re.compile("  +")
+# A run of spaces becomes one, which stays only between an ASCII character other than * and one outside the Japanese
+# blocks. (ー and 〜 next to a space are left to neologdn.)
+_SPACE_RUN = re.compile("  +")
 _SPACE_TO_DROP = re.compile(r" (?:(?<![\x00-\x1f!-)+-\x7f] )|(?=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef]|\Z))")
 
 
-# `clean` keeps dashes, for which neologdn writes ー (彼は――と言った): one, or two of a row. While neologdn looks at a
-# line a control stands for each, of which `clean` has left none.
+# `clean` keeps dashes, which neologdn turns into ー (彼は――と言った): one, or two of a run. While neologdn works on a
+# line, a control character stands in for each; `clean` has removed all others.
 _DASHES = re.compile("[—―─━]+")
 _DASH, _HIDDEN_DASH = "―", "\x01"
 
 
 def _neologdn(profile: TextProfile) -> Callable[[str], str]:
-    """neologdn with what `profile` makes of tildes, dashes and ‘, called only for lines that it would change otherwise.
+    """Return neologdn with the profile's treatment of tildes, dashes and ‘, called only for lines that need it.
 
-    The same result as calling it for each, many times as fast on real text.
+    The result is the same as calling it for each line, but many times as fast on real text.
     """
     import neologdn
 
-    mend = profile == "clean"
-    always = _ALWAYS_CHANGED if mend else f"{_ALWAYS_CHANGED}〜"
-    # One set of characters comes first, which makes a search three times as fast.
+    is_clean = profile == "clean"
+    always = _ALWAYS_CHANGED if is_clean else f"{_ALWAYS_CHANGED}〜"
+    # The pattern begins with a character set, which makes a search three times as fast.
     changes = re.compile(f"[{always} ー〜](?:(?<=[{always}])|(?<=ーー)|(?<= [ー〜])|(?<=[ー〜] ))").search
-    written_as = {**_WRITTEN_AS, **dict.fromkeys(_TILDES, "〜" if mend else ""), **({"‘": "'"} if mend else {})}
-    how = "normalize_zenkaku" if mend else "remove"
+    replacements = {
+        **_REPLACEMENTS,
+        **dict.fromkeys(_TILDES, "〜" if is_clean else ""),
+        **({"‘": "'"} if is_clean else {}),
+    }
+    tilde = "normalize_zenkaku" if is_clean else "remove"
 
     def without_stray_spaces(line: str) -> str:
         if " " not in line:
             return line
-        return _SPACE_TO_DROP.sub("", _SPACE_ROW.sub(" ", line) if "  " in line else line)
+        return _SPACE_TO_DROP.sub("", _SPACE_RUN.sub(" ", line) if "  " in line else line)
 
     def normalize(line: str) -> str:
         line = line.replace("（", "(").replace("）", ")")
         if not changes(line):
             return without_stray_spaces(line)
-        if mend:
+        if is_clean:
             line = _DASHES.sub(lambda dashes: _HIDDEN_DASH * min(len(dashes[0]), 2), line)
-        for character, written in written_as.items():
-            line = line.replace(character, written)
+        for character, replacement in replacements.items():
+            line = line.replace(character, replacement)
         line = _LONG_VOWELS.sub("ー", line)
-        line = str(neologdn.normalize(line, tilde=how)) if changes(line) else without_stray_spaces(line)
-        return line.replace(_HIDDEN_DASH, _DASH) if mend else line
+        line = str(neologdn.normalize(line, tilde=tilde)) if changes(line) else without_stray_spaces(line)
+        return line.replace(_HIDDEN_DASH, _DASH) if is_clean else line
 
     return normalize
 
 
 def normalized_characters(profile: TextProfile) -> str:
-    """The inside of a set of a regular expression: a line without these and without ーー is left by `normalizer`."""
+    """Return the inside of a regex character set: `normalizer` does not change a line without these and ーー."""
     if profile == "seed":
         return rf"{_ALWAYS_CHANGED}〜 {_SPACES}{_SURROGATES}"
     return rf"{_ALWAYS_CHANGED} {_SPACES}{_INVISIBLE_CHARACTERS}．，"
 
 
 def normalizer(profile: TextProfile) -> Callable[[str], str]:
-    """The function that normalises one line under `profile`. A line whose result is empty is to be dropped.
+    """Return the function that normalises one line under `profile`. A line with an empty result is to be dropped.
 
-    Lone surrogates are dropped in both profiles: neither UTF-8 nor the recipe can hold them. After `clean` the only
-    character for which `str.isspace` is true is the half-width space, never two in a row, never at an end.
+    Lone surrogates are removed in both profiles: neither UTF-8 nor the recipe can represent them. After `clean` the
+    only character for which `str.isspace` is true is the half-width space, never twice in succession nor at an end.
     """
     if profile == "seed":
         normalize = _neologdn("seed")
@@ -115,7 +119,7 @@ def normalizer(profile: TextProfile) -> Callable[[str], str]:
     normalize = _neologdn("clean")
 
     def normalize_clean(line: str) -> str:
-        if not line.isprintable():  # no character of the two patterns is
+        if not line.isprintable():  # characters of the two patterns are never printable
             line = _INVISIBLE.sub("", _OTHER_SPACE.sub(" ", line))
         if "．" in line or "，" in line:
             line = _WIDE_PUNCTUATION.sub(lambda match: _JAPANESE_PUNCTUATION[match[1]], line)

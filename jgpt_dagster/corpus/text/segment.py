@@ -1,7 +1,7 @@
-"""From the lines of documents to their segmented sentences: normalise, split into sentences, split into words.
+"""Segmentation of documents: normalise each line, split it into sentences, split these into words.
 
-A document comes in as its lines and leaves as a list of lines, a line being a list of sentences and a sentence its
-words joined by one half-width space. Under `clean` the normalised text can be had back: see `restore_text`.
+A document is a list of lines; its result is a list of lines, each a list of sentences, each the words joined by one
+half-width space. Under `clean` the normalised text can be restored: see `restore_text`.
 """
 
 import re
@@ -16,30 +16,30 @@ from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.runtime.batching import batches
 
 SPACE_SYMBOL = "\u2581"
-"""Stands for a half-width space of the text under `clean`; it opens the word that follows the space (`New ▁York`)."""
+"""Represents a half-width space of the text under `clean`, at the start of the word after it (`New ▁York`)."""
 
-_SPACE_SYMBOL_OF_TEXT = "_"
-"""What is written for a U+2581 that the text itself holds."""
+_SPACE_SYMBOL_REPLACEMENT = "_"
+"""Replaces a U+2581 in the text itself."""
 
 _CARRIAGE_RETURN = re.compile("\r\n?")
 
 _BATCH_CHARACTERS = 1_000_000
-"""Characters after which a batch is full: bounds memory where lines are huge."""
+"""Characters at which a batch is full: limits memory if lines are huge."""
 
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What documents hold, added up. Counted from a document and its result alone, however the result came about."""
+    """Totals over documents. They depend only on documents and results, not on how the results were made."""
 
     lines: int = 0
-    """Lines kept: those that normalisation left empty are dropped."""
+    """Kept lines: lines that are empty after normalisation are dropped."""
     sentences: int = 0
     words: int = 0
     own_space_symbols: int = 0
     """U+2581 in the text, which `clean` replaces by `_`."""
 
     def add(self, lines: list[str], segmented: list[list[str]]) -> None:
-        """Count a document, given as its lines and their segmentation."""
+        """Count a document, given its lines and their segmentation."""
         self.lines += len(segmented)
         sentences = [sentence for line in segmented for sentence in line]
         self.sentences += len(sentences)
@@ -50,13 +50,12 @@ class SegmentCounts:
 def segment_documents(
     documents: Iterable[list[str]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int = 2000
 ) -> Iterator[list[list[str]]]:
-    """Segments a stream of documents, each given as its lines; yields one result for each, in order.
+    """Segment a stream of documents, each a list of lines; yield one result for each, in order.
 
-    `batch_sentences` is how many sentences the engine is given at a time: it changes the speed and never the result.
-    No more than that many documents are in memory, nor more than a million characters and the document that exceeds
-    them. Under `clean`, for every kept line,
-    its sentences joined without their half-width spaces, U+2581 read as a space, are the normalised line. Under `seed`,
-    words that are a space are left out.
+    `batch_sentences` is how many sentences the engine receives at a time: it changes the speed, never the result. No
+    more than that many documents are in memory, nor more than a million characters and the document that exceeds them.
+    Under `clean`, the sentences of a kept line, joined without their half-width spaces and with U+2581 read as a space,
+    are the normalised line. Under `seed`, words that are a space are left out.
     """
     split_line = _line_splitter(profile)
     split = ([sentences for line in lines if (sentences := split_line(line))] for lines in documents)
@@ -65,23 +64,26 @@ def segment_documents(
 
 
 def restore_text(lines: list[list[str]]) -> str:
-    """The normalised text of a document segmented under `clean`, each line ended by a line feed."""
+    """Return the normalised text of a document segmented under `clean`, each line ending in a line feed."""
     return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)
 
 
 def _line_splitter(profile: TextProfile) -> Callable[[str], list[str]]:
-    """Line -> its sentences, not yet segmented; none for a line that normalisation leaves empty."""
+    """Return the function from a line to its sentences, not yet segmented; none if it is empty once normalised."""
     split_any = _seed_splitter() if profile == "seed" else _clean_splitter()
-    work = _work_pattern(profile).search
+    needs_work = _work_pattern(profile).search
 
     def split(line: str) -> list[str]:
-        return split_any(line) if work(line) or "ーー" in line or not line else [line]
+        return split_any(line) if needs_work(line) or "ーー" in line or not line else [line]
 
     return split
 
 
 def _work_pattern(profile: TextProfile) -> re.Pattern[str]:
-    """Matches where a line may not be one sentence as it stands, save at ーー: three of four lines on the web are."""
+    """Return a pattern that finds what may keep a line from being one sentence unchanged, except ーー.
+
+    Three of four lines of web text are one sentence unchanged.
+    """
     touched = normalized_characters(profile) + SPACE_SYMBOL
     return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
 
@@ -90,7 +92,7 @@ def _seed_splitter() -> Callable[[str], list[str]]:
     normalize = normalizer("seed")
 
     def split(line: str) -> list[str]:
-        if "\r" in line:  # the recipe reads text, where a lone carriage return ends a line as well
+        if "\r" in line:  # the recipe reads files in text mode, where a lone carriage return ends a line as well
             return [sentence for part in _CARRIAGE_RETURN.split(line) for sentence in split_sentences(normalize(part))]
         return split_sentences(normalize(line))
 
@@ -101,8 +103,8 @@ def _clean_splitter() -> Callable[[str], list[str]]:
     normalize = normalizer("clean")
 
     def split(line: str) -> list[str]:
-        text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_OF_TEXT)
-        # Before splitting, which strips: the space between two sentences stays, as the first sign of the second.
+        text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_REPLACEMENT)
+        # Before splitting, which strips: the space between two sentences stays, as the first character of the second.
         return split_sentences(text.replace(" ", SPACE_SYMBOL))
 
     return split
@@ -116,8 +118,8 @@ def _segment_batch(
     documents: list[list[list[str]]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
     sentences = [sentence for document in documents for line in document for sentence in line]
-    # Words that are a space occur under `seed` alone, and the recipe's tokenizer drops them as well: its Whitespace
-    # pre-tokenizer takes no space for a token.
+    # Words that are a space occur only under `seed`, where the recipe's tokenizer drops them as well: its Whitespace
+    # pre-tokenizer makes no tokens of spaces.
     engine_batches = batches(sentences, max_items=batch_sentences, max_size=_BATCH_CHARACTERS, size=len)
     segmented: Iterator[str] = chain.from_iterable(map(segmenter.segment_joined, engine_batches))
     if profile == "clean":

@@ -1,22 +1,22 @@
 """Splitting a line into sentences, with the behaviour of `textformatting.ssplit` (which the published recipe uses).
 
-A sentence ends after a run of periods, unless a bracket or a quotation is open there: then it goes on. Both levels are
-plain counters that may fall below zero, and an unbalanced one keeps the rest of its line together, as in the original.
+A sentence ends after a run of periods unless a bracket or a quotation is open. Both levels are plain counters that may
+become negative, and an unbalanced one keeps the rest of the line together, as in the original.
 """
 
 import re
 
 PERIODS = "。．？！♪…?!"
-# Its first character is a set of its own, so that what comes before is passed over at twice the speed.
+# The first character has a set of its own, which makes the search twice as fast.
 _PERIOD_RUN = re.compile(f"[{PERIODS}][{PERIODS}]*")
 _CANDIDATE = re.compile(f"[^{PERIODS}]*[{PERIODS}]+|[^{PERIODS}]+")
 _BRACKET = re.compile("[()（）「」“”]")
-# A pair in which no sentence ends and no other bracket stands: most are.
+# A pair without a period or another bracket inside, like most.
 _PAIR = re.compile(f"[(（][^()（）「」“”{PERIODS}]*[)）]|[「“][^()（）「」“”{PERIODS}]*[」”]")
 
 
 def split_sentences(line: str) -> list[str]:
-    """The sentences of `line`, stripped, without empty ones. A line feed ends a sentence and every open bracket."""
+    """Return the sentences of `line`, stripped, without empty ones. A line feed ends a sentence and all brackets."""
     if "\n" in line:
         return [sentence for part in line.split("\n") for sentence in split_sentences(part)]
     run = _PERIOD_RUN.search(line)
@@ -29,7 +29,7 @@ def split_sentences(line: str) -> list[str]:
 
 
 def _merge_brackets(candidates: list[str]) -> list[str]:
-    """Joins each candidate that leaves a bracket or quotation level at other than zero to the one after it."""
+    """Join each candidate after which a bracket or quotation level is not zero to the next one."""
     merged = []
     open_brackets = open_quotations = 0
     sentence = ""

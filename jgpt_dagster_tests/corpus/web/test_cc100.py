@@ -83,8 +83,8 @@ def test_what_was_written_is_what_is_read_at_any_chunk_size(tmp_path_factory, do
     path = tmp_path_factory.mktemp("cc100") / "ja.txt.xz"
     path.write_bytes(lzma.compress("".join(newline.join([*lines, "", ""]) for lines in documents).encode()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decompress, "_OUTPUT", size)
-        patch.setattr(decompress, "_INPUT", size + 3)
+        patch.setattr(decompress, "_OUTPUT_BYTES", size)
+        patch.setattr(decompress, "_INPUT_BYTES", size + 3)
         assert read(path) == (list(enumerate(documents)), [])
 
 
@@ -96,7 +96,7 @@ def test_a_document_over_the_limit_is_kept_aside_at_any_chunk_size(tmp_path_fact
     )
     true_sizes = [size - (size % 10 == 0) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decompress, "_OUTPUT", chunk)
+        patch.setattr(decompress, "_OUTPUT_BYTES", chunk)
         documents, rejected = read(path, limit_bytes=20)
     assert [len("\n".join(lines)) for _, lines in documents] == [size for size in true_sizes if size <= 20]
     assert [(row["document_id"], row["reason"]) for row in rejected] == [
