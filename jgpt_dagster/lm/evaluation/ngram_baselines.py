@@ -61,7 +61,8 @@ class Bigrams:
         freed = self.discount * self.followers[previous]
         interpolated = (discounted + freed * self.continuation[tokens]) / np.maximum(totals, 1)
         # A token that begins no pair leaves only the lower order.
-        return np.where(totals > 0, interpolated, self.continuation[tokens])
+        probabilities: np.ndarray = np.where(totals > 0, interpolated, self.continuation[tokens])
+        return probabilities
 
     def bits(self, sequence: np.ndarray) -> float:
         """Return the sum of -log2 p over all tokens of a sequence except the first."""

@@ -79,7 +79,7 @@ def generate_from_words(
             f"the prompt has {prompt.shape[1] - 1:,} tokens, the model's context is {model.config.n_positions:,}: "
             "shorten the prompt"
         )
-    settings = GenerationConfig(
+    settings: GenerationConfig = GenerationConfig(  # type: ignore[no-untyped-call, unused-ignore]
         do_sample=sampling.temperature > 0,
         max_new_tokens=min(sampling.max_new_tokens, free),
         eos_token_id=tokenizer.eos_id,

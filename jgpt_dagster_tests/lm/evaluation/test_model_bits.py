@@ -6,7 +6,7 @@ from jgpt_dagster.lm.evaluation.model_bits import windows
 
 @given(length=st.integers(1, 300), context=st.integers(2, 64))
 def test_windows_score_each_prediction_once_with_half_a_context_before_it(length: int, context: int) -> None:
-    scored = []
+    scored: list[int] = []
     for window in windows(length, context):
         assert 0 <= window.start <= window.scored < window.stop <= length
         assert window.stop - window.start <= context

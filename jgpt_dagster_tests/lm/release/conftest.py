@@ -14,7 +14,7 @@ from jgpt_dagster_tests.support.token_samples import segmented_documents
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tokenizer")
     settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
-    trained = train_tokenizer(lambda: segmented_documents(50), "clean", settings, str)
+    trained = train_tokenizer(lambda: segmented_documents(50), "clean", settings, lambda line: None)
     save_tokenizer(trained.tokenizer, directory, "clean", "mecab", "fingerprint")
     return directory
 

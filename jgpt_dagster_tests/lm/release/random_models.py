@@ -17,5 +17,5 @@ def new_model(tokenizer_dir: Path) -> GPT2LMHeadModel:
 
 def save_model(model: GPT2LMHeadModel, directory: Path) -> Path:
     model.save_pretrained(directory)
-    generation_config(model.config.eos_token_id).save_pretrained(directory)
+    generation_config(eos_id=2).save_pretrained(directory)
     return directory
