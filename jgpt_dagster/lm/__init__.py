@@ -1,1 +1,1 @@
-"""Language model: tokenizer, token files, model, training, evaluation, generation, export. Imports no Dagster."""
+"""Language model: planning, tokenizer, token files, model, training, evaluation and release. Imports no Dagster."""

@@ -93,7 +93,7 @@ def _require_valid(
     shards: Sequence[TokenShard], weights: Mapping[str, float], validation_share: float, tokenizer_sha256: str
 ) -> None:
     if not 0 < validation_share < 1:
-        raise TrainingSetError(f"validation_share is {validation_share}; it must lie between 0 and 1, such as 0.001")
+        raise TrainingSetError(f"validation_share is {validation_share}; it must be between 0 and 1, such as 0.001")
     for shard in shards:
         weight = weights.get(shard.corpus)
         if weight is None or not 0 <= weight < math.inf:

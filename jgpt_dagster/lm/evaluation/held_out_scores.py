@@ -48,7 +48,7 @@ class Scores:
     @property
     def perplexity(self) -> float:
         """2 to the power of the bits per token."""
-        return float(2 ** (self.bits / self.tokens))
+        return float(2.0 ** (self.bits / self.tokens))
 
     @property
     def bits_per_character(self) -> float:

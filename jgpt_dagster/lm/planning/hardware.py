@@ -116,8 +116,8 @@ def parse_hardware(name: str) -> Hardware:
     device = match and (host_cpu() if match[3] == "cpu" else DEVICES.get(match[3]))
     if match is None or device is None:
         raise HardwareError(
-            f"there is no hardware {name!r}: give auto, cpu or COUNTxDEVICE (NODESxCOUNTxDEVICE for several "
-            f"hosts) with a DEVICE of {', '.join(DEVICES)}, such as 8xa100-80"
+            f"unknown hardware {name!r}: set auto, cpu or COUNTxDEVICE such as 8xa100-80 (NODESxCOUNTxDEVICE for "
+            f"several hosts), where DEVICE is one of {', '.join(DEVICES)}"
         )
     return Hardware(device, int(match[2] or 1), int(match[1] or 1))
 
@@ -133,8 +133,8 @@ def detect_hardware(processes: int, nodes: int, query: Callable[[], list[str]] |
     if not lines:
         if gpu_count():
             raise HardwareError(
-                "this host has NVIDIA GPUs, but nvidia-smi does not answer: run it, and mend what it says. In a "
-                "container it comes with `--gpus all`. CUDA_VISIBLE_DEVICES= trains on the CPU."
+                "this host has NVIDIA GPUs, but nvidia-smi does not answer: run it and fix what it reports. A "
+                "container needs `--gpus all` for it. Set CUDA_VISIBLE_DEVICES= to train on the CPU."
             )
         return Hardware(host_cpu(), processes, nodes)
     devices = [

@@ -43,9 +43,9 @@ def fastest_layout(
         f"the model does not fit {hardware.name}, even with {layout}: each process needs {memory}, and may use "
         f"{usable / GIB:.2f} GiB ({USABLE_MEMORY:.0%} of its memory). "
         + (
-            "Take more or larger GPUs, a smaller model or a shorter context."
+            "Use more or larger GPUs, a smaller model or a shorter context."
             if hardware.device.gpu
-            else "Take a GPU, a smaller model, a shorter context, or offload: true."
+            else "Use a GPU, a smaller model, a shorter context, or offload: true."
         )
     )
 

@@ -158,7 +158,7 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
         )
     except Exception as error:  # the tokenizers library raises plain Exception
         raise TokenizerError(
-            f"{directory} is not a whole tokenizer directory: {error}. Materialize tokenizer."
+            f"{directory} is not a complete tokenizer directory: {error}. Materialize tokenizer."
         ) from error
 
 

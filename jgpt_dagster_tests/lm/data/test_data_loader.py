@@ -23,7 +23,7 @@ CONTEXT = 16
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     chance = random.Random(0)
     shards, first = [], 3
@@ -46,7 +46,7 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packed(root) -> PackedDataset:
+def packed(root: Path) -> PackedDataset:
     return PackedDataset(root / "training_set", root, CONTEXT)
 
 
@@ -58,7 +58,7 @@ def all_training_tokens(root: Path, packed: PackedDataset) -> np.ndarray:
     return np.concatenate([files[shard][offset : offset + length] for shard, offset, length in rows])
 
 
-def test_blocks_are_the_training_documents_one_after_the_other(root, packed):
+def test_blocks_are_the_training_documents_one_after_the_other(root: Path, packed: PackedDataset) -> None:
     tokens = all_training_tokens(root, packed)
     assert packed.tokens == len(tokens)
     assert len(packed) == (len(tokens) - 1) // CONTEXT
@@ -66,7 +66,7 @@ def test_blocks_are_the_training_documents_one_after_the_other(root, packed):
         assert packed.block(index).tolist() == tokens[index * CONTEXT : (index + 1) * CONTEXT + 1].tolist()
 
 
-def test_an_epoch_trains_on_every_token_except_the_tail_once(root, packed):
+def test_an_epoch_trains_on_every_token_except_the_tail_once(root: Path, packed: PackedDataset) -> None:
     tokens = all_training_tokens(root, packed)
     epoch = packed.batch(range(len(packed)), seed=5)
     assert epoch.dtype == np.int64
@@ -77,21 +77,21 @@ def test_an_epoch_trains_on_every_token_except_the_tail_once(root, packed):
     assert sorted(epoch[:, 1:].ravel()) == sorted(tokens[1 : used + 1])
 
 
-def test_the_next_epoch_starts_where_the_last_ended_in_another_order(packed):
+def test_the_next_epoch_starts_where_the_last_ended_in_another_order(packed: PackedDataset) -> None:
     first, second = (packed.batch(range(epoch * len(packed), (epoch + 1) * len(packed)), seed=5) for epoch in (0, 1))
     assert not np.array_equal(first, second)
     assert sorted(map(tuple, first)) == sorted(map(tuple, second))
 
 
 @given(st.integers(0, 10**9), st.integers(1, 64), st.sampled_from([1, 2, 3, 8]))
-def test_ranks_divide_a_step_and_steps_follow_each_other(step, share, world):
+def test_ranks_divide_a_step_and_steps_follow_each_other(step: int, share: int, world: int) -> None:
     batch = share * world
     ranks = [samples_of_step(step, batch, rank, world) for rank in range(world)]
     assert [sample for rank in ranks for sample in rank] == list(range(step * batch, (step + 1) * batch))
     assert {len(rank) for rank in ranks} == {share}
 
 
-def test_ranks_and_micro_batches_take_the_samples_of_one_process(packed):
+def test_ranks_and_micro_batches_take_the_samples_of_one_process(packed: PackedDataset) -> None:
     whole = packed.batch(samples_of_step(7, 24), seed=3)
     parts = [
         packed.batch(samples[start : start + 3], seed=3)
@@ -102,7 +102,7 @@ def test_ranks_and_micro_batches_take_the_samples_of_one_process(packed):
     assert np.array_equal(np.concatenate(parts), whole)
 
 
-def test_a_restarted_loader_continues_with_the_same_samples(root, packed):
+def test_a_restarted_loader_continues_with_the_same_samples(root: Path, packed: PackedDataset) -> None:
     steps = range(0, 3 * len(packed) // 8)
     unbroken = [packed.batch(samples_of_step(step, 8), seed=3) for step in steps]
     for step in steps[:: len(packed) // 8 or 1]:
@@ -110,24 +110,24 @@ def test_a_restarted_loader_continues_with_the_same_samples(root, packed):
         assert np.array_equal(restarted.batch(samples_of_step(step, 8), seed=3), unbroken[step])
 
 
-def test_a_batch_that_the_ranks_cannot_share_equally_is_refused():
+def test_a_batch_that_the_ranks_cannot_share_equally_is_refused() -> None:
     with pytest.raises(BatchError, match="10 sequences cannot be shared equally by 4"):
         samples_of_step(0, 10, 0, 4)
 
 
-def test_blocks_outside_the_set_are_refused(packed):
+def test_blocks_outside_the_set_are_refused(packed: PackedDataset) -> None:
     for index in (-1, len(packed)):
         with pytest.raises(IndexError):
             packed.block(index)
 
 
-def test_too_few_tokens_for_one_block_are_an_error(root, packed):
+def test_too_few_tokens_for_one_block_are_an_error(root: Path, packed: PackedDataset) -> None:
     with pytest.raises(BatchError, match="do not fill one block"):
         PackedDataset(root / "training_set", root, packed.tokens)
     assert len(PackedDataset(root / "training_set", root, packed.tokens - 1)) == 1
 
 
-def test_a_missing_token_file_is_refused(root, packed, tmp_path):
+def test_a_missing_token_file_is_refused(root: Path, packed: PackedDataset, tmp_path: Path) -> None:
     (tmp_path / "wikipedia_tokens").symlink_to(root / "wikipedia_tokens")
     PackedDataset(root / "training_set", tmp_path, CONTEXT)
     with pytest.raises(TokenFileError, match=r"shard=000/tokens\.bin is missing"):

@@ -36,7 +36,7 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
     return tokenizer.get_vocab(with_added_tokens=True)
 
 
-def test_seed_is_the_published_recipe_to_the_letter(tmp_path):
+def test_seed_is_the_published_recipe_to_the_letter(tmp_path: Path) -> None:
     documents = segmented_documents(200)
     corpus = tmp_path / "wiki_mrph.txt"
     corpus.write_text("".join(f"{sentence}\n" for document in documents for line in document for sentence in line))
@@ -55,32 +55,32 @@ def test_seed_is_the_published_recipe_to_the_letter(tmp_path):
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_special_tokens_have_the_first_three_ids(profile):
+def test_special_tokens_have_the_first_three_ids(profile: TextProfile) -> None:
     tokens = vocabulary(train(segmented_documents(50), profile).tokenizer)
     assert [tokens[token] for token in ("<unk>", "<s>", "</s>")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_the_vocabulary_fills_the_asked_size_without_gaps(profile):
+def test_the_vocabulary_fills_the_asked_size_without_gaps(profile: TextProfile) -> None:
     settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
     result = train(segmented_documents(500, words=[a + b for a in WORDS for b in WORDS]), profile, settings)
     assert result.counts["vocabulary"] == 400
     assert sorted(vocabulary(result.tokenizer).values()) == list(range(400))
 
 
-def test_a_small_corpus_gives_a_smaller_vocabulary():
+def test_a_small_corpus_gives_a_smaller_vocabulary() -> None:
     result = train([[["猫"]]], "clean")
     assert result.counts["vocabulary"] == 3 + 1 + 256 + 1
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_among_equally_frequent_characters_the_lower_code_points_are_kept(profile):
+def test_among_equally_frequent_characters_the_lower_code_points_are_kept(profile: TextProfile) -> None:
     tokens = vocabulary(train(TIES, profile, TokenizerSettings(vocab_size=1000, limit_alphabet=500)).tokenizer)
     assert {ord(token) for token in tokens if len(token) == 1 and token != "\n"} == set(range(0x4E00, 0x4E00 + 500))
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_training_does_not_depend_on_the_size_of_batches(profile, monkeypatch):
+def test_training_does_not_depend_on_the_size_of_batches(profile: TextProfile, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = TIES + segmented_documents(300)
     settings = TokenizerSettings(vocab_size=1500, limit_alphabet=1000)
     whole = train(documents, profile, settings).tokenizer.to_str()
@@ -90,7 +90,7 @@ def test_training_does_not_depend_on_the_size_of_batches(profile, monkeypatch):
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_training_does_not_depend_on_the_number_of_threads(profile):
+def test_training_does_not_depend_on_the_number_of_threads(profile: TextProfile) -> None:
     program = (
         "import hashlib; from jgpt_dagster_tests.lm.tokenizer.test_bpe_training import *\n"
         f"trained = train(TIES + segmented_documents(300), {profile!r}, TokenizerSettings(1500, 1, 1000))\n"
@@ -109,7 +109,7 @@ def test_training_does_not_depend_on_the_number_of_threads(profile):
         assert run.stdout.strip() == hashlib.sha256(here.encode()).hexdigest()
 
 
-def test_text_that_spells_a_reserved_token_never_becomes_one():
+def test_text_that_spells_a_reserved_token_never_becomes_one() -> None:
     spelled = ["</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"]
     result = train(segmented_documents(300, words=[*WORDS, *spelled * 5]), "clean")
     merged = {left + right for left, right in json.loads(result.tokenizer.to_str())["model"]["merges"]}
@@ -121,7 +121,7 @@ def test_text_that_spells_a_reserved_token_never_becomes_one():
     assert not reserved & set(result.tokenizer.encode(" ".join(spelled), add_special_tokens=False).ids)
 
 
-def test_the_coverage_of_the_alphabet_is_counted():
+def test_the_coverage_of_the_alphabet_is_counted() -> None:
     counts = train([[["あ" * 90 + " " + "い" * 9, "う"]]], "clean", TokenizerSettings(300, 1, 2)).counts
     assert counts["characters"] == 100
     assert counts["characters_distinct"] == 3
@@ -129,8 +129,8 @@ def test_the_coverage_of_the_alphabet_is_counted():
     assert counts["alphabet_coverage"] == 0.99
 
 
-def test_a_sample_has_its_share_of_each_corpus_and_is_a_subset_of_every_larger_one():
-    def sample(corpus, share):
+def test_a_sample_has_its_share_of_each_corpus_and_is_a_subset_of_every_larger_one() -> None:
+    def sample(corpus: str, share: float) -> set[int]:
         return {key for key in range(4000) if in_tokenizer_sample(corpus, key, share)}
 
     assert sample("wikipedia_segmented", 1.0) == set(range(4000))
@@ -140,7 +140,7 @@ def test_a_sample_has_its_share_of_each_corpus_and_is_a_subset_of_every_larger_o
     assert sample("wikipedia_segmented", 0.25) != sample("cc100_segmented", 0.25)
 
 
-def test_progress_reports_how_many_documents_were_read():
+def test_progress_reports_how_many_documents_were_read() -> None:
     lines: list[str] = []
     train_tokenizer(lambda: segmented_documents(20), "clean", SMALL, lines.append)
     assert [line.split(" characters")[0].split(",")[0] for line in lines] == [
@@ -149,19 +149,19 @@ def test_progress_reports_how_many_documents_were_read():
     ]
 
 
-def test_a_vocabulary_that_uint16_cannot_hold_is_refused_before_the_text_is_read():
-    def documents():
+def test_a_vocabulary_that_uint16_cannot_hold_is_refused_before_the_text_is_read() -> None:
+    def documents() -> list[SegmentedDocument]:
         raise AssertionError("the text was read")
 
     with pytest.raises(TokenizerError, match=r"vocab_size=65,536.*65,535"):
         train_tokenizer(documents, "clean", TokenizerSettings(vocab_size=65_536), lambda line: None)
 
 
-def test_a_vocabulary_without_room_for_alphabet_and_bytes_is_refused():
+def test_a_vocabulary_without_room_for_alphabet_and_bytes_is_refused() -> None:
     with pytest.raises(TokenizerError, match="Raise vocab_size to 5,260"):
         train([[["猫"]]], "clean", TokenizerSettings(vocab_size=5_200))
 
 
-def test_no_text_is_an_error():
+def test_no_text_is_an_error() -> None:
     with pytest.raises(TokenizerError, match="no text"):
         train([[["  "]], []], "clean")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    SegmentedDocument,
     TextTokenizer,
     TokenizerError,
     TokenizerMismatchError,
@@ -45,34 +46,38 @@ def make(directory: Path, profile: TextProfile) -> Path:
 
 
 @pytest.fixture(scope="module")
-def directories(tmp_path_factory) -> dict[str, Path]:
+def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[TextProfile, Path]:
     return {profile: make(tmp_path_factory.mktemp(profile), profile) for profile in ("clean", "seed")}
 
 
 @pytest.fixture(scope="module")
-def clean(directories) -> TextTokenizer:
+def clean(directories: dict[TextProfile, Path]) -> TextTokenizer:
     return load_tokenizer(directories["clean"])
 
 
 @pytest.fixture(scope="module")
-def seed(directories) -> TextTokenizer:
+def seed(directories: dict[TextProfile, Path]) -> TextTokenizer:
     return load_tokenizer(directories["seed"])
 
 
 @given(documents_of_any_text)
-def test_clean_decodes_to_the_exact_text(clean, document):
+def test_clean_decodes_to_the_exact_text(clean: TextTokenizer, document: SegmentedDocument) -> None:
     [ids] = clean.encode_documents([document])
     assert clean.decode(ids) == document_text(document, "clean")
     assert clean.unk_id not in ids
 
 
 @given(st.lists(documents_of_any_text, max_size=4))
-def test_every_document_has_one_end_token_which_is_its_last(clean, documents):
+def test_every_document_has_one_end_token_which_is_its_last(
+    clean: TextTokenizer, documents: list[SegmentedDocument]
+) -> None:
     for ids in clean.encode_documents(documents):
         assert np.flatnonzero(ids == clean.eos_id).tolist() == [len(ids) - 1]
 
 
-def test_text_that_spells_special_or_byte_tokens_is_encoded_as_characters(clean, seed):
+def test_text_that_spells_special_or_byte_tokens_is_encoded_as_characters(
+    clean: TextTokenizer, seed: TextTokenizer
+) -> None:
     for tokenizer in (clean, seed):
         for document, ids in zip(HOSTILE, tokenizer.encode_documents(HOSTILE), strict=True):
             assert np.count_nonzero(ids == tokenizer.eos_id) == 1
@@ -80,25 +85,27 @@ def test_text_that_spells_special_or_byte_tokens_is_encoded_as_characters(clean,
                 assert tokenizer.decode(ids) == document_text(document, "clean")
 
 
-def test_clean_writes_a_line_end_after_each_line_and_none_between_sentences(clean):
+def test_clean_writes_a_line_end_after_each_line_and_none_between_sentences(clean: TextTokenizer) -> None:
     [ids] = clean.encode_documents([[["猫 は", "▁York"], ["猫"]]])
     assert clean.decode(ids) == "猫は York\n猫\n"
     assert np.count_nonzero(ids == clean.encode("\n")[0]) == 2
 
 
-def test_seed_joins_sentences_and_turns_unknown_characters_into_unk(seed):
+def test_seed_joins_sentences_and_turns_unknown_characters_into_unk(seed: TextTokenizer) -> None:
     [ids] = seed.encode_documents([[["猫 は", "鬱 猫"]]])
     assert ids.tolist().count(seed.unk_id) == 1
     assert seed.decode(ids) == "猫は猫"
 
 
-def test_a_prompt_is_encoded_without_line_end_and_end_token(clean):
+def test_a_prompt_is_encoded_without_line_end_and_end_token(clean: TextTokenizer) -> None:
     [document] = clean.encode_documents([[["吾輩 は 猫"]]])
     assert clean.encode("吾輩 は 猫").tolist() == document.tolist()[:-2]
 
 
 @pytest.mark.parametrize("profile", ["clean", "seed"])
-def test_auto_tokenizer_opens_the_directory_with_the_same_ids_and_text(directories, profile, monkeypatch):
+def test_auto_tokenizer_opens_the_directory_with_the_same_ids_and_text(
+    directories: dict[TextProfile, Path], profile: TextProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import AutoTokenizer
 
     ours = load_tokenizer(directories[profile])
@@ -114,13 +121,13 @@ def test_auto_tokenizer_opens_the_directory_with_the_same_ids_and_text(directori
     assert len(theirs) == ours.vocab_size
 
 
-def test_every_id_has_its_own_token(clean):
+def test_every_id_has_its_own_token(clean: TextTokenizer) -> None:
     assert len({clean.token(index) for index in range(clean.vocab_size)}) == clean.vocab_size
     with pytest.raises(IndexError):
         clean.token(clean.vocab_size)
 
 
-def test_the_directory_names_profile_and_segmenter(directories, clean):
+def test_the_directory_names_profile_and_segmenter(directories: dict[TextProfile, Path], clean: TextTokenizer) -> None:
     assert json.loads((directories["clean"] / "segmentation.json").read_text()) == {
         "profile": "clean",
         "segmenter": "mecab",
@@ -133,7 +140,7 @@ def test_the_directory_names_profile_and_segmenter(directories, clean):
     )
 
 
-def test_the_same_training_gives_the_same_directory(directories, tmp_path):
+def test_the_same_training_gives_the_same_directory(directories: dict[TextProfile, Path], tmp_path: Path) -> None:
     again = make(tmp_path / "again", "clean")
     files = sorted(path.name for path in again.iterdir())
     assert files == ["segmentation.json", "tokenizer.json", "tokenizer_config.json"]
@@ -141,11 +148,11 @@ def test_the_same_training_gives_the_same_directory(directories, tmp_path):
     assert load_tokenizer(again).sha256 == load_tokenizer(directories["clean"]).sha256
 
 
-def test_profiles_have_different_identities(clean, seed):
+def test_profiles_have_different_identities(clean: TextTokenizer, seed: TextTokenizer) -> None:
     assert clean.sha256 != seed.sha256
 
 
-def test_text_of_another_engine_is_refused_and_both_are_named(clean):
+def test_text_of_another_engine_is_refused_and_both_are_named(clean: TextTokenizer) -> None:
     clean.require_segmenter("mecab", "mecab 1 with dictionary 1")
     with pytest.raises(
         TokenizerMismatchError, match=r"mecab 1 with dictionary 1.*jumanpp.*Juman\+\+ 2.*JGPT_SEGMENTER"
@@ -154,7 +161,7 @@ def test_text_of_another_engine_is_refused_and_both_are_named(clean):
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "segmentation.json"])
-def test_a_damaged_directory_is_named(tmp_path, name):
+def test_a_damaged_directory_is_named(tmp_path: Path, name: str) -> None:
     directory = make(tmp_path / "tokenizer", "clean")
     (directory / name).write_text("{")
     with pytest.raises(TokenizerError, match=f"{directory}.*Materialize tokenizer"):
@@ -162,7 +169,7 @@ def test_a_damaged_directory_is_named(tmp_path, name):
 
 
 @pytest.mark.skipif("JGPT_TEST_DATA" not in os.environ, reason="JGPT_TEST_DATA is not set")
-def test_real_text_is_decoded_exactly(tmp_path):
+def test_real_text_is_decoded_exactly(tmp_path: Path) -> None:
     from jgpt_dagster.corpus.segmenters import open_segmenter
     from jgpt_dagster.corpus.text.segment import segment_documents
 
