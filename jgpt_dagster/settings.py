@@ -15,10 +15,9 @@ from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.model.presets import PRESETS, ModelName
 from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
-
-ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
@@ -73,7 +72,7 @@ class Settings(BaseSettings):
         description="Text profile. `seed`: the published recipe to the letter; `clean`: the same with its known faults "
         "corrected.",
     )
-    model: ModelName = Field(default="xl", description="Model to train: `tiny`, `small`, `medium`, `large` or `xl`.")
+    model: ModelName = Field(default="xl", description=f"Model to train: {', '.join(f'`{name}`' for name in PRESETS)}.")
     workers: int = Field(
         default_factory=available_cores,
         ge=1,

@@ -11,8 +11,8 @@ from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dag
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder, WikiDumps
-from jgpt_dagster.lm.release.model_card import ModelCardFacts, cc100_source, model_card, wiki_source
+from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -70,7 +70,7 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data={corpus.name: _attribution(store, corpus, dump) for corpus in store.corpora},
+            data={corpus.name: attribution(store.catalog, corpus, dump) for corpus in store.corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             figures={
                 "held-out documents": f"{total['documents']:,}",
@@ -85,19 +85,3 @@ def _card(store: CorpusStore, dump: str, model: DirectoryArtifact, scores: Direc
             },
         )
     )
-
-
-def _attribution(store: CorpusStore, corpus: Corpus, dump: str) -> str:
-    """Return what the model card says of a corpus: its source, and the licence or terms of its text."""
-    match corpus.source:
-        case WikiDumps(wiki):
-            return wiki_source(wiki, dump)
-        case Archive():
-            archive = store.directory(f"{corpus.name}_dump").verified()
-            return cc100_source(next(iter(archive.files.values())).sha256)
-        case Folder():
-            documents = store.parquet(corpus.text_asset, shard=store.shard_keys[0]).verified()
-            return (
-                f"{documents.counts['archive_documents']:,} documents of sha256 {documents.recipe.inputs['files']}; "
-                "licence of the text: see its source"
-            )

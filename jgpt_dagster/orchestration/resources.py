@@ -11,7 +11,8 @@ from jgpt_dagster.catalog.outputs import OutputCatalog
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
-from jgpt_dagster.settings import ModelName, Settings
+from jgpt_dagster.lm.model.presets import ModelName
+from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact

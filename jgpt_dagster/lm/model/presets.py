@@ -1,8 +1,11 @@
 """The model presets: the size of each GPT-2 and its recommended learning rate, batch and context."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jgpt_dagster.errors import JgptError
+
+ModelName = Literal["tiny", "small", "medium", "large", "xl"]
 
 
 class ModelError(JgptError):

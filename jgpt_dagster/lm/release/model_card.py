@@ -1,18 +1,8 @@
-"""The model card of a release: its facts, the terms of the training texts and an example that runs."""
+"""The model card of a release: its facts and an example that runs."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-# Licences and terms of the texts. Wikimedia wikis require attribution, for which a link to the pages with their
-# histories is enough; Wikinews is the only one without share-alike.
-_CC_BY_SA = "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)"
-_CC_BY = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"
-_CC100_TERMS = "[Common Crawl terms of use](https://commoncrawl.org/terms-of-use)"
-_WIKI_NAME = re.compile(
-    r"(?P<language>[a-z]{2,3}(_[a-z_]+)?|simple)(?P<project>wiki(books|news|quote|source|versity|voyage)?|wiktionary)"
-)
 
 _ENGINE_NAMES = {"mecab": "MeCab with JumanDIC", "jumanpp": "Juman++ 2"}
 _SEGMENTATION_EXAMPLES = {
@@ -57,22 +47,6 @@ class ModelCardFacts:
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
     license: str = "cc-by-sa-4.0"
-
-
-def wiki_source(wiki: str, dump: str) -> str:
-    """Return the source and the terms of a wiki's text for a model card, by database name and date of the dump."""
-    source, match = f"{wiki}, dump of {dump}", _WIKI_NAME.fullmatch(wiki)
-    if match is None:
-        return f"{source}; licence of the text: see that wiki"
-    project = "wikipedia" if match["project"] == "wiki" else match["project"]
-    site = f"https://{match['language'].replace('_', '-')}.{project}.org/"
-    licence = _CC_BY if project == "wikinews" else _CC_BY_SA
-    return f"{source}, by the authors that {site} names in the history of each page; licence of the text: {licence}"
-
-
-def cc100_source(sha256: str) -> str:
-    """Return the source and the terms of CC-100 for a model card, by the hash of its archive."""
-    return f"[CC-100](https://data.statmt.org/cc-100/), ja.txt.xz, sha256 {sha256}; use of the text: {_CC100_TERMS}"
 
 
 def model_card(facts: ModelCardFacts) -> str:
