@@ -97,14 +97,14 @@ def finished(common: Path, mirror: Path, small_run: Path) -> Deployment:
 
 @pytest.fixture(scope="session")
 def refreshed(common: Path, finished: Deployment) -> Deployment:
-    """A copy of the finished deployment with the later dump too, and a model of it that began as the earlier one's.
+    """A copy of the finished deployment, runs included, with the later dump and a model of it, warm-started.
 
     Read only; `copy` it to change it.
     """
     training = {**SMALL_RUN, "pretrained_model": {**SMALL_RUN["pretrained_model"], "warm_start": True}}
 
     def make(data: Path) -> None:
-        deployment = finished.copy(data)
+        deployment = finished.copy_with_runs(data)
         config = write_config(common / "warm-start.yaml", training)
         command = ("jgpt", "run", "--dump", LATER_DUMP, "--config", config, "--to", "pretrained_model")
         deployment.succeed(*command, timeout=600)
