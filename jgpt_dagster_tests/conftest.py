@@ -30,20 +30,22 @@ settings.load_profile("no deadline")
 # A shell lets its jobs in the background ignore Ctrl-C, which some tests are about.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The files that take longest, the longest first: one that is begun last would keep a worker alone at the end.
-_LONG = (
-    "e2e/test_ui.py",
+# The first makes what many others read. Then the files that take longest, the longest first: one that is begun last would
+# keep a worker alone at the end.
+_FIRST = (
+    "golden/test_golden_hashes.py",
     "lm/training/test_kill_and_resume.py",
-    "e2e/test_kill.py",
-    "e2e/test_run.py",
-    "assets/test_refresh_equals_rebuild.py",
     "e2e/test_cluster.py",
-    "e2e/test_dagster_ways.py",
     "e2e/test_refresh.py",
-    "assets/test_checks.py",
+    "e2e/test_ui.py",
     "lm/training/test_elastic_resume.py",
+    "assets/test_refresh_equals_rebuild.py",
+    "e2e/test_kill.py",
+    "e2e/test_dagster_ways.py",
+    "e2e/test_run.py",
     "e2e/test_bad_input.py",
     "e2e/test_object_store.py",
+    "e2e/test_earlier_root.py",
     "corpus/text/test_normalize.py",
 )
 
@@ -53,9 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest."""
+    """Put the files of `_FIRST` first."""
     folder = Path(__file__).parent
-    place = {folder / name: number for number, name in enumerate(_LONG)}
+    place = {folder / name: number for number, name in enumerate(_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
@@ -97,14 +99,14 @@ def finished(common: Path, mirror: Path, small_run: Path) -> Deployment:
 
 @pytest.fixture(scope="session")
 def refreshed(common: Path, finished: Deployment) -> Deployment:
-    """A copy of the finished deployment with the later dump too, and a model of it that began as the earlier one's.
+    """A copy of the finished deployment, runs included, with the later dump and a model of it, warm-started.
 
     Read only; `copy` it to change it.
     """
     training = {**SMALL_RUN, "pretrained_model": {**SMALL_RUN["pretrained_model"], "warm_start": True}}
 
     def make(data: Path) -> None:
-        deployment = finished.copy(data)
+        deployment = finished.copy_with_runs(data)
         config = write_config(common / "warm-start.yaml", training)
         command = ("jgpt", "run", "--dump", LATER_DUMP, "--config", config, "--to", "pretrained_model")
         deployment.succeed(*command, timeout=600)

@@ -9,9 +9,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,14 @@ from jgpt_dagster.sample.pack import Page, write_dump
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_pages
+from jgpt_dagster_tests.support.deployments import (
+    DUMP,
+    LATER_DUMP,
+    REAL_DUMPS,
+    Deployment,
+    in_process_instance,
+    mini_pages,
+)
 
 REAL_DATA = os.environ.get("JGPT_TEST_DATA")
 
@@ -68,33 +76,38 @@ REDIRECT = "#REDIRECT [[第1の記事]]"
 
 def run_stages(deployment: Deployment, dump: str, *stages: str, force: bool = False) -> list[str]:
     """Materialize text stages of a dump (by default all, and the training set); return the warnings of the runs."""
-    values: dict[str, Any] = {name.lower(): value for name, value in deployment.settings.items()}
-    resources = build_definitions(Settings(data=deployment.data, scratch=None, **values)).resources
-    definitions = dg.Definitions(assets=ASSETS, resources=resources, executor=dg.in_process_executor)
-    job = definitions.resolve_implicit_global_asset_job_def()
+    job = text_job(deployment.data, tuple(deployment.settings.items()))
+    instance = in_process_instance()
+    instance.add_dynamic_partitions("dump", [dump])
     warnings: list[str] = []
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("dump", [dump])
 
-        def run(key: str, *names: str, **config: Any) -> None:
-            result = job.execute_in_process(
-                instance=instance,
-                asset_selection=[dg.AssetKey(name) for name in names],
-                partition_key=key,
-                run_config={
-                    "ops": {name: {"config": config} for name in names},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-            )
-            entries = instance.all_logs(result.run_id)
-            warnings.extend(entry.user_message for entry in entries if entry.level == logging.WARNING)
+    def run(key: str, *names: str, **config: Any) -> None:
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            partition_key=key,
+            run_config={
+                "ops": {name: {"config": config} for name in names},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+        entries = instance.all_logs(result.run_id)
+        warnings.extend(entry.user_message for entry in entries if entry.level == logging.WARNING)
 
-        run(dump, "wikipedia_dump")
-        for shard in shard_names(int(deployment.settings["SHARDS"])):
-            run(f"{dump}|{shard}", *(stages or STAGES), force=force)
-        if not stages:
-            run(dump, "training_set", validation_share=VALIDATION_SHARE)
+    run(dump, "wikipedia_dump")
+    for shard in shard_names(int(deployment.settings["SHARDS"])):
+        run(f"{dump}|{shard}", *(stages or STAGES), force=force)
+    if not stages:
+        run(dump, "training_set", validation_share=VALIDATION_SHARE)
     return warnings
+
+
+@lru_cache(maxsize=8)
+def text_job(data: Path, settings: tuple[tuple[str, str], ...]) -> dg.JobDefinition:
+    values: dict[str, Any] = {name.lower(): value for name, value in settings}
+    resources = build_definitions(Settings(data=data, scratch=None, **values)).resources
+    definitions = dg.Definitions(assets=ASSETS, resources=resources, executor=dg.in_process_executor)
+    return definitions.resolve_implicit_global_asset_job_def()
 
 
 def deployment_of(data: Path, mirror: Path, tokenizer: Deployment, wiki: str = WIKI, shards: int = 2) -> Deployment:
@@ -386,15 +399,13 @@ def test_rows_reused_once_are_reused_again(refreshable: Deployment, mirror: Path
 @pytest.mark.skipif(REAL_DATA is None, reason="JGPT_TEST_DATA does not name a folder of real dumps")
 @pytest.mark.parametrize("profile", ["clean", "seed"])
 def test_of_a_real_wiki_17_articles_are_extracted_and_14_segmented(
-    profile: str, tmp_path: Path, tokenizers: dict[str, Deployment]
+    profile: str, tmp_path: Path, real_excerpt: Callable[[str], Deployment]
 ) -> None:
-    mirror = Path(REAL_DATA or "") / "mirror"
-    refreshed, rebuilt = (
-        deployment_of(tmp_path / name, mirror, tokenizers[profile], wiki="jawiki", shards=4)
-        for name in ("refreshed", "rebuilt")
-    )
-    run_stages(refreshed, "20250801", *STAGES)
-    run_stages(refreshed, "20250820")
-    run_stages(rebuilt, "20250820")
-    assert made_rows(refreshed, "20250820") == {ARTICLES: 17, SEGMENTED: 14, TOKENS: 14}
-    assert files_of(refreshed, "20250820") == files_of(rebuilt, "20250820")
+    excerpt = real_excerpt(profile).with_settings(CC100_URL="")
+    refreshed = excerpt.copy(tmp_path / "refreshed")
+    rebuilt = deployment_of(tmp_path / "rebuilt", Path(REAL_DATA or "") / "mirror", excerpt, wiki="jawiki", shards=4)
+    later = REAL_DUMPS[1]
+    run_stages(refreshed, later)
+    run_stages(rebuilt, later)
+    assert made_rows(refreshed, later) == {ARTICLES: 17, SEGMENTED: 14, TOKENS: 14}
+    assert files_of(refreshed, later) == files_of(rebuilt, later)

@@ -7,6 +7,7 @@ JGPT_SCREENSHOTS=docs/images keeps the pictures that the documentation shows.
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from jgpt_dagster.lm.training.checkpoint import latest_valid
 from jgpt_dagster.lm.training.trainer import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
-from jgpt_dagster_tests.support.browser import browsing, chromium, processes_of
+from jgpt_dagster_tests.support.browser import browsing, chromium, open_page, processes_of, running_ui
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment
 
 if TYPE_CHECKING:
@@ -43,65 +44,77 @@ def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment:
             see_check_passed(page, check)
 
 
-def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(
-    finished: Deployment, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def browsed(refreshed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A deployment with both dumps and the record of its runs. Tests mend what they break: they share its UI."""
+    return refreshed.copy_with_runs(tmp_path_factory.mktemp("browsed") / "data")
+
+
+@pytest.fixture(scope="module")
+def ui(browsed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_ui(browsed, tmp_path_factory.mktemp("ui") / "ui.log") as url:
+        yield url
+
+
+@pytest.fixture
+def page(ui: str) -> Iterator["Page"]:
+    """A page of the UI of `browsed`."""
+    with open_page(ui) as page:
+        yield page
+
+
+def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(page: "Page") -> None:
     from playwright.sync_api import expect
 
-    with browsing(finished, tmp_path / "ui.log") as page:
-        page.goto("/assets/wikipedia_articles")
-        expect(page.get_by_text("list<string>")).to_be_visible()
-        expect(metadata(page, "preview").get_by_role("listitem")).to_have_count(4)
-        keep_picture(page, "articles", height=1700)
+    page.goto("/assets/wikipedia_articles")
+    expect(page.get_by_text("list<string>")).to_be_visible()
+    expect(metadata(page, "preview").get_by_role("listitem")).to_have_count(4)
+    keep_picture(page, "articles", height=1700)
 
-        page.goto("/assets/pretrained_model")
-        curve = metadata(page, "loss_curve").get_by_role("img", name="loss")
-        expect(curve).to_be_visible()
-        assert curve.evaluate("picture => picture.naturalWidth") > 100
-        keep_picture(page, "loss")
+    page.goto("/assets/pretrained_model")
+    curve = metadata(page, "loss_curve").get_by_role("img", name="loss")
+    expect(curve).to_be_visible()
+    assert curve.evaluate("picture => picture.naturalWidth") > 100
+    keep_picture(page, "loss")
 
-        page.goto("/assets/evaluation")
-        expect(metadata(page, "scores").get_by_role("cell", name="total", exact=True)).to_be_visible()
-        keep_picture(page, "evaluation")
+    page.goto("/assets/evaluation")
+    expect(metadata(page, "scores").get_by_role("cell", name="total", exact=True)).to_be_visible()
+    keep_picture(page, "evaluation")
 
-        page.goto("/asset-groups/")
-        page.get_by_role("button", name="Hide navigation").click()
-        page.get_by_label("panel_show_right").last.click()
-        expect(page.get_by_label("unfold_more")).to_have_count(5)
-        page.keyboard.press("Alt+e")  # expand all groups
-        expect(page.get_by_label("unfold_less")).to_have_count(5)
-        expect(page.get_by_text("release", exact=True)).to_be_visible()
-        keep_picture(page, "graph")
+    page.goto("/asset-groups/")
+    page.get_by_role("button", name="Hide navigation").click()
+    page.get_by_label("panel_show_right").last.click()
+    expect(page.get_by_label("unfold_more")).to_have_count(5)
+    page.keyboard.press("Alt+e")  # expand all groups
+    expect(page.get_by_label("unfold_less")).to_have_count(5)
+    expect(page.get_by_text("release", exact=True)).to_be_visible()
+    keep_picture(page, "graph")
 
 
-def test_a_refresh_shows_what_it_reused_and_what_that_saved(
-    finished: Deployment, small_run: Path, tmp_path: Path
-) -> None:
+def test_a_refresh_shows_what_it_reused_and_what_that_saved(page: "Page", browsed: Deployment) -> None:
     from playwright.sync_api import expect
 
-    refreshed = finished.copy(tmp_path / "data")
-    refreshed.succeed("jgpt", "run", "--dump", LATER_DUMP, "--to", "wikipedia_segmented", "--config", small_run)
-    segmented = refreshed.root.parquet("wikipedia_segmented", LATER_DUMP, "000").run_record()
+    segmented = browsed.root.parquet("wikipedia_segmented", LATER_DUMP, "000").run_record()
     assert segmented["reused_rows"] > segmented["made_rows"] > 0
-    with browsing(refreshed, tmp_path / "ui.log") as page:
-        page.goto(f"/assets/wikipedia_segmented?view=partitions&partition={LATER_DUMP}|000")
-        for name in ("reused_rows", "made_rows", "saved_seconds"):
-            expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
-        keep_picture(page, "reuse", height=1500)
+    page.goto(f"/assets/wikipedia_segmented?view=partitions&partition={LATER_DUMP}|000")
+    for name in ("reused_rows", "made_rows", "saved_seconds"):
+        expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
+    keep_picture(page, "reuse", height=1500)
 
 
-def test_a_failed_check_says_what_is_wrong(finished: Deployment, tmp_path: Path) -> None:
+def test_a_failed_check_says_what_is_wrong(page: "Page", browsed: Deployment, finished: Deployment) -> None:
     from playwright.sync_api import expect
 
-    damaged = finished.copy(tmp_path / "data")
-    rewrite_directory(damaged.root.directory("tokenizer"), forgetful)
-    with browsing(damaged, tmp_path / "ui.log") as page:
-        page.goto("/assets/tokenizer?view=checks&checkDetail=text_survives_encoding")
-        page.get_by_role("button", name="Execute").last.click()
-        expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
-        page.reload()
-        expect(page.get_by_text(re.compile("^0 of [0-9]+ documents come back"))).to_be_visible()
-        keep_picture(page, "check", height=900)
+    tokenizer = browsed.root.directory("tokenizer")
+    rewrite_directory(tokenizer, forgetful)
+    page.goto("/assets/tokenizer?view=checks&checkDetail=text_survives_encoding")
+    page.get_by_role("button", name="Execute").last.click()
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
+    page.reload()
+    expect(page.get_by_text(re.compile("^0 of [0-9]+ documents come back"))).to_be_visible()
+    keep_picture(page, "check", height=900)
+    tokenizer.remove()
+    shutil.copytree(finished.root.directory("tokenizer").path, tokenizer.path)
 
 
 def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deployment, tmp_path: Path) -> None:

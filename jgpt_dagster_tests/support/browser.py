@@ -49,15 +49,13 @@ def browsing(deployment: Deployment, log: Path) -> Iterator["Page"]:
     `log` receives what the UI prints. Raises RuntimeError where it does not answer within START_SECONDS, and where a
     process of the deployment outlives it.
     """
-    with _running_ui(deployment, log) as url, _open_page(url) as page:
+    with running_ui(deployment, log) as url, open_page(url) as page:
         yield page
-    _, alive = psutil.wait_procs(processes_of(deployment), timeout=STOP_SECONDS)
-    if alive:
-        raise RuntimeError(f"processes of the UI are still there: {[process.cmdline() for process in alive]}")
 
 
 @contextmanager
-def _running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
+def running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
+    """Run `jgpt ui` over a deployment and yield its URL; raises as `browsing` does."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
@@ -75,10 +73,14 @@ def _running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
         yield url
     finally:
         _stop(process)
+    _, alive = psutil.wait_procs(processes_of(deployment), timeout=STOP_SECONDS)
+    if alive:
+        raise RuntimeError(f"processes of the UI are still there: {[process.cmdline() for process in alive]}")
 
 
 @contextmanager
-def _open_page(url: str) -> Iterator["Page"]:
+def open_page(url: str) -> Iterator["Page"]:
+    """Yield a page of the UI at a URL in a Chromium of its own; addresses are relative to that URL."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PAGE_SECONDS * 1000)

@@ -156,7 +156,7 @@ class Deployment:
     def materialize(self, asset: str, partition: str | None = None, **config: Any) -> Materialized:
         """Run one asset with its checks in this process, as a Dagster run of its own: seconds faster than a command."""
         result = _job(self.data, tuple(self.settings.items())).execute_in_process(
-            instance=_instance(),
+            instance=in_process_instance(),
             asset_selection=[dg.AssetKey(asset)],
             partition_key=partition,
             run_config={"ops": {asset: {"config": config}}, **_QUIET_LOGGERS},
@@ -192,6 +192,12 @@ class Deployment:
             self.data, data, copy_function=os.link, ignore=shutil.ignore_patterns(".dagster", ".locks"), symlinks=True
         )
         return replace(self, data=data)
+
+    def copy_with_runs(self, data: Path) -> "Deployment":
+        """The same with the Dagster instance, which shows the runs that there were."""
+        copied = self.copy(data)
+        shutil.copytree(self.data / ".dagster", data / ".dagster")
+        return copied
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file that two runs over the same input must have in common."""
@@ -240,7 +246,7 @@ def _job(data: Path, settings: tuple[tuple[str, str], ...]) -> dg.JobDefinition:
 
 
 @cache
-def _instance() -> dg.DagsterInstance:
+def in_process_instance() -> dg.DagsterInstance:
     """Return this process's Dagster instance for runs in the process. What is current is decided by files alone."""
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP, *REAL_DUMPS])
