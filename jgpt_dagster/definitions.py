@@ -12,7 +12,7 @@ from jgpt_dagster.assets.documents import build_documents
 from jgpt_dagster.assets.evaluation import evaluation
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
-from jgpt_dagster.assets.segmented import build_segmented
+from jgpt_dagster.assets.segmented_text import build_segmented
 from jgpt_dagster.assets.tokenizer import tokenizer
 from jgpt_dagster.assets.tokens import build_tokens
 from jgpt_dagster.assets.training_plan import plan

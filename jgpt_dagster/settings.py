@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jgpt_dagster.catalog.corpora import RESERVED_NAMES, Corpus, configured_corpora
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError

@@ -140,6 +140,6 @@ def test_every_asset_says_what_it_is(definitions: dict[str, Any]) -> None:
 
 def test_every_asset_has_the_owner_of_the_settings_and_a_link_to_its_code(definitions: dict[str, Any]) -> None:
     assert definitions["owners"] == {name: ["team:jgpt"] for name in CONTRACT}
-    assert definitions["sources"]["cc100_segmented"] == ["segmented.py"]
+    assert definitions["sources"]["cc100_segmented"] == ["segmented_text.py"]
     assert all(len(sources) == 1 for sources in definitions["sources"].values())
     assert describe(OWNER="a@example.org")["owners"]["release"] == ["a@example.org"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from jgpt_dagster.assets.stage_asset import GPU_TAGS
+from jgpt_dagster.assets.asset_decorator import GPU_TAGS
 from jgpt_dagster.cli import main
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, PROJECT

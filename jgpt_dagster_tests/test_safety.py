@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import jgpt_dagster
 from jgpt_dagster import cli
 from jgpt_dagster.catalog.corpora import configured_corpora
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.catalog.retention import delete_dump_data
 from jgpt_dagster.sample.pack import Page
 from jgpt_dagster.storage.data_root import DataRoot

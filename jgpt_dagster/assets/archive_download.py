@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Archive, Corpus
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
 from jgpt_dagster.corpus.fetch.download import download_file

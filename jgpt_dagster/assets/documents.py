@@ -10,7 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.document_sources import DocumentSource, open_source
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -20,7 +21,6 @@ from jgpt_dagster.assets.materialize import (
     record_run,
 )
 from jgpt_dagster.assets.metadata import preview, stage_metadata
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of

@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 from jgpt_dagster.orchestration.partitions import dump_partitions

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
@@ -20,7 +21,6 @@ from jgpt_dagster.assets.pretraining_config import (
     require_hardware,
     training_config,
 )
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model

@@ -6,10 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.attribution import attribution
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, progress
 from jgpt_dagster.assets.metadata import preview
-from jgpt_dagster.assets.stage_asset import stage_asset
-from jgpt_dagster.catalog.outputs import TOKENIZER
+from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer

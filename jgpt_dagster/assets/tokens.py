@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
@@ -16,10 +17,9 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import previous_tokens
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.outputs import TOKENIZER, TRAINING_SET
+from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.lm.data.token_files import KeyedDocuments, TokenFile, write_tokens
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer

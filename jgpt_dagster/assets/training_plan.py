@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher

@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import table
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.outputs import TRAINING_SET
+from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet

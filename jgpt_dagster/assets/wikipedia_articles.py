@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.dump_errors import published_fault
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -21,7 +22,6 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats

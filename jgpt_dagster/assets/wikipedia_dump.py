@@ -8,9 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.dump_errors import published_fault
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize, progress
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
 from jgpt_dagster.corpus.fetch.download import download_file

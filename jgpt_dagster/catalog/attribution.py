@@ -6,7 +6,7 @@ Wikimedia wikis require attribution, for which a link to the pages with their hi
 import re
 
 from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder, WikiDumps
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 
 _CC_BY_SA = "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)"
 _CC_BY = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"

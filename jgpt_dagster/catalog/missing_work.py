@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Manifest

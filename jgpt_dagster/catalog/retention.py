@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.data_root import DataRoot

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jgpt_dagster.catalog.corpora import Archive, Corpus
-from jgpt_dagster.catalog.outputs import TOKENIZER, TRAINING_SET, OutputCatalog
+from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET, OutputCatalog
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe

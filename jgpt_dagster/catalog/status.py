@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.catalog.staleness import StalenessCheck
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest

@@ -20,7 +20,7 @@ from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
 from dagster_celery.tasks import create_execute_job_task
 
-from jgpt_dagster.catalog.outputs import GPU_ASSETS
+from jgpt_dagster.catalog.output_catalog import GPU_ASSETS
 from jgpt_dagster.errors import JgptError
 
 CPU_QUEUE = "cpu"

@@ -21,7 +21,7 @@ import dagster as dg
 from dagster._utils.interrupts import capture_interrupts
 
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.outputs import TOKENIZER
+from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps

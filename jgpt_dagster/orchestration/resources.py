@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.catalog.corpora import Corpus, configured_corpora
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile

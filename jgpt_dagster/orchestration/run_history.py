@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS, text_assets
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.catalog.status import RunSummary
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.artifact import Artifact

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from jgpt_dagster.assets import segmented, tokens, wikipedia_articles
+from jgpt_dagster.assets import segmented_text, tokens, wikipedia_articles
 from jgpt_dagster.assets.training_set import build_training_set_asset
 from jgpt_dagster.assets.wikipedia_dump import build_wikipedia_dump
 from jgpt_dagster.catalog.corpora import Corpus, WikiDumps
@@ -45,7 +45,7 @@ REAL_DATA = os.environ.get("JGPT_TEST_DATA")
 ARTICLES, SEGMENTED, TOKENS = STAGES = ("wikipedia_articles", "wikipedia_segmented", "wikipedia_tokens")
 CODE_VERSIONS = {
     ARTICLES: (wikipedia_articles, "CODE_VERSION"),
-    SEGMENTED: (segmented, "CODE_VERSION"),
+    SEGMENTED: (segmented_text, "CODE_VERSION"),
     TOKENS: (tokens, "CODE_VERSION"),
 }
 WIKI = "miniwiki"
@@ -53,7 +53,7 @@ CORPUS = Corpus("wikipedia", WikiDumps(WIKI))
 ASSETS: list[Any] = [
     build_wikipedia_dump(CORPUS),
     wikipedia_articles.build_wikipedia_articles(CORPUS),
-    segmented.build_segmented(CORPUS),
+    segmented_text.build_segmented(CORPUS),
     tokens.build_tokens(CORPUS),
     build_training_set_asset([CORPUS]),
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.corpora import Corpus, configured_corpora, corpus_named
-from jgpt_dagster.catalog.outputs import OutputCatalog, text_assets
+from jgpt_dagster.catalog.output_catalog import OutputCatalog, text_assets
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.missing_work import missing_work
-from jgpt_dagster.catalog.outputs import OutputCatalog
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster_tests.support.deployments import DUMP
 

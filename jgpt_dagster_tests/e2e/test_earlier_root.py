@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact

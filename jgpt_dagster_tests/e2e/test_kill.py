@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import temporary_path
 from jgpt_dagster.storage.data_root import DataRoot

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.hashing import sha256_value

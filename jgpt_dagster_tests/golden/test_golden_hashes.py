@@ -95,7 +95,7 @@ def test_what_matches_is_not_spoken_of() -> None:
 def test_other_bytes_of_the_same_code_version_name_the_constant_to_raise_and_how_to_update() -> None:
     (problem,) = differences(GOLDEN, changed(SEGMENTED, data="cc"), MANIFESTS, DEFINITIONS)
     assert problem.startswith(f"{SEGMENTED}: the same input no longer gives the same bytes")
-    assert "raise CODE_VERSION in jgpt_dagster/assets/segmented.py" in problem
+    assert "raise CODE_VERSION in jgpt_dagster/assets/segmented_text.py" in problem
     assert "CHANGELOG" in problem and "--update-golden" in problem
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 from jgpt_dagster.assets.checks.check_result import listed, result
 from jgpt_dagster.assets.checks.corpus_checks import SAMPLE_DOCUMENTS, decodes_to_text
 from jgpt_dagster.assets.tokenizer import open_tokenizer
-from jgpt_dagster.catalog.outputs import TOKENIZER, TRAINING_SET
+from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
 from jgpt_dagster.lm.tokenizer.text_tokenizer import document_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore

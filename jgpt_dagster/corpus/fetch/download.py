@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from jgpt_dagster.corpus.fetch.checksums import ExpectedDigests, FileDigests, OnProgress
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
-from jgpt_dagster.corpus.fetch.file_digests import ExpectedDigests, FileDigests, OnProgress
 from jgpt_dagster.corpus.fetch.http_client import local_path, open_client, open_url
 from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
 from jgpt_dagster.corpus.fetch.retry import attempts

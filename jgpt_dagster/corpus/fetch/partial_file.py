@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jgpt_dagster.corpus.fetch.checksums import CHUNK_BYTES, ExpectedDigests, FileDigests
 from jgpt_dagster.corpus.fetch.errors import DownloadError
-from jgpt_dagster.corpus.fetch.file_digests import CHUNK_BYTES, ExpectedDigests, FileDigests
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.manifest import FileEntry
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from jgpt_dagster.corpus.segmenters.pieces import (
+from jgpt_dagster.corpus.segmenters.piece_splitting import (
     is_single_piece,
     is_standalone,
     split_by_character_class,
@@ -49,7 +49,7 @@ class Segmenter(Protocol):
 
 
 class PieceSegmenter(ABC):
-    """A `Segmenter` whose engine only receives pieces that are safe for it (see `pieces.split_into_pieces`)."""
+    """A `Segmenter` whose engine only receives pieces that are safe for it (see `piece_splitting`)."""
 
     def __init__(self) -> None:
         self.fallbacks = 0

@@ -17,8 +17,8 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.data.validation_data import held_out_order
 from jgpt_dagster.lm.evaluation.bootstrap import Interval, bootstrap_interval
-from jgpt_dagster.lm.evaluation.model_bits import model_bits
 from jgpt_dagster.lm.evaluation.ngram_baselines import count_baselines
+from jgpt_dagster.lm.evaluation.sliding_window_scores import model_bits
 from jgpt_dagster.lm.model.gpt2 import load_model
 
 

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.training import checkpoint_recipe, deepspeed_internals
+from jgpt_dagster.lm.training import checkpoint_compatibility, deepspeed_internals
 from jgpt_dagster.lm.training.collectives import all_gather
 from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
@@ -94,7 +94,7 @@ def find_resumable(root: Path, report: Callable[[str], None]) -> Checkpoint | No
 
 def require_same_training(checkpoint: Checkpoint, recipe: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming differing fields with both values, unless a run can resume from a checkpoint."""
-    if differing := checkpoint_recipe.differences(recipe, checkpoint.recipe):
+    if differing := checkpoint_compatibility.differences(recipe, checkpoint.recipe):
         raise CheckpointError(
             f"cannot resume from {checkpoint.path}: {'; '.join(differing)}. Set it back to go on with this run, or "
             f"delete {checkpoint.path.parent} to start again (initial_model can start from finished weights)."

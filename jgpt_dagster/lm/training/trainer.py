@@ -16,7 +16,7 @@ from jgpt_dagster.lm.data.data_loader import PackedDataset
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.data.validation_data import validation_blocks
 from jgpt_dagster.lm.training import checkpoint, optimizer_offload
-from jgpt_dagster.lm.training.checkpoint_recipe import PARALLELISM_SETTINGS, needs_conversion, training_recipe
+from jgpt_dagster.lm.training.checkpoint_compatibility import PARALLELISM_SETTINGS, needs_conversion, training_recipe
 from jgpt_dagster.lm.training.collectives import broadcast_from_rank0
 from jgpt_dagster.lm.training.deepspeed_engine import build_engine, write_model
 from jgpt_dagster.lm.training.deepspeed_internals import whole_parameter_count

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from jgpt_dagster.catalog.missing_work import missing_work
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS, text_assets
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore

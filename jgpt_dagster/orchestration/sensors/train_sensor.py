@@ -3,7 +3,7 @@
 import dagster as dg
 
 from jgpt_dagster.catalog.missing_work import missing_model_work
-from jgpt_dagster.catalog.outputs import MODEL_ASSETS
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.sensors.refresh_sensor import newest_fetched_dump
 from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error

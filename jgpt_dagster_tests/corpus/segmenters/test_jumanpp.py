@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters import Segmenter, SegmenterError, open_segmenter
 from jgpt_dagster.corpus.segmenters.jumanpp import JumanppSegmenter
-from jgpt_dagster.corpus.segmenters.pieces import split_by_character_class
+from jgpt_dagster.corpus.segmenters.piece_splitting import split_by_character_class
 from jgpt_dagster_tests.support.hostile_text import ANY_TEXT, HOSTILE_LINES
 
 STAND_IN = r"""

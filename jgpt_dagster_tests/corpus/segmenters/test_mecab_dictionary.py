@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.segmenters.mecab_dictionary import pruned_dictionary, write_pruned
-from jgpt_dagster.corpus.segmenters.pieces import is_standalone, split_into_pieces
+from jgpt_dagster.corpus.segmenters.piece_splitting import is_standalone, split_into_pieces
 from jgpt_dagster_tests.support.hostile_text import AWKWARD_TEXT, JAPANESE_TEXT
 
 JUMANDIC = Path(jumandic.DICDIR)

@@ -14,7 +14,7 @@ from jgpt_dagster.lm.training.checkpoint import (
     remove_leftovers,
     separate_step_counters,
 )
-from jgpt_dagster.lm.training.checkpoint_recipe import checkpoint_recipe
+from jgpt_dagster.lm.training.checkpoint_compatibility import checkpoint_recipe
 from jgpt_dagster.storage.atomic_write import temporary_path, write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.disk_space import DiskFullError

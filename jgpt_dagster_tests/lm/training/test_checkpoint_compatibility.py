@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.lm.training.checkpoint import Checkpoint, CheckpointError, require_same_training
-from jgpt_dagster.lm.training.checkpoint_recipe import needs_conversion
+from jgpt_dagster.lm.training.checkpoint_compatibility import needs_conversion
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.lm.evaluation.model_bits import windows
+from jgpt_dagster.lm.evaluation.sliding_window_scores import windows
 
 
 @given(length=st.integers(1, 300), context=st.integers(2, 64))

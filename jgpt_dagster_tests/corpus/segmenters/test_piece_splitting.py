@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 
-from jgpt_dagster.corpus.segmenters.pieces import (
+from jgpt_dagster.corpus.segmenters.piece_splitting import (
     MAX_BYTES,
     MAX_RUN,
     is_standalone,

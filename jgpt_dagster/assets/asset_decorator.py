@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.catalog.outputs import GPU_ASSETS
+from jgpt_dagster.catalog.output_catalog import GPU_ASSETS
 
 # Each executor reads its own tags only, so all of them can be set. The pool keeps a second GPU run waiting.
 CPU_TAGS: dict[str, Any] = {"dagster-celery/queue": "cpu"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.column_schemas import column_metadata
+from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
@@ -18,7 +19,6 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
-from jgpt_dagster.assets.stage_asset import stage_asset
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
