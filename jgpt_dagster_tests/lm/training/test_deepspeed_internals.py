@@ -34,7 +34,8 @@ def test_a_missing_internal_is_named_with_the_version_found_and_the_versions_tha
     path, _, attribute = name.rpartition(".")
     owner = pkgutil.resolve_name(path)
     for place in getattr(owner, "__mro__", (owner,)):
-        monkeypatch.delattr(place, attribute, raising=False)
+        if attribute in vars(place):
+            monkeypatch.delattr(place, attribute)
     monkeypatch.setattr(deepspeed_internals, "version", lambda package: "0.20.1")
     with pytest.raises(TrainingError) as error:
         require_internals(gpu=True)
