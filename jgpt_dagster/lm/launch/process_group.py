@@ -215,11 +215,11 @@ def _failure_message(argv: Sequence[str], code: int, tail: Sequence[str]) -> str
         # DeepSpeed's launcher exits with the negative signal number of a killed process.
         code -= 256
     if code in (EXIT_INTERRUPTED, -signal.SIGTERM):
-        return f"interrupted: {command}\nRun it again to go on from the newest checkpoint."
+        return f"interrupted: {command}\nRun it again to resume from the newest checkpoint."
     how = f"ended with exit code {code}"
     if code < 0:
-        cause = " (out of memory? See the kernel's log)" if code == -signal.SIGKILL else ""
-        how = f"was killed by {signal.Signals(-code).name}{cause}; run it again to go on from the newest checkpoint"
+        cause = " (out of memory? See the kernel log)" if code == -signal.SIGKILL else ""
+        how = f"was killed by {signal.Signals(-code).name}{cause}; run it again to resume from the newest checkpoint"
     if code == 0:
-        how = "ended before the processes that it had started"
+        how = "ended before the processes that it started"
     return "\n".join([f"{command} {how}. The last lines of its output:", *tail])

@@ -1,5 +1,6 @@
 """GPT-2 as transformers has it: configuration of a preset, generation defaults, and loading a saved model."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,8 @@ def generation_config(eos_id: int) -> "GenerationConfig":
     """Return the generation defaults: from `</s>`, which precedes every document in training, to the next `</s>`."""
     from transformers import GenerationConfig
 
-    config: GenerationConfig = GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=eos_id, eos_token_id=eos_id, pad_token_id=eos_id
-    )
-    return config
+    make_config: Callable[..., GenerationConfig] = GenerationConfig  # untyped
+    return make_config(bos_token_id=eos_id, eos_token_id=eos_id, pad_token_id=eos_id)
 
 
 def load_model(directory: Path, device: str = "cpu") -> Any:
@@ -53,7 +52,8 @@ def load_model(directory: Path, device: str = "cpu") -> Any:
     from transformers.utils import logging
 
     # Its progress bar would flash among those of `jgpt run`.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar: Callable[[], None] = logging.disable_progress_bar  # untyped
+    disable_progress_bar()
     try:
         model: Any = GPT2LMHeadModel.from_pretrained(directory, local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:

@@ -96,8 +96,8 @@ def require_same_training(checkpoint: Checkpoint, recipe: Mapping[str, Any]) -> 
     """Raise CheckpointError, naming differing fields with both values, unless a run can resume from a checkpoint."""
     if differing := checkpoint_compatibility.differences(recipe, checkpoint.recipe):
         raise CheckpointError(
-            f"cannot resume from {checkpoint.path}: {'; '.join(differing)}. Set it back to go on with this run, or "
-            f"delete {checkpoint.path.parent} to start again (initial_model can start from finished weights)."
+            f"cannot resume from {checkpoint.path}: {'; '.join(differing)}. Set it back to resume this run, or "
+            f"delete {checkpoint.path.parent} to start from scratch (initial_model starts from finished weights)."
         )
 
 

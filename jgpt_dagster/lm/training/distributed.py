@@ -4,6 +4,7 @@ Import this only after `train` has set up the environment: DeepSpeed reads it wh
 """
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 import deepspeed
@@ -47,7 +48,8 @@ def select_device() -> torch.device:
 
 def _gpu_error_message() -> str:
     try:
-        torch.cuda.init()  # type: ignore[no-untyped-call]
+        initialize: Callable[[], None] = torch.cuda.init  # untyped
+        initialize()
         reason = "no device answers"
     except Exception as error:
         reason = str(error)

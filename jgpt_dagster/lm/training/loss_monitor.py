@@ -6,8 +6,8 @@ Both are decided from the rows of `metrics.jsonl` alone, so that an interrupted 
 from collections.abc import Mapping
 from typing import Any
 
-# In nats: e times the lowest perplexity so far. Spikes that a run recovers from (Chowdhery et al., "PaLM", 2022,
-# section 5.1, had to restart from before theirs) pass within some hundred steps; how long is too long is a setting.
+# In nats: e times the lowest perplexity so far. Spikes that a run recovers from (see Chowdhery et al., "PaLM", 2022,
+# section 5.1, on those that it does not) pass within some hundred steps; how long is too long is a setting.
 MARGIN = 1.0
 # Weight of a row in the running mean of the loss: about the last ten rows count.
 _SMOOTHING = 0.1

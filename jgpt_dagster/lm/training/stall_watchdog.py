@@ -65,9 +65,9 @@ class Watchdog:
     def _end_run(self) -> None:
         try:
             stale = self._stale_processes()
-            who = f"{' and '.join(stale.values())} gives no sign of life" if stale else "every process is alive"
+            who = f"{' and '.join(stale.values())} does not respond" if stale else "every process is alive"
         except OSError as error:
-            stale, who = {}, f"which process holds it up cannot be told ({error})"
+            stale, who = {}, f"the process that holds it up is unknown ({error})"
         try:
             self._explain(who, in_full=self._rank == min(set(range(self._world_size)) - stale.keys()))
         finally:
@@ -77,8 +77,8 @@ class Watchdog:
         if in_full:
             _print_error(
                 f"error: no progress for {self._seconds:,.0f} s at step {self._step:,}: {who}. Look at what holds it "
-                "up (memory, disk, GPU errors in the kernel's log), then run again to go on from the newest "
-                "checkpoint. Where a step may take longer by its nature, raise stall_seconds."
+                "up (memory, disk, GPU errors in the kernel's log), then run again to resume from the newest "
+                "checkpoint. If steps legitimately take longer, raise stall_seconds."
             )
             # Last, since the disk of the checkpoints may be what hangs.
             _print_error(f"newest checkpoint: {self._newest_checkpoint()}")

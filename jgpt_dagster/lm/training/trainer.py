@@ -93,7 +93,7 @@ class _Run:
         if not result.finite:
             raise self._divergence_error(
                 f"step {step:,}: loss {result.loss}, gradient norm {result.gradient_norm}",
-                f"Run it again to go on from there; where it fails at the same step, {_DIVERGENCE_REMEDY}",
+                f"Run it again to resume from there; if it fails at the same step again, {_DIVERGENCE_REMEDY}",
             )
         row: dict[str, Any] = {
             "step": step,
@@ -111,7 +111,7 @@ class _Run:
         if step % config.checkpoint_every == 0 or is_last or result.stop_requested:
             self._save(step)
         if result.stop_requested and not is_last:
-            raise TrainingInterrupted(f"asked to end: saved a checkpoint at step {step:,} of {self.steps:,}")
+            raise TrainingInterrupted(f"interrupted: saved a checkpoint at step {step:,} of {self.steps:,}")
 
     def announce(self, message: str) -> None:
         """Log a message, in the process that has a logger."""
@@ -138,7 +138,7 @@ class _Run:
             raise self._divergence_error(
                 f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
                 f"{monitor.lowest_smoothed_loss:.3f} since step {monitor.diverging_since:,}",
-                "To go on from there all the same, delete the later ones and set divergence_steps to 0; better, "
+                "To resume from there anyway, delete the later ones and set divergence_steps to 0; better, "
                 f"{_DIVERGENCE_REMEDY}",
                 before=monitor.diverging_since,
             )

@@ -71,7 +71,7 @@ def test_a_failed_command_is_reported_with_its_code_and_last_lines() -> None:
 
 
 def test_a_killed_command_an_interrupted_one_and_a_missing_one_have_messages_of_their_own() -> None:
-    for how, message in (("SIGKILL", "killed by SIGKILL"), ("SIGTERM", "Run it again to go on")):
+    for how, message in (("SIGKILL", "killed by SIGKILL"), ("SIGTERM", "Run it again to resume")):
         code = f"import os, signal; os.kill(os.getpid(), signal.{how})"
         with pytest.raises(LaunchError, match=message):
             run_process_group(python(code), ENVIRONMENT, on_line=print)
@@ -88,7 +88,7 @@ def test_a_killed_command_an_interrupted_one_and_a_missing_one_have_messages_of_
 def test_a_launcher_that_ends_before_its_workers_is_a_failure_and_leaves_no_process(worker: str) -> None:
     pids: list[int] = []
     launcher = LAUNCHER.replace("time.sleep(600)\n", "sys.exit(0)\n").replace("time.sleep(600)", worker)
-    with pytest.raises(LaunchError, match="before the processes that it had started"):
+    with pytest.raises(LaunchError, match="before the processes that it started"):
         run_process_group(
             python(launcher),
             ENVIRONMENT,

@@ -1,6 +1,7 @@
 """DeepSpeed's internals are touched in one module, and missing ones are an error that names them and the version."""
 
 import ast
+import pkgutil
 import re
 from importlib.metadata import requires
 from pathlib import Path
@@ -30,7 +31,11 @@ def test_the_installed_deepspeed_has_every_internal() -> None:
 def test_a_missing_internal_is_named_with_the_version_found_and_the_versions_that_work(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.delattr(name)
+    path, _, attribute = name.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    for place in getattr(owner, "__mro__", (owner,)):
+        if attribute in vars(place):
+            monkeypatch.delattr(place, attribute)
     monkeypatch.setattr(deepspeed_internals, "version", lambda package: "0.20.1")
     with pytest.raises(TrainingError) as error:
         require_internals(gpu=True)
@@ -72,5 +77,6 @@ def test_no_other_module_touches_a_private_attribute_of_deepspeed_or_its_objects
             if isinstance(node, ast.Attribute)
             and re.search(r"\b(deepspeed|engine|zero|optimizer|swapper)\b", ast.unparse(node.value))
             and node.attr.startswith("_")
+            and node.attr != "__name__"
         ]
         assert not private, f"{path}, line {private[0].lineno}: {ast.unparse(private[0])}"

@@ -179,7 +179,7 @@ run_process_group(launch_command(launcher, 2, Path(config)), training_environmen
 
 
 def _kill_caller(config: Path, launcher: Launcher, condition: Callable[[], bool]) -> None:
-    """Train in two processes, kill their launcher as soon as the condition holds, and wait for their end."""
+    """Train in two processes, kill the one that launched them once the condition holds, and wait until they end."""
     process = subprocess.Popen([sys.executable, "-c", CALLER, launcher, config], stdout=subprocess.DEVNULL)
     wait_until(condition)
     children = psutil.Process(process.pid).children(recursive=True)

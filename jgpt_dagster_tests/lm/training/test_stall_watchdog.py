@@ -67,4 +67,4 @@ def test_a_stalled_run_is_ended_even_if_its_disk_is_gone(
     with Watchdog(tmp_path, 0, 1, seconds=0.2, newest_checkpoint=newest_checkpoint):
         shutil.rmtree(tmp_path / HEARTBEATS)
         assert ended.wait(60)
-    assert "which process holds it up cannot be told" in capfd.readouterr().err
+    assert "the process that holds it up is unknown" in capfd.readouterr().err

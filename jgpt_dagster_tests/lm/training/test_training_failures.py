@@ -110,7 +110,7 @@ def test_a_process_that_is_suspended_ends_the_run_and_is_named(root: Path) -> No
             launch_command("deepspeed", 2, config), training_environment(2), on_line=on_line, stop_grace_seconds=0.5
         )
     (error,) = [line for line in lines if "no progress for" in line]
-    assert f"process 0 (pid {suspended[0]} on " in error and "gives no sign of life" in error and "run again" in error
+    assert f"process 0 (pid {suspended[0]} on " in error and "does not respond" in error and "run again" in error
     (newest,) = [line for line in lines if line.startswith("newest checkpoint: ")]
     assert f"{root / 'stalled' / 'checkpoints'}/step=0000" in newest
     assert not _training(config)
