@@ -30,8 +30,8 @@ settings.load_profile("no deadline")
 # A shell lets its jobs in the background ignore Ctrl-C, which some tests are about.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The first makes what many others read. Then the files that take longest, the longest first: one that is begun last would
-# keep a worker alone at the end.
+# The first makes what many others read. Then the files that take longest, the longest first: one that is begun last
+# would keep a worker alone at the end.
 _FIRST = (
     "golden/test_golden_hashes.py",
     "lm/training/test_kill_and_resume.py",
