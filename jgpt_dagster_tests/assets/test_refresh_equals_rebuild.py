@@ -8,7 +8,6 @@ in the two roots as plain dictionaries.
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -102,7 +101,7 @@ def run_stages(deployment: Deployment, dump: str, *stages: str, force: bool = Fa
     return warnings
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def text_job(data: Path, settings: tuple[tuple[str, str], ...]) -> dg.JobDefinition:
     values: dict[str, Any] = {name.lower(): value for name, value in settings}
     resources = build_definitions(Settings(data=data, scratch=None, **values)).resources
@@ -180,6 +179,12 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment
     return found
 
 
+@pytest.fixture(scope="module")
+def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that every example clears and uses: at the same path, a job need not be built again."""
+    return tmp_path_factory.mktemp("playground")
+
+
 def article(number: int, text: str) -> Page:
     return Page(f"第{number}の記事", number, 10 * number, text)
 
@@ -232,6 +237,7 @@ def pairs_of_wikis(draw: st.DrawFn) -> tuple[list[Page], list[Page]]:
 )
 def test_a_refresh_gives_the_files_of_a_rebuild_and_makes_only_what_changed(
     tokenizers: dict[str, Deployment],
+    playground: Path,
     wikis: tuple[list[Page], list[Page]],
     pages_per_stream: tuple[int, int],
     shards: int,
@@ -239,24 +245,24 @@ def test_a_refresh_gives_the_files_of_a_rebuild_and_makes_only_what_changed(
     change: str | None,
 ) -> None:
     earlier, later = wikis
-    with tempfile.TemporaryDirectory() as folder:
-        mirror = Path(folder) / "mirror"
-        refreshed, rebuilt = (
-            deployment_of(Path(folder) / name, mirror, tokenizers[profile], shards=shards)
-            for name in ("refreshed", "rebuilt")
-        )
-        write_dump(mirror, WIKI, DUMP, earlier, pages_per_stream=pages_per_stream[0])
-        run_stages(refreshed, DUMP, *STAGES)
-        with changed_since(change):
-            write_dump(mirror, WIKI, LATER_DUMP, later, pages_per_stream=pages_per_stream[1])
-            assert run_stages(refreshed, LATER_DUMP) == []
-            run_stages(rebuilt, LATER_DUMP)
-        assert files_of(refreshed, LATER_DUMP) == files_of(rebuilt, LATER_DUMP)
-        changed = ARTICLES if change == "namespaces" else change
-        expected = rows_to_make(earlier, later, refreshed, rebuilt, changed)
-        assert made_rows(refreshed, LATER_DUMP) == expected
-        made, reused = (sum(made_rows(refreshed, LATER_DUMP, count).values()) for count in ("made_rows", "reused_rows"))
-        event(f"reused {10 * reused // (made + reused)} tenths")
+    shutil.rmtree(playground, ignore_errors=True)
+    mirror = playground / "mirror"
+    refreshed, rebuilt = (
+        deployment_of(playground / name, mirror, tokenizers[profile], shards=shards)
+        for name in ("refreshed", "rebuilt")
+    )
+    write_dump(mirror, WIKI, DUMP, earlier, pages_per_stream=pages_per_stream[0])
+    run_stages(refreshed, DUMP, *STAGES)
+    with changed_since(change):
+        write_dump(mirror, WIKI, LATER_DUMP, later, pages_per_stream=pages_per_stream[1])
+        assert run_stages(refreshed, LATER_DUMP) == []
+        run_stages(rebuilt, LATER_DUMP)
+    assert files_of(refreshed, LATER_DUMP) == files_of(rebuilt, LATER_DUMP)
+    changed = ARTICLES if change == "namespaces" else change
+    expected = rows_to_make(earlier, later, refreshed, rebuilt, changed)
+    assert made_rows(refreshed, LATER_DUMP) == expected
+    made, reused = (sum(made_rows(refreshed, LATER_DUMP, count).values()) for count in ("made_rows", "reused_rows"))
+    event(f"reused {10 * reused // (made + reused)} tenths")
 
 
 # ---- one wiki, in three shards, of which two articles change ------------------------------------------------------
