@@ -164,6 +164,6 @@ def _append_body(
         if is_disk_full(error):
             raise DiskFullError(
                 f"{part.path}: the disk is full. What was downloaded is kept; free some space, then run the same "
-                "command again and it goes on from there."
+                "command again and it resumes from there."
             ) from error
         raise

@@ -43,7 +43,7 @@ def attempts(url: str, bytes_received: Callable[[], int] = lambda: 0) -> Retryin
         reason = state.outcome.exception() if state.outcome else None
         raise DownloadError(
             f"{url}: gave up after {state.attempt_number} attempts; the last one: {reason}. Check the network and the "
-            "mirror, then run the same command again: it goes on where it stopped."
+            "mirror, then run the same command again: it resumes where it stopped."
         ) from reason
 
     return Retrying(

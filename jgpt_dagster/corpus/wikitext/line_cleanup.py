@@ -134,8 +134,8 @@ def _without_gaps(line: str) -> str:
     return line
 
 
-def _map_lines(mend: Callable[[str], str], text: str) -> str:
-    return "\n".join(map(mend, text.split("\n")))
+def _map_lines(edit: Callable[[str], str], text: str) -> str:
+    return "\n".join(map(edit, text.split("\n")))
 
 
 def _without_leftovers(line: str) -> str:
