@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and how it is laid out on a machine: shared by `plan` and `pretrained_model`."""
+"""Run config of `plan` and `pretrained_model`, and the training configuration that follows from it on a machine."""
 
 import json
 from dataclasses import asdict
@@ -91,10 +91,11 @@ class PretrainingConfig(_TrainingSettings):
     )
 
 
-# Drivers and settings (ECC) change the memory of one kind of GPU by some hundredths.
+# Drivers and settings (ECC) change the usable memory of a GPU model by a few percent.
 _SAME_MEMORY = 0.95
 
-# What one fits to the hardware at hand: it moves sums by rounding errors, and does not make a finished model stale.
+# Settings that suit the hardware at hand: they change results by rounding errors at most, so a finished model stays
+# current.
 _MACHINE_FIELDS = {
     *LAYOUT_FIELDS,
     "peak_tokens_per_second",
@@ -113,9 +114,9 @@ _PATH_FIELDS = {"training_set", "data_root", "output", "initial_model"}
 
 
 def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:
-    """Return a run's configuration before it is laid out on a machine; `places` are its directories.
+    """Return a run's configuration before its layout is chosen; `places` are its directories.
 
-    Raises TrainConfigError for settings that contradict one another.
+    Raises TrainConfigError for contradictory settings.
     """
     nowhere = dict.fromkeys(("training_set", "data_root", "output"), Path())
     # The layout is decided later, by `plan_training`.
@@ -125,7 +126,7 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
 
 
 def recipe_settings(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that decide the outcome of a run, whatever the machine."""
+    """Return the settings that decide the outcome of a run on any machine."""
     settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MACHINE_FIELDS | _PATH_FIELDS))
     return settings
 
@@ -133,9 +134,9 @@ def recipe_settings(config: TrainConfig) -> dict[str, Any]:
 def plan_training(
     config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, training_set: TrainingSet
 ) -> tuple[TrainingPlan, TrainConfig]:
-    """Return the plan of a run, and its configuration with what the hardware decides.
+    """Return the plan of a run, and its configuration with the layout that the hardware decides.
 
-    Raises HardwareError, with the arithmetic, where the model does not fit, and TrainConfigError for bf16 without ZeRO.
+    Raises HardwareError, with the arithmetic, if the model does not fit, and TrainConfigError for bf16 without ZeRO.
     """
     if config.hardware == "auto":
         hardware = detect_hardware(launcher.process_count(), launcher.host_count())
@@ -159,9 +160,9 @@ def plan_training(
 
 
 def require_hardware(hardware: Hardware, launcher: TrainingLauncher) -> None:
-    """Raise HardwareError where a run was laid out for another machine than it will be started on.
+    """Raise HardwareError if a run is planned for another machine than the one that will run it.
 
-    That has another number of processes, no GPU, or GPUs of less memory.
+    That machine has another number of processes, no GPU, or GPUs with less memory.
     """
     processes, hosts = launcher.process_count(gpu=hardware.device.gpu), launcher.host_count()
     if hardware.world != processes * hosts:

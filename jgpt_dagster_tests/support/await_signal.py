@@ -1,7 +1,6 @@
 """Waits for SIGTERM, as a training program does: `python -m jgpt_dagster_tests.support.await_signal FOLDER`.
 
-The process of rank 1 changes the mark by which the processes of a launch are found: it can be reached in no other way
-than one on another machine.
+The process of rank 1 changes its launch id, so that its launch cannot find it, as if it were on another machine.
 """
 
 import os
