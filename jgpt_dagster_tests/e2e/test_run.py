@@ -153,7 +153,7 @@ def test_what_is_no_date_is_no_dump(tmp_path: Path) -> None:
     for command in (("run", "--dump", "latest"), ("dumps", "add", "2026-01-01")):
         refused = deployment.try_invoke(*command)
         assert refused.code == 1
-        assert f"Error: {command[-1]!r} is no dump date" in refused.output
+        assert f"Error: {command[-1]!r} is not a dump date" in refused.output
 
 
 @pytest.mark.skipif(REAL_DATA is None, reason="JGPT_TEST_DATA does not name a folder of real dumps")

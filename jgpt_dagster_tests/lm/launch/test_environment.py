@@ -7,7 +7,7 @@ from jgpt_dagster.lm.launch.environment import training_environment
 
 
 def test_processes_share_the_cores_and_keep_the_rest_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "cores", lambda: 8)
+    monkeypatch.setattr(environment, "available_cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     variables = training_environment(2)
