@@ -223,7 +223,7 @@ def pairs_of_wikis(draw: st.DrawFn) -> tuple[list[Page], list[Page]]:
 @pytest.mark.slow
 # An example takes seconds: making a failing one smaller would take minutes, and they are small as they are drawn.
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),

@@ -1,7 +1,6 @@
 """Promises of the whole way from lines to segmented sentences: nothing lost under `clean`, batches never show."""
 
 import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -13,6 +12,7 @@ from jgpt_dagster.corpus.text import segment as segment_module
 from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL, SegmentCounts, restore_text, segment_documents
 from jgpt_dagster.corpus.text_profile import TextProfile
+from jgpt_dagster_tests.support.code_points import CODE_POINTS
 
 ANY_LINE = st.text(st.characters(exclude_categories=[])) | st.text(
     alphabet=st.sampled_from("あ漢Ab1。．，！?「」() \u3000\xa0\t\n\u2581_\ud800〜~ー")
@@ -163,7 +163,7 @@ def test_a_line_is_passed_over_only_where_it_is_a_sentence_as_it_stands(line: st
 @pytest.mark.parametrize("around", ["{}", "あ{}あ", "あ{}", "ー{}。"])
 def test_no_character_is_passed_over_that_would_change(around: str, profile: TextProfile) -> None:
     split = segment_module._line_splitter(profile)
-    for code in range(sys.maxunicode + 1):
+    for code in CODE_POINTS:
         line = around.format(chr(code))
         if split(line) == [line]:
             assert SPLIT_ANY[profile](line) == [line], f"U+{code:04X}"
