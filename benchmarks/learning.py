@@ -88,7 +88,7 @@ def main() -> None:
     metrics = read_metrics(arguments.root / "pretrained_model" / evaluation.relative_to(evaluation.parents[1]))
     if not any("validation_loss" in row for row in metrics):
         sys.exit(f"no validation loss in {METRICS} of {evaluation.relative_to(evaluation.parents[1])}")
-    lines = {
+    lines: dict[str, tuple[str, Points]] = {
         name: (colour, [(row["tokens"], row[field]) for row in metrics if field in row])
         for name, field, colour in (("training", "loss", GREY), ("held out", "validation_loss", BLUE))
     }

@@ -8,7 +8,6 @@ headings, which can be told where the wikitext is at hand), and ten passages sid
 
 import argparse
 import re
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -97,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -44,10 +44,11 @@ from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.model.gpt2 import BEGIN_ID, gpt2_config
 from jgpt_dagster.lm.model.presets import preset
+from jgpt_dagster.lm.training.distributed import init_distributed
 from jgpt_dagster.lm.training.optimizer import parameter_groups
 from jgpt_dagster.lm.training.stop_request import StopRequest
 from jgpt_dagster.lm.training.train_config import TrainConfig, validate_config
-from jgpt_dagster.lm.training.trainer import init_distributed, train_distributed
+from jgpt_dagster.lm.training.trainer import train_distributed
 
 VOCABULARY = 8000
 EOS = 2
