@@ -21,7 +21,13 @@ from jgpt_dagster.assets.wikipedia_articles import build_wikipedia_articles
 from jgpt_dagster.assets.wikipedia_dump import build_wikipedia_dump
 from jgpt_dagster.catalog.corpora import Archive, Corpus, WikiDumps
 from jgpt_dagster.orchestration.failure_webhook import build_failure_sensors
-from jgpt_dagster.orchestration.resources import CorpusStore, Mirror, SegmenterResource, TrainingLauncher
+from jgpt_dagster.orchestration.resources import (
+    CorpusStore,
+    Mirror,
+    SegmenterResource,
+    TrainingLauncher,
+    fixed_resource,
+)
 from jgpt_dagster.orchestration.sensors import build_sensors
 from jgpt_dagster.settings import Settings, load_settings
 
@@ -49,10 +55,10 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         # A stage is one step in the run's own process; parallel work is parallel runs.
         executor=dg.in_process_executor,
         resources={
-            "store": CorpusStore.of(settings),
-            "mirror": Mirror(dumps_url=settings.dumps_url),
-            "segmenter": SegmenterResource(engine=settings.segmenter),
-            "launcher": TrainingLauncher.of(settings),
+            "store": fixed_resource(CorpusStore.of(settings)),
+            "mirror": fixed_resource(Mirror(dumps_url=settings.dumps_url)),
+            "segmenter": fixed_resource(SegmenterResource(engine=settings.segmenter)),
+            "launcher": fixed_resource(TrainingLauncher.of(settings)),
             **(resources or {}),
         },
     )

@@ -16,7 +16,7 @@ import jgpt_dagster
 from jgpt_dagster import cli
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
-from jgpt_dagster.catalog.retention import delete_dump_data
+from jgpt_dagster.catalog.retention import Removal
 from jgpt_dagster.sample.pack import Page
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
@@ -113,7 +113,7 @@ def test_removing_a_dump_removes_a_link_and_not_what_it_leads_to(tmp_path: Path)
     (root.path / "wikipedia_articles").mkdir(parents=True)
     (root.path / "wikipedia_articles" / f"dump={DUMP}").symlink_to(elsewhere)
     catalog = OutputCatalog(root, configured_corpora("miniwiki", "", {}), ("000",), "tiny")
-    delete_dump_data(catalog, tmp_path / "scratch", DUMP)
+    Removal.of_dump(catalog, tmp_path / "scratch", DUMP).delete()
     assert sorted(os.listdir(elsewhere)) == ["manifest.json", "precious"]
     assert root.dumps() == []
 

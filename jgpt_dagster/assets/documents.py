@@ -27,7 +27,7 @@ from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, sha
 from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
 from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.partitions import corpus_partitions
+from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
 from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
@@ -76,7 +76,8 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
         one are dropped, and so are paragraphs that occurred before. All of them are counted, and
         `shard=<NNN>.dropped.jsonl` holds samples.
         """
-        targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in sorted(context.partition_keys)}
+        keys = shard_keys(context)
+        targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in keys}
         with as_dagster_failure(), ExitStack() as locks:
             selection = _selection(store, corpus, config)
             source = open_source(store, corpus)
@@ -96,7 +97,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
             }
             if stale:
                 started = time.monotonic()
-                label = step_label(recipe.stage, sorted(context.partition_keys))
+                label = step_label(recipe.stage, keys)
                 bar = Progress(label, "documents", None, context.log.info, source.size)
                 _OnePass(store, source, stale, recipe, selection).write(bar)
                 for target in stale.values():

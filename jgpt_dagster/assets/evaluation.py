@@ -14,7 +14,7 @@ from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
-from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -53,7 +53,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
 
     A unigram and a bigram model of the same training documents are scored for comparison.
     """
-    dump = context.partition_key
+    dump = dump_key(context)
     target = store.model_directory("evaluation", dump)
     with as_dagster_failure():
         model, data = store.model_directory("pretrained_model", dump), store.directory("training_set", dump)

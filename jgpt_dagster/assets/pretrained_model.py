@@ -34,7 +34,7 @@ from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.lm.training.training_charts import subsample, training_charts
-from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
@@ -60,9 +60,9 @@ def pretrained_model(
 
     Checkpoints lie in the scratch directory; an interrupted run resumes from the newest valid one.
     """
-    dump = context.partition_key
+    dump = dump_key(context)
     target = store.model_directory("pretrained_model", dump)
-    run = store.scratch_path / "pretrained_model" / f"dump={dump}" / f"model={store.model}"
+    run = store.training_run_path(dump)
     with as_dagster_failure():
         data = store.directory("training_set", dump)
         data_manifest = data.verified()

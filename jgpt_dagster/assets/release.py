@@ -14,7 +14,7 @@ from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.attribution import attribution
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
-from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
@@ -32,7 +32,7 @@ CODE_VERSION = "3"
 )
 def release(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> Materialization:
     """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
-    dump = context.partition_key
+    dump = dump_key(context)
     target = store.model_directory("release", dump)
     with as_dagster_failure():
         model, scores = (store.model_directory(name, dump) for name in ("pretrained_model", "evaluation"))

@@ -57,7 +57,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
     def segmented(
         context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore, segmenter: SegmenterResource
     ) -> Materialization:
-        partition = shard_key(context.partition_key)
+        partition = shard_key(context, corpus)
         source, target = (store.parquet(asset, *partition) for asset in (corpus.text_asset, corpus.segmented_asset))
         with as_dagster_failure(), segmenter.open() as engine:
             documents = source.verified()

@@ -14,13 +14,14 @@ from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
-from jgpt_dagster.orchestration.partitions import known_dumps, require_dump_key
+from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.safe_path import require_form
 
 CODE_VERSION = "1"
 
@@ -113,7 +114,7 @@ def _recipe(
     store: CorpusStore, engine: SegmenterResource, config: TokenizerConfig, instance: dg.DagsterInstance
 ) -> Recipe:
     dump = config.dump or _newest_segmented_dump(store, instance)
-    require_dump_key(dump)
+    require_form("dump", dump)
     shards = [
         shard for corpus in store.corpora for shard in store.catalog.all_shards(corpus, corpus.segmented_asset, dump)
     ]

@@ -53,7 +53,7 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
         description=description,
     )
     def tokens(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> Materialization:
-        partition = shard_key(context.partition_key)
+        partition = shard_key(context, corpus)
         source = store.parquet(corpus.segmented_asset, *partition)
         target = store.directory(corpus.tokens_asset, *partition)
         with as_dagster_failure():

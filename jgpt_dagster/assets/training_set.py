@@ -16,7 +16,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
-from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
@@ -52,7 +52,7 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: TrainingSetConfig, store: CorpusStore
     ) -> Materialization:
         """Which documents of which token files are trained on and which are held out; copies no tokens."""
-        dump = context.partition_key
+        dump = dump_key(context)
         target = store.directory(TRAINING_SET, dump)
         with as_dagster_failure():
             tokenizer, tokenizer_manifest = open_tokenizer(store)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.partitions import dump_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
@@ -40,7 +41,7 @@ def initial_model(
         if asset == "pretrained_model":
             return InitialModel(store.model_directory(asset, dump), sha256)
     dumps = store.root.dumps("pretrained_model")
-    for dump in reversed([dump for dump in dumps if dump < context.partition_key]):
+    for dump in reversed([dump for dump in dumps if dump < dump_key(context)]):
         model = store.model_directory("pretrained_model", dump)
         manifest = model.manifest()
         if manifest is None:

@@ -67,7 +67,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
 
         An article whose revision an earlier dump has too is taken from there.
         """
-        key = shard_key(context.partition_key)
+        key = shard_key(context, corpus)
         target = store.parquet(corpus.text_asset, *key)
         with as_dagster_failure():
             dump = _Dump(store, store.directory(f"{corpus.name}_dump", key.dump))

@@ -10,7 +10,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.dump_errors import published_fault
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize, progress
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
 from jgpt_dagster.corpus.fetch.download import download_file
@@ -21,11 +21,12 @@ from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikipedia.xml_cache import decompress_and_cache
 from jgpt_dagster.corpus.wikitext.template_store import TemplateCounts, collect_templates
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.partitions import dump_partitions, require_dump_key
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.safe_path import child_path
 
 CODE_VERSION = "1"
 
@@ -47,9 +48,7 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
         a shard reads and verifies its own bytes only. Under the profile `seed`, the dump's templates and the XML of
         each shard lie beside it, written in one pass. A dump on disk is never requested again: mirrors drop old ones.
         """
-        dump = context.partition_key
-        with as_dagster_failure():
-            require_dump_key(dump)
+        dump = dump_key(context)
         seed = store.profile == "seed"
         recipe = Recipe(
             stage=asset,
@@ -63,7 +62,7 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
             libraries=library_versions("wikiextractor") if seed else {},
         )
         # Parts of an unfinished download must survive a kill, so they wait outside the directory being written.
-        incoming = store.root.path / ".incoming" / f"{store.wiki}-{dump}"
+        incoming = child_path(store.root.path, ".incoming", f"{store.wiki}-{dump}")
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             files = DumpMirror(mirror.dumps_url, store.wiki).files(dump)

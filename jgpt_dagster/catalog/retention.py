@@ -4,21 +4,25 @@ A removal that is killed is completed by the next removal of the same dump; noth
 """
 
 import json
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST
-from jgpt_dagster.storage.object_store import as_object_store_error
+from jgpt_dagster.storage.object_store import as_object_store_error, delete
 from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster.storage.safe_path import require_form
 
-_DUMP = re.compile(r"\d{8}", re.ASCII)
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 class DumpInUseError(JgptError):
@@ -27,7 +31,7 @@ class DumpInUseError(JgptError):
 
 def dumps_on_disk(root: DataRoot) -> list[str]:
     """Return the dates for which a data root holds anything, oldest first."""
-    return [dump for dump in root.dumps() if _DUMP.fullmatch(dump)]
+    return root.dumps()
 
 
 def models_of_dump(root: DataRoot, dump: str) -> list[str]:
@@ -71,38 +75,91 @@ def exclusive_use(catalog: OutputCatalog, scratch: Path, dump: str) -> Iterator[
         yield
 
 
-def delete_dump_data(catalog: OutputCatalog, scratch: Path, dump: str) -> int:
-    """Delete everything of a dump below the data root and the scratch directory; return its size in bytes."""
-    root, dumps = catalog.root, {corpus.source_asset for corpus in catalog.dated_corpora}
-    remote_size = _delete_remote(root, dumps, dump)
-    directories = [*root.path.glob(f"*/dump={dump}"), *scratch.glob(f"*/dump={dump}")]
-    unfinished = [*root.path.glob(f"*/.dump={dump}.*"), *root.path.glob(f".incoming/*-{dump}")]
-    # Only a link itself is deleted: what it points to, perhaps on another disk, is not ours.
-    links = [path for path in directories + unfinished if path.is_symlink()]
-    for link in links:
-        link.unlink()
-    directories, unfinished = ([path for path in group if path not in links] for group in (directories, unfinished))
-    files = [path for directory in directories + unfinished for path in directory.rglob("*") if path.is_file()]
-    size = sum(path.lstat().st_size for path in files)
-    # Manifests go first, the dump's own before all others: without it no refresh starts again.
-    manifests = [path for path in files if path.name == MANIFEST]
-    for manifest in sorted(manifests, key=lambda path: dumps.isdisjoint(path.parts)):
-        manifest.unlink()
-    for directory in directories + unfinished:
-        shutil.rmtree(directory)
-    return remote_size or size
+@dataclass(frozen=True)
+class Removal:
+    """Everything of a dump that is deleted, with the bytes of each: local paths, and objects if the root is a URL.
+
+    Only what is listed here is deleted. A path that is a link loses only the link: what it points to, perhaps on
+    another disk, is not ours.
+    """
+
+    paths: Mapping[Path, int]
+    objects: Mapping["UPath", int]
+    dump_assets: frozenset[str]
+
+    @classmethod
+    def of_dump(cls, catalog: OutputCatalog, scratch: Path, dump: str) -> "Removal":
+        """List everything of a dump below the data root and the scratch directory.
+
+        Raises UnsafeNameError if `dump` is not a date, and ObjectStoreError.
+        """
+        require_form("dump", dump)
+        root = catalog.root
+        directories = [*_directories_of_dump(root.path, dump), *_directories_of_dump(scratch, dump)]
+        incoming = [path for path in _entries(root.path / ".incoming") if path.name.endswith(f"-{dump}")]
+        sources = {corpus.source_asset for corpus in catalog.dated_corpora}
+        return cls(
+            paths={path: sum(file.lstat().st_size for file in _files_below(path)) for path in directories + incoming},
+            objects=_objects_of_dump(root.remote, dump) if root.remote is not None else {},
+            dump_assets=frozenset(asset for asset in sources if asset),
+        )
+
+    @property
+    def size(self) -> int:
+        """The bytes of the data: of its objects if there are any, of which the local files are copies."""
+        return sum((self.objects or self.paths).values())
+
+    def lines(self) -> list[str]:
+        """Return a line for each local path, and one for each directory of objects."""
+        directories: Counter[str] = Counter()
+        for location, size in self.objects.items():
+            directories[str(location.parent)] += size
+        sizes = {**{str(path): size for path, size in self.paths.items()}, **directories}
+        return [f"  {name}  {size / 1e9:.1f} GB" for name, size in sizes.items()]
+
+    def delete(self) -> None:
+        """Delete what is listed. Raises ObjectStoreError."""
+        for location in sorted(self.objects, key=lambda location: (location.name != MANIFEST, self._order(location))):
+            delete(location)
+        manifests = [file for path in self.paths for file in _files_below(path) if file.name == MANIFEST]
+        for manifest in sorted(manifests, key=self._order):
+            manifest.unlink()
+        for path in self.paths:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _order(self, path: "Path | UPath") -> bool:
+        """Sort the manifests of the dump itself before all others: without them no refresh starts again."""
+        return self.dump_assets.isdisjoint(path.parts)
 
 
-def _delete_remote(root: DataRoot, dumps: set[str | None], dump: str) -> int:
-    """Delete the objects of a dump if the root is a URL; return their size in bytes."""
-    if root.remote is None:
-        return 0
-    with as_object_store_error(root.remote):
-        objects = [path for path in root.remote.glob(f"*/dump={dump}/**/*") if path.is_file()]
-        size = sum(path.stat().st_size for path in objects)
-        for path in sorted(objects, key=lambda path: (path.name != MANIFEST, dumps.isdisjoint(path.parts))):
-            path.unlink(missing_ok=True)
-    return size
+def _directories_of_dump(root: Path, dump: str) -> list[Path]:
+    """Return `<asset>/dump=<D>` below a directory, and what unfinished work on them has left beside them."""
+    below = (path for asset in _entries(root) if not asset.name.startswith(".") for path in _entries(asset))
+    return [path for path in below if path.name == f"dump={dump}" or path.name.startswith(f".dump={dump}.")]
+
+
+def _entries(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def _files_below(path: Path) -> list[Path]:
+    return [] if path.is_symlink() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _objects_of_dump(remote: "UPath", dump: str) -> dict["UPath", int]:
+    """Return the objects of a dump with their sizes in bytes. Raises ObjectStoreError."""
+    objects = {}
+    with as_object_store_error(remote):
+        for asset in remote.iterdir():
+            directory = asset / f"dump={dump}"
+            # This lists what lies below a location; a glob would read the location's name as a pattern.
+            for name, entry in directory.fs.find(directory.path, detail=True).items():
+                relative = name.removeprefix(directory.path).strip("/")
+                objects[directory.joinpath(*relative.split("/"))] = int(entry["size"])
+    return objects
 
 
 def _warm_started_from(scratch: Path, dump: str) -> Path | None:

@@ -6,6 +6,8 @@ from jgpt_dagster.cli.deployment import all_dumps, open_deployment
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings
 
+_dry_run = click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
+
 
 @click.group()
 def dumps() -> None:
@@ -33,25 +35,31 @@ def list_dumps() -> None:
 
     from jgpt_dagster.orchestration.partitions import known_dumps
 
-    root = settings.root
-    for date in known_dumps(DagsterInstance.get()):
+    root, instance = settings.root, DagsterInstance.get()
+    for date in known_dumps(instance):
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
         click.echo(f"{date}  {'  '.join(states)}")
+    for key in sorted({*instance.get_dynamic_partitions("dump")} - {*known_dumps(instance)}):
+        click.echo(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it; delete the partition in the UI")
 
 
 @dumps.command("remove")
 @click.argument("dates", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Even if a model or a release was made of the dump; it is removed too.")
-def remove(dates: tuple[str, ...], force: bool) -> None:
-    """Remove dumps: their data and partitions. A dump that is in use, or has a model, is not removed."""
+@_dry_run
+def remove(dates: tuple[str, ...], force: bool, dry_run: bool) -> None:
+    """Remove dumps: their data and partitions. A dump that is in use, or has a model, is not removed.
+
+    Lists what is deleted, then deletes it.
+    """
     settings = open_deployment()
     from jgpt_dagster.catalog.retention import models_of_dump
-    from jgpt_dagster.orchestration.partitions import require_dump_key
+    from jgpt_dagster.storage.safe_path import require_form
 
     root = settings.root
     for date in dates:
-        require_dump_key(date)
+        require_form("dump", date)
         if date not in all_dumps(root):
             raise JgptError(f"There is no dump of {date}. The dumps are: {' '.join(all_dumps(root)) or 'none'}.")
         if not force and (models := models_of_dump(root, date)):
@@ -60,13 +68,17 @@ def remove(dates: tuple[str, ...], force: bool) -> None:
                 f"  jgpt dumps remove --force {date}"
             )
     for date in dates:
-        click.echo(f"{date}  removed, {_remove_dump(settings, date) / 1e9:.1f} GB")
+        click.echo(f"{date}  {_remove_dump(settings, date, dry_run)}")
 
 
 @dumps.command("prune")
 @click.option("--keep", required=True, type=click.IntRange(min=1), help="How many of the newest dumps stay.")
-def prune(keep: int) -> None:
-    """Remove all dumps but the newest few. Dumps with a model or a release, and those in use, are kept too."""
+@_dry_run
+def prune(keep: int, dry_run: bool) -> None:
+    """Remove all dumps but the newest few. Dumps with a model or a release, and those in use, are kept too.
+
+    Lists what is deleted, then deletes it.
+    """
     settings = open_deployment()
     from jgpt_dagster.catalog.retention import DumpInUseError, reasons_to_keep
 
@@ -75,17 +87,20 @@ def prune(keep: int) -> None:
     kept = reasons_to_keep(root, dates, keep)
     for date in dates:
         try:
-            outcome = f"kept: {kept[date]}" if date in kept else f"removed, {_remove_dump(settings, date) / 1e9:.1f} GB"
+            outcome = f"kept: {kept[date]}" if date in kept else _remove_dump(settings, date, dry_run)
         except DumpInUseError as error:
             outcome = f"kept: {error}"
         click.echo(f"{date}  {outcome}")
 
 
-def _remove_dump(settings: Settings, date: str) -> int:
-    """Remove the partition and all data of a dump; return its size in bytes. Raises DumpInUseError, naming the user."""
+def _remove_dump(settings: Settings, date: str, dry_run: bool) -> str:
+    """List what is on disk of a dump, then remove it and the partition unless `dry_run`; return the outcome in words.
+
+    Raises DumpInUseError, naming the user.
+    """
     from dagster import DagsterInstance
 
-    from jgpt_dagster.catalog.retention import DumpInUseError, delete_dump_data, exclusive_use
+    from jgpt_dagster.catalog.retention import DumpInUseError, Removal, exclusive_use
     from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
     from jgpt_dagster.orchestration.run_history import runs_using_dump
 
@@ -95,5 +110,9 @@ def _remove_dump(settings: Settings, date: str) -> int:
     if runs := runs_using_dump(instance, date, reusing):
         raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
     with exclusive_use(catalog, scratch, date):
-        instance.delete_dynamic_partition("dump", date)
-        return delete_dump_data(catalog, scratch, date)
+        removal = Removal.of_dump(catalog, scratch, date)
+        click.echo("\n".join([f"{date}  to remove:", *removal.lines()]))
+        if not dry_run:
+            instance.delete_dynamic_partition("dump", date)
+            removal.delete()
+    return f"{'would be removed' if dry_run else 'removed'}, {removal.size / 1e9:.1f} GB"

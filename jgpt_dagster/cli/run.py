@@ -25,10 +25,10 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None) ->
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import defs, load_definitions
     from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
-    from jgpt_dagster.orchestration.partitions import require_dump_key
     from jgpt_dagster.orchestration.run_config import read_run_config
+    from jgpt_dagster.storage.safe_path import require_form
 
-    require_dump_key(dump)
+    require_form("dump", dump)
     run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {}
     started = before = time.monotonic()
     for stage in run_stages(

@@ -16,12 +16,12 @@ def status(dates: tuple[str, ...]) -> None:
 
     from jgpt_dagster.catalog.status import DeploymentStatus, next_step
     from jgpt_dagster.definitions import code_versions, defs
-    from jgpt_dagster.orchestration.partitions import require_dump_key
     from jgpt_dagster.orchestration.resources import CorpusStore
     from jgpt_dagster.orchestration.run_history import failed_checks, recent_runs
+    from jgpt_dagster.storage.safe_path import require_form
 
     for date in dates:
-        require_dump_key(date)
+        require_form("dump", date)
     root, instance = settings.root, DagsterInstance.get()
     root.check_pinned_settings(CorpusStore.of(settings).fixed)
     deployment = DeploymentStatus(

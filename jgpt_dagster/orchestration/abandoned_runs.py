@@ -4,6 +4,7 @@ A killed command cannot report anything. Dagster keeps showing its runs as start
 which every later run would wait forever.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,12 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from jgpt_dagster.orchestration.run_history import STARTED
+from jgpt_dagster.storage.safe_path import child_path
 
 COMMAND_TAG = "jgpt/command"
 """The run tag that names the command a run belongs to."""
+
+_COMMAND = re.compile("[0-9a-f]{32}")
 
 
 @contextmanager
@@ -39,9 +43,13 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
     alive.
     """
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(STARTED))):
-        lock = _lock(root, run.tags.get(COMMAND_TAG, ""))
+        command = run.tags.get(COMMAND_TAG, "")
+        # The UI takes any tag, and a name becomes part of a path.
+        if not _COMMAND.fullmatch(command):
+            continue
+        lock = _lock(root, command)
         # A command that ended well has no lock file any more, and one over another root never had one here.
-        if COMMAND_TAG in run.tags and Path(lock.lock_file).exists():
+        if Path(lock.lock_file).exists():
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -59,4 +67,4 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
 
 
 def _lock(root: Path, name: str) -> FileLock:
-    return FileLock(root / ".locks" / f"command-{name}.lock")
+    return FileLock(child_path(root, ".locks", f"command-{name}.lock"))

@@ -1,20 +1,22 @@
 """The partition dimensions, dump and shard, and their product, whose keys read `20250801|003`."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import dagster as dg
 
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.data_root import shard_names
+from jgpt_dagster.storage.safe_path import KeyKind, UnsafeNameError, has_form, require_form
 
 # Partition definitions belong to the code location, so the number of shards is read when it loads.
 dump_partitions = dg.DynamicPartitionsDefinition(name="dump")
 shard_partitions = dg.StaticPartitionsDefinition(shard_names(load_settings().shards))
 dump_shard_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "shard": shard_partitions})
+
+
+_PartitionedContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 class ShardKey(NamedTuple):
@@ -29,25 +31,47 @@ def corpus_partitions(corpus: Corpus) -> dg.PartitionsDefinition:
     return dump_shard_partitions if corpus.dated else shard_partitions
 
 
-def shard_key(partition_key: str) -> ShardKey:
-    """Split the partition key of a sharded asset. Dagster orders the dimensions by name, so the dump comes first."""
-    dump, _, shard = partition_key.rpartition("|")
-    return ShardKey(dump or None, shard)
+def dump_key(context: _PartitionedContext) -> str:
+    """Return the dump that a step makes. Raises dagster.Failure for a key that is not of this form.
+
+    Dagster itself takes any text, from the Launchpad and from a run's tags, and the key becomes part of paths.
+    """
+    return _checked("dump", context.partition_key)
 
 
-def require_dump_key(date: str) -> None:
-    """Raise JgptError unless `date` has the form YYYYMMDD of a dump partition."""
-    if not re.fullmatch(r"\d{8}", date):
-        raise JgptError(f"{date!r} is not a dump date. Dumps are named by date as YYYYMMDD, such as 20250801.")
+def shard_key(context: _PartitionedContext, corpus: Corpus) -> ShardKey:
+    """Return the shard that a step makes. Raises dagster.Failure for a key that is not of the corpus's form.
+
+    Dagster orders the dimensions of a key by name, so the dump comes first.
+    """
+    if not corpus.dated:
+        return ShardKey(None, _checked("shard", context.partition_key))
+    dump, _, shard = context.partition_key.partition("|")
+    return ShardKey(_checked("dump", dump), _checked("shard", shard))
+
+
+def shard_keys(context: _PartitionedContext) -> list[str]:
+    """Return the shards that a step makes, in order. Raises dagster.Failure for a key that is not of this form."""
+    return sorted(_checked("shard", key) for key in context.partition_keys)
+
+
+def _checked(kind: KeyKind, key: str) -> str:
+    try:
+        return require_form(kind, key)
+    except UnsafeNameError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
 def add_dumps(instance: dg.DagsterInstance, dates: Sequence[str]) -> None:
-    """Add dump partitions to a Dagster instance, keeping those it has. Raises JgptError for a malformed date."""
+    """Add dump partitions to a Dagster instance, keeping those it has. Raises UnsafeNameError for a malformed date."""
     for date in dates:
-        require_dump_key(date)
+        require_form("dump", date)
     instance.add_dynamic_partitions("dump", list(dates))
 
 
 def known_dumps(instance: dg.DagsterInstance) -> list[str]:
-    """Return the dump partitions of a Dagster instance, oldest date first (Dagster keeps the order of adding)."""
-    return sorted(instance.get_dynamic_partitions("dump"))
+    """Return the dump partitions of a Dagster instance, oldest date first (Dagster keeps the order of adding).
+
+    The UI lets anyone add a partition of another form; nothing works on such a one.
+    """
+    return sorted(dump for dump in instance.get_dynamic_partitions("dump") if has_form("dump", dump))

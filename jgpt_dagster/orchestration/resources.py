@@ -16,9 +16,24 @@ from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.safe_path import UnsafeNameError, child_path, require_form
 
 if TYPE_CHECKING:
     from jgpt_dagster.corpus.segmenters.base import Segmenter
+
+
+def fixed_resource(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
+    """Return the definition of a resource that run config cannot change.
+
+    Whoever reaches the UI writes run config: with the fields of a resource in it, a run would read and write wherever
+    the user of the worker can. Dagster refuses config for a resource with an empty schema.
+    """
+
+    def resource_fn(context: dg.InitResourceContext) -> dg.ConfigurableResource[Any]:
+        resource.setup_for_execution(context)
+        return resource
+
+    return dg.ResourceDefinition(resource_fn, config_schema={}, description=type(resource).__doc__)
 
 
 class CorpusStore(dg.ConfigurableResource[Any]):
@@ -97,16 +112,27 @@ class CorpusStore(dg.ConfigurableResource[Any]):
         return shard_names(self.shards)
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
-        """Return a Parquet shard of an asset."""
+        """Return a Parquet shard of an asset. Raises UnsafeNameError for a key of no partition, as the others do."""
+        self._require_shard(shard)
         return self.root.parquet(asset, dump, shard)
 
     def directory(self, asset: str, dump: str | None = None, shard: str | None = None) -> DirectoryArtifact:
         """Return a directory output of an asset that does not depend on a model."""
+        self._require_shard(shard)
         return self.root.directory(asset, dump, shard)
 
     def model_directory(self, asset: str, dump: str) -> DirectoryArtifact:
         """Return the output of an asset for a dump and the model preset in use."""
         return self.root.directory(asset, dump, model=self.model)
+
+    def training_run_path(self, dump: str) -> Path:
+        """Return the directory of the training run of the model preset in use on a dump."""
+        names = (f"dump={require_form('dump', dump)}", f"model={require_form('model', self.model)}")
+        return child_path(self.scratch_path, "pretrained_model", *names)
+
+    def _require_shard(self, shard: str | None) -> None:
+        if shard is not None and shard not in self.shard_keys:
+            raise UnsafeNameError(f"{shard!r} is none of the {self.shards} shards of JGPT_SHARDS.")
 
 
 class Mirror(dg.ConfigurableResource[Any]):

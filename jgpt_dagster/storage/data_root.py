@@ -13,6 +13,7 @@ from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.safe_path import KeyKind, child_path, has_form, require_form
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -43,14 +44,15 @@ class DataRoot:
     def dumps(self, asset: str = "*") -> list[str]:
         """Return the dumps of which an asset, by default any asset, has data here, oldest first."""
         with as_object_store_error(self.location):
-            return sorted({path.name.removeprefix("dump=") for path in self.location.glob(f"{asset}/dump=*")})
+            names = {path.name.removeprefix("dump=") for path in self.location.glob(f"{asset}/dump=*")}
+        return sorted(name for name in names if has_form("dump", name))
 
     def models(self, asset: str, dump: str) -> list[str]:
         """Return the names of the models of which an asset has data for a dump, sorted."""
         with as_object_store_error(self.location):
-            return sorted(
-                path.name.removeprefix("model=") for path in self.location.glob(f"{asset}/dump={dump}/model=*")
-            )
+            of_dump = child_path(self.location, asset, f"dump={require_form('dump', dump)}")
+            names = {path.name.removeprefix("model=") for path in of_dump.glob("model=*")}
+        return sorted(name for name in names if has_form("model", name))
 
     def pin_settings(self, fixed: Mapping[str, str | int]) -> None:
         """Record the settings that must not change in one root; if they are recorded, require the same.
@@ -81,17 +83,17 @@ class DataRoot:
         return True
 
     def parquet(self, asset: str, dump: str | None = None, shard: str | None = None) -> ParquetArtifact:
-        """Return a Parquet shard of an asset."""
-        return ParquetArtifact(
-            asset, _partition_key(dump, shard), *self._locations(asset, dump, f"shard={shard}.parquet")
-        )
+        """Return a Parquet shard of an asset. Raises UnsafeNameError for a malformed key, as all methods here do."""
+        name = f"shard={require_form('shard', shard or '')}.parquet"
+        return ParquetArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, name))
 
     def directory(
         self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
     ) -> DirectoryArtifact:
         """Return a directory output of an asset; `model` distinguishes the outputs of several models for one dump."""
-        below = f"shard={shard}" if shard is not None else f"model={model}" if model is not None else ""
-        return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, below))
+        keys: dict[KeyKind, str | None] = {"shard": shard, "model": model}
+        below = [f"{kind}={require_form(kind, key)}" for kind, key in keys.items() if key is not None]
+        return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, *below))
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard with this label (see `Artifact.label`)."""
@@ -101,9 +103,10 @@ class DataRoot:
         """Return the directory shard with this label (see `Artifact.label`)."""
         return self.directory(*_parse_label(label))
 
-    def _locations(self, asset: str, dump: str | None, below: str) -> tuple[Path, "UPath | None"]:
-        parts = [asset, *([f"dump={dump}"] if dump is not None else []), *([below] if below else [])]
-        return self.path.joinpath(*parts), self.remote and self.remote.joinpath(*parts)
+    def _locations(self, asset: str, dump: str | None, *below: str) -> tuple[Path, "UPath | None"]:
+        of_dump = [f"dump={require_form('dump', dump)}"] if dump is not None else []
+        names = [asset, *of_dump, *below]
+        return child_path(self.path, *names), self.remote and child_path(self.remote, *names)
 
 
 def shard_names(count: int) -> list[str]:
@@ -112,8 +115,8 @@ def shard_names(count: int) -> list[str]:
 
 
 def _parse_label(label: str) -> tuple[str, str | None, str]:
-    """Split the label of a shard into asset, dump and shard."""
-    asset, partition = label.split(" ")
+    """Split the label of a shard into asset, dump and shard; what is no label gives keys that `DataRoot` refuses."""
+    asset, _, partition = label.partition(" ")
     dump, _, shard = partition.rpartition("|")
     return asset, dump or None, shard
 

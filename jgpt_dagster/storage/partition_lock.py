@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.safe_path import child_path
 
 _POLL_SECONDS = 0.2
 _REPORT_SECONDS = 30.0
@@ -25,8 +26,8 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
     directory = root / ".locks"
     directory.mkdir(parents=True, exist_ok=True)
     stem = label.replace(" ", "__").replace("|", "_")
-    holder = directory / f"{stem}.json"
-    lock = FileLock(directory / f"{stem}.lock")
+    holder = child_path(directory, f"{stem}.json")
+    lock = FileLock(child_path(directory, f"{stem}.lock"))
     wait = 0.0
     while True:
         try:

@@ -11,11 +11,12 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from jgpt_dagster.catalog.retention import delete_dump_data, dumps_on_disk, reasons_to_keep
+from jgpt_dagster.catalog.retention import Removal, dumps_on_disk, reasons_to_keep
 from jgpt_dagster.cli import main
 from jgpt_dagster.orchestration.partitions import add_dumps, known_dumps
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster.storage.safe_path import UnsafeNameError
 from jgpt_dagster_tests.support.deployments import Deployment, mini_deployment
 
 DATES = ("20260101", "20260120", "20260201")
@@ -72,7 +73,8 @@ def test_a_removed_dump_is_gone_with_its_partition_and_the_others_stay(
 ) -> None:
     others = {name for name in names(deployment) if f"dump={DATES[1]}" not in name}
     code, output = jgpt("dumps", "remove", DATES[1])
-    assert (code, output) == (0, f"{DATES[1]}  removed, 0.0 GB\n")
+    listed = [f"  {deployment.data}/wikipedia_{asset}/dump={DATES[1]}  0.0 GB\n" for asset in ("articles", "dump")]
+    assert (code, output) == (0, f"{DATES[1]}  to remove:\n{''.join(listed)}{DATES[1]}  removed, 0.0 GB\n")
     assert names(deployment) == others
     assert known_dumps(instance) == [DATES[0], DATES[2]]
     assert dumps_on_disk(deployment.root) == [DATES[0], DATES[2]]
@@ -185,8 +187,9 @@ def test_pruning_keeps_the_newest_dumps_and_those_with_a_release(
     place_model(deployment, "release", DATES[0])
     code, output = jgpt("dumps", "prune", "--keep", "1")
     assert code == 0
-    assert output.splitlines() == [
+    assert [line for line in output.splitlines() if not line.startswith("  ")] == [
         f"{DATES[0]}  kept: release {DATES[0]} of model tiny",
+        f"{DATES[1]}  to remove:",
         f"{DATES[1]}  removed, 0.0 GB",
         f"{DATES[2]}  kept: one of the last 1",
     ]
@@ -205,9 +208,41 @@ def test_pruning_keeps_the_dump_that_an_unfinished_refresh_reads_from(deployment
     assert reasons_to_keep(deployment.root, DATES, 5).keys() == set(DATES)
 
 
-def test_a_removal_returns_the_bytes_that_it_frees(deployment: Deployment) -> None:
+def test_a_removal_knows_the_bytes_that_it_frees(deployment: Deployment) -> None:
     expected = sum(path.stat().st_size for name, path in deployment.paths() if f"dump={DATES[0]}/" in name)
-    assert delete_dump_data(load_settings().catalog, deployment.data / ".scratch", DATES[0]) == expected
+    assert Removal.of_dump(load_settings().catalog, deployment.data / ".scratch", DATES[0]).size == expected
+
+
+@pytest.mark.parametrize("command", [("remove", "--force", DATES[0]), ("prune", "--keep", "2")])
+def test_a_dry_run_lists_what_the_removal_deletes_and_deletes_nothing(
+    deployment: Deployment, instance: dg.DagsterInstance, command: tuple[str, ...]
+) -> None:
+    before = names(deployment)
+    code, dry = jgpt("dumps", *command, "--dry-run")
+    assert (code, names(deployment), known_dumps(instance)) == (0, before, list(DATES))
+    assert jgpt("dumps", *command) == (0, dry.replace("would be removed", "removed"))
+    assert names(deployment) == {name for name in before if f"dump={DATES[0]}" not in name}
+
+
+@pytest.mark.parametrize("pattern", ["*", "2026*", "????????", "[0-9]*", "../*", "２０２６０１０１", f"{DATES[0]}\n"])
+def test_a_partition_that_is_a_pattern_removes_nothing(
+    deployment: Deployment, instance: dg.DagsterInstance, pattern: str
+) -> None:
+    """The UI adds a partition of any name, and a name that is read as a pattern means every dump."""
+    instance.add_dynamic_partitions("dump", [pattern])
+    place_model(deployment, "release", DATES[0])
+    before = names(deployment)
+    kept = [
+        f"{DATES[0]}  kept: release {DATES[0]} of model tiny",
+        *(f"{date}  kept: one of the last 2" for date in DATES[1:]),
+    ]
+    assert jgpt("dumps", "prune", "--keep", "2") == (0, "".join(f"{line}\n" for line in kept))
+    code, output = jgpt("dumps", "remove", "--force", pattern)
+    assert code == 1 and f"{pattern!r} is not a dump date" in output
+    with pytest.raises(UnsafeNameError):
+        Removal.of_dump(load_settings().catalog, deployment.data / ".scratch", pattern)
+    assert names(deployment) == before
+    assert f"{pattern!r}  not a date" in jgpt("dumps", "list")[1]
 
 
 def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(

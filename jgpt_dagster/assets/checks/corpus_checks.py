@@ -16,7 +16,7 @@ from jgpt_dagster.corpus.web.document_selection import DROP_REASONS
 from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, lines_with_leftovers
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
-from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
+from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
@@ -82,7 +82,7 @@ def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
         Checks the shards of the run, or all of them if the check is run by itself.
         """
         of_a_run = context.has_partition_key or context.has_partition_key_range
-        keys = context.partition_keys if of_a_run else store.shard_keys
+        keys = shard_keys(context) if of_a_run else store.shard_keys
         return _documents_accounted_for(store, corpus, keys)
 
     return no_document_missing
@@ -100,7 +100,7 @@ def _every_document_segmented(corpus: Corpus) -> dg.AssetChecksDefinition:
     )
     def every_document_segmented(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         source = _text_shard(store, corpus, context)
-        target = store.parquet(corpus.segmented_asset, *shard_key(context.partition_key))
+        target = store.parquet(corpus.segmented_asset, *shard_key(context, corpus))
         expected, found = (artifact.verified().counts["rows"] for artifact in (source, target))
         rows = 0
         for before, after in zip(_keys(source, key_column), _keys(target, key_column), strict=False):
@@ -121,7 +121,7 @@ def _tokens_decode(corpus: Corpus) -> dg.AssetChecksDefinition:
     )
     def tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """The token file has one document for each row of the corpus, and documents decode to their text."""
-        partition = shard_key(context.partition_key)
+        partition = shard_key(context, corpus)
         segmented = store.parquet(corpus.segmented_asset, *partition)
         tokens = store.directory(corpus.tokens_asset, *partition)
         documents, rows = tokens.verified().counts["documents"], segmented.verified().counts["rows"]
@@ -144,7 +144,7 @@ def _tokens_decode(corpus: Corpus) -> dg.AssetChecksDefinition:
 
 
 def _text_shard(store: CorpusStore, corpus: Corpus, context: dg.AssetCheckExecutionContext) -> ParquetArtifact:
-    return store.parquet(corpus.text_asset, *shard_key(context.partition_key))
+    return store.parquet(corpus.text_asset, *shard_key(context, corpus))
 
 
 def _documents_accounted_for(store: CorpusStore, corpus: Corpus, keys: Sequence[str]) -> dg.AssetCheckResult:

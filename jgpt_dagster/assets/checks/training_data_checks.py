@@ -9,7 +9,7 @@ from jgpt_dagster.assets.checks.corpus_checks import SAMPLE_DOCUMENTS, decodes_t
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
 from jgpt_dagster.lm.tokenizer.text_tokenizer import document_text
-from jgpt_dagster.orchestration.partitions import dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.parquet import read_rows
 
@@ -42,7 +42,7 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
 @dg.asset_check(asset=TRAINING_SET, partitions_def=dump_partitions, blocking=True)
 def documents_add_up(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """If no corpus is weighted, every document is trained on, held out, or skipped as empty."""
-    manifest = store.directory(TRAINING_SET, context.partition_key).verified()
+    manifest = store.directory(TRAINING_SET, dump_key(context)).verified()
     counts = manifest.counts
     if set(manifest.recipe.settings["weights"].values()) != {1.0}:
         return result(True, "corpora are weighted: documents count as often as they are repeated")

@@ -17,6 +17,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import read_columns
 from jgpt_dagster.lm.data.token_files import TOKENS, map_tokens
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.safe_path import child_path
 
 MANIFEST = "training_set.json"
 TRAIN = "train.parquet"
@@ -101,8 +102,13 @@ class TrainingSet:
             ) from error
 
     def open_tokens(self, data_root: Path) -> list[np.ndarray]:
-        """Memory-map the token files (uint16), in the order of `shard` in both tables. Raises TokenFileError."""
-        return [map_tokens(data_root / file.path / TOKENS, file.tokens) for file in self.token_files]
+        """Memory-map the token files (uint16), in the order of `shard` in both tables.
+
+        Raises TokenFileError, and UnsafeNameError for a path that leads out of the data root.
+        """
+        return [
+            map_tokens(child_path(data_root, *file.path.split("/"), TOKENS), file.tokens) for file in self.token_files
+        ]
 
     def train_spans(self) -> dict[str, np.ndarray]:
         """Return `shard` (int32), `offset` and `length` (int64, in tokens) of every span, in training order."""
