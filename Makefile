@@ -14,7 +14,7 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 	JGPT_DUMPS_URL=file://$(DEMO)/mirror JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz \
 	JGPT_SHARDS=2 JGPT_MODEL=tiny JGPT_REFRESH=off
 
-.PHONY: install demo ui test lint docs docs-tables clean-demo
+.PHONY: install demo ui test pytest test-long lint docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
@@ -35,8 +35,18 @@ ui: install
 # All tests of a file run on one worker, because they share fixtures. Workers take files in the order set by conftest.py.
 # Tests wait for their own processes a third of the time, so there is one worker more than cores; more than four would
 # need more than 8 GB.
-test: lint
-	$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# The type checker keeps one core busy for a minute, so lint runs beside the tests.
+test: install
+	$(MAKE) --jobs=2 lint pytest
+
+PYTEST := $(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+pytest: install
+	$(PYTEST)
+
+# Tests that repeat a promise at more moments, or through the UI, the daemon and a cluster.
+test-long: install
+	$(PYTEST) -m long
 
 lint: install
 	$(BIN)/ruff check .

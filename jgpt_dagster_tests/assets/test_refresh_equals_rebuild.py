@@ -220,22 +220,41 @@ def pairs_of_wikis(draw: st.DrawFn) -> tuple[list[Page], list[Page]]:
     return earlier, later
 
 
-@pytest.mark.slow
+REFRESHES: dict[str, st.SearchStrategy[Any]] = {
+    "wikis": pairs_of_wikis(),
+    "pages_per_stream": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    "shards": st.integers(1, 3),
+    "profile": st.sampled_from(["clean", "seed"]),
+    "change": st.sampled_from([None, None, None, "namespaces", *STAGES]),
+}
 # An example takes seconds: making a failing one smaller would take minutes, and they are small as they are drawn.
-@settings(
-    max_examples=15,
+FEW = settings(
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(
-    wikis=pairs_of_wikis(),
-    pages_per_stream=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    shards=st.integers(1, 3),
-    profile=st.sampled_from(["clean", "seed"]),
-    change=st.sampled_from([None, None, None, "namespaces", *STAGES]),
-)
+
+
+@pytest.mark.slow
+@FEW
+@given(**REFRESHES)
 def test_a_refresh_gives_the_files_of_a_rebuild_and_makes_only_what_changed(
+    tokenizers: dict[str, Deployment], playground: Path, **refresh: Any
+) -> None:
+    assert_refresh_equals_rebuild(tokenizers, playground, **refresh)
+
+
+@pytest.mark.long
+@settings(FEW, max_examples=40)
+@given(**REFRESHES)
+def test_many_refreshes_give_the_files_of_a_rebuild_and_make_only_what_changed(
+    tokenizers: dict[str, Deployment], playground: Path, **refresh: Any
+) -> None:
+    assert_refresh_equals_rebuild(tokenizers, playground, **refresh)
+
+
+def assert_refresh_equals_rebuild(
     tokenizers: dict[str, Deployment],
     playground: Path,
     wikis: tuple[list[Page], list[Page]],
@@ -403,7 +422,7 @@ def test_rows_reused_once_are_reused_again(refreshable: Deployment, mirror: Path
 
 @pytest.mark.slow
 @pytest.mark.skipif(REAL_DATA is None, reason="JGPT_TEST_DATA does not name a folder of real dumps")
-@pytest.mark.parametrize("profile", ["clean", "seed"])
+@pytest.mark.parametrize("profile", ["clean", pytest.param("seed", marks=pytest.mark.long)])
 def test_of_a_real_wiki_17_articles_are_extracted_and_14_segmented(
     profile: str, tmp_path: Path, real_excerpt: Callable[[str], Deployment]
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_worker_killed_in_mid_shard_costs_the_time_of_that_shard_and_nothing_e
     assert killed.path.read_bytes() == rebuilt.root.parquet("wikipedia_articles", DUMP, "001").path.read_bytes()
 
 
+@pytest.mark.long
 def test_a_training_whose_worker_is_killed_goes_on_at_another_and_is_never_delivered_twice(
     cluster: Deployment, workers: Callable[[str], "subprocess.Popen[bytes]"]
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_training_whose_worker_is_killed_goes_on_at_another_and_is_never_deliv
     assert "resuming after step " in "".join(event.message for event in events[again.run_id])
 
 
+@pytest.mark.long
 def test_a_terminated_run_ends_on_its_worker_and_one_that_waits_for_a_worker_at_once(
     cluster: Deployment, workers: Callable[[str], "subprocess.Popen[bytes]"]
 ) -> None:

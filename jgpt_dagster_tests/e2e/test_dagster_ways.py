@@ -171,6 +171,7 @@ def test_dg_launches_an_asset(deployment: Deployment) -> None:
     assert deployment.root.directory("cc100_dump").verified()
 
 
+@pytest.mark.long
 def test_a_backfill_of_a_stage_from_the_ui_finishes(unfinished: Deployment, finished: Deployment) -> None:
     unfinished.invoke("dumps", "add", DUMP)
     with _served(unfinished) as url:

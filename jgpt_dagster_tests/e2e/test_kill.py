@@ -71,6 +71,7 @@ def test_killed_in_every_stage_of_text_the_same_stage_gives_the_same_bytes(
     _assert_same(deployment, finished, but=MODEL_ASSETS)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_killed_or_interrupted_at_any_stage_the_same_command_gives_the_same_bytes(
     finished: Deployment, small_run: Path, tmp_path: Path

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 SHARDS = ("000", "001")
 
 
+@pytest.mark.long
 def test_a_dump_that_gets_ready_is_refreshed_to_without_a_hand(tmp_path: Path) -> None:
     config = write_config(tmp_path / "run.yaml", {"training_set": {"validation_share": 0.3}})
     with served_folder(tmp_path / "mirror") as url:

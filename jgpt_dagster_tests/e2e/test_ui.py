@@ -34,6 +34,7 @@ pytestmark = [
 RUN_MILLISECONDS = 300_000
 
 
+@pytest.mark.long
 def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment: Deployment, tmp_path: Path) -> None:
     with browsing(deployment, tmp_path / "ui.log") as page:
         add_and_make_dump(page)

@@ -45,7 +45,7 @@ def test_the_sample_gives_the_recorded_bytes_under_seed(tmp_path: Path, mirror: 
 
 @real_data
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["clean", "seed"])
+@pytest.mark.parametrize("profile", ["clean", pytest.param("seed", marks=pytest.mark.long)])
 def test_a_real_excerpt_gives_the_recorded_bytes(
     real_excerpt: Callable[[str], Deployment], profile: str, update_golden: bool
 ) -> None:

@@ -111,7 +111,9 @@ def test_a_run_with_other_settings_than_its_checkpoint_is_refused_by_name(root: 
     assert "global_batch is 16, but the checkpoint has 8" in output
 
 
-@pytest.mark.parametrize(("launcher", "processes", "stage"), [("deepspeed", 1, 0), ("torchrun", 2, 1)])
+@pytest.mark.parametrize(
+    ("launcher", "processes", "stage"), [("torchrun", 2, 1), pytest.param("deepspeed", 1, 0, marks=pytest.mark.long)]
+)
 def test_launchers_process_counts_and_zero_stages_train_the_same_model(
     root: Path, finished: Path, launcher: Launcher, processes: int, stage: int
 ) -> None:
