@@ -22,6 +22,9 @@ from jgpt_dagster.storage.data_root import DataRoot, shard_names
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
 
+# A DNS name, an IPv4 address or an IPv6 address without brackets.
+_HOST_NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+
 
 class SettingsError(JgptError):
     """A `JGPT_` variable holds a value that is out of range."""
@@ -105,6 +108,11 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
     )
     hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names under which browsers reach the UI, separated by commas, in addition to loopback and the "
+        "address that it listens on.",
+    )
 
     @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")
     @classmethod
@@ -135,6 +143,16 @@ class Settings(BaseSettings):
                 "begin with a letter, and are neither wikipedia nor cc100"
             )
         return {name: Path(folder).expanduser().absolute() for name, _, folder in sorted(pairs)}
+
+    @field_validator("ui_hosts", mode="before")
+    @classmethod
+    def _host_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        if not all(_HOST_NAME.fullmatch(name) for name in names):
+            raise ValueError("must be host names or addresses separated by commas, without scheme, port and wildcards")
+        return tuple(names)
 
     @field_validator("scratch", "run_config", "hostfile")
     @classmethod

@@ -24,6 +24,9 @@ START_SECONDS = 240
 STOP_SECONDS = 120
 PAGE_SECONDS = 120
 
+# A name that resolves to loopback in the browser alone: the site of an attacker.
+FOREIGN_NAME = "evil.example"
+
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _VIEWPORT: "ViewportSize" = {"width": 1600, "height": 1100}
 _CHROMIUM_ARGUMENTS = [
@@ -34,6 +37,7 @@ _CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {FOREIGN_NAME} 127.0.0.1",
 ]
 
 
