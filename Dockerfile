@@ -49,11 +49,13 @@ RUN python3 -m venv /opt/venv \
 COPY jgpt_dagster jgpt_dagster
 COPY workspace.yaml ./
 COPY deploy deploy
+# Starts the guarded webserver, whatever starts `dagster-webserver`.
+COPY deploy/bin /opt/jgpt/bin
 # The instance of a deployment with workers, used with DAGSTER_HOME=/opt/dagster.
 COPY deploy/dagster.yaml /opt/dagster/
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
 
-ENV PATH=/opt/venv/bin:$PATH \
+ENV PATH=/opt/jgpt/bin:/opt/venv/bin:$PATH \
     JGPT_DATA=/data \
     PYTHONUNBUFFERED=1
 

@@ -1,6 +1,8 @@
 """The files of a deployment agree with each other and with the code, and hold no password."""
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from jgpt_dagster.assets.asset_decorator import GPU_TAGS
 from jgpt_dagster.cli import main
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, PROJECT
+from jgpt_dagster_tests.support.local_servers import postgres_server
 
 DEPLOY = PROJECT / "deploy"
-EXAMPLE = dict(line.lstrip("#").split("=") for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line)
+EXAMPLE = dict(
+    re.findall(r"^#?([A-Z_]+)=(.*)$", (DEPLOY / "example.env").read_text(), flags=re.MULTILINE),
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: service for name, service in compose["services"].items() if service["image"] == "jgpt-dagster"}
+    return {name: service for name, service in compose["services"].items() if "jgpt-dagster" in service["image"]}
 
 
 def test_compose_yaml_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
@@ -85,18 +90,125 @@ def test_the_instance_is_one_that_dagster_takes_with_the_variables_that_services
 def test_the_variables_of_the_pipeline_are_settings_and_passwords_come_from_outside(compose: dict[str, Any]) -> None:
     given = {*EXAMPLE, *compose["x-jgpt"]["environment"]}
     pipeline = {name.removeprefix("JGPT_").lower() for name in given if name.startswith("JGPT_")}
-    assert pipeline - {"compute_logs"} <= set(Settings.model_fields)
-    assert not EXAMPLE["POSTGRES_PASSWORD"] and not EXAMPLE["REDIS_PASSWORD"]
+    assert pipeline - {"compute_logs", "image"} <= set(Settings.model_fields)
+    assert not any(EXAMPLE[name] for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "UI_PASSWORD_HASH"))
     interpolated = set(re.findall(r"\$\{(\w+)", (PROJECT / "compose.yaml").read_text()))
     assert interpolated <= set(EXAMPLE)
     for name in re.findall(r"PASSWORD\S*: (\S+)", (PROJECT / "compose.yaml").read_text()):
-        assert name.startswith("${")
+        assert name.startswith("${") or name == '""'
 
 
 def test_nothing_listens_beyond_loopback_unless_told(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert {port.partition(":-127.0.0.1}:")[0] for port in published} == {"${BIND_ADDRESS", "${UI_ADDRESS"}
     assert (EXAMPLE["BIND_ADDRESS"], EXAMPLE["UI_ADDRESS"]) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_the_ui_is_reached_through_the_login_alone(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert "ports" not in services["webserver"]
+    assert services["webserver"]["command"][:2] == ["jgpt", "webserver"]
+    with_login = [name for name, service in services.items() if "ui" in service.get("networks", ["default"])]
+    assert with_login == ["webserver", "proxy"] and services["proxy"]["networks"] == ["ui"]
+    proxy = services["proxy"]["environment"]
+    assert {"UI_ADDRESS", "UI_NAME", "UI_USER", "UI_PASSWORD_HASH", "UI_TLS"} <= set(proxy)
+    # The address that start.sh judges is the one that is published.
+    assert services["proxy"]["ports"] == [f"{proxy['UI_ADDRESS']}:3000:3000"]
+    script = DEPLOY / "proxy" / "start.sh"
+    assert os.access(script, os.X_OK)
+    (program,) = services["proxy"]["entrypoint"]
+    assert f"./{script.parent.relative_to(PROJECT)}:{Path(program).parent}:ro" in services["proxy"]["volumes"]
+
+
+def test_every_container_is_confined(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["user"] in ("1000:1000", "postgres", "redis"), name
+        assert service["pids_limit"] and service["mem_limit"], name
+        assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else []), name
+        # A tag names one release, and a variable can replace it by a digest.
+        assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-(jgpt-dagster|[a-z]+:\d+\.\d+(\.\d+)?)\}", service["image"]), name
+
+
+def test_every_pod_is_confined(manifests: list[dict[str, Any]]) -> None:
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+    (code,) = values["dagster-user-deployments"]["deployments"]
+    containers = [values["dagsterWebserver"], values["dagsterDaemon"], code]
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment":
+            pod = manifest["spec"]["template"]["spec"]
+            assert pod["automountServiceAccountToken"] is False
+            containers += pod["containers"]
+    for container in containers:
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] and context["readOnlyRootFilesystem"]
+        assert context["capabilities"] == {"drop": ["ALL"]} and not context["allowPrivilegeEscalation"]
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"/tmp", "/home/jgpt"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert container["resources"]["limits"]
+
+
+def test_network_policies_select_every_pod_and_let_only_clients_in(manifests: list[dict[str, Any]]) -> None:
+    client, models = pytest.importorskip("kubernetes.client"), pytest.importorskip("dagster_k8s.models")
+    policies = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "network-policy.yaml").read_text()))
+    for policy in policies:
+        models.k8s_model_from_dict(client.V1NetworkPolicy, models.k8s_snake_case_dict(client.V1NetworkPolicy, policy))
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+    webserver, code, daemon, workers = (policy["spec"] for policy in policies)
+    # The chart's labels.
+    assert webserver["podSelector"]["matchLabels"] == {"component": "dagster-webserver"}
+    assert code["podSelector"]["matchLabels"] == {"component": "user-deployments", "deployment": "jgpt"}
+    assert daemon["podSelector"]["matchLabels"] == {"component": "dagster-daemon"}
+    (expression,) = workers["podSelector"]["matchExpressions"]
+    assert expression["values"] == [
+        manifest["spec"]["template"]["metadata"]["labels"]["app"]
+        for manifest in manifests
+        if manifest["kind"] == "Deployment"
+    ]
+    assert daemon["ingress"] == workers["ingress"] == []
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    assert code["ingress"][0]["ports"] == [{"port": deployment["port"]}]
+    assert webserver["ingress"][0]["ports"] == [{"port": values["dagsterWebserver"]["service"]["port"]}]
+
+
+def test_the_image_starts_the_guarded_webserver_under_the_name_that_the_chart_knows(tmp_path: Path) -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    (folder,) = re.findall(r"^COPY deploy/bin (\S+)$", dockerfile, flags=re.MULTILINE)
+    assert f"ENV PATH={folder}:/opt/venv/bin:$PATH" in dockerfile
+    (tmp_path / "jgpt").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "jgpt").chmod(0o755)
+    path = f"{DEPLOY / 'bin'}:{tmp_path}:{os.environ['PATH']}"
+    # What the chart runs.
+    command = ["/bin/bash", "-c", "dagster-webserver -h 0.0.0.0 -p 3000 -w /dagster-workspace/workspace.yaml"]
+    shown = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stdout
+    assert shown == "webserver -h 0.0.0.0 -p 3000 -w /dagster-workspace/workspace.yaml\n"
+
+
+def test_dagsters_database_role_owns_its_database_and_no_other(tmp_path: Path) -> None:
+    with postgres_server(superuser="postgres") as variables:
+        server = ["--host", variables["POSTGRES_HOST"], "--port", variables["POSTGRES_PORT"]]
+        wrapper = tmp_path / "psql"
+        # The image's psql connects by the socket of its container.
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("psql")} {" ".join(server)} "$@"\n')
+        wrapper.chmod(0o755)
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DAGSTER_PASSWORD": "a'b"}
+        subprocess.run([DEPLOY / "postgres" / "create-role.sh"], env=environment, check=True)
+
+        def query(user: str, database: str, statement: str) -> str:
+            command = [wrapper, "--username", user, "--dbname", database, "--tuples-only", "--no-align"]
+            done = subprocess.run([*command, "--command", statement], capture_output=True, text=True, check=False)
+            return (done.stdout or done.stderr).strip()
+
+        rights = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+        assert query("dagster", "dagster", f"SELECT {rights} FROM pg_roles WHERE rolname = 'dagster'") == "f|f|f|f|f"
+        assert query("dagster", "dagster", "CREATE TABLE runs (id int)") == "CREATE TABLE"
+        assert "must be superuser" in query("dagster", "dagster", "COPY runs FROM PROGRAM 'id'")
+        assert "permission denied" in query("dagster", "postgres", "SELECT 1")
+        assert (
+            query("postgres", "postgres", "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname='postgres'") == "t"
+        )
 
 
 def test_every_object_for_kubernetes_is_one_of_its_interface(manifests: list[dict[str, Any]]) -> None:
