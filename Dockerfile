@@ -1,6 +1,6 @@
 # One image for every role: webserver, daemon, code location, workers. For a GPU host, build it on a CUDA image of Debian 12
 # or of a distribution with Python 3.11 or 3.12:  docker build --build-arg BASE=<cuda image> .
-ARG BASE=debian:12
+ARG BASE=debian:12.12
 FROM ${BASE}
 
 # Ubuntu's Python pulls in packages that would ask for a time zone.

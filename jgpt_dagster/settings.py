@@ -1,5 +1,6 @@
 """Every setting from the environment (prefix `JGPT_`). A setting of one asset alone is a field of its run config."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,8 +23,7 @@ from jgpt_dagster.storage.data_root import DataRoot, shard_names
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
 
-# A DNS name, an IPv4 address or an IPv6 address without brackets.
-_HOST_NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class SettingsError(JgptError):
@@ -150,8 +150,8 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         names = [name.strip().lower() for name in value.split(",") if name.strip()]
-        if not all(_HOST_NAME.fullmatch(name) for name in names):
-            raise ValueError("must be host names or addresses separated by commas, without scheme, port and wildcards")
+        if not all(_HOST_NAME.fullmatch(name) or _is_ipv6(name) for name in names):
+            raise ValueError("must be host names or addresses separated by commas, without scheme, port or wildcard")
         return tuple(names)
 
     @field_validator("scratch", "run_config", "hostfile")
@@ -241,6 +241,13 @@ def _shown(problem: ErrorDetails) -> str:
     if problem["loc"][0] == "failure_webhook":
         return "…"
     return _without_secrets(value) if "://" in value else value
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).version == 6
+    except ValueError:
+        return False
 
 
 def _without_secrets(url: str) -> str:

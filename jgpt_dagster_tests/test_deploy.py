@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from jgpt_dagster.assets.asset_decorator import GPU_TAGS
 from jgpt_dagster.cli import main
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, PROJECT
-from jgpt_dagster_tests.support.local_servers import postgres_server
+from jgpt_dagster_tests.support.local_servers import postgres_server, redis_server
 
 DEPLOY = PROJECT / "deploy"
 EXAMPLE = dict(
@@ -42,7 +44,7 @@ def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_compose_yaml_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text((PROJECT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace_time"))
-    for file, valid in ((PROJECT / "compose.yaml", True), (misspelt, False)):
+    for file, valid in ((PROJECT / "compose.yaml", True), (DEPLOY / "compose.tls.yaml", True), (misspelt, False)):
         command: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (result.returncode == 0) == valid, result.stdout
@@ -157,7 +159,9 @@ def test_network_policies_select_every_pod_and_let_only_clients_in(manifests: li
         assert policy["spec"]["policyTypes"] == ["Ingress"]
     webserver, code, daemon, workers = (policy["spec"] for policy in policies)
     # The chart's labels.
-    assert webserver["podSelector"]["matchLabels"] == {"component": "dagster-webserver"}
+    (webservers,) = webserver["podSelector"]["matchExpressions"]
+    assert webservers["values"] == ["dagster-webserver", "dagster-webserver-read-only"]
+    assert code["ingress"][0]["from"][0] == {"podSelector": webserver["podSelector"]}
     assert code["podSelector"]["matchLabels"] == {"component": "user-deployments", "deployment": "jgpt"}
     assert daemon["podSelector"]["matchLabels"] == {"component": "dagster-daemon"}
     (expression,) = workers["podSelector"]["matchExpressions"]
@@ -197,8 +201,8 @@ def test_dagsters_database_role_owns_its_database_and_no_other(tmp_path: Path) -
         subprocess.run([DEPLOY / "postgres" / "create-role.sh"], env=environment, check=True)
 
         def query(user: str, database: str, statement: str) -> str:
-            command = [wrapper, "--username", user, "--dbname", database, "--tuples-only", "--no-align"]
-            done = subprocess.run([*command, "--command", statement], capture_output=True, text=True, check=False)
+            options = ["--username", user, "--dbname", database, "--tuples-only", "--no-align", "--command", statement]
+            done = subprocess.run([str(wrapper), *options], capture_output=True, text=True, check=False)
             return (done.stdout or done.stderr).strip()
 
         rights = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
@@ -209,6 +213,61 @@ def test_dagsters_database_role_owns_its_database_and_no_other(tmp_path: Path) -
         assert (
             query("postgres", "postgres", "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname='postgres'") == "t"
         )
+
+
+@pytest.fixture
+def certificates() -> Iterator[Path]:
+    """A folder with a certificate authority and a certificate of `localhost`, which servers of other users can read."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    script = """
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
+openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
+printf 'subjectAltName=DNS:localhost' > names
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt
+"""
+    subprocess.run(["bash", "-ec", script], cwd=folder, capture_output=True, check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_with_certificates_the_database_and_the_queue_take_encrypted_connections_alone(
+    certificates: Path, tmp_path: Path
+) -> None:
+    psycopg2, redis = pytest.importorskip("psycopg2"), pytest.importorskip("redis")
+    tls = yaml.safe_load((DEPLOY / "compose.tls.yaml").read_text())
+    shutil.copy(DEPLOY / "postgres-tls" / "pg_hba.conf", certificates)
+
+    def here(arguments: list[str]) -> list[str]:
+        places = {"/etc/postgresql/": f"{certificates}/", "/tls/": f"{certificates}/", "${REDIS_PASSWORD:?}": "secret"}
+        return [re.sub("|".join(map(re.escape, places)), lambda place: places[place[0]], word) for word in arguments]
+
+    _, *queue = here(tls["services"]["redis"]["command"])
+    with redis_server(tmp_path, queue) as address:
+        location = address.removeprefix("redis://127.0.0.1").removesuffix("/0")
+        given = tls["x-client"]["environment"]["REDIS_URL"]
+        assert given.startswith("rediss://:${REDIS_PASSWORD:?}@${SERVER_ADDRESS:-redis}:6379/0?ssl_cert_reqs=required&")
+        (url,) = here([given.replace("${SERVER_ADDRESS:-redis}:6379", f"localhost{location}")])
+        assert redis.Redis.from_url(url).ping()
+        with pytest.raises(redis.ConnectionError):
+            redis.Redis.from_url(f"redis://:secret@localhost{location}/0").ping()
+
+    key = certificates / "server.key"
+    key.chmod(0o600)
+    if os.geteuid() == 0:
+        shutil.chown(key, "postgres")
+    _, *database = here(tls["services"]["postgres"]["command"])
+    with postgres_server(options=database) as variables:
+        login = {"host": "localhost", "port": variables["POSTGRES_PORT"], "user": "dagster", "dbname": "postgres"}
+        mode = tls["x-client"]["environment"]["PGSSLMODE"]
+        # Only an encrypted connection to the right server gets as far as the password.
+        with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
+            psycopg2.connect(**login, sslmode=mode, sslrootcert=certificates / "ca.crt")
+        other = certificates / "server.crt"
+        with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
+            psycopg2.connect(**login, sslmode=mode, sslrootcert=other)
+        with pytest.raises(psycopg2.OperationalError, match="no encryption"):
+            psycopg2.connect(**login, sslmode="disable")
 
 
 def test_every_object_for_kubernetes_is_one_of_its_interface(manifests: list[dict[str, Any]]) -> None:

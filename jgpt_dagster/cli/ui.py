@@ -21,6 +21,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def webserver(arguments: tuple[str, ...]) -> None:
     """Open the Dagster UI alone; takes the options of dagster-webserver."""
+    open_deployment()
     from jgpt_dagster.webserver.dagster_commands import serve
 
     serve(arguments)

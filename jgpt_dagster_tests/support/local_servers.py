@@ -24,12 +24,15 @@ LOOPBACK_HOSTS = "127.0.0.1 slots=1\nlocalhost slots=1\n"
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
     """Yield the URL of a new Redis; skip where none is installed."""
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
     port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    # Encrypted connections have a port of their own.
+    port_options = ["--port", "0", "--tls-port", str(port)] if "--tls-port" in options else ["--port", str(port)]
+    own = [*port_options, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = ["redis-server", *options, *own]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             _await_port(port, process)

@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 from dagster._cli import dev
 from dagster_webserver import cli
+from starlette.testclient import TestClient
 
 from jgpt_dagster.webserver.dagster_commands import UnknownDagsterError, guarded_command, serve
 from jgpt_dagster.webserver.request_guard import RequestGuard
@@ -34,11 +35,28 @@ def test_the_webserver_is_served_with_the_guard_and_warns_where_others_can_reach
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
-        serve(["--empty-workspace", "--host", host, "--port", "3999", "--read-only"])
+        serve(["--empty-workspace", "--host", host, "--port", "3999"])
     assert not ended.value.code
     ((app, options),) = served
     assert isinstance(app, RequestGuard) and (options["host"], options["port"]) == (host, 3999)
     assert ("asks for no password" in capfd.readouterr().err) == warned
+
+
+def test_a_read_only_webserver_lets_nobody_change_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    query = 'mutation { setConcurrencyLimit(concurrencyKey: "pool", limit: 9) }'
+    answers: list[Any] = []
+
+    def ask(app: Any, **_: Any) -> None:
+        answers.append(TestClient(app, base_url="http://localhost").post("/graphql", json={"query": query}).json())
+
+    monkeypatch.setattr(cli, "uvicorn", vars(cli)["uvicorn"])
+    monkeypatch.setattr(uvicorn, "run", ask)
+    for options in (["--read-only"], []):
+        with pytest.raises(SystemExit):
+            serve(["--empty-workspace", *options])
+    refused, done = answers
+    assert "errors" in refused and done == {"data": {"setConcurrencyLimit": True}}
 
 
 def test_the_ui_starts_the_guarded_webserver_and_the_daemon() -> None:
