@@ -234,7 +234,7 @@ openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 
 def test_with_certificates_the_database_and_the_queue_take_encrypted_connections_alone(
     certificates: Path, tmp_path: Path
 ) -> None:
-    psycopg2, redis = pytest.importorskip("psycopg2"), pytest.importorskip("redis")
+    psycopg2, redis, celery = map(pytest.importorskip, ("psycopg2", "redis", "celery"))
     tls = yaml.safe_load((DEPLOY / "compose.tls.yaml").read_text())
     shutil.copy(DEPLOY / "postgres-tls" / "pg_hba.conf", certificates)
 
@@ -248,7 +248,10 @@ def test_with_certificates_the_database_and_the_queue_take_encrypted_connections
         given = tls["x-client"]["environment"]["REDIS_URL"]
         assert given.startswith("rediss://:${REDIS_PASSWORD:?}@${SERVER_ADDRESS:-redis}:6379/0?ssl_cert_reqs=required&")
         (url,) = here([given.replace("${SERVER_ADDRESS:-redis}:6379", f"localhost{location}")])
-        assert redis.Redis.from_url(url).ping()
+        # As the run launcher uses it, for messages and for results.
+        application = celery.Celery(broker=url, backend=url)
+        application.connection().ensure_connection(max_retries=1)
+        assert application.backend.client.ping()
         with pytest.raises(redis.ConnectionError):
             redis.Redis.from_url(f"redis://:secret@localhost{location}/0").ping()
 

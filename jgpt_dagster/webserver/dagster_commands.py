@@ -27,7 +27,7 @@ class UnknownDagsterError(JgptError):
     """The installed release of Dagster starts its webserver in a way that this package does not know."""
 
 
-def serve(arguments: Sequence[str], program: str = "jgpt webserver") -> None:
+def serve(arguments: Sequence[str]) -> None:
     """Run `dagster-webserver` with the guard until it is stopped; `arguments` are its options.
 
     Raises SettingsError, and UnknownDagsterError if the installed Dagster does not serve through `uvicorn.run`.
@@ -36,7 +36,7 @@ def serve(arguments: Sequence[str], program: str = "jgpt webserver") -> None:
 
     hosts = load_settings().ui_hosts
     _replace(cli, "uvicorn", SimpleNamespace(run=lambda app, **options: _serve_guarded(app, hosts, **options)))
-    cli.dagster_webserver.main(list(arguments), prog_name=program, auto_envvar_prefix="DAGSTER_WEBSERVER")
+    cli.dagster_webserver.main(list(arguments), prog_name="jgpt webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
 
 
 def serve_with_daemon(host: str, port: int, *, read_only: bool) -> None:
