@@ -21,6 +21,9 @@ from jgpt_dagster.webserver.request_guard import RequestGuard
 from jgpt_dagster_tests.support.deployments import PROJECT
 from jgpt_dagster_tests.support.local_servers import free_port
 
+PASSWORD = "correct horse"
+# As `caddy hash-password` makes them, with fewer rounds.
+PASSWORD_HASH = "$2a$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
 START = PROJECT / "deploy" / "proxy" / "start.sh"
 
 needs_caddy = pytest.mark.skipif(not shutil.which("caddy"), reason="needs Caddy (apt-get install caddy)")
@@ -43,12 +46,6 @@ def upstream() -> Iterator[str]:
     yield f"127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def password_hash() -> str:
-    command = ["caddy", "hash-password", "--plaintext", "correct horse"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextmanager
@@ -76,21 +73,21 @@ def proxy(folder: Path, upstream: str, **variables: str) -> Iterator[int]:
 
 @needs_caddy
 def test_who_gives_no_password_or_a_wrong_one_is_refused_and_the_right_one_goes_no_further(
-    tmp_path: Path, upstream: str, password_hash: str
+    tmp_path: Path, upstream: str
 ) -> None:
-    login = {"UI_USER": "aiko", "UI_PASSWORD_HASH": password_hash}
+    login = {"UI_USER": "aiko", "UI_PASSWORD_HASH": PASSWORD_HASH}
     with proxy(tmp_path, upstream, **login) as port:
         url = f"http://127.0.0.1:{port}/"
-        for credentials in (None, ("aiko", "wrong"), ("jgpt", "correct horse")):
+        for credentials in (None, ("aiko", "wrong"), ("jgpt", PASSWORD)):
             assert httpx.post(url, auth=credentials).status_code == 401
-        answer = httpx.get(url, auth=("aiko", "correct horse"))
+        answer = httpx.get(url, auth=("aiko", PASSWORD))
         assert (answer.status_code, answer.text) == (200, "None")
 
 
 @needs_caddy
-def test_a_login_does_not_let_another_site_in(tmp_path: Path, upstream: str, password_hash: str) -> None:
-    with proxy(tmp_path, upstream, UI_PASSWORD_HASH=password_hash) as port:
-        url, login = f"http://localhost:{port}", ("jgpt", "correct horse")
+def test_a_login_does_not_let_another_site_in(tmp_path: Path, upstream: str) -> None:
+    with proxy(tmp_path, upstream, UI_PASSWORD_HASH=PASSWORD_HASH) as port:
+        url, login = f"http://localhost:{port}", ("jgpt", PASSWORD)
         json = {"content-type": "application/json"}
         for headers in ({"origin": "http://evil.example"}, {"host": f"evil.example:{port}"}):
             assert httpx.post(url, auth=login, headers={**json, **headers}, content="{}").status_code == 403
@@ -98,10 +95,10 @@ def test_a_login_does_not_let_another_site_in(tmp_path: Path, upstream: str, pas
 
 
 @needs_caddy
-def test_beyond_loopback_the_password_is_sent_encrypted(tmp_path: Path, upstream: str, password_hash: str) -> None:
-    variables = {"UI_ADDRESS": "0.0.0.0", "UI_NAME": "localhost", "UI_PASSWORD_HASH": password_hash}
+def test_beyond_loopback_the_password_is_sent_encrypted(tmp_path: Path, upstream: str) -> None:
+    variables = {"UI_ADDRESS": "0.0.0.0", "UI_NAME": "localhost", "UI_PASSWORD_HASH": PASSWORD_HASH}
     with proxy(tmp_path, upstream, **variables) as port:
-        url, login = f"https://localhost:{port}/", ("jgpt", "correct horse")
+        url, login = f"https://localhost:{port}/", ("jgpt", PASSWORD)
         root = tmp_path / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         trust = ssl.create_default_context(cafile=str(root))
         assert httpx.get(url, verify=trust).status_code == 401
