@@ -149,7 +149,8 @@ class Settings(BaseSettings):
     def _host_names(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        # URLs write an IPv6 address in brackets.
+        names = [name.strip().strip("[]").lower() for name in value.split(",") if name.strip()]
         if not all(_HOST_NAME.fullmatch(name) or _is_ipv6(name) for name in names):
             raise ValueError("must be host names or addresses separated by commas, without scheme, port or wildcard")
         return tuple(names)

@@ -35,8 +35,8 @@ def test_an_empty_cc100_url_leaves_only_wikipedia(monkeypatch: pytest.MonkeyPatc
 
 
 def test_names_of_the_ui_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JGPT_UI_HOSTS", "UI.example.org, 10.0.0.5,2001:db8::1,")
-    assert load_settings().ui_hosts == ("ui.example.org", "10.0.0.5", "2001:db8::1")
+    monkeypatch.setenv("JGPT_UI_HOSTS", "UI.example.org, 10.0.0.5,2001:db8::1,[::2],")
+    assert load_settings().ui_hosts == ("ui.example.org", "10.0.0.5", "2001:db8::1", "::2")
 
 
 def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
