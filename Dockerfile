@@ -1,6 +1,6 @@
 # One image for every role: webserver, daemon, code location, workers. For a GPU host, build it on a CUDA image of Debian 12
 # or of a distribution with Python 3.11 or 3.12:  docker build --build-arg BASE=<cuda image> .
-ARG BASE=debian:12
+ARG BASE=debian:12.12
 FROM ${BASE}
 
 # Ubuntu's Python pulls in packages that would ask for a time zone.
@@ -49,11 +49,13 @@ RUN python3 -m venv /opt/venv \
 COPY jgpt_dagster jgpt_dagster
 COPY workspace.yaml ./
 COPY deploy deploy
+# Starts the guarded webserver, whatever starts `dagster-webserver`.
+COPY deploy/bin /opt/jgpt/bin
 # The instance of a deployment with workers, used with DAGSTER_HOME=/opt/dagster.
 COPY deploy/dagster.yaml /opt/dagster/
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
 
-ENV PATH=/opt/venv/bin:$PATH \
+ENV PATH=/opt/jgpt/bin:/opt/venv/bin:$PATH \
     JGPT_DATA=/data \
     PYTHONUNBUFFERED=1
 

@@ -29,6 +29,7 @@ _VARIABLE_LINKS = {
     ),
     "folders": ("Corpora of your own", "docs/extending.md#add-a-corpus"),
     "hostfile": ("several hosts", "docs/several-machines.md#one-training-run-on-several-hosts"),
+    "ui_hosts": ("Names under which browsers reach the UI", "docs/team-server.md#who-may-use-the-ui"),
 }
 
 # Sections of docs/training.md that say more about a field.
@@ -120,7 +121,7 @@ def _linked(name: str, description: str, document: str) -> str:
 
 
 def _shown(default: object) -> str:
-    return "–" if default in (None, "") else f"`{default}`"
+    return "–" if default in (None, "", ()) else f"`{default}`"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,5 +1,6 @@
 """Every setting from the environment (prefix `JGPT_`). A setting of one asset alone is a field of its run config."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,6 +22,8 @@ from jgpt_dagster.storage.data_root import DataRoot, shard_names
 
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class SettingsError(JgptError):
@@ -105,6 +108,11 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
     )
     hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names under which browsers reach the UI, separated by commas, in addition to loopback and the "
+        "address that it listens on.",
+    )
 
     @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")
     @classmethod
@@ -135,6 +143,17 @@ class Settings(BaseSettings):
                 "begin with a letter, and are neither wikipedia nor cc100"
             )
         return {name: Path(folder).expanduser().absolute() for name, _, folder in sorted(pairs)}
+
+    @field_validator("ui_hosts", mode="before")
+    @classmethod
+    def _host_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        # URLs write an IPv6 address in brackets.
+        names = [name.strip().strip("[]").lower() for name in value.split(",") if name.strip()]
+        if not all(_HOST_NAME.fullmatch(name) or _is_ipv6(name) for name in names):
+            raise ValueError("must be host names or addresses separated by commas, without scheme, port or wildcard")
+        return tuple(names)
 
     @field_validator("scratch", "run_config", "hostfile")
     @classmethod
@@ -223,6 +242,13 @@ def _shown(problem: ErrorDetails) -> str:
     if problem["loc"][0] == "failure_webhook":
         return "…"
     return _without_secrets(value) if "://" in value else value
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).version == 6
+    except ValueError:
+        return False
 
 
 def _without_secrets(url: str) -> str:

@@ -1,7 +1,11 @@
 """The files of a deployment agree with each other and with the code, and hold no password."""
 
+import os
 import re
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,12 @@ from jgpt_dagster.assets.asset_decorator import GPU_TAGS
 from jgpt_dagster.cli import main
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, PROJECT
+from jgpt_dagster_tests.support.local_servers import postgres_server, redis_server
 
 DEPLOY = PROJECT / "deploy"
-EXAMPLE = dict(line.lstrip("#").split("=") for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line)
+EXAMPLE = dict(
+    re.findall(r"^#?([A-Z_]+)=(.*)$", (DEPLOY / "example.env").read_text(), flags=re.MULTILINE),
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +38,13 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: service for name, service in compose["services"].items() if service["image"] == "jgpt-dagster"}
+    return {name: service for name, service in compose["services"].items() if "jgpt-dagster" in service["image"]}
 
 
 def test_compose_yaml_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
     misspelt = tmp_path / "compose.yaml"
     misspelt.write_text((PROJECT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace_time"))
-    for file, valid in ((PROJECT / "compose.yaml", True), (misspelt, False)):
+    for file, valid in ((PROJECT / "compose.yaml", True), (DEPLOY / "compose.tls.yaml", True), (misspelt, False)):
         command: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (result.returncode == 0) == valid, result.stdout
@@ -85,18 +92,185 @@ def test_the_instance_is_one_that_dagster_takes_with_the_variables_that_services
 def test_the_variables_of_the_pipeline_are_settings_and_passwords_come_from_outside(compose: dict[str, Any]) -> None:
     given = {*EXAMPLE, *compose["x-jgpt"]["environment"]}
     pipeline = {name.removeprefix("JGPT_").lower() for name in given if name.startswith("JGPT_")}
-    assert pipeline - {"compute_logs"} <= set(Settings.model_fields)
-    assert not EXAMPLE["POSTGRES_PASSWORD"] and not EXAMPLE["REDIS_PASSWORD"]
+    assert pipeline - {"compute_logs", "image"} <= set(Settings.model_fields)
+    assert not any(EXAMPLE[name] for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "UI_PASSWORD_HASH"))
     interpolated = set(re.findall(r"\$\{(\w+)", (PROJECT / "compose.yaml").read_text()))
     assert interpolated <= set(EXAMPLE)
     for name in re.findall(r"PASSWORD\S*: (\S+)", (PROJECT / "compose.yaml").read_text()):
-        assert name.startswith("${")
+        assert name.startswith("${") or name == '""'
 
 
 def test_nothing_listens_beyond_loopback_unless_told(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert {port.partition(":-127.0.0.1}:")[0] for port in published} == {"${BIND_ADDRESS", "${UI_ADDRESS"}
     assert (EXAMPLE["BIND_ADDRESS"], EXAMPLE["UI_ADDRESS"]) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_the_ui_is_reached_through_the_login_alone(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert "ports" not in services["webserver"]
+    assert services["webserver"]["command"][:2] == ["jgpt", "webserver"]
+    with_login = [name for name, service in services.items() if "ui" in service.get("networks", ["default"])]
+    assert with_login == ["webserver", "proxy"] and services["proxy"]["networks"] == ["ui"]
+    proxy = services["proxy"]["environment"]
+    assert {"UI_ADDRESS", "UI_NAME", "UI_USER", "UI_PASSWORD_HASH", "UI_TLS"} <= set(proxy)
+    # The address that start.sh judges is the one that is published.
+    assert services["proxy"]["ports"] == [f"{proxy['UI_ADDRESS']}:3000:3000"]
+    script = DEPLOY / "proxy" / "start.sh"
+    assert os.access(script, os.X_OK)
+    (program,) = services["proxy"]["entrypoint"]
+    assert f"./{script.parent.relative_to(PROJECT)}:{Path(program).parent}:ro" in services["proxy"]["volumes"]
+
+
+def test_every_container_is_confined(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["user"] in ("1000:1000", "postgres", "redis"), name
+        assert service["pids_limit"] and service["mem_limit"], name
+        assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else []), name
+        # A tag names one release, and a variable can replace it by a digest.
+        assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-(jgpt-dagster|[a-z]+:\d+\.\d+(\.\d+)?)\}", service["image"]), name
+
+
+def test_every_pod_is_confined(manifests: list[dict[str, Any]]) -> None:
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+    (code,) = values["dagster-user-deployments"]["deployments"]
+    containers = [values["dagsterWebserver"], values["dagsterDaemon"], code]
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment":
+            pod = manifest["spec"]["template"]["spec"]
+            assert pod["automountServiceAccountToken"] is False
+            containers += pod["containers"]
+    for container in containers:
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] and context["readOnlyRootFilesystem"]
+        assert context["capabilities"] == {"drop": ["ALL"]} and not context["allowPrivilegeEscalation"]
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"/tmp", "/home/jgpt"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert container["resources"]["limits"]
+
+
+def test_network_policies_select_every_pod_and_let_only_clients_in(manifests: list[dict[str, Any]]) -> None:
+    client, models = pytest.importorskip("kubernetes.client"), pytest.importorskip("dagster_k8s.models")
+    policies = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "network-policy.yaml").read_text()))
+    for policy in policies:
+        models.k8s_model_from_dict(client.V1NetworkPolicy, models.k8s_snake_case_dict(client.V1NetworkPolicy, policy))
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+    webserver, code, daemon, workers = (policy["spec"] for policy in policies)
+    # The chart's labels.
+    (webservers,) = webserver["podSelector"]["matchExpressions"]
+    assert webservers["values"] == ["dagster-webserver", "dagster-webserver-read-only"]
+    assert code["ingress"][0]["from"][0] == {"podSelector": webserver["podSelector"]}
+    assert code["podSelector"]["matchLabels"] == {"component": "user-deployments", "deployment": "jgpt"}
+    assert daemon["podSelector"]["matchLabels"] == {"component": "dagster-daemon"}
+    (expression,) = workers["podSelector"]["matchExpressions"]
+    assert expression["values"] == [
+        manifest["spec"]["template"]["metadata"]["labels"]["app"]
+        for manifest in manifests
+        if manifest["kind"] == "Deployment"
+    ]
+    assert daemon["ingress"] == workers["ingress"] == []
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    assert code["ingress"][0]["ports"] == [{"port": deployment["port"]}]
+    assert webserver["ingress"][0]["ports"] == [{"port": values["dagsterWebserver"]["service"]["port"]}]
+
+
+def test_the_image_starts_the_guarded_webserver_under_the_name_that_the_chart_knows(tmp_path: Path) -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    (folder,) = re.findall(r"^COPY deploy/bin (\S+)$", dockerfile, flags=re.MULTILINE)
+    assert f"ENV PATH={folder}:/opt/venv/bin:$PATH" in dockerfile
+    (tmp_path / "jgpt").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "jgpt").chmod(0o755)
+    path = f"{DEPLOY / 'bin'}:{tmp_path}:{os.environ['PATH']}"
+    # What the chart runs.
+    command = ["/bin/bash", "-c", "dagster-webserver -h 0.0.0.0 -p 3000 -w /dagster-workspace/workspace.yaml"]
+    shown = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stdout
+    assert shown == "webserver -h 0.0.0.0 -p 3000 -w /dagster-workspace/workspace.yaml\n"
+
+
+def test_dagsters_database_role_owns_its_database_and_no_other(tmp_path: Path) -> None:
+    with postgres_server(superuser="postgres") as variables:
+        server = ["--host", variables["POSTGRES_HOST"], "--port", variables["POSTGRES_PORT"]]
+        wrapper = tmp_path / "psql"
+        # The image's psql connects by the socket of its container.
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("psql")} {" ".join(server)} "$@"\n')
+        wrapper.chmod(0o755)
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DAGSTER_PASSWORD": "a'b"}
+        subprocess.run([DEPLOY / "postgres" / "create-role.sh"], env=environment, check=True)
+
+        def query(user: str, database: str, statement: str) -> str:
+            options = ["--username", user, "--dbname", database, "--tuples-only", "--no-align", "--command", statement]
+            done = subprocess.run([str(wrapper), *options], capture_output=True, text=True, check=False)
+            return (done.stdout or done.stderr).strip()
+
+        rights = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+        assert query("dagster", "dagster", f"SELECT {rights} FROM pg_roles WHERE rolname = 'dagster'") == "f|f|f|f|f"
+        assert query("dagster", "dagster", "CREATE TABLE runs (id int)") == "CREATE TABLE"
+        assert "must be superuser" in query("dagster", "dagster", "COPY runs FROM PROGRAM 'id'")
+        assert "permission denied" in query("dagster", "postgres", "SELECT 1")
+        assert (
+            query("postgres", "postgres", "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname='postgres'") == "t"
+        )
+
+
+@pytest.fixture
+def certificates() -> Iterator[Path]:
+    """A folder with a certificate authority and a certificate of `localhost`, which servers of other users can read."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    script = """
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
+openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
+printf 'subjectAltName=DNS:localhost' > names
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt
+"""
+    subprocess.run(["bash", "-ec", script], cwd=folder, capture_output=True, check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_with_certificates_the_database_and_the_queue_take_encrypted_connections_alone(
+    certificates: Path, tmp_path: Path
+) -> None:
+    psycopg2, redis, celery = map(pytest.importorskip, ("psycopg2", "redis", "celery"))
+    tls = yaml.safe_load((DEPLOY / "compose.tls.yaml").read_text())
+    shutil.copy(DEPLOY / "postgres-tls" / "pg_hba.conf", certificates)
+
+    def here(arguments: list[str]) -> list[str]:
+        places = {"/etc/postgresql/": f"{certificates}/", "/tls/": f"{certificates}/", "${REDIS_PASSWORD:?}": "secret"}
+        return [re.sub("|".join(map(re.escape, places)), lambda place: places[place[0]], word) for word in arguments]
+
+    _, *queue = here(tls["services"]["redis"]["command"])
+    with redis_server(tmp_path, queue) as address:
+        location = address.removeprefix("redis://127.0.0.1").removesuffix("/0")
+        given = tls["x-client"]["environment"]["REDIS_URL"]
+        assert given.startswith("rediss://:${REDIS_PASSWORD:?}@${SERVER_ADDRESS:-redis}:6379/0?ssl_cert_reqs=required&")
+        (url,) = here([given.replace("${SERVER_ADDRESS:-redis}:6379", f"localhost{location}")])
+        # As the run launcher uses it, for messages and for results.
+        application = celery.Celery(broker=url, backend=url)
+        application.connection().ensure_connection(max_retries=1)
+        assert application.backend.client.ping()
+        with pytest.raises(redis.ConnectionError):
+            redis.Redis.from_url(f"redis://:secret@localhost{location}/0").ping()
+
+    key = certificates / "server.key"
+    key.chmod(0o600)
+    if os.geteuid() == 0:
+        shutil.chown(key, "postgres")
+    _, *database = here(tls["services"]["postgres"]["command"])
+    with postgres_server(options=database) as variables:
+        login = {"host": "localhost", "port": variables["POSTGRES_PORT"], "user": "dagster", "dbname": "postgres"}
+        mode = tls["x-client"]["environment"]["PGSSLMODE"]
+        # Only an encrypted connection to the right server gets as far as the password.
+        with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
+            psycopg2.connect(**login, sslmode=mode, sslrootcert=certificates / "ca.crt")
+        other = certificates / "server.crt"
+        with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
+            psycopg2.connect(**login, sslmode=mode, sslrootcert=other)
+        with pytest.raises(psycopg2.OperationalError, match="no encryption"):
+            psycopg2.connect(**login, sslmode="disable")
 
 
 def test_every_object_for_kubernetes_is_one_of_its_interface(manifests: list[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from jgpt_dagster.catalog.retention import Removal
 from jgpt_dagster.sample.pack import Page
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.webserver import dagster_commands
 from jgpt_dagster_tests.support.deployments import DUMP, mini_deployment, mini_pages
 
 MEMORY = 512 << 20
@@ -119,14 +120,15 @@ def test_removing_a_dump_removes_a_link_and_not_what_it_leads_to(tmp_path: Path)
 
 
 def test_the_ui_listens_on_loopback_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda _, arguments: started.append(arguments))
+    started: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        dagster_commands, "serve_with_daemon", lambda host, _, *, read_only: started.append((host, read_only))
+    )
     monkeypatch.setenv("JGPT_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
-    for options in ([], ["--host", "0.0.0.0"]):
+    for options in ([], ["--host", "0.0.0.0"], ["--read-only"]):
         assert CliRunner().invoke(cli.main, ["ui", *options]).exit_code == 0
-    hosts = [arguments[arguments.index("-h") + 1] for arguments in started]
-    assert hosts == ["127.0.0.1", "0.0.0.0"]
+    assert started == [("127.0.0.1", False), ("0.0.0.0", False), ("127.0.0.1", True)]
 
 
 def test_no_file_that_is_read_can_run_code() -> None:

@@ -34,6 +34,11 @@ def test_an_empty_cc100_url_leaves_only_wikipedia(monkeypatch: pytest.MonkeyPatc
     assert [corpus.name for corpus in load_settings().corpora] == ["wikipedia"]
 
 
+def test_names_of_the_ui_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGPT_UI_HOSTS", "UI.example.org, 10.0.0.5,2001:db8::1,[::2],")
+    assert load_settings().ui_hosts == ("ui.example.org", "10.0.0.5", "2001:db8::1", "::2")
+
+
 def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_SCRATCH", "/scratch")
     assert load_settings().scratch_directory == Path("/scratch")
@@ -58,6 +63,9 @@ def test_scratch_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FOLDERS", "cc100=/data/news", "must read NAME=FOLDER"),
         ("FOLDERS", "news=/a,news=/b", "must read NAME=FOLDER"),
         ("FOLDERS", "../x=/a", "must read NAME=FOLDER"),
+        ("UI_HOSTS", "https://ui.example.org", "must be host names"),
+        ("UI_HOSTS", "ui.example.org,10.0.0.5:3000", "must be host names"),
+        ("UI_HOSTS", "*.example.org", "must be host names"),
         ("CONTACT", "me", "pattern"),
         ("CONTACT", "me@example.org)\r\nHost: x", "pattern"),
     ],

@@ -9,7 +9,7 @@ from jgpt_dagster.cli.generate import generate
 from jgpt_dagster.cli.plan import plan
 from jgpt_dagster.cli.run import run
 from jgpt_dagster.cli.status import status
-from jgpt_dagster.cli.ui import ui
+from jgpt_dagster.cli.ui import ui, webserver
 from jgpt_dagster.cli.worker import worker
 from jgpt_dagster.errors import JgptError
 
@@ -30,5 +30,5 @@ def main() -> None:
     """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
 
 
-for command in (run, status, plan, dumps, generate, ui, worker):
+for command in (run, status, plan, dumps, generate, ui, webserver, worker):
     main.add_command(command)

@@ -1,7 +1,4 @@
-"""`jgpt ui`: Dagster's UI and daemon for this deployment."""
-
-import os
-import sys
+"""`jgpt ui` and `jgpt webserver`: Dagster's UI for this deployment, behind the guard, with and without the daemon."""
 
 import click
 
@@ -11,8 +8,20 @@ from jgpt_dagster.cli.deployment import open_deployment
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535))
-def ui(host: str, port: int) -> None:
+@click.option("--read-only", is_flag=True, help="Show everything, but let nobody launch or change anything in the UI.")
+def ui(host: str, port: int, read_only: bool) -> None:
     """Open the Dagster UI and start its daemon, until Ctrl-C."""
     open_deployment()
-    arguments = ["-m", "dagster", "dev", "-m", "jgpt_dagster.definitions", "-h", host, "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *arguments])
+    from jgpt_dagster.webserver.dagster_commands import serve_with_daemon
+
+    serve_with_daemon(host, port, read_only=read_only)
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def webserver(arguments: tuple[str, ...]) -> None:
+    """Open the Dagster UI alone; takes the options of dagster-webserver."""
+    open_deployment()
+    from jgpt_dagster.webserver.dagster_commands import serve
+
+    serve(arguments)

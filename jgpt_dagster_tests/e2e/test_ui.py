@@ -17,8 +17,9 @@ from jgpt_dagster.lm.training.checkpoint import latest_valid
 from jgpt_dagster.lm.training.trainer import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
-from jgpt_dagster_tests.support.browser import browsing, chromium, open_page, processes_of, running_ui
+from jgpt_dagster_tests.support.browser import FOREIGN_NAME, browsing, chromium, open_page, processes_of, running_ui
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment
+from jgpt_dagster_tests.support.local_servers import served_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -32,6 +33,13 @@ pytestmark = [
 
 # The daemon takes up a backfill every 30 s, and a run takes some 10 s on two cores that have other work.
 RUN_MILLISECONDS = 300_000
+
+GRAPHQL = """async query => (await (await fetch("/graphql", {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({query}),
+})).json()).data"""
+
+# All that a page can do to a server of another origin. Each attack has a name of its own for what it tries to make.
+ATTACKING_PAGE = Path(__file__).with_name("attacking_page.html")
 
 
 @pytest.mark.long
@@ -101,6 +109,31 @@ def test_a_refresh_shows_what_it_reused_and_what_that_saved(page: "Page", browse
     for name in ("reused_rows", "made_rows", "saved_seconds"):
         expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
     keep_picture(page, "reuse", height=1500)
+
+
+@pytest.mark.parametrize("host", [FOREIGN_NAME, "127.0.0.1"], ids=["another site", "another port of this host"])
+def test_a_page_of_another_origin_changes_and_reads_nothing(page: "Page", ui: str, tmp_path: Path, host: str) -> None:
+    (tmp_path / "index.html").write_text(ATTACKING_PAGE.read_text().replace("UI_ADDRESS", ui))
+    with served_folder(tmp_path) as site:
+        page.goto(site.replace("127.0.0.1", host))
+        outcomes = page.evaluate("attackAll()")
+        assert len(outcomes) == 13 and not {*outcomes.values()} & {"opened", "read"}, outcomes
+        assert not [frame.url for frame in page.frames if frame.url.startswith(ui)]
+        assert not changed_by(page, ui)
+
+
+def test_a_name_that_is_rebound_to_the_ui_is_refused_and_the_ui_under_its_own_is_not(page: "Page", ui: str) -> None:
+    answer = page.goto(ui.replace("127.0.0.1", FOREIGN_NAME))
+    assert answer is not None and answer.status == 403 and "JGPT_UI_HOSTS" in answer.text()
+    mutation = """async () => (await fetch("/graphql", {
+        method: "POST", headers: {"Content-Type": "application/json"},
+        body: JSON.stringify({query: 'mutation { setConcurrencyLimit(concurrencyKey: "attack own", limit: 9) }'}),
+    })).status"""
+    assert page.evaluate(mutation) == 403
+    assert not changed_by(page, ui)
+    page.goto(ui)
+    assert page.evaluate(mutation) == 200
+    assert changed_by(page, ui) == ["attack own"]
 
 
 def test_a_failed_check_says_what_is_wrong(page: "Page", browsed: Deployment, finished: Deployment) -> None:
@@ -212,6 +245,20 @@ def open_launch_dialog(page: "Page", asset: str) -> "Locator":
     dialog = page.get_by_role("dialog").first
     dialog.get_by_text("Partition selection").wait_for()
     return dialog
+
+
+def changed_by(page: "Page", ui: str) -> list[str]:
+    """Return the concurrency limits and assets that attacks have made, and remove the limits."""
+    page.goto(ui)
+    query = "{ instance { concurrencyLimits { concurrencyKey } } assetRecordsOrError { ... on AssetRecordConnection "
+    query += "{ assets { key { path } } } } }"
+    data = page.evaluate(GRAPHQL, query)
+    made = [limit["concurrencyKey"] for limit in data["instance"]["concurrencyLimits"]]
+    made += [asset["key"]["path"][0] for asset in data["assetRecordsOrError"]["assets"]]
+    attacks = [name for name in made if name.startswith("attack")]
+    for name in attacks:
+        page.evaluate(GRAPHQL, f'mutation {{ deleteConcurrencyLimit(concurrencyKey: "{name}") }}')
+    return attacks
 
 
 def training_processes(deployment: Deployment) -> list[str]:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jgpt_dagster_tests.support.deployments import BIN, Deployment
+from jgpt_dagster_tests.support.local_servers import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, ViewportSize
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 START_SECONDS = 240
 STOP_SECONDS = 120
 PAGE_SECONDS = 120
+
+# A name that resolves to loopback in the browser alone: the site of an attacker.
+FOREIGN_NAME = "evil.example"
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _VIEWPORT: "ViewportSize" = {"width": 1600, "height": 1100}
@@ -34,6 +37,7 @@ _CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {FOREIGN_NAME} 127.0.0.1",
 ]
 
 
@@ -56,7 +60,7 @@ def browsing(deployment: Deployment, log: Path) -> Iterator["Page"]:
 @contextmanager
 def running_ui(deployment: Deployment, log: Path) -> Iterator[str]:
     """Run `jgpt ui` over a deployment and yield its URL; raises as `browsing` does."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -111,12 +115,6 @@ def processes_of(deployment: Deployment) -> list[psutil.Process]:
 
 def _restore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

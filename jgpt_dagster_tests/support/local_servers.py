@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,12 +24,15 @@ LOOPBACK_HOSTS = "127.0.0.1 slots=1\nlocalhost slots=1\n"
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
     """Yield the URL of a new Redis; skip where none is installed."""
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
-    port = _free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    port = free_port()
+    # Encrypted connections have a port of their own.
+    port_options = ["--port", "0", "--tls-port", str(port)] if "--tls-port" in options else ["--port", str(port)]
+    own = [*port_options, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = ["redis-server", *options, *own]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             _await_port(port, process)
@@ -39,7 +42,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[dict[str, str]]:
+def postgres_server(superuser: str = "dagster", options: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     """Yield the `POSTGRES_` variables of a new PostgreSQL, which trusts whoever asks; skip where none is installed.
 
     The server refuses to run as root, so root starts it as the user `postgres`.
@@ -47,29 +50,29 @@ def postgres_server() -> Iterator[dict[str, str]]:
     if not _POSTGRES_BINARIES:
         pytest.skip("PostgreSQL is not installed")
     user = "postgres" if os.geteuid() == 0 else None
-    binaries, port = _POSTGRES_BINARIES[-1], _free_port()
+    binaries, port = _POSTGRES_BINARIES[-1], free_port()
     # Not below pytest's own directory, which is closed to other users.
     data = Path(tempfile.mkdtemp())
     if user:
         shutil.chown(data, user)
     initdb: list[str | Path] = [
         binaries / "initdb",
-        "--username=dagster",
+        f"--username={superuser}",
         "--auth=trust",
         "--no-sync",
         "--pgdata",
         data,
     ]
     subprocess.run(initdb, stdout=subprocess.DEVNULL, check=True, user=user, cwd=data)
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={data}"]
-    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), *options]
+    settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={data}"]
+    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), *settings, *options]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, user=user, cwd=data) as process:
         try:
             _await_port(port, process)
             yield {
                 "POSTGRES_HOST": "127.0.0.1",
                 "POSTGRES_PORT": str(port),
-                "POSTGRES_USER": "dagster",
+                "POSTGRES_USER": superuser,
                 "POSTGRES_PASSWORD": "unused",
                 "POSTGRES_DB": "postgres",
             }
@@ -89,7 +92,7 @@ def ssh_server(folder: Path) -> Iterator[Path]:
         Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("key", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    port, programs = _free_port(), folder / "bin"
+    port, programs = free_port(), folder / "bin"
     programs.mkdir()
     options = {
         "Port": port,
@@ -115,7 +118,8 @@ def ssh_server(folder: Path) -> Iterator[Path]:
             process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
