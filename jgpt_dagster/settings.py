@@ -16,9 +16,10 @@ from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.model.presets import PRESETS, ModelName
+from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.safe_path import UnsafeNameError, require_form
 
 # Name of a folder corpus; it becomes part of asset keys.
 _CORPUS = re.compile(rf"(?!({'|'.join(RESERVED_NAMES)})$)[a-z][a-z0-9_]*")
@@ -75,7 +76,11 @@ class Settings(BaseSettings):
         description="Text profile. `seed`: the published recipe to the letter; `clean`: the same with its known faults "
         "corrected.",
     )
-    model: ModelName = Field(default="xl", description=f"Model to train: {', '.join(f'`{name}`' for name in PRESETS)}.")
+    model: str = Field(
+        default="xl",
+        description=f"Name of the model: a preset ({', '.join(f'`{name}`' for name in PRESETS)}), or a name of your "
+        "own, for which the run config of `pretrained_model` gives the preset.",
+    )
     workers: int = Field(
         default_factory=available_cores,
         ge=1,
@@ -186,6 +191,14 @@ class Settings(BaseSettings):
                 "password into ~/.netrc; download what needs a query yourself and give its file:// URL"
             )
         return url.rstrip("/")
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str) -> str:
+        try:
+            return require_form("model", model)
+        except UnsafeNameError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("failure_webhook")
     @classmethod

@@ -19,10 +19,10 @@ CONTRACT = {
     "wikipedia_tokens": ("training_set", ["dump", "shard"], ["tokenizer", "wikipedia_segmented"]),
     "cc100_tokens": ("training_set", ["shard"], ["cc100_segmented", "tokenizer"]),
     "training_set": ("training_set", ["dump"], ["cc100_tokens", "wikipedia_tokens"]),
-    "plan": ("model", ["dump"], ["training_set"]),
-    "pretrained_model": ("model", ["dump"], ["training_set"]),
-    "evaluation": ("model", ["dump"], ["pretrained_model", "tokenizer", "training_set"]),
-    "release": ("model", ["dump"], ["evaluation", "pretrained_model", "tokenizer"]),
+    "plan": ("model", ["dump", "model"], ["training_set"]),
+    "pretrained_model": ("model", ["dump", "model"], ["training_set"]),
+    "evaluation": ("model", ["dump", "model"], ["pretrained_model", "tokenizer", "training_set"]),
+    "release": ("model", ["dump", "model"], ["evaluation", "pretrained_model", "tokenizer"]),
 }
 
 # Loads the definitions as Dagster does, in a process of its own, and describes them.

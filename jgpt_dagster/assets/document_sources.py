@@ -50,7 +50,7 @@ def _open_archive(store: CorpusStore, corpus: Corpus, source: Archive) -> Docume
                 "from another copy (JGPT_CC100_URL) if this comes back."
             ) from error
 
-    inputs, size = {archive.label: archive.verified().data_sha256}, path.stat().st_size
+    inputs, size = {archive.recipe_label: archive.verified().data_sha256}, path.stat().st_size
     return DocumentSource(inputs, size, source.unpacked_ratio * size, read)
 
 

@@ -9,12 +9,13 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.finished_models import recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
-from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -45,7 +46,7 @@ class EvaluationConfig(StageConfig):
     group="model",
     kinds={"pytorch", "huggingface"},
     code_version=CODE_VERSION,
-    partitions=dump_partitions,
+    partitions=dump_model_partitions,
     deps=["pretrained_model", "training_set", "tokenizer"],
 )
 def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> Materialization:
@@ -53,25 +54,27 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
 
     A unigram and a bigram model of the same training documents are scored for comparison.
     """
-    dump = dump_key(context)
-    target = store.model_directory("evaluation", dump)
+    dump, model_name = model_key(context)
+    target = store.model_directory("evaluation", dump, model_name)
     with as_dagster_failure():
-        model, data = store.model_directory("pretrained_model", dump), store.directory("training_set", dump)
+        model, data = store.model_directory("pretrained_model", dump, model_name), store.directory("training_set", dump)
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(
             stage="evaluation",
             code_version=CODE_VERSION,
             settings=config.model_dump(exclude={"force"}),
-            inputs={input.label: input.verified().data_sha256 for input in (model, data, tokenizer)},
+            inputs={input.recipe_label: input.verified().data_sha256 for input in (model, data, tokenizer)},
             libraries=library_versions("torch", "transformers"),
         )
-        require_token_files(store, data)
+        trained_on = model.verified().recipe.inputs.get(data.recipe_label)
+        recipe = recipe_of_dependent(target, recipe, model, data, trained_on)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             # torch reads it on import. Threads that spin while they wait would slow other processes down.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from jgpt_dagster.lm.evaluation.held_out_scores import evaluate
 
+            require_token_files(store, data)
             device = _device()
             result = evaluate(
                 model.path / MODEL,

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.finished_models import given_fields, model_recipe
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
@@ -34,7 +35,7 @@ from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.lm.training.training_charts import subsample, training_charts
-from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
@@ -50,7 +51,7 @@ MODEL = "model"
     group="model",
     kinds={"pytorch", "huggingface"},
     code_version=CODE_VERSION,
-    partitions=dump_partitions,
+    partitions=dump_model_partitions,
     deps=["training_set"],
 )
 def pretrained_model(
@@ -60,19 +61,18 @@ def pretrained_model(
 
     Checkpoints lie in the scratch directory; an interrupted run resumes from the newest valid one.
     """
-    dump = dump_key(context)
-    target = store.model_directory("pretrained_model", dump)
-    run = store.training_run_path(dump)
+    dump, model_name = model_key(context)
+    target = store.model_directory("pretrained_model", dump, model_name)
+    run = store.training_run_path(dump, model_name)
     with as_dagster_failure():
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
-        require_token_files(store, data)
         forced_by = root_run_id(context.run) if config.force else None
         recorded = recorded_inputs(target, run, forced_by)
         initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
         train_config = training_config(
             config,
-            store.model,
+            model_name,
             training_set=data.path,
             data_root=store.root.path,
             output=run,
@@ -83,13 +83,18 @@ def pretrained_model(
             code_version=CODE_VERSION,
             settings=recipe_settings(train_config),
             inputs={
-                data.label: data_manifest.data_sha256,
-                **({initial.artifact.label: initial.sha256} if initial else {}),
+                data.recipe_label: data_manifest.data_sha256,
+                **({initial.artifact.recipe_label: initial.sha256} if initial else {}),
             },
             libraries=library_versions("torch", "deepspeed", "transformers"),
         )
+        current = recipe
+        if not config.force:
+            recipe = model_recipe(context, target, recipe, given_fields(context))
+        stale = {"stale": "; ".join(recipe.changes(current))} if recipe != current else {}
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            require_token_files(store, data)
             if initial:
                 initial.require_unchanged()
             plan, laid_out_config = plan_training(config, launcher, train_config, TrainingSet.open(data.path))
@@ -109,7 +114,13 @@ def pretrained_model(
             return _run_facts(plan, run)
 
         return materialize(
-            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_run(target)
+            context,
+            store,
+            target,
+            recipe,
+            make,
+            force=config.force,
+            describe=lambda _: {**stale, **_describe_run(target)},
         )
 
 

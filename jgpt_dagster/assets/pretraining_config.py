@@ -11,12 +11,13 @@ from pydantic.fields import FieldInfo
 from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.gpus import has_gpu
+from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect_hardware, parse_hardware
 from jgpt_dagster.lm.planning.layout_search import fastest_layout
 from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS, LayoutConstraints
 from jgpt_dagster.lm.planning.training_plan import DEFAULT_MFU, TrainingPlan
 from jgpt_dagster.lm.planning.workload import Workload
-from jgpt_dagster.lm.training.train_config import TrainConfig, validate_config
+from jgpt_dagster.lm.training.train_config import TrainConfig, TrainConfigError, validate_config
 from jgpt_dagster.orchestration.resources import TrainingLauncher
 
 # Fields of a training configuration that the asset sets or leaves at their defaults.
@@ -64,6 +65,11 @@ class PretrainingConfig(_TrainingSettings):
     A field left out or None is decided by the model preset or by the hardware.
     """
 
+    preset: str | None = Field(
+        default=None,
+        pattern=f"^({'|'.join(PRESETS)})$",
+        description="Preset of the model's size and defaults; by default the one that the model is named for.",
+    )
     context: int | None = Field(default=None, ge=8, description=TrainConfig.model_fields["context"].description)
     warm_start: bool = Field(
         default=False,
@@ -114,15 +120,20 @@ _PATH_FIELDS = {"training_set", "data_root", "output", "initial_model"}
 
 
 def training_config(config: PretrainingConfig, model: str, **places: Path | None) -> TrainConfig:
-    """Return a run's configuration before its layout is chosen; `places` are its directories.
+    """Return a run's configuration before its layout is chosen, for a model's name; `places` are its directories.
 
-    Raises TrainConfigError for contradictory settings.
+    Raises TrainConfigError for contradictory settings and for a name that stands for no preset.
     """
+    if config.preset is None and model not in PRESETS:
+        raise TrainConfigError(
+            f"{model!r} is the name of no preset, so the run config of pretrained_model must say which one the model "
+            f"has: `preset:` {', '.join(PRESETS)}."
+        )
     nowhere = dict.fromkeys(("training_set", "data_root", "output"), Path())
     # The layout is decided later, by `plan_training`.
     names = TrainConfig.model_fields.keys() - set(LAYOUT_FIELDS)
     given = config.model_dump(include=names, exclude_none=True)
-    return validate_config({**given, **nowhere, **places, "model": model})
+    return validate_config({**given, **nowhere, **places, "model": config.preset or model})
 
 
 def recipe_settings(config: TrainConfig) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _part(
         _warn(context, error)
         return None
     made_from_each_other = all(
-        made.recipe.inputs.get(source.label) == found.data_sha256
+        made.recipe.inputs.get(source.recipe_label) == found.data_sha256
         for source, (found, made) in zip(chain, pairwise(manifests), strict=False)
     )
     if not (pages["rows"] and made_from_each_other and _same_recipe(manifests[-1].recipe, recipe)):

@@ -65,7 +65,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                 stage=target.asset,
                 code_version=CODE_VERSION,
                 settings={"text": store.profile},
-                inputs={source.label: documents.data_sha256},
+                inputs={source.recipe_label: documents.data_sha256},
                 libraries={**library_versions("neologdn", "pyarrow"), "segmenter": engine.fingerprint},
             )
 

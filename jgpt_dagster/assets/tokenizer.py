@@ -118,7 +118,7 @@ def _recipe(
     shards = [
         shard for corpus in store.corpora for shard in store.catalog.all_shards(corpus, corpus.segmented_asset, dump)
     ]
-    manifests = {shard.label: shard.verified() for shard in shards}
+    manifests = {shard.recipe_label: shard.verified() for shard in shards}
     fingerprints = {manifest.recipe.libraries["segmenter"] for manifest in manifests.values()}
     with engine.open() as segmenter:
         if fingerprints != {segmenter.fingerprint}:

@@ -63,7 +63,7 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
             recipe = Recipe(
                 stage=target.asset,
                 code_version=CODE_VERSION,
-                inputs={source.label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
+                inputs={source.recipe_label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
                 libraries=library_versions("tokenizers", "pyarrow"),
             )
 

@@ -7,7 +7,7 @@ from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
 
 CODE_VERSION = "1"
@@ -18,7 +18,7 @@ CODE_VERSION = "1"
     group="model",
     kinds={"python"},
     code_version=CODE_VERSION,
-    partitions=dump_partitions,
+    partitions=dump_model_partitions,
     deps=["training_set"],
 )
 def plan(
@@ -29,7 +29,8 @@ def plan(
     Its run config is that of `pretrained_model`.
     """
     with as_dagster_failure():
-        data = store.directory("training_set", dump_key(context))
+        dump, model = model_key(context)
+        data = store.directory("training_set", dump)
         data.verified()
-        plan, _ = plan_training(config, launcher, training_config(config, store.model), TrainingSet.open(data.path))
+        plan, _ = plan_training(config, launcher, training_config(config, model), TrainingSet.open(data.path))
         return dg.MaterializeResult(metadata={"plan": table(["what", "figure"], plan.rows())})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.partitions import dump_key
+from jgpt_dagster.orchestration.partitions import model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
@@ -31,18 +31,18 @@ class InitialModel(NamedTuple):
 def initial_model(
     context: dg.AssetExecutionContext, store: CorpusStore, recorded: Mapping[str, str], training_set: Manifest
 ) -> InitialModel | None:
-    """Return the model of the newest earlier dump that has one with the same tokenizer; None if there is none.
+    """Return the model of the same name of the newest earlier dump that has one with the same tokenizer, or None.
 
     `recorded` are the inputs of the run if it has started. It keeps the model that it started from: neither a newer
     model of an earlier dump nor the removal of that dump makes it stale.
     """
+    key = model_key(context)
     for label, sha256 in recorded.items():
         asset, _, dump = label.partition(" ")
         if asset == "pretrained_model":
-            return InitialModel(store.model_directory(asset, dump), sha256)
-    dumps = store.root.dumps("pretrained_model")
-    for dump in reversed([dump for dump in dumps if dump < dump_key(context)]):
-        model = store.model_directory("pretrained_model", dump)
+            return InitialModel(store.model_directory(asset, dump, key.model), sha256)
+    for dump in reversed([dump for dump in store.root.dumps("pretrained_model") if dump < key.dump]):
+        model = store.model_directory("pretrained_model", dump, key.model)
         manifest = model.manifest()
         if manifest is None:
             continue
@@ -56,6 +56,6 @@ def _tokenizer(store: CorpusStore, dump: str, model: Manifest) -> str | None:
     """Return the identity of a model's tokenizer; None if the training set that it was trained on is gone."""
     training_set = store.directory("training_set", dump)
     manifest = training_set.manifest()
-    if manifest is None or model.recipe.inputs.get(training_set.label) != manifest.data_sha256:
+    if manifest is None or model.recipe.inputs.get(training_set.recipe_label) != manifest.data_sha256:
         return None
     return manifest.recipe.inputs["tokenizer"]

@@ -121,7 +121,8 @@ class _Disk:
     def _item(self, outputs: Sequence[Artifact], inputs: Sequence[Artifact]) -> Iterator[WorkItem]:
         """Yield the work of making those outputs that are missing, if any are."""
         if missing := [output for output in outputs if not self.has(output)]:
-            found = {source.label: manifest.data_sha256 for source in inputs if (manifest := self._manifest(source))}
+            manifests = {source.recipe_label: self._manifest(source) for source in inputs}
+            found = {label: manifest.data_sha256 for label, manifest in manifests.items() if manifest}
             yield WorkItem(tuple(missing), sha256_value(found))
 
     def _stages(self, corpus: Corpus, assets: Sequence[str], shard: str) -> list[Artifact]:

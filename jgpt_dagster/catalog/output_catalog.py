@@ -25,7 +25,7 @@ def text_assets(corpora: Sequence[Corpus]) -> list[str]:
 
 @dataclass(frozen=True)
 class OutputCatalog:
-    """The outputs of a data root for given corpora, shard keys and model."""
+    """The outputs of a data root for given corpora, shard keys and model: the one that commands and sensors make."""
 
     root: DataRoot
     corpora: tuple[Corpus, ...]
@@ -68,9 +68,14 @@ class OutputCatalog:
         """Return the training set of a dump."""
         return self.root.directory(TRAINING_SET, dump)
 
-    def model_outputs(self, dump: str) -> list[Artifact]:
-        """Return what is made of a dump with the model in use: weights, evaluation, release."""
-        return [self.root.directory(asset, dump, model=self.model) for asset in MODEL_ASSETS]
+    def models(self, dump: str) -> list[str]:
+        """Return the names of the models of a dump: the one in use, then all others that have anything on disk."""
+        on_disk = {name for asset in MODEL_ASSETS for name in self.root.models(asset, dump)}
+        return [self.model, *sorted(on_disk - {self.model})]
+
+    def model_outputs(self, dump: str, model: str | None = None) -> list[Artifact]:
+        """Return what a model of a dump consists of: weights, evaluation, release; by default the model in use."""
+        return [self.root.directory(asset, dump, model=model or self.model) for asset in MODEL_ASSETS]
 
     def shared_outputs(self) -> list[Artifact]:
         """Return the outputs that all dumps share, in the order of the graph."""
@@ -79,7 +84,8 @@ class OutputCatalog:
     def dump_outputs(self, dump: str) -> list[Artifact]:
         """Return the outputs of one dump, in the order of the graph."""
         of_corpora = (artifact for corpus in self.dated_corpora for artifact in self._of(corpus, dump))
-        return [*of_corpora, self.training_set(dump), *self.model_outputs(dump)]
+        of_models = (output for model in self.models(dump) for output in self.model_outputs(dump, model))
+        return [*of_corpora, self.training_set(dump), *of_models]
 
     def _of(self, corpus: Corpus, dump: str) -> Iterator[Artifact]:
         if source := self.source(corpus, dump):

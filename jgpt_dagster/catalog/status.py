@@ -58,16 +58,22 @@ class Status:
         yield self.dump or "all dumps"
         for asset in dict.fromkeys(output.artifact.asset for output in self.outputs):
             group = [output for output in self.outputs if output.artifact.asset == asset]
-            counts = {state: sum(output.state == state for output in group) for state in STATES}
-            single = len(group) == 1
-            yield f"  {asset:<20} " + (
-                group[0].state if single else ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-            )
+            yield f"  {asset:<20} {_states(group)}"
             explained = [output for output in group if output.reason]
             for output in explained[:_DETAILS_SHOWN]:
                 yield f"    {output.artifact.label}: {output.reason}"
             if len(explained) > _DETAILS_SHOWN:
                 yield f"    and {len(explained) - _DETAILS_SHOWN} more"
+
+
+def _states(outputs: Sequence[OutputStatus]) -> str:
+    """Return the state of an asset: of its one output, by model, or as counts."""
+    if len(outputs) == 1:
+        return outputs[0].state
+    if outputs[0].artifact.model:
+        return ", ".join(f"{output.artifact.model} {output.state}" for output in outputs)
+    counts = {state: sum(output.state == state for output in outputs) for state in STATES}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 class DeploymentStatus:
@@ -95,8 +101,13 @@ class DeploymentStatus:
         """
         shared = self._catalog.shared_outputs()
         artifacts = shared if dump is None else self._catalog.dump_outputs(dump)
-        inputs = {artifact.label: artifact for artifact in [*shared, *artifacts]}
-        return Status(dump, [self._state(artifact, inputs, runs) for artifact in artifacts])
+        everything = [*shared, *artifacts]
+
+        def inputs(model: str | None) -> Mapping[str, Artifact]:
+            """Return what an output may be made from, by its name in recipes: for a model's, others of that model."""
+            return {source.recipe_label: source for source in everything if source.model in (None, model)}
+
+        return Status(dump, [self._state(artifact, inputs(artifact.model), runs) for artifact in artifacts])
 
     def _state(
         self, artifact: Artifact, inputs: Mapping[str, Artifact], runs: Callable[[], Sequence[RunSummary]]
@@ -121,14 +132,17 @@ class DeploymentStatus:
         return self._manifests[artifact]
 
 
-def next_step(shared: Status, status: Status) -> str:
-    """Return what to do next for a dump: a command, a run to wait for, or that nothing is left."""
-    outputs = [*shared.outputs, *status.outputs]
+def next_step(shared: Status, status: Status, model: str) -> str:
+    """Return what to do next for a dump and a model: a command, a run to wait for, or that nothing is left."""
+    outputs = [output for output in (*shared.outputs, *status.outputs) if output.artifact.model in (None, model)]
     left = [output for output in outputs if output.state != "done"]
     if not left:
         return "nothing: the release is made"
     if running := next((output.reason for output in left if output.state == "running"), None):
         return f"wait for {running}"
+    if all(output.artifact.model and output.state == "stale" for output in left):
+        command = f"jgpt run --dump {status.dump} --retrain"
+        return f"nothing must be done: {left[0].artifact.label} is stale and stays; {command} replaces it"
     failed = [output for output in left if output.state == "failed"]
     first = "fix what failed, then " if failed else ""
     return f"{first}jgpt run --dump {status.dump}"

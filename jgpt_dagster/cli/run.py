@@ -18,22 +18,33 @@ from jgpt_dagster.settings import Settings
 @click.option("--to", "until", default="release", show_default=True, help="The last asset to bring up to date.")
 @config_option("Run config in Dagster's YAML form (ops: <asset>: config: ...); default JGPT_RUN_CONFIG.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
-def run(dump: str, until: str, config_path: Path | None, workers: int | None) -> None:
-    """Bring the assets of one dump up to date, as far as --to. What is complete and current is not made again."""
+@click.option("--retrain", is_flag=True, help="Train the model again, in place of a finished one.")
+def run(dump: str, until: str, config_path: Path | None, workers: int | None, retrain: bool) -> None:
+    """Bring the assets of one dump up to date, as far as --to. What is complete and current is not made again.
+
+    A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it.
+    """
     settings = open_deployment()
     _warn_of_idle_workers()
+    from dagster import DagsterInstance
+
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import defs, load_definitions
+    from jgpt_dagster.orchestration.existing_models import report_existing_models
     from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
     from jgpt_dagster.orchestration.run_config import read_run_config
     from jgpt_dagster.storage.safe_path import require_form
 
     require_form("dump", dump)
-    run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {}
+    report_existing_models(DagsterInstance.get(), settings.root)
+    run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
+    if retrain:
+        run_config["ops"].setdefault("pretrained_model", {"config": {}})["config"]["force"] = True
     started = before = time.monotonic()
     for stage in run_stages(
-        stages_up_to(defs, settings.corpora, dump, until),
+        stages_up_to(defs, settings.corpora, dump, settings.model, until),
         dump=dump,
+        model=settings.model,
         workers=workers or settings.workers,
         run_config=run_config,
         resume=shlex.join(["jgpt", *sys.argv[1:]]),

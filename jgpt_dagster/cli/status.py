@@ -32,6 +32,6 @@ def status(dates: tuple[str, ...]) -> None:
     click.echo("\n".join(shared.lines()))
     for date in dates or all_dumps(root):
         of_dump = deployment.status(date, runs)
-        click.echo("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump)}"]))
+        click.echo("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"]))
     if not dates and not all_dumps(root):
         click.echo("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")

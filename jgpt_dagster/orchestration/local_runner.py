@@ -24,7 +24,7 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
-from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.orchestration.partitions import add_dumps, add_model
 from jgpt_dagster.orchestration.run_history import RANGE_END, RANGE_START, failure_text
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent
@@ -53,8 +53,13 @@ class Outcome:
     error: str | None
 
 
-def stages_up_to(definitions: dg.Definitions, corpora: Sequence[Corpus], dump: str, until: str) -> list[Stage]:
-    """Return the stages that lead to the asset `until` of a dump, in order. Raises JgptError if it does not exist."""
+def stages_up_to(
+    definitions: dg.Definitions, corpora: Sequence[Corpus], dump: str, model: str, until: str
+) -> list[Stage]:
+    """Return the stages that lead to the asset `until` of a dump and model, in order.
+
+    Raises JgptError if there is no such asset.
+    """
     graph = definitions.resolve_asset_graph()
     known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
     if until not in known:
@@ -66,13 +71,14 @@ def stages_up_to(definitions: dg.Definitions, corpora: Sequence[Corpus], dump: s
     # Without these edges, the graph's order may put the tokenizer anywhere before the tokens.
     tokenizer_sources = _ancestors(definitions, segmented, *segmented)
     order.sort(key=lambda name: name not in tokenizer_sources)
-    return [Stage(name, _runs_of(definitions, known[name], dump)) for name in order]
+    return [Stage(name, _runs_of(definitions, known[name], dump, model)) for name in order]
 
 
 def run_stages(
     stages: Sequence[Stage],
     *,
     dump: str,
+    model: str,
     workers: int,
     run_config: Mapping[str, Any],
     resume: str,
@@ -89,6 +95,7 @@ def run_stages(
     """
     instance = dg.DagsterInstance.get()
     add_dumps(instance, [dump])
+    add_model(instance, model)
     fail_abandoned_runs(instance, root, report)
     context = multiprocessing.get_context("spawn")
     events: ProgressQueue = context.Queue()
@@ -138,7 +145,7 @@ def _ancestors(definitions: dg.Definitions, tokenizer_sources: Sequence[str], *n
     return found
 
 
-def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[tuple[str, ...], ...]:
+def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str, model: str) -> tuple[tuple[str, ...], ...]:
     node = definitions.resolve_asset_graph().get(key)
     partitions = node.partitions_def
     if partitions is None:
@@ -146,6 +153,8 @@ def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str) -> tuple[
     if isinstance(partitions, dg.DynamicPartitionsDefinition):
         return ((dump,),)
     if isinstance(partitions, dg.MultiPartitionsDefinition):
+        if "model" in partitions.partition_dimension_names:
+            return ((f"{dump}|{model}",),)
         shards = partitions.get_partitions_def_for_dimension("shard").get_partition_keys()
         return tuple((f"{dump}|{shard}",) for shard in shards)
     keys = tuple(partitions.get_partition_keys())

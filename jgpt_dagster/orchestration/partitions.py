@@ -1,4 +1,4 @@
-"""The partition dimensions, dump and shard, and their product, whose keys read `20250801|003`."""
+"""The partition dimensions dump, shard and model, and their products: keys read `20250801|003` or `20250801|tiny`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,9 @@ from jgpt_dagster.storage.safe_path import KeyKind, UnsafeNameError, has_form, r
 # Partition definitions belong to the code location, so the number of shards is read when it loads.
 dump_partitions = dg.DynamicPartitionsDefinition(name="dump")
 shard_partitions = dg.StaticPartitionsDefinition(shard_names(load_settings().shards))
+model_partitions = dg.DynamicPartitionsDefinition(name="model")
 dump_shard_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "shard": shard_partitions})
+dump_model_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "model": model_partitions})
 
 
 _PartitionedContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -24,6 +26,13 @@ class ShardKey(NamedTuple):
 
     dump: str | None
     shard: str
+
+
+class ModelKey(NamedTuple):
+    """A partition of an asset of a model."""
+
+    dump: str
+    model: str
 
 
 def corpus_partitions(corpus: Corpus) -> dg.PartitionsDefinition:
@@ -50,6 +59,12 @@ def shard_key(context: _PartitionedContext, corpus: Corpus) -> ShardKey:
     return ShardKey(_checked("dump", dump), _checked("shard", shard))
 
 
+def model_key(context: _PartitionedContext) -> ModelKey:
+    """Return the model that a step makes. Raises dagster.Failure for a key that is not of this form."""
+    dump, _, model = context.partition_key.partition("|")
+    return ModelKey(_checked("dump", dump), _checked("model", model))
+
+
 def shard_keys(context: _PartitionedContext) -> list[str]:
     """Return the shards that a step makes, in order. Raises dagster.Failure for a key that is not of this form."""
     return sorted(_checked("shard", key) for key in context.partition_keys)
@@ -67,6 +82,11 @@ def add_dumps(instance: dg.DagsterInstance, dates: Sequence[str]) -> None:
     for date in dates:
         require_form("dump", date)
     instance.add_dynamic_partitions("dump", list(dates))
+
+
+def add_model(instance: dg.DagsterInstance, model: str) -> None:
+    """Add the partition of a model to a Dagster instance. Raises UnsafeNameError for a malformed name."""
+    instance.add_dynamic_partitions("model", [require_form("model", model)])
 
 
 def known_dumps(instance: dg.DagsterInstance) -> list[str]:

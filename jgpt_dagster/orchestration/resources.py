@@ -11,7 +11,6 @@ from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
-from jgpt_dagster.lm.model.presets import ModelName
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -91,11 +90,6 @@ class CorpusStore(dg.ConfigurableResource[Any]):
         return cast(TextProfile, self.text)
 
     @property
-    def model_name(self) -> ModelName:
-        """The model preset."""
-        return cast(ModelName, self.model)
-
-    @property
     def corpora(self) -> tuple[Corpus, ...]:
         """The corpora in use."""
         folders = {name: Path(folder) for name, folder in self.folders.items()}
@@ -121,13 +115,13 @@ class CorpusStore(dg.ConfigurableResource[Any]):
         self._require_shard(shard)
         return self.root.directory(asset, dump, shard)
 
-    def model_directory(self, asset: str, dump: str) -> DirectoryArtifact:
-        """Return the output of an asset for a dump and the model preset in use."""
-        return self.root.directory(asset, dump, model=self.model)
+    def model_directory(self, asset: str, dump: str, model: str) -> DirectoryArtifact:
+        """Return the output of an asset for a model of a dump."""
+        return self.root.directory(asset, dump, model=model)
 
-    def training_run_path(self, dump: str) -> Path:
-        """Return the directory of the training run of the model preset in use on a dump."""
-        names = (f"dump={require_form('dump', dump)}", f"model={require_form('model', self.model)}")
+    def training_run_path(self, dump: str, model: str) -> Path:
+        """Return the directory of the training run of a model of a dump."""
+        names = (f"dump={require_form('dump', dump)}", f"model={require_form('model', model)}")
         return child_path(self.scratch_path, "pretrained_model", *names)
 
     def _require_shard(self, shard: str | None) -> None:

@@ -9,7 +9,7 @@ is checked against the published manifest by hash and downloaded if it differs.
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,14 @@ class ArtifactError(JgptError):
 class Artifact(ABC):
     """One output: the asset key, the partition key (empty for an unpartitioned asset) and the local path.
 
-    `remote` is the published location, if the data root is a URL.
+    `remote` is the published location, if the data root is a URL. `model` is the name of the model of a model's output.
     """
 
     asset: str
     partition: str
     path: Path
     remote: "UPath | None" = None
+    model: str | None = None
 
     @property
     def location(self) -> "Path | UPath":
@@ -44,8 +45,16 @@ class Artifact(ABC):
 
     @property
     def label(self) -> str:
-        """The name in messages and manifests, such as `wikipedia_articles 20250801|003`."""
+        """The name in messages, such as `wikipedia_articles 20250801|003` or `release 20250801|tiny`."""
         return f"{self.asset} {self.partition}".strip()
+
+    @property
+    def recipe_label(self) -> str:
+        """The name among the inputs of recipes: that of a model's output leaves the model out.
+
+        What is made of a model has the same name, so that an output says nothing new with it.
+        """
+        return self.label if self.model is None else self.label.removesuffix(f"|{self.model}")
 
     @property
     def rebuild_command(self) -> str:
@@ -117,7 +126,7 @@ class Artifact(ABC):
         if manifest is None or manifest.recipe != recipe:
             return None
         if self.remote is not None and self.manifest() is None:
-            if type(self)(self.asset, self.partition, self.path).find_mismatch(manifest):
+            if replace(self, remote=None).find_mismatch(manifest):
                 return None
             self.upload()
         return None if self.find_mismatch(manifest) else manifest

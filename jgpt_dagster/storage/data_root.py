@@ -93,7 +93,8 @@ class DataRoot:
         """Return a directory output of an asset; `model` distinguishes the outputs of several models for one dump."""
         keys: dict[KeyKind, str | None] = {"shard": shard, "model": model}
         below = [f"{kind}={require_form(kind, key)}" for kind, key in keys.items() if key is not None]
-        return DirectoryArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, *below))
+        locations = self._locations(asset, dump, *below)
+        return DirectoryArtifact(asset, _partition_key(dump, shard if model is None else model), *locations, model)
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard with this label (see `Artifact.label`)."""
@@ -121,5 +122,5 @@ def _parse_label(label: str) -> tuple[str, str | None, str]:
     return asset, dump or None, shard
 
 
-def _partition_key(dump: str | None, shard: str | None) -> str:
-    return "|".join(key for key in (dump, shard) if key is not None)
+def _partition_key(*keys: str | None) -> str:
+    return "|".join(key for key in keys if key is not None)

@@ -27,6 +27,21 @@ class Recipe:
     inputs: Mapping[str, str] = field(default_factory=dict)
     libraries: Mapping[str, str] = field(default_factory=dict)
 
+    def changes(self, now: "Recipe") -> list[str]:
+        """Return in words what differs in the recipe of now."""
+        changes = [] if self.code_version == now.code_version else ["the code of its stage has another version now"]
+        for kind in ("settings", "inputs", "libraries"):
+            before, after = getattr(self, kind), getattr(now, kind)
+            for name in sorted(before.keys() | after.keys()):
+                if before.get(name) != after.get(name):
+                    hashes = kind == "inputs"
+                    changes.append(
+                        f"{name} has been made again"
+                        if hashes
+                        else f"{name} was {before.get(name)}, is {after.get(name)}"
+                    )
+        return changes
+
 
 @dataclass(frozen=True)
 class FileEntry:

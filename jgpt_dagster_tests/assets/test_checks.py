@@ -150,19 +150,19 @@ CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = 
     ),
     "a loss that rose": (
         "pretrained_model",
-        DUMP,
+        f"{DUMP}|tiny",
         "loss_fell",
         lambda of: rewrite_directory(of.root.directory("pretrained_model", DUMP, model="tiny"), last_loss=99.0),
     ),
     "nothing scored": (
         "evaluation",
-        DUMP,
+        f"{DUMP}|tiny",
         "scores_are_finite",
         lambda of: rewrite_directory(of.root.directory("evaluation", DUMP, model="tiny"), tokens=0),
     ),
     "a tokenizer that does not fit the model": (
         "release",
-        DUMP,
+        f"{DUMP}|tiny",
         "opens_offline",
         lambda of: rewrite_directory(of.root.directory("release", DUMP, model="tiny"), one_token_more),
     ),
@@ -194,7 +194,7 @@ def test_a_model_no_better_than_bigrams_is_warned_of_and_stops_nothing(tmp_path:
     evaluation = deployment.root.directory("evaluation", DUMP, model="tiny")
     for bits, better in ((3.9, True), (4.0, False), (4.1, False)):
         rewrite_directory(evaluation, bits_per_character=bits, bigram_bits_per_character=4.0)
-        made = deployment.materialize("evaluation", DUMP, **SMALL_RUN.get("evaluation", {}))
+        made = deployment.materialize("evaluation", f"{DUMP}|tiny", **SMALL_RUN.get("evaluation", {}))
         assert made.error is None
         assert made.checks == {"scores_are_finite": True, "better_than_bigrams": better}
         assert "bigrams 4.0000" in (made.descriptions["better_than_bigrams"] or "")

@@ -85,7 +85,9 @@ def test_the_asset_keeps_checkpoints_at_the_retry_of_a_forced_run_and_at_no_othe
         """Run once, forced, as a repetition of the run `root`; say whether the checkpoints of before were there."""
         monkeypatch.setattr(pretrained_model, "root_run_id", lambda run: root)
         mark = checkpoint / "mark"
-        error = deployment.materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"], force=True).error
+        error = deployment.materialize(
+            "pretrained_model", f"{DUMP}|tiny", **SMALL_RUN["pretrained_model"], force=True
+        ).error
         assert error == "killed"
         kept = mark.exists()
         mark.touch()

@@ -38,12 +38,18 @@ def put_training_set(store: CorpusStore, date: str, tokenizer: str = "one") -> N
 
 def put_model(store: CorpusStore, date: str, content: str = "weights") -> None:
     data = store.directory("training_set", date)
-    put(store.model_directory("pretrained_model", date), f"{date} {content}", {data.label: data.verified().data_sha256})
+    put(
+        store.model_directory("pretrained_model", date, "tiny"),
+        f"{date} {content}",
+        {data.label: data.verified().data_sha256},
+    )
 
 
-def chosen(store: CorpusStore, date: str, recorded: Mapping[str, str] | None = None) -> InitialModel | None:
+def chosen(
+    store: CorpusStore, date: str, recorded: Mapping[str, str] | None = None, model: str = "tiny"
+) -> InitialModel | None:
     training_set: Manifest = store.directory("training_set", date).verified()
-    return initial_model(dg.build_asset_context(partition_key=date), store, recorded or {}, training_set)
+    return initial_model(dg.build_asset_context(partition_key=f"{date}|{model}"), store, recorded or {}, training_set)
 
 
 def label(found: InitialModel | None) -> str | None:
@@ -51,8 +57,8 @@ def label(found: InitialModel | None) -> str | None:
 
 
 def test_a_warm_start_takes_the_model_of_the_newest_earlier_dump(store: CorpusStore) -> None:
-    assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[1]}"
-    assert label(chosen(store, DATES[1])) == f"pretrained_model {DATES[0]}"
+    assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[1]}|tiny"
+    assert label(chosen(store, DATES[1])) == f"pretrained_model {DATES[0]}|tiny"
 
 
 def test_the_first_dump_starts_from_scratch(store: CorpusStore) -> None:
@@ -62,7 +68,7 @@ def test_the_first_dump_starts_from_scratch(store: CorpusStore) -> None:
 def test_a_model_of_another_tokenizer_is_skipped(store: CorpusStore) -> None:
     put_training_set(store, DATES[1], tokenizer="two")
     put_model(store, DATES[1])
-    assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[0]}"
+    assert label(chosen(store, DATES[2])) == f"pretrained_model {DATES[0]}|tiny"
 
 
 def test_a_model_with_an_unknown_tokenizer_is_skipped(store: CorpusStore) -> None:
@@ -71,14 +77,14 @@ def test_a_model_with_an_unknown_tokenizer_is_skipped(store: CorpusStore) -> Non
     assert chosen(store, DATES[2]) is None
 
 
-def test_a_model_of_another_size_is_not_used(store: CorpusStore, tmp_path: Path) -> None:
-    assert chosen(CorpusStore.of(Settings(data=tmp_path, model="small")), DATES[2]) is None
+def test_a_model_of_another_name_is_not_used(store: CorpusStore, tmp_path: Path) -> None:
+    assert chosen(store, DATES[2], model="small") is None
 
 
 def test_a_run_keeps_the_model_that_it_started_from(store: CorpusStore) -> None:
     first = chosen(store, DATES[1])
     assert first is not None
-    recorded = {f"training_set {DATES[2]}": "0", first.artifact.label: first.sha256}
+    recorded = {f"training_set {DATES[2]}": "0", first.artifact.recipe_label: first.sha256}
     assert chosen(store, DATES[2], recorded) == first
     first.artifact.remove()
     assert chosen(store, DATES[2], recorded) == first
@@ -89,7 +95,7 @@ def test_an_initial_model_that_was_made_again_is_refused(store: CorpusStore) -> 
     assert found is not None
     found.require_unchanged()
     put_model(store, DATES[1], "other weights")
-    with pytest.raises(JgptError, match=rf"pretrained_model {DATES[1]} has been made again"):
+    with pytest.raises(JgptError, match=rf"pretrained_model {DATES[1]}\|tiny has been made again"):
         found.require_unchanged()
     found.artifact.remove()
     with pytest.raises(JgptError, match="missing or incomplete"):

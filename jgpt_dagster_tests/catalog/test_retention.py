@@ -120,7 +120,7 @@ def test_a_dump_with_a_model_is_removed_only_with_force(
     assert dumps_on_disk(deployment.root) == list(DATES[1:])
 
 
-@pytest.mark.parametrize("label", [f"wikipedia_articles {DATES[0]}|000", f"pretrained_model {DATES[0]}"])
+@pytest.mark.parametrize("label", [f"wikipedia_articles {DATES[0]}|000", f"pretrained_model {DATES[0]}|tiny"])
 @pytest.mark.parametrize("command", [("remove", "--force", DATES[0]), ("prune", "--keep", "1")])
 def test_a_dump_whose_partition_is_locked_is_not_removed(
     deployment: Deployment, instance: dg.DagsterInstance, label: str, command: tuple[str, ...]

@@ -91,7 +91,8 @@ def test_outputs_on_disk_are_done_and_the_others_missing(deployment: Deployment)
         f"wikipedia_segmented {DUMP}|000": "done",
         f"wikipedia_segmented {DUMP}|001": "missing",
         **{f"wikipedia_tokens {DUMP}|{shard}": "missing" for shard in SHARDS},
-        **{f"{asset} {DUMP}": "missing" for asset in ("training_set", "pretrained_model", "evaluation", "release")},
+        f"training_set {DUMP}": "missing",
+        **{f"{asset} {DUMP}|tiny": "missing" for asset in ("pretrained_model", "evaluation", "release")},
     }
 
 
@@ -230,7 +231,7 @@ def test_an_empty_root_shows_the_command_to_start_with(deployment: Deployment, m
 
 def test_no_next_step_is_left_once_all_is_done(deployment: Deployment) -> None:
     done = [output for output in of_dump(deployment).outputs if output.state == "done"]
-    assert next_step(Status(None, []), Status(DUMP, done)) == "nothing: the release is made"
+    assert next_step(Status(None, []), Status(DUMP, done), "tiny") == "nothing: the release is made"
 
 
 def test_each_manifest_is_read_once_and_no_data(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

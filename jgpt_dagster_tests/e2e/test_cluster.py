@@ -125,10 +125,10 @@ def test_a_training_whose_worker_is_killed_goes_on_at_another_and_is_never_deliv
             made = cluster.materialize(asset, partition, **SMALL_RUN.get(asset, {}))
             assert made.error is None
     _ = [workers("gpu"), workers("gpu"), workers("cpu")]
-    (run_id,) = launch(cluster, [("pretrained_model", DUMP)])
+    (run_id,) = launch(cluster, [("pretrained_model", f"{DUMP}|tiny")])
     scratch = cluster.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
     wait_until((scratch / "checkpoints" / "step=00000020" / "manifest.json").exists)
-    killed = json.loads((cluster.data / ".locks" / f"pretrained_model__{DUMP}.json").read_text())["pid"]
+    killed = json.loads((cluster.data / ".locks" / f"pretrained_model__{DUMP}_tiny.json").read_text())["pid"]
     os.killpg(os.getpgid(killed), signal.SIGKILL)
 
     with dg.DagsterInstance.get() as instance:
@@ -159,7 +159,7 @@ def test_a_terminated_run_ends_on_its_worker_and_one_that_waits_for_a_worker_at_
     lock = partition_lock(cluster.root.path, f"wikipedia_articles {DUMP}|000", "the test", lambda line: None)
     with lock, dg.DagsterInstance.get() as instance:
         workers("cpu")
-        at_work, waiting = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("evaluation", DUMP)])
+        at_work, waiting = launch(cluster, [("wikipedia_articles", f"{DUMP}|000"), ("evaluation", f"{DUMP}|tiny")])
         wait_until(lambda: "waiting for the test" in "".join(entry.message for entry in instance.all_logs(at_work)))
         wait_until(lambda: "forwarded to the broker" in "".join(entry.message for entry in instance.all_logs(waiting)))
         for run_id in (at_work, waiting):

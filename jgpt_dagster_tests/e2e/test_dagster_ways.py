@@ -32,9 +32,9 @@ STAGES = {
     "wikipedia_tokens": f"{DUMP}|001",
     "cc100_tokens": "001",
     "training_set": DUMP,
-    "pretrained_model": DUMP,
-    "evaluation": DUMP,
-    "release": DUMP,
+    "pretrained_model": f"{DUMP}|tiny",
+    "evaluation": f"{DUMP}|tiny",
+    "release": f"{DUMP}|tiny",
 }
 CHECKS = {
     "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "no_markup_left"},
@@ -108,14 +108,14 @@ def test_runs_are_recorded_one_an_asset_and_shard(instance: dg.DagsterInstance) 
 def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment, tmp_path: Path) -> None:
     deployment = finished.copy(tmp_path / "data")
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
-    shown = deployment.materialize("plan", DUMP, **run).metadata["plan"].value
+    shown = deployment.materialize("plan", f"{DUMP}|tiny", **run).metadata["plan"].value
     assert "| tokens | 4,096 |" in shown and "at an MFU of 40%" in shown
     printed = deployment.invoke("plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
     assert "at 2 a GPU-hour" in printed and "ZeRO-1" in printed
 
 
 def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -> None:
-    query = dg.AssetRecordsFilter(dg.AssetKey("pretrained_model"), asset_partitions=[DUMP])
+    query = dg.AssetRecordsFilter(dg.AssetKey("pretrained_model"), asset_partitions=[f"{DUMP}|tiny"])
     metadata = newest_metadata(instance, query)
     assert "| tokens/s |" in metadata["plan_and_actual"].value
 
@@ -125,8 +125,9 @@ def test_a_machine_that_is_not_here_is_refused_but_never_for_a_model_that_is_fin
 ) -> None:
     deployment = finished.copy(tmp_path / "data")
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
-    assert deployment.materialize("pretrained_model", DUMP, **run).error is None
-    refused = deployment.materialize("pretrained_model", DUMP, **run, seed=1).error
+    assert deployment.materialize("pretrained_model", f"{DUMP}|tiny", **run).error is None
+    deployment.root.directory("pretrained_model", DUMP, model="tiny").remove()
+    refused = deployment.materialize("pretrained_model", f"{DUMP}|tiny", **run).error
     assert refused is not None and "8xa100-80 has 8 processes, but the launcher would start 1" in refused
 
 

@@ -66,10 +66,10 @@ def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_i
     assert objects(store[0]) == before
 
     training = SMALL_RUN["pretrained_model"] | {"steps": 2}
-    assert machines[1].materialize("pretrained_model", DUMP, **training).error is None
+    assert machines[1].materialize("pretrained_model", f"{DUMP}|tiny", **training).error is None
     assert f"pretrained_model/dump={DUMP}/model=tiny/manifest.json" in objects(store[0])
     assert materialize_text(machines[2], LATER_DUMP) == {"made", "verified"}
-    assert machines[2].materialize("pretrained_model", LATER_DUMP, warm_start=True, **training).error is None
+    assert machines[2].materialize("pretrained_model", f"{LATER_DUMP}|tiny", warm_start=True, **training).error is None
     remote = objects(store[0])
     first, second = (
         Manifest.from_dict(json.loads(remote[f"pretrained_model/dump={dump}/model=tiny/manifest.json"]))

@@ -24,6 +24,7 @@ def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest
             run_stages(
                 [stage],
                 dump="20260101",
+                model="tiny",
                 workers=1,
                 run_config=refused,
                 resume="jgpt run",
@@ -36,7 +37,7 @@ def test_a_run_that_dagster_refuses_says_why(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_release_needs_every_stage_in_a_runnable_order() -> None:
-    stages = stages_up_to(defs, CORPORA, "20260101", "release")
+    stages = stages_up_to(defs, CORPORA, "20260101", "tiny", "release")
     order = [stage.asset for stage in stages]
     assert len(order) == 13
     for before, after in [
@@ -51,21 +52,21 @@ def test_a_release_needs_every_stage_in_a_runnable_order() -> None:
 
 
 def test_each_shard_is_one_run_and_a_single_pass_is_one_run() -> None:
-    runs = {stage.asset: stage.runs for stage in stages_up_to(defs, CORPORA, "20260101", "release")}
+    runs = {stage.asset: stage.runs for stage in stages_up_to(defs, CORPORA, "20260101", "tiny", "release")}
     assert runs["wikipedia_articles"][:2] == (("20260101|000",), ("20260101|001",))
     assert len(runs["cc100_documents"]) == 1
     assert runs["cc100_documents"][0][:2] == ("000", "001")
     assert runs["tokenizer"] == ((),)
-    assert runs["release"] == (("20260101",),)
+    assert runs["release"] == (("20260101|tiny",),)
 
 
 def test_stages_end_at_the_requested_asset() -> None:
-    assert [stage.asset for stage in stages_up_to(defs, CORPORA, "20260101", "wikipedia_articles")] == [
+    assert [stage.asset for stage in stages_up_to(defs, CORPORA, "20260101", "tiny", "wikipedia_articles")] == [
         "wikipedia_dump",
         "wikipedia_articles",
     ]
     with pytest.raises(JgptError, match="There is no asset 'words'"):
-        stages_up_to(defs, CORPORA, "20260101", "words")
+        stages_up_to(defs, CORPORA, "20260101", "tiny", "words")
 
 
 def test_a_waiting_run_is_not_started_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,7 @@ def test_training_evaluation_and_release_follow_the_training_set_in_one_run(
     assert "a first dump is not made yet" in desk.reason("train_sensor")
     add_dumps(instance, [DUMP])
     (request,) = desk.tick("train_sensor").run_requests
-    assert (assets(request), request.partition_key) == (["pretrained_model", "evaluation", "release"], DUMP)
+    assert (assets(request), request.partition_key) == (["pretrained_model", "evaluation", "release"], f"{DUMP}|tiny")
     desk.record(request, dg.DagsterRunStatus.NOT_STARTED)
     assert "is not started" in desk.reason("train_sensor")
     desk.deployment.root.directory("training_set", DUMP).remove()

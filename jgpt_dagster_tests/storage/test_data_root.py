@@ -36,13 +36,19 @@ FIXED: dict[str, str | int] = {"wiki": "jawiki", "text": "clean", "segmenter": "
         (ROOT.directory("cc100_tokens", shard="003"), "cc100_tokens/shard=003", "cc100_tokens 003"),
         (ROOT.directory("tokenizer"), "tokenizer", "tokenizer"),
         (ROOT.directory("training_set", "20250801"), "training_set/dump=20250801", "training_set 20250801"),
-        (ROOT.directory("release", "20250801", model="xl"), "release/dump=20250801/model=xl", "release 20250801"),
+        (ROOT.directory("release", "20250801", model="xl"), "release/dump=20250801/model=xl", "release 20250801|xl"),
     ],
     ids=lambda value: value if isinstance(value, str) and "/" in value else "",
 )
 def test_outputs_have_the_paths_and_labels_of_the_contract(artifact: Artifact, path: str, label: str) -> None:
     assert artifact.path == Path("/data") / path
     assert artifact.label == label
+
+
+def test_recipes_name_the_outputs_of_a_model_without_the_model() -> None:
+    """Models that were made before their name was part of the partition stay current."""
+    assert ROOT.directory("pretrained_model", "20250801", model="tiny").recipe_label == "pretrained_model 20250801"
+    assert ROOT.directory("wikipedia_tokens", "20250801", "003").recipe_label == "wikipedia_tokens 20250801|003"
 
 
 def test_a_shard_is_found_again_by_its_label() -> None:

@@ -250,6 +250,7 @@ def in_process_instance() -> dg.DagsterInstance:
     """Return this process's Dagster instance for runs in the process. What is current is decided by files alone."""
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP, *REAL_DUMPS])
+    instance.add_dynamic_partitions("model", ["tiny"])
     return instance
 
 

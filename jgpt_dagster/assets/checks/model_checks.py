@@ -5,14 +5,14 @@ import math
 import dagster as dg
 
 from jgpt_dagster.assets.checks.check_result import result, warning
-from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
+from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 
 
-@dg.asset_check(asset="pretrained_model", partitions_def=dump_partitions, blocking=True)
+@dg.asset_check(asset="pretrained_model", partitions_def=dump_model_partitions, blocking=True)
 def loss_fell(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """The loss is finite and, in a run that started from scratch and finished its warm-up, lower at the end."""
-    manifest = store.model_directory("pretrained_model", dump_key(context)).verified()
+    manifest = store.model_directory("pretrained_model", *model_key(context)).verified()
     counts = manifest.counts
     first, last = counts["first_loss"], counts["last_loss"]
     must_fall = not counts["warm_start"] and counts["steps"] > counts["warmup_steps"]
@@ -20,18 +20,18 @@ def loss_fell(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.
     return result(passed, f"loss {first:.4f} at first, {last:.4f} at last", first_loss=first, last_loss=last)
 
 
-@dg.asset_check(asset="evaluation", partitions_def=dump_partitions, blocking=True)
+@dg.asset_check(asset="evaluation", partitions_def=dump_model_partitions, blocking=True)
 def scores_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """Held-out documents were scored, and the score is finite."""
-    counts = store.model_directory("evaluation", dump_key(context)).verified().counts
+    counts = store.model_directory("evaluation", *model_key(context)).verified().counts
     value = counts["bits_per_character"]
     return result(math.isfinite(value) and counts["tokens"] > 0, f"{value:.4f} bits per character")
 
 
-@dg.asset_check(asset="evaluation", partitions_def=dump_partitions)
+@dg.asset_check(asset="evaluation", partitions_def=dump_model_partitions)
 def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """The model needs fewer bits than a bigram model. Only warns: a short trial run may not get there."""
-    counts = store.model_directory("evaluation", dump_key(context)).verified().counts
+    counts = store.model_directory("evaluation", *model_key(context)).verified().counts
     model, bigrams = counts["bits_per_character"], counts["bigram_bits_per_character"]
     low, high = counts["bigram_margin_low"], counts["bigram_margin_high"]
     interval = (
@@ -40,14 +40,14 @@ def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusSto
     return warning(model < bigrams, f"{model:.4f} bits per character, bigrams {bigrams:.4f}; {interval}")
 
 
-@dg.asset_check(asset="release", partitions_def=dump_partitions, blocking=True)
+@dg.asset_check(asset="release", partitions_def=dump_model_partitions, blocking=True)
 def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """`AutoTokenizer` and `AutoModelForCausalLM` open the directory, and their vocabularies have the same size."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    release = store.model_directory("release", dump_key(context))
+    release = store.model_directory("release", *model_key(context))
     release.verified()
     tokenizer = AutoTokenizer.from_pretrained(release.path, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(release.path, local_files_only=True)

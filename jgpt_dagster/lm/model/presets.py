@@ -5,7 +5,7 @@ from typing import Literal
 
 from jgpt_dagster.errors import JgptError
 
-ModelName = Literal["tiny", "small", "medium", "large", "xl"]
+PresetName = Literal["tiny", "small", "medium", "large", "xl"]
 
 
 class ModelError(JgptError):

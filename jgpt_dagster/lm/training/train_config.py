@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.model.presets import PRESETS, ModelName
+from jgpt_dagster.lm.model.presets import PRESETS, PresetName
 
 Dtype = Literal["auto", "fp32", "bf16"]
 
@@ -31,7 +31,7 @@ class TrainConfig(BaseModel):
     training_set: Path = Field(description="Directory of the training set.")
     data_root: Path = Field(description="Directory that the training set's paths of token files are relative to.")
     output: Path = Field(description="Run directory, on a disk that all processes share.")
-    model: ModelName = Field(description="Model preset.")
+    model: PresetName = Field(description="Model preset.")
     initial_model: Path | None = Field(None, description="Saved model whose weights the run starts from.")
     context: int = Field(ge=1, description="Tokens of a training sequence, the most that the model looks back.")
     document_masking: bool = Field(

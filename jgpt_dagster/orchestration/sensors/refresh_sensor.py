@@ -5,6 +5,7 @@ import dagster as dg
 from jgpt_dagster.catalog.missing_work import missing_work
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
+from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_history import assets_of, unfinished_runs
@@ -41,6 +42,7 @@ def _evaluate(
     dump = newest_fetched_dump(context.instance, store)
     if dump is None:
         return dg.SkipReason("No dump is here yet.")
+    report_existing_models(context.instance, store.root)
     items = missing_work(store.catalog, dump)
     if not items:
         if store.directory("training_set", dump).manifest():

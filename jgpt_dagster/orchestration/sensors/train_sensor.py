@@ -37,6 +37,10 @@ def _evaluate(
         return dg.SkipReason(f"The training set of {dump or 'a first dump'} is not made yet.")
     item = missing_model_work(store.catalog, dump)
     if item is None:
-        return dg.SkipReason(f"The dump of {dump} has its release.")
+        return dg.SkipReason(f"The dump of {dump} has its release of model {store.model}.")
     requests, reasons = request_runs(context, [item], settings)
-    return dg.SensorResult(run_requests=requests) if requests else skip(reasons)
+    if not requests:
+        return skip(reasons)
+    return dg.SensorResult(
+        run_requests=requests, dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest("model", [store.model])]
+    )

@@ -1,0 +1,71 @@
+"""What becomes of a finished model when its inputs, settings or libraries change: it stays until somebody retrains it.
+
+A model costs days. An upgraded library or another default makes it stale, which is reported; it is never a reason to
+train it again. Its evaluation and its release stay with it.
+"""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe
+
+
+def model_recipe(
+    context: dg.AssetExecutionContext, target: DirectoryArtifact, recipe: Recipe, given: Container[str]
+) -> Recipe:
+    """Return the recipe of the finished model at `target`, which stays, or `recipe` if no complete one is there.
+
+    `given` are the settings that this run asks for by name. Raises JgptError if the finished model has others of them:
+    it is not what was asked for.
+    """
+    manifest = target.manifest()
+    if manifest is None or manifest.recipe == recipe or target.find_mismatch(manifest):
+        return recipe
+    made = manifest.recipe
+    contradicted = [
+        f"{name} {made.settings.get(name)}, and this run asks for {value}"
+        for name, value in recipe.settings.items()
+        if name in given and made.settings.get(name) != value
+    ]
+    if contradicted:
+        raise JgptError(
+            f"{target.label} was trained with {'; '.join(contradicted)}. Train another model beside it under a name of "
+            "its own (JGPT_MODEL=NAME, with `preset:` in the run config), or replace it with `jgpt run --retrain`."
+        )
+    context.log.warning(f"{target.label} is stale: {'; '.join(made.changes(recipe))}. `jgpt run --retrain` trains it.")
+    return made
+
+
+def given_fields(context: dg.AssetExecutionContext) -> set[str]:
+    """Return the fields of run config that were given for this step: Dagster sets all, so pydantic cannot tell."""
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops = run_config.get("ops", {})
+    given = set(ops.get(context.op_execution_context.op.name, {}).get("config", {}))
+    return given | ({"model"} if "preset" in given else set())
+
+
+def recipe_of_dependent(
+    target: DirectoryArtifact,
+    recipe: Recipe,
+    model: DirectoryArtifact,
+    source: DirectoryArtifact,
+    made_with: str | None,
+) -> Recipe:
+    """Return the recipe for what is made of a finished model and of `source`, which the model must have been made with.
+
+    `made_with` is the hash of `source` that the model knows. If `source` has been made again since, an output of this
+    very model stays. Raises JgptError if there is none: a new one would pass for something that it is not.
+    """
+    if recipe.inputs[source.recipe_label] == made_with:
+        return recipe
+    manifest = target.manifest()
+    if manifest and manifest.recipe.inputs.get(model.recipe_label) == recipe.inputs[model.recipe_label]:
+        return manifest.recipe
+    raise JgptError(
+        f"{source.label} has been made again since {model.label} was trained, so {target.label} cannot be made of "
+        "both. Train the model again with `jgpt run --retrain`, or another one under a name of its own (JGPT_MODEL)."
+    )

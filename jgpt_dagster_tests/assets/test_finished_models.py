@@ -1,0 +1,112 @@
+"""Models have names: they stand side by side, and a finished one stays until somebody asks to train it again."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from jgpt_dagster.assets import pretrained_model
+from jgpt_dagster.assets.pretraining_config import PretrainingConfig, training_config
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.lm.training.train_config import TrainConfigError
+from jgpt_dagster.orchestration.existing_models import report_existing_models
+from jgpt_dagster.orchestration.partitions import add_dumps
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, in_process_instance
+
+pytestmark = pytest.mark.slow
+
+KEY = f"{DUMP}|tiny"
+TRAINING = SMALL_RUN["pretrained_model"]
+
+
+@pytest.fixture
+def deployment(finished: Deployment, tmp_path: Path) -> Deployment:
+    return finished.copy(tmp_path / "data")
+
+
+def model_files(deployment: Deployment, model: str = "tiny") -> dict[str, int]:
+    return {name: mtime for name, mtime in deployment.mtimes().items() if f"/model={model}/" in name}
+
+
+def remake(artifact: DirectoryArtifact) -> None:
+    """Change the identity of an output's data, as making it again from other inputs does."""
+    manifest = json.loads((artifact.path / "manifest.json").read_text())
+    (artifact.path / "added").write_text("new")
+    manifest["files"]["added"] = {
+        "size": 3,
+        "sha256": "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437",
+    }
+    (artifact.path / "manifest.json").unlink()
+    write_json(artifact.path / "manifest.json", manifest)
+
+
+def test_two_models_of_a_dump_stand_side_by_side(deployment: Deployment) -> None:
+    before = model_files(deployment)
+    in_process_instance().add_dynamic_partitions("model", ["tiny-lr3"])
+    made = deployment.materialize("pretrained_model", f"{DUMP}|tiny-lr3", **TRAINING | {"preset": "tiny", "steps": 1})
+    assert made.error is None
+    assert model_files(deployment) == before
+    other = deployment.root.directory("pretrained_model", DUMP, model="tiny-lr3").verified()
+    assert (other.recipe.settings["model"], other.recipe.settings["steps"]) == ("tiny", 1)
+    status = deployment.with_settings(MODEL="tiny-lr3").invoke("status", "--dump", DUMP)
+    assert "pretrained_model     tiny-lr3 done, tiny done" in status
+    assert "release              tiny-lr3 missing, tiny done" in status
+
+
+def test_a_name_of_no_preset_needs_one() -> None:
+    with pytest.raises(TrainConfigError, match=r"'mine' is the name of no preset.*tiny, small, medium, large, xl"):
+        training_config(PretrainingConfig(), "mine", training_set=Path(), data_root=Path(), output=Path())
+
+
+def test_an_upgraded_library_makes_a_model_stale_and_is_no_reason_to_train_it_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = model_files(deployment)
+    monkeypatch.setattr(pretrained_model, "library_versions", lambda *names: dict.fromkeys(names, "99"))
+    made = deployment.materialize("pretrained_model", KEY, **TRAINING)
+    assert made.error is None and model_files(deployment) == before
+    assert "torch was" in made.metadata["stale"].value and "is 99" in made.metadata["stale"].value
+
+
+def test_another_setting_than_the_finished_models_is_refused_and_names_the_ways_out(deployment: Deployment) -> None:
+    before = model_files(deployment)
+    error = deployment.materialize("pretrained_model", KEY, **TRAINING | {"seed": 7}).error
+    assert error is not None
+    assert "seed 0, and this run asks for 7" in error and "JGPT_MODEL" in error and "--retrain" in error
+    assert model_files(deployment) == before
+
+
+def test_a_training_set_that_was_made_again_leaves_model_evaluation_and_release(deployment: Deployment) -> None:
+    before = model_files(deployment)
+    remake(deployment.root.directory("training_set", DUMP))
+    for asset in MODEL_ASSETS:
+        made = deployment.materialize(asset, KEY, **SMALL_RUN.get(asset, {}))
+        assert made.error is None, made
+    assert model_files(deployment) == before
+    assert "training_set 20260101 has been made again since" in deployment.invoke("status", "--dump", DUMP)
+    deployment.root.directory("evaluation", DUMP, model="tiny").remove()
+    error = deployment.materialize("evaluation", KEY).error
+    assert error is not None and "has been made again since pretrained_model 20260101|tiny was trained" in error
+
+
+def test_a_release_is_never_made_with_another_tokenizer_than_the_models(deployment: Deployment) -> None:
+    remake(deployment.root.directory("tokenizer"))
+    deployment.root.directory("release", DUMP, model="tiny").remove()
+    error = deployment.materialize("release", KEY).error
+    assert error is not None and "tokenizer has been made again since" in error
+
+
+def test_models_on_disk_that_dagster_has_no_record_of_are_reported_once(finished: Deployment) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        report_existing_models(instance, finished.root)
+        assert not instance.get_materialized_partitions(dg.AssetKey("release")), "a dump that was removed stays away"
+        add_dumps(instance, [DUMP])
+        for _ in range(2):
+            report_existing_models(instance, finished.root)
+        for asset in MODEL_ASSETS:
+            records = instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
+            assert [record.partition_key for record in records] == [KEY]
+        assert instance.get_dynamic_partitions("model") == ["tiny"]
