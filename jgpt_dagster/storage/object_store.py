@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from filelock import FileLock
 from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
+from jgpt_dagster.storage.file_creation import lock_at, make_directory
 
 _BLOCK = 8 << 20
 
@@ -79,8 +79,8 @@ def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None
     Processes of one machine that want the same object wait for the first, whose download serves them all.
     Raises ObjectStoreError.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")):
+    make_directory(file.parent)
+    with lock_at(file.with_name(f".{file.name}.lock")):
         if find_mismatch() is None:
             return None
         try:
