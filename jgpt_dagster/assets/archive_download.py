@@ -1,6 +1,5 @@
 """`<corpus>_dump` of a corpus that is one archive: the verified download, such as `cc100_dump`."""
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.atomic_write import link_or_copy
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.file_creation import make_own_directory, remove_own_directory
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 
 CODE_VERSION = "1"
@@ -43,6 +43,7 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             bar, download = progress(context, target, "B"), incoming / archive.file_name
+            make_own_directory(incoming.parent)
             with target.writing(recipe) as out:
                 entry = download_file(archive.url, download, sha256=config.sha256 or None, on_progress=bar.update)
                 try:
@@ -59,7 +60,7 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
 
         def delete_download(_: Manifest) -> Mapping[str, Any]:
             """Delete the download, which the finished output holds; a run killed at this point left it behind."""
-            shutil.rmtree(incoming, ignore_errors=True)
+            remove_own_directory(incoming)
             return {}
 
         target = store.directory(asset)

@@ -49,6 +49,12 @@ def make_own_directory(path: Path) -> None:
     make_directory(path, internal=True)
 
 
+def remove_own_directory(path: Path) -> None:
+    """Remove an internal directory with all it holds, as far as possible; nothing if it lies behind a link."""
+    if not (path.is_symlink() or path.parent.is_symlink()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def make_root(path: Path) -> None:
     """Create the top directory of a data root or scratch disk, for its owner alone; one that exists stays as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,6 +74,29 @@ def create_file(path: Path, *, internal: bool = False, mode: int | None = None) 
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     rights = _mode(path.parent, internal=internal) & 0o666 if mode is None else mode
     return os.fdopen(os.open(path, flags, rights), "w+b")
+
+
+def open_own_file(path: Path) -> BinaryIO:
+    """Open an internal file for reading and appending bytes, unbuffered, and create it if there is none of our own.
+
+    Anything else of this name is removed first: a link, a second name of a file that lies elsewhere too, something that
+    is no file, and a file of another user.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    except OSError:  # a link, a directory, a FIFO or device that nobody reads
+        remove(path)
+    else:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid():
+            return os.fdopen(descriptor, "a+b", buffering=0)
+        os.close(descriptor)
+        remove(path)
+    rights = _mode(path.parent, internal=True) & 0o666
+    return os.fdopen(os.open(path, flags | os.O_CREAT | os.O_EXCL, rights), "a+b", buffering=0)
 
 
 def remove(path: Path) -> None:

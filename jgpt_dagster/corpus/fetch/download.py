@@ -16,6 +16,7 @@ from jgpt_dagster.corpus.fetch.http_client import local_path, open_client, open_
 from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
 from jgpt_dagster.corpus.fetch.retry import attempts
 from jgpt_dagster.storage.disk_space import DiskFullError, is_disk_full, require_free_space
+from jgpt_dagster.storage.file_creation import make_own_directory, remove
 from jgpt_dagster.storage.manifest import FileEntry
 
 
@@ -31,17 +32,18 @@ def download_file(
     """Make `target` the verified content of an http, https or file URL; return its size and sha256.
 
     An unfinished download stays in `<target>.part` and the next call resumes it, with a known hash also from another
-    URL. A file URL is not copied: `target` becomes a hard link to the file or, where that is impossible, a symbolic
-    link. An existing `target` with the expected hash is not downloaded again.
+    URL. Its directory is an internal one and must not be a link. A file URL is not copied: `target` becomes a hard link
+    to the file or, where that is impossible, a symbolic link. An existing `target` with the expected hash is not
+    downloaded again, unless it is a link.
 
     Raises DownloadError (URL, what was expected and found, what to do) and DiskFullError. After a mismatch of size or
     hash the part is deleted; after any other error it is kept.
     """
     expected = ExpectedDigests(size, sha1 and sha1.lower(), sha256 and sha256.lower())
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_own_directory(target.parent)
     if (source := local_path(url)) is not None:
         return _link(url, source, target, expected, on_progress)
-    if expected.has_hash and target.is_file():
+    if expected.has_hash and target.is_file() and not target.is_symlink():
         found = FileDigests.of(target, on_progress)
         if not found.mismatch(expected):
             return found.entry()
@@ -58,7 +60,7 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
     if mismatch := digests.mismatch(expected):
         raise DownloadError(f"{url}: {mismatch}. The file is damaged or not the one announced; replace it.")
     temporary = partial_path(target)
-    temporary.unlink(missing_ok=True)
+    remove(temporary)
     try:
         os.link(source, temporary)
     except OSError:  # another device, a file of another user, a file system without hard links

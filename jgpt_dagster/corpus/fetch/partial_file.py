@@ -9,6 +9,7 @@ from typing import Any
 from jgpt_dagster.corpus.fetch.checksums import CHUNK_BYTES, ExpectedDigests, FileDigests
 from jgpt_dagster.corpus.fetch.errors import DownloadError
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.file_creation import open_own_file
 from jgpt_dagster.storage.manifest import FileEntry
 
 
@@ -32,7 +33,7 @@ class PartialFile:
         self.peak_size = 0
         self._digests = FileDigests()
         # Unbuffered: what did not fit on the disk must not be written again when the file is closed.
-        self._stream = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._stream = open_own_file(self.path)
         if not self._is_resumable():
             self.restart()
         self._stream.seek(0)
@@ -66,7 +67,7 @@ class PartialFile:
         self._stream.truncate(0)
         self._digests = FileDigests()
         self.validator = None if self.expected.has_hash else validator
-        write_json(self._record_path, self._record())
+        write_json(self._record_path, self._record(), internal=True)
 
     def append(self, data: bytes) -> None:
         """Write bytes. Raises DownloadError if they exceed the expected size, OSError if the disk is full."""
