@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Local disk for checkpoints and, if the data root is a URL, for this machine's copy of it.",
     )
+    shared_scratch: bool = Field(
+        default=False,
+        description="Train although other users can write to the scratch directory: they could run code with your "
+        "account.",
+    )
     wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$", description="Database name of the wiki.")
     dumps_url: str = Field(
         default="https://dumps.wikimedia.org",

@@ -61,5 +61,9 @@ def _open_folder(source: Folder) -> DocumentSource:
         folder.size,
         folder.unpacked_size,
         lambda rejected, on_read: folder.documents(rejected, on_read=on_read),
-        {"files": len(folder.files), "files_passed_over": folder.skipped_files},
+        {
+            "files": len(folder.files),
+            "files_passed_over": folder.skipped_files,
+            **({"files_refused": len(folder.refused)} if folder.refused else {}),
+        },
     )

@@ -1,10 +1,9 @@
 """Creation of files and folders: exclusively, never through a link, with no wider rights than others need.
 
-A data root takes its rights from its own folder. One that is created here belongs to its owner alone (0700). In one that
-already exists, outputs are as readable as the folder that they are made in, so a team shares a root by
-`chmod g+rwxs $JGPT_DATA` and a umask of 002. What is *internal* (locks, downloads, unfinished outputs, run records,
-the scratch directory) is the owner's alone, and the group's too if the group may write to the folder that it is made in.
-Others never get rights to it, and never the right to write anything.
+A data root that is created here belongs to its owner alone (0700). In one that already exists, outputs are as readable
+as the folder that they are made in, so a team shares a root by `chmod g+rwxs $JGPT_DATA` and a umask of 002. What is
+*internal* (locks, downloads, run records, the scratch directory, DAGSTER_HOME) is the owner's alone, and the group's
+too if the group may write to the folder that it is made in. Others never get rights to it, nor may they write anything.
 """
 
 import os

@@ -6,7 +6,6 @@ of itself: of its bytes with 64 question marks in place of the hash.
 """
 
 import hashlib
-import json
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, parse_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -158,8 +157,10 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
         seal = metadata[_FOOTER_HASH_KEY]
         if _footer_sha256(footer.replace(seal, _HASH_PLACEHOLDER)) != seal:
             return None
-        return Manifest.from_dict(json.loads(metadata[_METADATA_KEY]))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        manifest = Manifest.from_dict(parse_json(metadata[_METADATA_KEY]))
+        # Sidecars lie beside the file, so their names have no folders.
+        return None if any("/" in name for name in manifest.files) else manifest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
 
 

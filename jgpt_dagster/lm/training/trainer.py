@@ -152,6 +152,7 @@ class _Run:
             step,
             step * self.config.global_batch,
             self.recipe,
+            self.config.data_root,
             keep=self.config.keep_checkpoints,
             keep_every=self.config.keep_every,
             diverging_since=self.monitor.diverging_since,
@@ -196,7 +197,7 @@ def _find_checkpoint(config: TrainConfig, recipe: Recipe) -> checkpoint.Checkpoi
         # The checkpoints of a killed run hold its offloaded states too.
         _remove_offloaded_states(config.output)
         checkpoint.remove_leftovers(root)
-    resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, _warn))
+    resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, config.data_root, _warn))
     if resumed is not None:
         checkpoint.require_same_training(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:
