@@ -12,12 +12,19 @@ import httpx
 
 from jgpt_dagster.corpus.fetch.checksums import ExpectedDigests, FileDigests, OnProgress
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
-from jgpt_dagster.corpus.fetch.http_client import local_path, open_client, open_url
+from jgpt_dagster.corpus.fetch.http_client import Client, local_path, open_client, open_url, shown
 from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
 from jgpt_dagster.corpus.fetch.retry import attempts
 from jgpt_dagster.storage.disk_space import DiskFullError, is_disk_full, require_free_space
 from jgpt_dagster.storage.file_creation import make_own_directory, remove
 from jgpt_dagster.storage.manifest import FileEntry
+
+MAX_FILE_BYTES = 256 << 30
+"""The largest file that is downloaded: ten times the largest dump of a Wikipedia."""
+
+# Of a size in a header: more digits than any file has bytes.
+_MAX_DIGITS = 19
+_MAX_VALIDATOR_CHARACTERS = 1000
 
 
 def download_file(
@@ -48,7 +55,7 @@ def download_file(
         if not found.mismatch(expected):
             return found.entry()
     with PartialFile(url, target, expected) as part, open_client() as client:
-        for attempt in attempts(url, lambda: part.peak_size):
+        for attempt in attempts(shown(url), lambda: part.peak_size):
             with attempt:
                 _download_rest(client, url, part, on_progress)
         return part.finish()
@@ -58,7 +65,7 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
     source = source.resolve()
     digests = FileDigests.of(source, on_progress)
     if mismatch := digests.mismatch(expected):
-        raise DownloadError(f"{url}: {mismatch}. The file is damaged or not the one announced; replace it.")
+        raise DownloadError(f"{shown(url)}: {mismatch}. The file is damaged or not the one announced; replace it.")
     temporary = partial_path(target)
     remove(temporary)
     try:
@@ -70,7 +77,7 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
     return digests.entry()
 
 
-def _download_rest(client: httpx.Client, url: str, part: PartialFile, on_progress: OnProgress | None) -> None:
+def _download_rest(client: Client, url: str, part: PartialFile, on_progress: OnProgress | None) -> None:
     """Request the missing bytes once and append them.
 
     Raises TemporaryError if the file is still incomplete, DownloadError if it cannot be the expected one.
@@ -95,6 +102,8 @@ def _download_rest(client: httpx.Client, url: str, part: PartialFile, on_progres
         complete_size = announced_size if expected_size is None else expected_size
         if kind is not _Response.NOTHING_LEFT:
             _require_space_for(part, announced_size)
+            if complete_size is not None and complete_size > MAX_FILE_BYTES:
+                raise part.rejected(f"it has {complete_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
             _append_body(response, part, complete_size, on_progress)
     if complete_size is not None and part.size < complete_size:
         raise TemporaryError(f"the connection ended after {part.size:,} of {complete_size:,} bytes")
@@ -102,7 +111,7 @@ def _download_rest(client: httpx.Client, url: str, part: PartialFile, on_progres
 
 def _require_space_for(part: PartialFile, complete_size: int | None) -> None:
     if complete_size is not None:
-        require_free_space(part.path.parent, complete_size - part.size, f"downloading {part.url}")
+        require_free_space(part.path.parent, complete_size - part.size, f"downloading {shown(part.url)}")
 
 
 def _range_headers(part: PartialFile) -> dict[str, str]:
@@ -145,12 +154,12 @@ def _announced_size(response: httpx.Response) -> int | None:
         text = response.headers.get("Content-Length", "")
     else:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _validator(response: httpx.Response) -> str | None:
     validator: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    return validator
+    return validator if validator and len(validator) <= _MAX_VALIDATOR_CHARACTERS else None
 
 
 def _append_body(
@@ -159,6 +168,12 @@ def _append_body(
     try:
         # Raw: the bytes as the server stores them, whatever Content-Encoding it declares.
         for chunk in response.iter_raw():
+            if part.size + len(chunk) > (MAX_FILE_BYTES if complete_size is None else complete_size):
+                raise part.rejected(
+                    f"it is longer than the limit of {MAX_FILE_BYTES:,} bytes"
+                    if complete_size is None
+                    else f"it is longer than the expected {complete_size:,} bytes"
+                )
             part.append(chunk)
             if on_progress:
                 on_progress(part.size, complete_size)

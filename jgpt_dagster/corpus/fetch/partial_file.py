@@ -8,6 +8,7 @@ from typing import Any
 
 from jgpt_dagster.corpus.fetch.checksums import CHUNK_BYTES, ExpectedDigests, FileDigests
 from jgpt_dagster.corpus.fetch.errors import DownloadError
+from jgpt_dagster.corpus.fetch.http_client import shown
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.file_creation import open_own_file
 from jgpt_dagster.storage.manifest import FileEntry
@@ -83,8 +84,8 @@ class PartialFile:
         """Delete the part and return the error to raise."""
         self._delete()
         return DownloadError(
-            f"{self.url}: {reason}. What was downloaded is deleted; run the same command again, and if this comes back "
-            "the mirror's copy is damaged or being replaced: use another mirror or date."
+            f"{shown(self.url)}: {reason}. What was downloaded is deleted; run the same command again, and if this "
+            "comes back the mirror's copy is damaged or being replaced: use another mirror or date."
         )
 
     def finish(self) -> FileEntry:

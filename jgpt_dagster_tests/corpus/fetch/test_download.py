@@ -379,8 +379,9 @@ def test_small_documents_are_bounded_and_retried(server, waits):
     with pytest.raises(DownloadError, match="larger than 5 bytes"):
         fetch_text(server.url("/a.json"), limit_bytes=5)
     server.files["/a.json"] = b"<html>\xe6\x97\xa5</html>"
-    with pytest.raises(DownloadError, match=r"is not JSON.*<html>"):
+    with pytest.raises(DownloadError, match=r"is not JSON: character 0 of 14") as caught:
         fetch_json(server.url("/a.json"))
+    assert "html" not in str(caught.value)
     server.files["/a.json"] = b"\xff"
     with pytest.raises(DownloadError, match="not UTF-8"):
         fetch_text(server.url("/a.json"))
