@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     processes: int = Field(
         default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
     )
+    training_variables: str = Field(
+        default="",
+        pattern=r"^(\w+(\s*,\s*\w+)*)?$",
+        description="Further environment variables that training processes on this host get, separated by commas.",
+    )
     hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
 
     @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")

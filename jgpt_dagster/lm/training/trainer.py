@@ -26,6 +26,7 @@ from jgpt_dagster.lm.training.learning_rate_schedule import LearningRateSchedule
 from jgpt_dagster.lm.training.loss_monitor import MARGIN, LossMonitor
 from jgpt_dagster.lm.training.metrics_files import RESULT, TIMING, read_metrics
 from jgpt_dagster.lm.training.metrics_logger import MetricsLogger
+from jgpt_dagster.lm.training.rendezvous import describe_ports
 from jgpt_dagster.lm.training.stall_watchdog import Watchdog
 from jgpt_dagster.lm.training.step_runner import StepRunner
 from jgpt_dagster.lm.training.stop_request import StopRequest
@@ -56,6 +57,7 @@ def train_distributed(config: TrainConfig, device: torch.device, stop: StopReque
     rank, world_size = dist.get_rank(), dist.get_world_size()
     try:
         run.announce(_start_message(run, resumed))
+        run.announce(describe_ports())
         with Watchdog(config.output, rank, world_size, config.stall_seconds, run.newest_checkpoint) as watchdog:
             for step in range(resumed.step + 1 if resumed else 1, run.steps + 1):
                 if run.monitor.should_stop_early:
