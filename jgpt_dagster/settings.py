@@ -60,8 +60,15 @@ class Settings(BaseSettings):
         "Wikimedia requires.",
     )
     cc100_url: str = Field(
-        default="http://data.statmt.org/cc-100/ja.txt.xz",
+        default="https://data.statmt.org/cc-100/ja.txt.xz",
         description="Address of CC-100, a `.txt.xz`; empty: no CC-100.",
+    )
+    # Its publisher gives no checksum, so there is no default.
+    cc100_sha256: str = Field(
+        default="",
+        pattern=r"^([0-9a-fA-F]{64})?$",
+        description="What the sha256 of that archive must be. Without it, the sha256 of the first download is required "
+        "of every later one from the same address.",
     )
     folders: Annotated[Mapping[str, Path], NoDecode] = Field(
         default_factory=dict,
@@ -205,7 +212,7 @@ class Settings(BaseSettings):
     @property
     def corpora(self) -> tuple[Corpus, ...]:
         """The corpora in use, in the order in which training reads their shards."""
-        return configured_corpora(self.wiki, self.cc100_url, self.folders)
+        return configured_corpora(self.wiki, self.cc100_url, self.folders, self.cc100_sha256.lower())
 
     @property
     def catalog(self) -> OutputCatalog:
