@@ -8,11 +8,11 @@ reached from the others: both are open to the network.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # its stubs export nothing
 from torch.distributed.rendezvous import register_rendezvous_handler
 
 from jgpt_dagster.lm.launch.gpus import has_gpu
@@ -32,7 +32,8 @@ def choose_rendezvous() -> str | None:
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     if _store_belongs_to_torchrun():
         return None
-    register_rendezvous_handler(_SCHEME, _meet_on_loopback)
+    register: Callable[..., None] = register_rendezvous_handler  # untyped
+    register(_SCHEME, _meet_on_loopback)
     return f"{_SCHEME}://"
 
 
@@ -59,9 +60,9 @@ def _store_belongs_to_torchrun() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def _meet_on_loopback(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[dist.Store, int, int]]:
+def _meet_on_loopback(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Any, int, int]]:
     """Yield the store of the run with rank and number of processes: PyTorch's protocol of a rendezvous handler."""
     rank, size, port = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     listener = socket.create_server((_LOOPBACK, port)).detach() if rank == 0 else None
-    yield dist.TCPStore(_LOOPBACK, port, size, rank == 0, timeout, master_listen_fd=listener), rank, size
+    yield TCPStore(_LOOPBACK, port, size, rank == 0, timeout, master_listen_fd=listener), rank, size
     raise RuntimeError("a process group is joined once")

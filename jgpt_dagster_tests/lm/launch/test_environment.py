@@ -5,7 +5,6 @@ import pytest
 from jgpt_dagster.lm.launch import environment, gpus
 from jgpt_dagster.lm.launch.environment import training_environment
 
-
 SECRETS = (
     "POSTGRES_PASSWORD",
     "REDIS_URL",
