@@ -12,7 +12,7 @@ import httpx
 
 from jgpt_dagster.corpus.fetch.checksums import ExpectedDigests, FileDigests, OnProgress
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
-from jgpt_dagster.corpus.fetch.http_client import Client, local_path, open_client, open_url, shown
+from jgpt_dagster.corpus.fetch.http_client import Client, body_of, local_path, open_client, open_url, shown
 from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
 from jgpt_dagster.corpus.fetch.retry import attempts
 from jgpt_dagster.storage.disk_space import DiskFullError, is_disk_full, require_free_space
@@ -104,7 +104,7 @@ def _download_rest(client: Client, url: str, part: PartialFile, on_progress: OnP
             _require_space_for(part, announced_size)
             if complete_size is not None and complete_size > MAX_FILE_BYTES:
                 raise part.rejected(f"it has {complete_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
-            _append_body(response, part, complete_size, on_progress)
+            _append_body(client, response, part, complete_size, on_progress)
     if complete_size is not None and part.size < complete_size:
         raise TemporaryError(f"the connection ended after {part.size:,} of {complete_size:,} bytes")
 
@@ -163,11 +163,14 @@ def _validator(response: httpx.Response) -> str | None:
 
 
 def _append_body(
-    response: httpx.Response, part: PartialFile, complete_size: int | None, on_progress: OnProgress | None
+    client: Client,
+    response: httpx.Response,
+    part: PartialFile,
+    complete_size: int | None,
+    on_progress: OnProgress | None,
 ) -> None:
     try:
-        # Raw: the bytes as the server stores them, whatever Content-Encoding it declares.
-        for chunk in response.iter_raw():
+        for chunk in body_of(client, response):
             if part.size + len(chunk) > (MAX_FILE_BYTES if complete_size is None else complete_size):
                 raise part.rejected(
                     f"it is longer than the limit of {MAX_FILE_BYTES:,} bytes"

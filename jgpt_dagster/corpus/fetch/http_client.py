@@ -33,6 +33,7 @@ _MAX_RETRY_AFTER_SECONDS = 300.0
 _TIMEOUT = httpx.Timeout(60.0, connect=30.0)
 _RETRIED_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 10
+_MAX_FRAME_BYTES = 1 << 20
 # Loggers of httpx and httpcore that show URLs and headers of requests.
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
 _in_request: ContextVar[bool] = ContextVar("_in_request", default=False)
@@ -98,7 +99,7 @@ def _small_body(url: str, limit_bytes: int) -> bytes:
         for attempt in attempts(shown(url)):
             with attempt, open_url(client, url, {}) as response:
                 body.clear()
-                for chunk in response.iter_raw():
+                for chunk in body_of(client, response):
                     body += chunk
                     if len(body) > limit_bytes:
                         break
@@ -216,9 +217,23 @@ def _final_response(client: Client, url: str, method: str, **options: Any) -> It
     try:
         if response.next_request is not None:
             raise DownloadError(f"{shown(url)} cannot be fetched: it redirects more than {_MAX_REDIRECTS} times.")
+        client.guard.end_head()
         yield response
     finally:
         response.close()
+
+
+def body_of(client: Client, response: httpx.Response) -> Iterator[bytes]:
+    """Yield the body of an answer as the server stores it, whatever Content-Encoding it declares.
+
+    Raises TemporaryError if most of what arrives is not content: chunks of one byte may have a kilobyte of frame each.
+    """
+    size = 0
+    for chunk in response.iter_raw():
+        size += len(chunk)
+        if client.guard.received > 8 * size + _MAX_FRAME_BYTES:
+            raise TemporaryError(f"an answer of {client.guard.received:,} bytes with {size:,} of content")
+        yield chunk
 
 
 def _require_followed(url: str, request: httpx.Request, following: httpx.Request) -> None:

@@ -24,6 +24,8 @@ from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
 # Wikipedia would take two weeks.
 _MINIMUM_BYTES_PER_SECOND = 4 << 10
 _WINDOW_SECONDS = 60.0
+# All that may arrive before a body: headers, and any number of interim answers (1xx).
+_MAX_HEAD_BYTES = 1 << 20
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -35,15 +37,32 @@ class AddressGuard:
     """The addresses of one request and its redirects. Call `start` before a request and `redirect` before each hop."""
 
     def __init__(self) -> None:
+        self.received = 0
+        """The bytes that arrived since the last hop: of the head of an answer and, once that is read, of its body."""
         self.start()
 
     def start(self) -> None:
         """Forget earlier requests: the next connection leads to where a setting says."""
         self._redirected = self._was_public = False
+        self._begin_head()
 
     def redirect(self) -> None:
         """The next connection leads to where an answer says."""
         self._redirected = True
+        self._begin_head()
+
+    def end_head(self) -> None:
+        """The head of the answer has been read; what arrives now belongs to its body."""
+        self._in_head, self.received = False, 0
+
+    def count(self, size: int) -> None:
+        """Count bytes that have arrived. Raises TemporaryError if the head of an answer is too long."""
+        self.received += size
+        if self._in_head and self.received > _MAX_HEAD_BYTES:
+            raise TemporaryError(f"an answer without a body after {self.received:,} bytes")
+
+    def _begin_head(self) -> None:
+        self._in_head, self.received = True, 0
 
     def require_allowed(self, address: str) -> None:
         """Raise ForbiddenAddressError if a redirect must not lead to an IP address."""
@@ -78,7 +97,7 @@ class GuardedTransport(httpx.BaseTransport):
             # A connection that is kept would serve a later request without a look at its address.
             transport = httpx.HTTPTransport(proxy=proxy, limits=httpx.Limits(max_keepalive_connections=0))
             # httpx has no setting for this part of httpcore.
-            transport._pool._network_backend = _Backend(None if proxy else self._guard)
+            transport._pool._network_backend = _Backend(self._guard, proxied=proxy is not None)
             self._transports[proxy] = transport
         return self._transports[proxy].handle_request(request)
 
@@ -88,10 +107,10 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects to checked addresses; without a guard (to a proxy), to any."""
+    """Connects to checked addresses, or to a proxy at any address."""
 
-    def __init__(self, guard: AddressGuard | None) -> None:
-        self._guard = guard
+    def __init__(self, guard: AddressGuard, *, proxied: bool) -> None:
+        self._guard, self._proxied = guard, proxied
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -107,7 +126,7 @@ class _Backend(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name of the host cannot be resolved") from error
         addresses = list(dict.fromkeys(str(socket_address[0]) for *_, socket_address in found))
-        if self._guard is not None:
+        if not self._proxied:
             for address in addresses:
                 self._guard.require_allowed(address)
         *others, last = addresses
@@ -120,21 +139,22 @@ class _Backend(httpcore.NetworkBackend):
 
     def _connected(self, address: str, port: int, *options: Any) -> httpcore.NetworkStream:
         stream = self._sockets.connect_tcp(address, port, *options)
-        if self._guard is not None:
+        if not self._proxied:
             self._guard.visited(address)
-        return _TimedStream(stream)
+        return _TimedStream(stream, self._guard)
 
 
 class _TimedStream(httpcore.NetworkStream):
     """A connection that is given up once it is too slow, whatever it sends: headers, chunks, or single bytes."""
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpcore.NetworkStream, guard: AddressGuard) -> None:
+        self._stream, self._guard = stream, guard
         self._received, self._waited = 0, 0.0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         begin = time.monotonic()
         data = self._stream.read(max_bytes, timeout)
+        self._guard.count(len(data))
         self._received += len(data)
         self._waited += time.monotonic() - begin
         if data and self._waited >= _WINDOW_SECONDS:
@@ -152,7 +172,7 @@ class _TimedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._guard)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -279,6 +279,24 @@ def test_a_server_that_sends_too_slowly_is_given_up_and_asked_again(
     assert len(server.requests) == 2 and time.monotonic() - begin < 5
 
 
+def interim(handler: Handler, body: bytes) -> None:
+    for _ in range(200_000):
+        handler.wfile.write(b"HTTP/1.1 102 Processing\r\nX-A: b\r\n\r\n" * 100)
+
+
+def frames(handler: Handler, body: bytes) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(100_000):
+        handler.wfile.write(b"1;" + b"x" * 10_000 + b"\r\nx\r\n")
+
+
+@pytest.mark.parametrize("answer", [interim, frames])
+def test_an_answer_that_is_no_content_is_given_up_however_fast_it_comes(server: Server, answer: Fault) -> None:
+    server.faults.append(answer)
+    assert fetch_text(server.url("/text")) == "text"
+    assert len(server.requests) == 2
+
+
 def endless(handler: Handler, body: bytes) -> None:
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
