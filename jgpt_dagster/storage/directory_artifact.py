@@ -37,7 +37,7 @@ class DirectoryArtifact(Artifact):
         path = self.path / name
         mismatch = entry.mismatch(path)
         if mismatch and self.remote is not None:
-            return object_store.download(self.remote / name, path, lambda: entry.mismatch(path))
+            return object_store.download(self.remote / name, path, lambda: entry.mismatch(path), entry.size)
         return mismatch
 
     def upload(self) -> None:

@@ -48,6 +48,10 @@ _GROUP_ROWS = 8192
 _GROUP_BYTES = 1 << 20
 
 
+MAX_FOOTER_BYTES = 256 << 20
+"""The largest footer that is read: it is held in memory, and a file may claim to have one of 4 GiB."""
+
+
 class NotParquetError(JgptError, ValueError):
     """A file has no Parquet footer."""
 
@@ -159,7 +163,8 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
             return None
         manifest = Manifest.from_dict(parse_json(metadata[_METADATA_KEY]))
         # Sidecars lie beside the file, so their names have no folders.
-        return None if any("/" in name for name in manifest.files) else manifest
+        plain = DATA in manifest.files and not any("/" in name for name in manifest.files)
+        return manifest if plain else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
 
@@ -196,7 +201,7 @@ def _footer_offset(stream: BinaryIO) -> int:
     stream.seek(end - 8)
     footer_size, magic = struct.unpack("<I4s", stream.read(8))
     offset = int(end - 8 - footer_size)
-    if magic != _MAGIC or offset < len(_MAGIC):
+    if magic != _MAGIC or offset < len(_MAGIC) or footer_size > MAX_FOOTER_BYTES:
         raise NotParquetError("the end of the file is not a Parquet footer")
     return offset
 
