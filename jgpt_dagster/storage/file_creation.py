@@ -56,7 +56,8 @@ def remove_own_directory(path: Path) -> None:
 
 def make_root(path: Path) -> None:
     """Create the top directory of a data root or scratch disk, for its owner alone; one that exists stays as it is."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent, internal=True)
+    path.mkdir(mode=0o700, exist_ok=True)
 
 
 def create_directory(path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpcore
-import httpx
 import pytest
 
 from jgpt_dagster.corpus.fetch import download, http_client, network_guard, retry
@@ -146,12 +147,31 @@ def test_behind_a_proxy_an_address_that_a_redirect_writes_out_is_checked(
         fetch_text("http://mirror.example/text")
 
 
-def test_https_is_not_left_for_http() -> None:
-    request = httpx.Request("GET", "https://mirror.example/a")
-    following = httpx.Request("GET", f"http://mirror.example/a?{TOKEN}")
-    with pytest.raises(DownloadError, match="redirects from https to http") as caught:
-        http_client._require_followed("https://mirror.example/a?secret", request, following)
-    assert TOKEN not in str(caught.value) and "secret" not in str(caught.value)
+def test_https_is_verified_by_name_and_not_left_for_http(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = server.url(f"/text?{TOKEN}")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", *options, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving() as secure:
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        secure.files["/text"] = b"text"
+        port = secure.server_port
+        assert fetch_text(f"https://localhost:{port}/text") == "text"
+        secure.faults.append(redirect(f"https://localhost:{port}/text"))
+        assert fetch_text(f"https://localhost:{port}/moved") == "text"
+        secure.faults.append(redirect(plain))
+        with pytest.raises(DownloadError, match="redirects from https to http") as caught:
+            fetch_text(f"https://localhost:{port}/moved?secret")
+        assert TOKEN not in str(caught.value) and "secret" not in str(caught.value)
+        with pytest.raises(DownloadError, match="certificate verify failed"):
+            fetch_text(f"https://127.0.0.1:{port}/text")
+    assert server.requests == []
 
 
 def test_a_circle_of_redirects_ends(server: Server) -> None:
