@@ -3,8 +3,8 @@
 An answer may redirect to any name, and that name may resolve to any address. So names are resolved here, the addresses
 are checked, and the connection is made to the checked address: a second look at the name could give another one. The
 first address of a download is that of a setting and is not checked. A redirect from a public address must lead to a
-public one, and no redirect leads to a link-local address, where clouds keep the credentials of a machine. Behind a
-proxy, which resolves names itself, only an address that is written out in a URL can be checked.
+public one, and no redirect leads to where clouds keep the credentials of a machine, such as link-local addresses.
+Behind a proxy, which resolves names itself, only an address that is written out in a URL can be checked.
 """
 
 import ipaddress
@@ -26,6 +26,8 @@ _MINIMUM_BYTES_PER_SECOND = 4 << 10
 _WINDOW_SECONDS = 60.0
 # All that may arrive before a body: headers, and any number of interim answers (1xx).
 _MAX_HEAD_BYTES = 1 << 20
+# Where clouds answer for a machine besides 169.254.169.254: Amazon (IPv6), Alibaba, Azure, Oracle.
+_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -69,8 +71,8 @@ class AddressGuard:
         if not self._redirected:
             return
         found = _embedded_ipv4(ipaddress.ip_address(address))
-        if found.is_link_local or found.is_unspecified or found.is_multicast:
-            raise ForbiddenAddressError("a redirect leads to a link-local address")
+        if found.is_link_local or found.is_unspecified or found.is_multicast or found in _METADATA:
+            raise ForbiddenAddressError("a redirect leads to a link-local address or one that a cloud reserves")
         if self._was_public and not _is_public(address):
             raise ForbiddenAddressError("a redirect leads from a public address to a private one")
 

@@ -38,7 +38,7 @@ class UntrustedError(JgptError):
 
 def require_own_scratch(run: Path) -> None:
     """Raise UntrustedError if others can write to the directory of a run, unless JGPT_SHARED_SCRATCH allows it."""
-    if os.environ.get(SHARED_SCRATCH, "").strip().lower() in ("1", "true", "yes", "on"):
+    if os.environ.get(SHARED_SCRATCH, "").strip().lower() in ("1", "true", "t", "yes", "y", "on"):
         return
     if reason := find_other_writer(run):
         raise UntrustedError(

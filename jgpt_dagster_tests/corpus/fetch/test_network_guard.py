@@ -125,9 +125,10 @@ def test_a_mirror_on_a_private_address_may_redirect_to_another_but_not_to_a_link
 ) -> None:
     server.faults.append(redirect(at(server, "localhost")))
     assert fetch_text(at(server, "127.0.0.1", "/moved")) == "text"
-    server.faults.append(redirect(at(server, "169.254.169.254", "/latest/meta-data")))
-    with pytest.raises(DownloadError, match="link-local"):
-        fetch_text(at(server, "127.0.0.1", "/moved"))
+    for address in ("169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "168.63.129.16"):
+        server.faults.append(redirect(at(server, address, "/latest/meta-data")))
+        with pytest.raises(DownloadError, match="link-local"):
+            fetch_text(at(server, "127.0.0.1", "/moved"))
 
 
 def test_a_public_mirror_may_redirect_to_another_public_one(server: Server, names: dict[str, list[str]]) -> None:
