@@ -45,7 +45,7 @@ class TextFolder:
     refused: Mapping[Path, str]
     skipped_files: int
     sha256: str
-    _states: Sequence[tuple[int, int]]
+    _states: Mapping[Path, tuple[int, int]]
 
     @classmethod
     def open(cls, path: Path) -> "TextFolder":
@@ -58,7 +58,7 @@ class TextFolder:
             )
         if dangling := [file for file in files if not file.exists()]:
             raise TextFolderError(f"{dangling[0]} is a link to nothing. Mend or remove it.")
-        states = [_state(file) for file in files]
+        states = {file: _state(file) for file in files}
         contents, refused = dict[str, str](), dict[Path, str]()
         for file in files:
             try:
@@ -66,17 +66,18 @@ class TextFolder:
                     contents[str(file.relative_to(path))] = sha256_stream(stream)
             except _RefusedFile as error:
                 contents[str(file.relative_to(path))] = refused[file] = str(error)
+                del states[file]  # what is behind a link may change at any time
         return cls(path, files, refused, len(found) - len(files), sha256_value(contents), states)
 
     @property
     def size(self) -> int:
         """The size of all files in bytes."""
-        return sum(size for size, _ in self._states)
+        return sum(size for size, _ in self._states.values())
 
     @property
     def unpacked_size(self) -> int:
         """The approximate size of the decompressed text in bytes."""
-        sizes = zip(self.files, self._states, strict=True)
+        sizes = self._states.items()
         return sum(size if file.suffix in _KINDS else size * _COMPRESSION_RATIO for file, (size, _) in sizes)
 
     def documents(
@@ -112,7 +113,7 @@ class TextFolder:
                     place = f"{file.relative_to(self.path)}{f', line {number}' if by_line else ''}"
                     rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
                 document_id += 1
-        if [_state(file) for file in self.files] != self._states:
+        if {file: _state(file) for file in self._states} != self._states:
             raise self._changed()
 
     def _chunks(self, file: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:

@@ -105,7 +105,10 @@ def test_links_out_of_the_folder_and_what_is_no_file_are_rejected_by_name_and_th
     assert reasons[3] == "d.jsonl: it is no file but a FIFO, socket, device or folder"
     opened = TextFolder.open(folder)
     assert [file.name for file in opened.refused] == [name.partition(":")[0] for name in reasons]
+    reading = opened.documents([])
+    next(reading)
     secret.write_text("別の秘密")
+    assert len(list(reading)) == 1
     assert TextFolder.open(folder).sha256 == opened.sha256
 
 
