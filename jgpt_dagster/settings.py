@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Local disk for checkpoints and, if the data root is a URL, for this machine's copy of it.",
     )
+    shared_scratch: bool = Field(
+        default=False,
+        description="Train although other users can write to the scratch directory: they could run code with your "
+        "account.",
+    )
     wiki: str = Field(default="jawiki", pattern=r"^[a-z][a-z0-9_]*$", description="Database name of the wiki.")
     dumps_url: str = Field(
         default="https://dumps.wikimedia.org",
@@ -59,8 +64,15 @@ class Settings(BaseSettings):
         "Wikimedia requires.",
     )
     cc100_url: str = Field(
-        default="http://data.statmt.org/cc-100/ja.txt.xz",
+        default="https://data.statmt.org/cc-100/ja.txt.xz",
         description="Address of CC-100, a `.txt.xz`; empty: no CC-100.",
+    )
+    # Its publisher gives no checksum, so there is no default.
+    cc100_sha256: str = Field(
+        default="",
+        pattern=r"^([0-9a-fA-F]{64})?$",
+        description="What the sha256 of that archive must be. Without it, the sha256 of the first download is required "
+        "of every later one from the same address.",
     )
     folders: Annotated[Mapping[str, Path], NoDecode] = Field(
         default_factory=dict,
@@ -111,6 +123,11 @@ class Settings(BaseSettings):
     )
     processes: int = Field(
         default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
+    )
+    training_variables: str = Field(
+        default="",
+        pattern=r"^(\w+(\s*,\s*\w+)*)?$",
+        description="Further environment variables that training processes on this host get, separated by commas.",
     )
     hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
     ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -227,7 +244,7 @@ class Settings(BaseSettings):
     @property
     def corpora(self) -> tuple[Corpus, ...]:
         """The corpora in use, in the order in which training reads their shards."""
-        return configured_corpora(self.wiki, self.cc100_url, self.folders)
+        return configured_corpora(self.wiki, self.cc100_url, self.folders, self.cc100_sha256.lower())
 
     @property
     def catalog(self) -> OutputCatalog:

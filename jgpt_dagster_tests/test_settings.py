@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_full_corpus() -> None:
     assert settings.data == Path("data").absolute()
     assert settings.scratch_directory == settings.data / ".scratch"
     assert (settings.wiki, settings.dumps_url) == ("jawiki", "https://dumps.wikimedia.org")
-    assert settings.cc100_url == "http://data.statmt.org/cc-100/ja.txt.xz"
+    assert settings.cc100_url == "https://data.statmt.org/cc-100/ja.txt.xz"
     assert (settings.shards, settings.segmenter, settings.text, settings.model) == (64, "mecab", "clean", "xl")
     assert settings.workers == available_cores()
     assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "cc100"]

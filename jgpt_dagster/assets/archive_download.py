@@ -1,6 +1,5 @@
 """`<corpus>_dump` of a corpus that is one archive: the verified download, such as `cc100_dump`."""
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +11,12 @@ from jgpt_dagster.assets.materialize import Materialization, StageConfig, materi
 from jgpt_dagster.catalog.corpora import Archive, Corpus
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
 from jgpt_dagster.corpus.fetch.download import download_file
+from jgpt_dagster.corpus.fetch.errors import DownloadError
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.atomic_write import link_or_copy
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.file_creation import make_own_directory, remove_own_directory
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 
 CODE_VERSION = "1"
@@ -25,7 +26,10 @@ class ArchiveConfig(StageConfig):
     """Run config of the archive."""
 
     sha256: str = Field(
-        default="", pattern="^([0-9a-f]{64})?$", description="What the archive's sha256 must be, if known."
+        default="",
+        pattern="^([0-9a-f]{64})?$",
+        description="What the archive's sha256 must be, if known; it also accepts an archive that its publisher has "
+        "replaced. JGPT_CC100_SHA256 comes first.",
     )
 
 
@@ -37,14 +41,28 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
     def archive_download(
         context: dg.AssetExecutionContext, config: ArchiveConfig, store: CorpusStore
     ) -> Materialization:
-        """The archive `ja.txt.xz`. Its publisher gives no checksum: the sha256 is recorded here and required later."""
-        recipe = Recipe(stage=asset, code_version=CODE_VERSION, settings={"url": archive.url})
+        """The archive `ja.txt.xz`. Its publisher gives no checksum: the sha256 of the first download is recorded here
+        and required of later ones.
+        """
+        recipe = Recipe(stage=asset, code_version=CODE_VERSION, settings={"url": archive.recorded_url})
         incoming = store.root.path / ".incoming" / corpus.name
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             bar, download = progress(context, target, "B"), incoming / archive.file_name
+            make_own_directory(incoming.parent)
+            first = _first_sha256(target, archive)
+            expected = archive.sha256 or config.sha256 or first
             with target.writing(recipe) as out:
-                entry = download_file(archive.url, download, sha256=config.sha256 or None, on_progress=bar.update)
+                try:
+                    entry = download_file(archive.url, download, sha256=expected or None, on_progress=bar.update)
+                except DownloadError as error:
+                    if expected != first or "sha256" not in str(error):
+                        raise
+                    raise JgptError(
+                        f"{error} The expected sha256 is that of the first download, which is still here. If the "
+                        f"publisher has replaced the archive, accept the new one: materialize {asset} with `force: "
+                        "true` and its `sha256`."
+                    ) from error
                 try:
                     require_xz(download)
                 except DamagedFileError as error:
@@ -59,10 +77,21 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
 
         def delete_download(_: Manifest) -> Mapping[str, Any]:
             """Delete the download, which the finished output holds; a run killed at this point left it behind."""
-            shutil.rmtree(incoming, ignore_errors=True)
+            remove_own_directory(incoming)
             return {}
 
         target = store.directory(asset)
         return materialize(context, store, target, recipe, make, force=config.force, describe=delete_download)
 
     return archive_download
+
+
+def _first_sha256(target: DirectoryArtifact, archive: Archive) -> str:
+    """Return the sha256 of what was downloaded from the same address before; empty if nothing was.
+
+    A file of a file URL is the user's own, to be replaced at will.
+    """
+    manifest = target.manifest()
+    if manifest is None or archive.url.startswith("file:") or manifest.recipe.settings["url"] != archive.recorded_url:
+        return ""
+    return str(manifest.counts.get("sha256", ""))

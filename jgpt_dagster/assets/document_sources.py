@@ -46,8 +46,8 @@ def _open_archive(store: CorpusStore, corpus: Corpus, source: Archive) -> Docume
             yield from read_documents(path, rejected, on_read=on_read)
         except DamagedFileError as error:
             raise JgptError(
-                f"{error}. The archive is as the server sent it: materialize {corpus.name}_dump with `force: true`, "
-                "from another copy (JGPT_CC100_URL) if this comes back."
+                f"{error}. The archive is as the server sent it: delete {archive.path} and materialize "
+                f"{corpus.name}_dump again, from another copy (JGPT_CC100_URL) if this comes back."
             ) from error
 
     inputs, size = {archive.recipe_label: archive.verified().data_sha256}, path.stat().st_size
@@ -61,5 +61,9 @@ def _open_folder(source: Folder) -> DocumentSource:
         folder.size,
         folder.unpacked_size,
         lambda rejected, on_read: folder.documents(rejected, on_read=on_read),
-        {"files": len(folder.files), "files_passed_over": folder.skipped_files},
+        {
+            "files": len(folder.files),
+            "files_passed_over": folder.skipped_files,
+            **({"files_refused": len(folder.refused)} if folder.refused else {}),
+        },
     )

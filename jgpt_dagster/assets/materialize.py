@@ -70,7 +70,7 @@ def record_run(
 ) -> Manifest:
     """Write the run record of an output that was just made, upload the output, and return its manifest."""
     record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id, **(facts or {})}
-    write_json(artifact.run_path, record)
+    write_json(artifact.run_path, record, internal=True)
     artifact.upload()
     manifest = artifact.manifest()
     if manifest is None:

@@ -31,6 +31,7 @@ from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import run_process_group
 from jgpt_dagster.lm.planning.plan_vs_actual import actual_throughput, plan_vs_actual_rows
 from jgpt_dagster.lm.planning.training_plan import TrainingPlan
+from jgpt_dagster.lm.training.checkpoint_trust import require_own_scratch
 from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
 from jgpt_dagster.lm.training.train_config import TrainConfig
@@ -99,6 +100,7 @@ def pretrained_model(
                 initial.require_unchanged()
             plan, laid_out_config = plan_training(config, launcher, train_config, TrainingSet.open(data.path))
             require_hardware(plan.hardware, launcher)
+            require_own_scratch(run)
             prepare_run_directory(run, recipe, forced_by)
             _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:

@@ -11,6 +11,7 @@ import dagster as dg
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.file_creation import make_directory
 from jgpt_dagster.storage.manifest import Recipe
 
 RECIPE = "recipe.json"
@@ -51,6 +52,7 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> N
         shutil.rmtree(run)
         started_with = {}
     if not started_with:
+        make_directory(run, internal=True)
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by})
 
 

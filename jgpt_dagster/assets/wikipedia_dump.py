@@ -1,6 +1,5 @@
 """`wikipedia_dump`: the verified dump of one date, with its shard ranges."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.file_creation import make_own_directory, remove_own_directory
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.safe_path import child_path
 
@@ -66,6 +66,7 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             files = DumpMirror(mirror.dumps_url, store.wiki).files(dump)
+            make_own_directory(incoming.parent)
             with target.writing(recipe) as out:
                 for file in files:
                     bar = progress(context, target, "B", file.size)
@@ -91,7 +92,7 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
 
         def delete_download(_: Manifest) -> Mapping[str, Any]:
             """Delete the download, which the finished output holds; a run killed at this point left it behind."""
-            shutil.rmtree(incoming, ignore_errors=True)
+            remove_own_directory(incoming)
             return {}
 
         target = store.directory(asset, dump)

@@ -26,7 +26,7 @@ class Archive:
     """One `.txt.xz` archive to download: a paragraph a line, an empty line between documents.
 
     `title`, `homepage` and `terms` (Markdown) are what a model card says of it. `unpacked_ratio` is the size of the
-    text over that of the archive.
+    text over that of the archive. `sha256` is what the archive must have; empty if that is not known.
     """
 
     url: str
@@ -35,6 +35,12 @@ class Archive:
     homepage: str
     terms: str
     unpacked_ratio: int
+    sha256: str = ""
+
+    @property
+    def recorded_url(self) -> str:
+        """The URL as recipes record it: the publisher's own as http, as earlier versions had it, whichever is used."""
+        return self.url.replace("https://data.statmt.org/", "http://data.statmt.org/", 1)
 
 
 @dataclass(frozen=True)
@@ -110,10 +116,13 @@ class Corpus:
         return (*([self.source_asset] if self.source_asset else []), *self.shard_assets)
 
 
-def configured_corpora(wiki: str, cc100_url: str, folders: Mapping[str, Path]) -> tuple[Corpus, ...]:
+def configured_corpora(
+    wiki: str, cc100_url: str, folders: Mapping[str, Path], cc100_sha256: str = ""
+) -> tuple[Corpus, ...]:
     """Return the corpora of a deployment, in the order in which training reads their shards.
 
-    An empty `cc100_url` leaves CC-100 out; `folders` maps names of further corpora to the folders that hold them.
+    An empty `cc100_url` leaves CC-100 out, an empty `cc100_sha256` says that its hash is not known; `folders` maps
+    names of further corpora to the folders that hold them.
     """
     corpora = [Corpus("wikipedia", WikiDumps(wiki))]
     if cc100_url:
@@ -124,6 +133,7 @@ def configured_corpora(wiki: str, cc100_url: str, folders: Mapping[str, Path]) -
             homepage="https://data.statmt.org/cc-100/",
             terms="[Common Crawl terms of use](https://commoncrawl.org/terms-of-use)",
             unpacked_ratio=5,  # 15.9 GB of xz hold 75 GB of text
+            sha256=cc100_sha256,
         )
         corpora.append(Corpus("cc100", archive))
     return (*corpora, *(Corpus(name, Folder(path)) for name, path in folders.items()))

@@ -83,7 +83,7 @@ class StalenessCheck:
         """Yield the settings from the environment that one root may change: name, recorded value, value now."""
         for corpus in self._catalog.corpora:
             if asset == corpus.source_asset and isinstance(corpus.source, Archive):
-                yield "the URL", settings["url"], corpus.source.url
+                yield "the URL", settings["url"], corpus.source.recorded_url
         if asset == TRAINING_SET:
             names = sorted(corpus.name for corpus in self._catalog.corpora)
             yield "the corpora", ", ".join(sorted(settings["weights"])), ", ".join(names)

@@ -11,6 +11,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home
 from jgpt_dagster.settings import Settings, load_settings
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.file_creation import make_root
 
 
 def open_deployment() -> Settings:
@@ -51,7 +52,7 @@ def config_option(help_text: str) -> Callable[[Callable[..., None]], Callable[..
 def _require_writable(settings: Settings) -> None:
     data, name = settings.root.path, "JGPT_DATA" if settings.root.remote is None else "JGPT_SCRATCH"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_root(data)
         writable = os.access(data, os.W_OK)
     except OSError:
         writable = False

@@ -14,6 +14,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from jgpt_dagster.orchestration.run_history import STARTED
+from jgpt_dagster.storage.file_creation import file_lock
 from jgpt_dagster.storage.safe_path import child_path
 
 COMMAND_TAG = "jgpt/command"
@@ -30,7 +31,6 @@ def command_lock(root: Path) -> Iterator[str]:
     """
     name = uuid.uuid4().hex
     lock = _lock(root, name)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     with lock:
         yield name
     Path(lock.lock_file).unlink(missing_ok=True)
@@ -67,4 +67,4 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
 
 
 def _lock(root: Path, name: str) -> FileLock:
-    return FileLock(child_path(root, ".locks", f"command-{name}.lock"))
+    return file_lock(child_path(root, ".locks", f"command-{name}.lock"))

@@ -7,6 +7,7 @@ import yaml
 
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.atomic_write import atomic_file
+from jgpt_dagster.storage.file_creation import make_directory
 
 
 def ensure_dagster_home(settings: Settings) -> Path:
@@ -18,6 +19,7 @@ def ensure_dagster_home(settings: Settings) -> Path:
     home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
     config = home / "dagster.yaml"
     if not config.exists():
+        make_directory(home, internal=True)
         with atomic_file(config) as stream:
             stream.write(yaml.safe_dump(instance_config(settings), sort_keys=False).encode())
     os.environ["DAGSTER_HOME"] = str(home)

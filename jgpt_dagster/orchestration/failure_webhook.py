@@ -4,9 +4,9 @@ import shlex
 from typing import Any
 
 import dagster as dg
-import httpx
 
-from jgpt_dagster.corpus.fetch.http_client import open_client
+from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
+from jgpt_dagster.corpus.fetch.http_client import open_client, post_json
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.run_history import assets_of, failure_reason, partition_of
 from jgpt_dagster.settings import Settings
@@ -50,12 +50,16 @@ def failure_message(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[st
 
 def _post(url: str, message: dict[str, Any]) -> None:
     """Send JSON. Raises JgptError without the URL, which is often all that keeps strangers from posting too."""
-    try:
-        with open_client() as client:
-            response = client.post(url, json=message, timeout=_TIMEOUT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK cannot be reached: {type(error).__name__}.") from None
-    if not response.is_success:
-        raise JgptError(
-            f"The webhook of JGPT_FAILURE_WEBHOOK answered {response.status_code} {response.reason_phrase}."
-        )
+    with open_client() as client:
+        try:
+            status = post_json(client, url, message, _TIMEOUT_SECONDS)
+        except DownloadError:
+            raise JgptError(
+                "The webhook of JGPT_FAILURE_WEBHOOK cannot be called: its URL is invalid, or it redirects to where no "
+                "redirect is followed (from https to http, from a public to a private address)."
+            ) from None
+        except TemporaryError as error:
+            reason = str(error).partition(":")[0]
+            raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK cannot be reached: {reason}.") from None
+    if not 200 <= status < 300:
+        raise JgptError(f"The webhook of JGPT_FAILURE_WEBHOOK answered {status}.")

@@ -7,7 +7,6 @@ one: an output is made locally and then uploaded, with what makes it complete la
 is checked against the published manifest by hash and downloaded if it differs.
 """
 
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage import object_store
-from jgpt_dagster.storage.manifest import Manifest, Recipe
+from jgpt_dagster.storage.manifest import Manifest, Recipe, parse_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -134,7 +133,7 @@ class Artifact(ABC):
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id); empty if unknown."""
         try:
-            record = json.loads(object_store.read_bytes(self._run_record_path(self.location)))
+            record = parse_json(object_store.read_bytes(self._run_record_path(self.location)))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

@@ -1,7 +1,8 @@
 """Atomic writes: a file or directory appears under its name complete and flushed to disk, or not at all.
 
 Temporary names are fixed (`.NAME.tmp` next to the target) rather than random: the partition lock excludes a second
-writer, and the leftovers of a killed writer are overwritten by the next one instead of piling up.
+writer, and the leftovers of a killed writer are removed by the next one instead of piling up. Whatever has such a name,
+a link included, is removed and the file or directory is created anew, so nobody can lead a writer elsewhere.
 """
 
 import errno
@@ -14,20 +15,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jgpt_dagster.storage.disk_space import as_disk_full_error
+from jgpt_dagster.storage.file_creation import create_directory, create_file, make_directory, remove
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, internal: bool = False, mode: int | None = None) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; the file is renamed to `path` when the block ends without an error.
 
-    Raises DiskFullError, naming the file, if the disk or the quota is full. An existing file stays at `path` until the
-    new one is complete.
+    `internal` and `mode` decide who may read it (see `file_creation`). Raises DiskFullError, naming the file, if the
+    disk or the quota is full. An existing file stays at `path` until the new one is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = temporary_path(path)
     with as_disk_full_error(path):
+        remove(temporary)
         try:
-            with open(temporary, "wb") as stream:
+            with create_file(temporary, internal=internal, mode=mode) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -45,31 +48,34 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     An existing directory is moved aside first and deleted afterwards. A kill between the two renames leaves `path`
     missing, which a rerun repairs; it never leaves a mixture of both. Raises DiskFullError as `atomic_file` does.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary, retired = temporary_path(path), path.with_name(f".{path.name}.old")
     for leftover in (temporary, retired):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
+        remove(leftover)
+    create_directory(temporary)
     with as_disk_full_error(path):
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file() and not file.is_symlink():
                     _sync_file(file)
-            if path.exists():
+            if os.path.lexists(path):
                 os.rename(path, retired)
             os.rename(temporary, path)
             _sync_directory(path.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    shutil.rmtree(retired, ignore_errors=True)
+    remove(retired)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value atomically as indented JSON with sorted keys. Raises ValueError for NaN and infinities."""
+def write_json(path: Path, value: Any, *, internal: bool = False) -> None:
+    """Write a value atomically as indented JSON with sorted keys. Raises ValueError for NaN and infinities.
+
+    `internal` decides who may read it (see `file_creation`).
+    """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
-    with atomic_file(path) as stream:
+    with atomic_file(path, internal=internal) as stream:
         stream.write(text.encode() + b"\n")
 
 

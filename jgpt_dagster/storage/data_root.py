@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.file_creation import make_root
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster.storage.safe_path import KeyKind, child_path, has_form, require_form
@@ -60,6 +61,7 @@ class DataRoot:
         Raises RootMismatchError with both values of each setting that differs.
         """
         if not self.check_pinned_settings(fixed):
+            make_root(self.path)
             write_json(self.path / "root.json", dict(fixed))
             if self.remote is not None:
                 upload(self.path / "root.json", self.remote / "root.json")

@@ -1,6 +1,5 @@
 """An output that is a directory: it is complete when its `manifest.json`, written last, is there."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jgpt_dagster.storage import object_store
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import atomic_directory, write_json
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, parse_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -24,8 +23,8 @@ class DirectoryArtifact(Artifact):
 
     def _manifest_at(self, location: "Path | UPath") -> Manifest | None:
         try:
-            return Manifest.from_dict(json.loads(object_store.read_bytes(location / MANIFEST)))
-        except (OSError, ValueError, KeyError, TypeError):
+            return Manifest.from_dict(parse_json(object_store.read_bytes(location / MANIFEST)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def find_mismatch(self, manifest: Manifest) -> str | None:
@@ -38,7 +37,7 @@ class DirectoryArtifact(Artifact):
         path = self.path / name
         mismatch = entry.mismatch(path)
         if mismatch and self.remote is not None:
-            return object_store.download(self.remote / name, path, lambda: entry.mismatch(path))
+            return object_store.download(self.remote / name, path, lambda: entry.mismatch(path), entry.size)
         return mismatch
 
     def upload(self) -> None:

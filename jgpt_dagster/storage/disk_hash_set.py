@@ -9,10 +9,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import mkdtemp
 
 from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.storage.disk_space import DiskFullError
+from jgpt_dagster.storage.file_creation import make_directory
 
 _CACHE_KIB = 64 << 10
 # Below the 999 variables that every SQLite version allows in a statement.
@@ -27,10 +28,11 @@ class DiskHashSet:
 
     def __init__(self, directory: Path) -> None:
         """Start empty, on the disk of `directory`, which is created if missing."""
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory, internal=True)
         self._directory = directory
-        handle, path = mkstemp(dir=directory)
-        os.close(handle)
+        # SQLite follows links, so it gets a folder of its own, where nobody else can put one.
+        folder = mkdtemp(dir=directory)
+        path = os.path.join(folder, "seen")
         self._database = sqlite3.connect(path, isolation_level=None)
         # Nothing outlives the process, so no journal, no flush and no other reader is needed.
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{_CACHE_KIB}"):
@@ -38,6 +40,7 @@ class DiskHashSet:
         self._database.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY)")
         self._database.execute("BEGIN")
         os.unlink(path)
+        os.rmdir(folder)
 
     def __enter__(self) -> "DiskHashSet":
         return self

@@ -4,13 +4,18 @@ A manifest holds nothing volatile, so two runs over the same input write the sam
 the run record next to it.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
+
+# Files beside an output's own: its manifest, and the record of the run that made it.
+_RESERVED_NAMES = ("manifest.json", "run.json")
+_MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 4095
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,55 @@ class Manifest:
     def from_dict(cls, value: Mapping[str, Any]) -> "Manifest":
         """Return the manifest that `to_dict` wrote. Raises KeyError, TypeError or ValueError if it is malformed.
 
-        File names that lead out of the output are rejected.
+        Names that no file of an output can have are rejected.
         """
-        for name in value["files"]:
-            if name.startswith("/") or ".." in name.split("/"):
-                raise ValueError(f"{name!r} is no name of a file of an output")
-        return cls(
-            recipe=Recipe(**value["recipe"]),
-            counts=value["counts"],
-            files={name: FileEntry(**entry) for name, entry in value["files"].items()},
+        files = {name: FileEntry(**entry) for name, entry in value["files"].items()}
+        require_plain_names(files)
+        for name, entry in files.items():
+            if type(entry.size) is not int or entry.size < 0 or not isinstance(entry.sha256, str):
+                raise TypeError(f"{name!r} has no size in bytes or no sha256")
+        return cls(recipe=Recipe(**value["recipe"]), counts=value["counts"], files=files)
+
+
+def require_plain_names(names: Iterable[str]) -> None:
+    """Raise ValueError, naming it, if one of these cannot be the relative path of a file of an output.
+
+    A path has parts joined by `/`, none of them empty, `.` or `..`; it has no NUL or other control character and no
+    backslash or colon (a path of Windows), is at most as long as a file system takes, is not an output's manifest or
+    run record, and is neither the name of another file nor of a folder of one, however these are capitalized.
+    """
+    seen: set[str] = set()
+    folders: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        plain = (
+            name.isprintable()
+            and not any(character in "\\:" for character in name)
+            and not any(part in ("", ".", "..") or len(part.encode()) > _MAX_NAME_BYTES for part in parts)
+            and len(name.encode()) <= _MAX_PATH_BYTES
+            and name.casefold() not in _RESERVED_NAMES
         )
+        if not plain or name.casefold() in seen:
+            raise ValueError(f"{name!r:.80} is no name of a file of an output")
+        seen.add(name.casefold())
+        folders |= {"/".join(parts[:end]).casefold() for end in range(1, len(parts))}
+    if both := seen & folders:
+        raise ValueError(f"{min(both)!r:.80} is the name of a file and of a folder of an output")
+
+
+def parse_json(data: bytes) -> Any:
+    """Return the value of a JSON document. Raises ValueError if it is not JSON, or if an object repeats a name."""
+    try:
+        return json.loads(data, object_pairs_hook=_distinct)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object repeats a name")
+    return value
 
 
 def library_versions(*distributions: str) -> dict[str, str]:

@@ -4,19 +4,20 @@ Locations are `UPath`s of universal_pathlib, so any file system of fsspec works.
 FileNotFoundError; every other failure is an ObjectStoreError, because an outage must not look like missing data.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from filelock import FileLock
 from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
+from jgpt_dagster.storage.file_creation import lock_at, make_directory
 
 _BLOCK = 8 << 20
+# Of a manifest or record: a hundred times the largest.
+_MAX_SMALL_BYTES = 64 << 20
 
 
 class ObjectStoreError(JgptError):
@@ -54,9 +55,15 @@ def as_object_store_error(location: UPath | Path) -> Iterator[None]:
 
 
 def read_bytes(location: UPath | Path) -> bytes:
-    """Return the content of a small object or file. Raises FileNotFoundError or ObjectStoreError."""
-    with as_object_store_error(location):
-        return location.read_bytes()
+    """Return the content of a small object or file.
+
+    Raises FileNotFoundError or ObjectStoreError, and ValueError for one of more than 64 MiB.
+    """
+    with as_object_store_error(location), location.open("rb") as stream:
+        content: bytes = stream.read(_MAX_SMALL_BYTES + 1)
+    if len(content) > _MAX_SMALL_BYTES:
+        raise ValueError(f"{location} is larger than {_MAX_SMALL_BYTES:,} bytes")
+    return content
 
 
 def upload(file: Path, location: UPath) -> None:
@@ -73,23 +80,38 @@ def delete(location: UPath) -> None:
         location.unlink(missing_ok=True)
 
 
-def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None]) -> str | None:
+def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None], limit: int) -> str | None:
     """Replace a local file by the object if `find_mismatch` finds one; return the mismatch of the object itself.
 
-    Processes of one machine that want the same object wait for the first, whose download serves them all.
-    Raises ObjectStoreError.
+    An object of more than `limit` bytes is one. Processes of one machine that want the same object wait for the first,
+    whose download serves them all. Raises ObjectStoreError.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")):
+    make_directory(file.parent)
+    with lock_at(file.with_name(f".{file.name}.lock")):
         if find_mismatch() is None:
             return None
         try:
             with atomic_file(file) as target, _opened(location) as source, as_object_store_error(location):
-                shutil.copyfileobj(source, target, _BLOCK)
+                _copy(source, target, limit)
         except FileNotFoundError:
             return f"{location} is missing"
+        except _TooLargeError:
+            return f"{location} is larger than the {limit:,} bytes that its manifest allows"
         mismatch = find_mismatch()
         return mismatch and mismatch.replace(str(file), str(location))
+
+
+class _TooLargeError(JgptError):
+    """An object that is larger than its manifest says."""
+
+
+def _copy(source: BinaryIO, target: BinaryIO, limit: int) -> None:
+    """Copy a stream to a file. Raises _TooLargeError, before it is stored, for more than `limit` bytes."""
+    while chunk := source.read(_BLOCK):
+        limit -= len(chunk)
+        if limit < 0:
+            raise _TooLargeError
+        target.write(chunk)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ of itself: of its bytes with 64 question marks in place of the hash.
 """
 
 import hashlib
-import json
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, parse_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -47,6 +46,10 @@ _BATCH_ROWS = 64
 _BATCH_CHARACTERS = 256 << 10
 _GROUP_ROWS = 8192
 _GROUP_BYTES = 1 << 20
+
+
+MAX_FOOTER_BYTES = 256 << 20
+"""The largest footer that is read: it is held in memory, and a file may claim to have one of 4 GiB."""
 
 
 class NotParquetError(JgptError, ValueError):
@@ -158,8 +161,11 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
         seal = metadata[_FOOTER_HASH_KEY]
         if _footer_sha256(footer.replace(seal, _HASH_PLACEHOLDER)) != seal:
             return None
-        return Manifest.from_dict(json.loads(metadata[_METADATA_KEY]))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        manifest = Manifest.from_dict(parse_json(metadata[_METADATA_KEY]))
+        # Sidecars lie beside the file, so their names have no folders.
+        plain = DATA in manifest.files and not any("/" in name for name in manifest.files)
+        return manifest if plain else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
 
 
@@ -195,7 +201,7 @@ def _footer_offset(stream: BinaryIO) -> int:
     stream.seek(end - 8)
     footer_size, magic = struct.unpack("<I4s", stream.read(8))
     offset = int(end - 8 - footer_size)
-    if magic != _MAGIC or offset < len(_MAGIC):
+    if magic != _MAGIC or offset < len(_MAGIC) or footer_size > MAX_FOOTER_BYTES:
         raise NotParquetError("the end of the file is not a Parquet footer")
     return offset
 

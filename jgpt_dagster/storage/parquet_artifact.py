@@ -24,19 +24,23 @@ class ParquetArtifact(Artifact):
 
     def find_mismatch(self, manifest: Manifest) -> str | None:
         find_in_data = self._data_mismatch if self.remote is None else self._copy_mismatch
-        if mismatch := self._mismatch_after_download(self.path, partial(find_in_data, manifest)):
+        if mismatch := self._mismatch_after_download(
+            self.path,
+            partial(find_in_data, manifest),
+            manifest.files[parquet.DATA].size + parquet.MAX_FOOTER_BYTES,
+        ):
             return mismatch
         for name, entry in _sidecar_entries(manifest):
             path = parquet.sidecar_path(self.path, name)
-            if mismatch := self._mismatch_after_download(path, partial(entry.mismatch, path)):
+            if mismatch := self._mismatch_after_download(path, partial(entry.mismatch, path), entry.size):
                 return mismatch
         return None
 
-    def _mismatch_after_download(self, path: Path, find_mismatch: Callable[[], str | None]) -> str | None:
+    def _mismatch_after_download(self, path: Path, find_mismatch: Callable[[], str | None], limit: int) -> str | None:
         """Return the mismatch of a file; a published file is downloaded first if its local copy has one."""
         mismatch = find_mismatch()
         if mismatch and self.remote is not None:
-            return object_store.download(self.remote.with_name(path.name), path, find_mismatch)
+            return object_store.download(self.remote.with_name(path.name), path, find_mismatch, limit)
         return mismatch
 
     def _copy_mismatch(self, manifest: Manifest) -> str | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.file_creation import file_lock
 from jgpt_dagster.storage.safe_path import child_path
 
 _POLL_SECONDS = 0.2
@@ -24,10 +25,9 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
     lock is held by another run, again every 30 s.
     """
     directory = root / ".locks"
-    directory.mkdir(parents=True, exist_ok=True)
     stem = label.replace(" ", "__").replace("|", "_")
     holder = child_path(directory, f"{stem}.json")
-    lock = FileLock(child_path(directory, f"{stem}.lock"))
+    lock = file_lock(child_path(directory, f"{stem}.lock"))
     wait = 0.0
     while True:
         try:
@@ -37,7 +37,7 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
             report(f"{label}: waiting for {_describe(holder)}")
             wait = _REPORT_SECONDS
     try:
-        write_json(holder, {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()})
+        write_json(holder, {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()}, internal=True)
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -174,7 +174,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deplo
         assert not training_processes(untrained)
         keep_picture(page, "cancelled", height=900)
     scratch = untrained.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
-    assert latest_valid(scratch / CHECKPOINTS, print) is not None
+    assert latest_valid(scratch / CHECKPOINTS, untrained.data, print) is not None
 
 
 def add_and_make_dump(page: "Page") -> None:

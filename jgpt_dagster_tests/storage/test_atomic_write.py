@@ -67,14 +67,42 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_overwrites_what_it
 def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(b"old")
-    temporary_path(target).symlink_to("/dev/full")
     with (
         pytest.raises(DiskFullError, match=r"file: the disk is full.*run the same command again"),
-        atomic_file(target) as stream,
+        atomic_file(target),
+        open("/dev/full", "wb", buffering=0) as full,
     ):
-        stream.write(b"new")
+        full.write(b"new")
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("to", ["file", "folder", "nothing"])
+def test_a_link_that_waits_at_a_temporary_name_is_replaced_and_what_it_leads_to_is_left_alone(
+    tmp_path: Path, to: str
+) -> None:
+    victims = tmp_path / "victims"
+    (victims / "folder").mkdir(parents=True)
+    (victims / "file").write_text("theirs")
+    (victims / "folder" / "file").write_text("theirs")
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("file", "directory"):
+        temporary_path(root / name).symlink_to(victims / to)
+        (root / f".{name}.old").symlink_to(victims / to)
+    with atomic_file(root / "file") as stream:
+        stream.write(b"ours")
+    for content in ("first", "second"):
+        with atomic_directory(root / "directory") as directory:
+            (directory / content).write_text("ours")
+    assert (root / "file").read_bytes() == b"ours" and not (root / "file").is_symlink()
+    assert names(root / "directory") == ["second"]
+    assert sorted(path.relative_to(victims).as_posix() for path in victims.rglob("*")) == [
+        "file",
+        "folder",
+        "folder/file",
+    ]
+    assert {path.read_text() for path in victims.rglob("file")} == {"theirs"}
 
 
 def test_a_disk_that_fills_up_loses_nothing_whole(small_disk: Path) -> None:

@@ -220,3 +220,26 @@ def test_a_manifest_cannot_make_a_file_outside_of_its_output(here: DataRoot, the
 def test_a_store_that_nothing_installed_can_open_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ObjectStoreError, match="JGPT_DATA=nosuch://bucket"):
         DataRoot.open("nosuch://bucket", tmp_path)
+
+
+def test_an_object_that_is_larger_than_its_manifest_says_is_not_stored(
+    here: DataRoot, there: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = directory(here)
+    assert made.remote is not None
+    (made.remote / "a.txt").write_bytes(bytes(20_000_000))
+    with pytest.raises(ArtifactError, match=r"a\.txt is larger than the 4 bytes"):
+        same(made, there).verified()
+    assert not (there.path / "training_set" / "dump=20250801" / "a.txt").exists()
+    monkeypatch.setattr(object_store, "_MAX_SMALL_BYTES", 100)
+    assert same(made, there).manifest() is None
+
+
+def test_a_footer_is_not_read_if_it_claims_to_be_larger_than_any(tmp_path: Path) -> None:
+    made = shard(DataRoot(tmp_path))
+    size = made.path.stat().st_size
+    with open(made.path, "r+b") as stream:
+        stream.truncate(1 << 30)
+        stream.seek((1 << 30) - 8)
+        stream.write(((1 << 30) - size).to_bytes(4, "little") + b"PAR1")
+    assert made.manifest() is None

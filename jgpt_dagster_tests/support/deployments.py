@@ -52,7 +52,7 @@ SMALL_RUN: dict[str, dict[str, Any]] = {
 _QUIET_LOGGERS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 # What two runs of one deployment may differ in: records of the run itself, and what is on its way.
-_VOLATILE = (".dagster", ".scratch", ".locks")
+_VOLATILE = (".dagster", ".scratch", ".locks", ".keys")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def require_xz(path: Path) -> None:
         file.seek(max(0, size - _INPUT_BYTES))
         tail = file.read()
     if not head.startswith(b"\xfd7zXZ\0"):
-        raise DamagedFileError(f"{path} is no xz file: its {size:,} bytes begin with {head!r}")
+        raise DamagedFileError(f"{path} is no xz file: its {size:,} bytes do not begin as one does")
     if not tail.rstrip(b"\0").endswith(b"YZ"):
         raise DamagedFileError(f"{path} is cut short: its {size:,} bytes do not end as an xz file does")
 

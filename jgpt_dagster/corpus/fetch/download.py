@@ -12,11 +12,19 @@ import httpx
 
 from jgpt_dagster.corpus.fetch.checksums import ExpectedDigests, FileDigests, OnProgress
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
-from jgpt_dagster.corpus.fetch.http_client import local_path, open_client, open_url
+from jgpt_dagster.corpus.fetch.http_client import Client, body_of, local_path, open_client, open_url, shown
 from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
 from jgpt_dagster.corpus.fetch.retry import attempts
 from jgpt_dagster.storage.disk_space import DiskFullError, is_disk_full, require_free_space
+from jgpt_dagster.storage.file_creation import make_own_directory, remove
 from jgpt_dagster.storage.manifest import FileEntry
+
+MAX_FILE_BYTES = 256 << 30
+"""The largest file that is downloaded: ten times the largest dump of a Wikipedia."""
+
+# Of a size in a header: more digits than any file has bytes.
+_MAX_DIGITS = 19
+_MAX_VALIDATOR_CHARACTERS = 1000
 
 
 def download_file(
@@ -31,22 +39,23 @@ def download_file(
     """Make `target` the verified content of an http, https or file URL; return its size and sha256.
 
     An unfinished download stays in `<target>.part` and the next call resumes it, with a known hash also from another
-    URL. A file URL is not copied: `target` becomes a hard link to the file or, where that is impossible, a symbolic
-    link. An existing `target` with the expected hash is not downloaded again.
+    URL. Its directory is an internal one and must not be a link. A file URL is not copied: `target` becomes a hard link
+    to the file or, where that is impossible, a symbolic link. An existing `target` with the expected hash is not
+    downloaded again, unless it is a link.
 
     Raises DownloadError (URL, what was expected and found, what to do) and DiskFullError. After a mismatch of size or
     hash the part is deleted; after any other error it is kept.
     """
     expected = ExpectedDigests(size, sha1 and sha1.lower(), sha256 and sha256.lower())
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_own_directory(target.parent)
     if (source := local_path(url)) is not None:
         return _link(url, source, target, expected, on_progress)
-    if expected.has_hash and target.is_file():
+    if expected.has_hash and target.is_file() and not target.is_symlink():
         found = FileDigests.of(target, on_progress)
         if not found.mismatch(expected):
             return found.entry()
     with PartialFile(url, target, expected) as part, open_client() as client:
-        for attempt in attempts(url, lambda: part.peak_size):
+        for attempt in attempts(shown(url), lambda: part.peak_size):
             with attempt:
                 _download_rest(client, url, part, on_progress)
         return part.finish()
@@ -56,9 +65,9 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
     source = source.resolve()
     digests = FileDigests.of(source, on_progress)
     if mismatch := digests.mismatch(expected):
-        raise DownloadError(f"{url}: {mismatch}. The file is damaged or not the one announced; replace it.")
+        raise DownloadError(f"{shown(url)}: {mismatch}. The file is damaged or not the one announced; replace it.")
     temporary = partial_path(target)
-    temporary.unlink(missing_ok=True)
+    remove(temporary)
     try:
         os.link(source, temporary)
     except OSError:  # another device, a file of another user, a file system without hard links
@@ -68,7 +77,7 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
     return digests.entry()
 
 
-def _download_rest(client: httpx.Client, url: str, part: PartialFile, on_progress: OnProgress | None) -> None:
+def _download_rest(client: Client, url: str, part: PartialFile, on_progress: OnProgress | None) -> None:
     """Request the missing bytes once and append them.
 
     Raises TemporaryError if the file is still incomplete, DownloadError if it cannot be the expected one.
@@ -93,14 +102,16 @@ def _download_rest(client: httpx.Client, url: str, part: PartialFile, on_progres
         complete_size = announced_size if expected_size is None else expected_size
         if kind is not _Response.NOTHING_LEFT:
             _require_space_for(part, announced_size)
-            _append_body(response, part, complete_size, on_progress)
+            if complete_size is not None and complete_size > MAX_FILE_BYTES:
+                raise part.rejected(f"it has {complete_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
+            _append_body(client, response, part, complete_size, on_progress)
     if complete_size is not None and part.size < complete_size:
         raise TemporaryError(f"the connection ended after {part.size:,} of {complete_size:,} bytes")
 
 
 def _require_space_for(part: PartialFile, complete_size: int | None) -> None:
     if complete_size is not None:
-        require_free_space(part.path.parent, complete_size - part.size, f"downloading {part.url}")
+        require_free_space(part.path.parent, complete_size - part.size, f"downloading {shown(part.url)}")
 
 
 def _range_headers(part: PartialFile) -> dict[str, str]:
@@ -143,20 +154,29 @@ def _announced_size(response: httpx.Response) -> int | None:
         text = response.headers.get("Content-Length", "")
     else:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _validator(response: httpx.Response) -> str | None:
     validator: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    return validator
+    return validator if validator and len(validator) <= _MAX_VALIDATOR_CHARACTERS else None
 
 
 def _append_body(
-    response: httpx.Response, part: PartialFile, complete_size: int | None, on_progress: OnProgress | None
+    client: Client,
+    response: httpx.Response,
+    part: PartialFile,
+    complete_size: int | None,
+    on_progress: OnProgress | None,
 ) -> None:
     try:
-        # Raw: the bytes as the server stores them, whatever Content-Encoding it declares.
-        for chunk in response.iter_raw():
+        for chunk in body_of(client, response):
+            if part.size + len(chunk) > (MAX_FILE_BYTES if complete_size is None else complete_size):
+                raise part.rejected(
+                    f"it is longer than the limit of {MAX_FILE_BYTES:,} bytes"
+                    if complete_size is None
+                    else f"it is longer than the expected {complete_size:,} bytes"
+                )
             part.append(chunk)
             if on_progress:
                 on_progress(part.size, complete_size)

@@ -20,6 +20,11 @@ from jgpt_dagster.errors import JgptError
 _JOBS = ("articlesmultistreamdumprecombine", "articlesmultistreamdump")
 _DATE = re.compile(r"\d{8}", re.ASCII)
 _LINK = re.compile(r"""href\s*=\s*["'](?:[^"'?#]*/)?(\d{8})/?["']""", re.ASCII | re.IGNORECASE)
+_STATUS = re.compile(r"[A-Za-z-]{1,20}")
+_NAME = re.compile(r"[\w.-]{1,150}", re.ASCII)
+_TIME = re.compile(r"[\d: -]{1,20}", re.ASCII)
+# The newest; a listing may have any number.
+_SHOWN_DATES = 20
 _SHA1 = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
 
 
@@ -89,9 +94,10 @@ class DumpMirror:
         except MissingError as error:
             if found := self._status_of_plain_folder(date):
                 return found
+            listed = ", ".join(self.dates()[-_SHOWN_DATES:]) or "no dump"
             raise MirrorError(
                 f"no status of the {self.wiki} dump of {date}: {error} Mirrors keep the last months only; "
-                f"{self.url}/ lists {', '.join(self.dates()) or 'no dump'}. One that you have as a file can be laid "
+                f"{self.url}/ lists {listed}. One that you have as a file can be laid "
                 f"into a folder, as {self.wiki}/{date}/{self._names(date)[0]}, with JGPT_DUMPS_URL=file:///FOLDER."
             ) from error
         except DownloadError as error:
@@ -103,7 +109,10 @@ class DumpMirror:
             status, files = job["status"], job.get("files") or {}
             if not (isinstance(status, str) and isinstance(files, dict)):
                 raise TypeError("status or files of another type")
-            return DumpStatus(date, name, status, str(job.get("updated", "")), files)
+            # They are shown to the user, so they are taken only if they are what they should be.
+            status = status if _STATUS.fullmatch(status) else "unknown"
+            updated = str(job.get("updated", ""))
+            return DumpStatus(date, name, status, updated if _TIME.fullmatch(updated) else "", files)
         except (KeyError, TypeError, AttributeError, StopIteration) as error:
             raise MirrorError(
                 f"{url} does not tell the state of {' or '.join(_JOBS)}: it is not the dumpstatus.json that Wikimedia "
@@ -123,7 +132,8 @@ class DumpMirror:
             )
         dump, index = self._names(date)
         if dump not in status.files:
-            parts = [name for name in status.files if name.startswith(dump.removesuffix(".xml.bz2"))]
+            stem = dump.removesuffix(".xml.bz2")
+            parts = [name for name in status.files if name.startswith(stem) and _NAME.fullmatch(name)]
             raise MirrorError(
                 f"{self.url}/{date}/ has no {dump}"
                 + (f", but {len(parts)} parts such as {parts[0]}; dumps in parts are not supported" if parts else "")
@@ -148,7 +158,7 @@ class DumpMirror:
         if folder is None or not (folder / dump).is_file():
             return None
         published = folder / f"{self.wiki}-{date}-sha1sums.txt"
-        text = published.read_text(errors="replace") if published.is_file() else ""
+        text = fetch_text(published.as_uri()) if published.is_file() else ""
         sums = {name: sha1 for sha1, name in re.findall(r"^(\S+)\s+(\S+)$", text, re.MULTILINE)}
         present = (name for name in (dump, index) if (folder / name).is_file())
         files = {name: {"size": (folder / name).stat().st_size, "sha1": sums.get(name)} for name in present}

@@ -3,6 +3,12 @@
 from jgpt_dagster.errors import JgptError
 
 
+def printable(text: str, limit: int) -> str:
+    """Return text from outside for a message: at most `limit` characters, none of which controls a terminal."""
+    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cut)
+
+
 class DownloadError(JgptError):
     """A file cannot be fetched, or what arrived is not what was announced."""
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from jgpt_dagster.corpus.fetch.checksums import CHUNK_BYTES, ExpectedDigests, FileDigests
 from jgpt_dagster.corpus.fetch.errors import DownloadError
+from jgpt_dagster.corpus.fetch.http_client import shown
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.file_creation import open_own_file
 from jgpt_dagster.storage.manifest import FileEntry
 
 
@@ -32,7 +34,7 @@ class PartialFile:
         self.peak_size = 0
         self._digests = FileDigests()
         # Unbuffered: what did not fit on the disk must not be written again when the file is closed.
-        self._stream = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._stream = open_own_file(self.path)
         if not self._is_resumable():
             self.restart()
         self._stream.seek(0)
@@ -66,7 +68,7 @@ class PartialFile:
         self._stream.truncate(0)
         self._digests = FileDigests()
         self.validator = None if self.expected.has_hash else validator
-        write_json(self._record_path, self._record())
+        write_json(self._record_path, self._record(), internal=True)
 
     def append(self, data: bytes) -> None:
         """Write bytes. Raises DownloadError if they exceed the expected size, OSError if the disk is full."""
@@ -82,8 +84,8 @@ class PartialFile:
         """Delete the part and return the error to raise."""
         self._delete()
         return DownloadError(
-            f"{self.url}: {reason}. What was downloaded is deleted; run the same command again, and if this comes back "
-            "the mirror's copy is damaged or being replaced: use another mirror or date."
+            f"{shown(self.url)}: {reason}. What was downloaded is deleted; run the same command again, and if this "
+            "comes back the mirror's copy is damaged or being replaced: use another mirror or date."
         )
 
     def finish(self) -> FileEntry:

@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 def attempts(url: str, bytes_received: Callable[[], int] = lambda: 0) -> Retrying:
     """Return attempts that repeat on TemporaryError: `for attempt in attempts(…): with attempt: …`.
 
-    `bytes_received` returns how many bytes all attempts together have received so far. Raises DownloadError after 6
-    attempts in a row that gained less than 1 MiB each.
+    Messages name `url`. `bytes_received` returns how many bytes all attempts together have received so far. Raises
+    DownloadError after 6 attempts in a row that gained less than 1 MiB each.
     """
     failures, best = 0, 0
 

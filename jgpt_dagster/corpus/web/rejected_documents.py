@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
 from jgpt_dagster.storage.disk_space import as_disk_full_error
+from jgpt_dagster.storage.file_creation import make_directory
 
 
 class RejectedRows(Protocol):
@@ -47,7 +48,7 @@ class RejectedDocumentLog:
         """Add a row {document_id, reason}. Raises DiskFullError."""
         shard = self._shard_of(row["document_id"])
         if shard not in self._files:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self._directory, internal=True)
             file = self._open.enter_context(TemporaryFile("w+", dir=self._directory, encoding="utf-8"))  # noqa: SIM115
             self._files[shard] = file
         self.counts[shard] += 1

@@ -1,23 +1,25 @@
 """A folder of text files as a corpus: `*.txt` holds one document, `*.jsonl` one a line, in the field `text`.
 
 Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; other files are
-skipped and counted.
+skipped and counted. A link that leads out of the folder, and what is no file (a FIFO, socket or device), is rejected
+like a document that cannot be read: whoever may write to the folder must not choose what else this process reads.
 """
 
 import gzip
 import json
 import os
+import stat
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
 from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
 from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.hashing import sha256_file, sha256_value
+from jgpt_dagster.storage.hashing import sha256_stream, sha256_value
 
 _KINDS = (".txt", ".jsonl")
 _COMPRESSIONS = ("", ".gz", ".xz")
@@ -35,14 +37,15 @@ class TextFolderError(JgptError):
 class TextFolder:
     """The files of a folder at the time it was opened; `sha256` covers their paths and contents.
 
-    `skipped_files` is the number of other files.
+    `skipped_files` is the number of other files; `refused` has the reason for each of `files` that is not read.
     """
 
     path: Path
     files: Sequence[Path]
+    refused: Mapping[Path, str]
     skipped_files: int
     sha256: str
-    _states: Sequence[tuple[int, int]]
+    _states: Mapping[Path, tuple[int, int]]
 
     @classmethod
     def open(cls, path: Path) -> "TextFolder":
@@ -53,21 +56,28 @@ class TextFolder:
             raise TextFolderError(
                 f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
             )
-        if odd := [file for file in files if not file.is_file()]:
-            raise TextFolderError(f"{odd[0]} is a link to nothing, or no file. Mend or remove it.")
-        states = [_state(file) for file in files]
-        sha256 = sha256_value({str(file.relative_to(path)): sha256_file(file) for file in files})
-        return cls(path, files, len(found) - len(files), sha256, states)
+        if dangling := [file for file in files if not file.exists()]:
+            raise TextFolderError(f"{dangling[0]} is a link to nothing. Mend or remove it.")
+        states = {file: _state(file) for file in files}
+        contents, refused = dict[str, str](), dict[Path, str]()
+        for file in files:
+            try:
+                with _open_below(path, file) as stream:
+                    contents[str(file.relative_to(path))] = sha256_stream(stream)
+            except _RefusedFile as error:
+                contents[str(file.relative_to(path))] = refused[file] = str(error)
+                del states[file]  # what is behind a link may change at any time
+        return cls(path, files, refused, len(found) - len(files), sha256_value(contents), states)
 
     @property
     def size(self) -> int:
         """The size of all files in bytes."""
-        return sum(size for size, _ in self._states)
+        return sum(size for size, _ in self._states.values())
 
     @property
     def unpacked_size(self) -> int:
         """The approximate size of the decompressed text in bytes."""
-        sizes = zip(self.files, self._states, strict=True)
+        sizes = self._states.items()
         return sum(size if file.suffix in _KINDS else size * _COMPRESSION_RATIO for file, (size, _) in sizes)
 
     def documents(
@@ -88,8 +98,13 @@ class TextFolder:
         """
         document_id = 0
         for file in self.files:
+            if file in self.refused:
+                reason = f"{file.relative_to(self.path)}: {self.refused[file]}"
+                rejected.append({"document_id": document_id, "reason": reason})
+                document_id += 1
+                continue
             by_line = any(file.name.endswith(f".jsonl{compression}") for compression in _COMPRESSIONS)
-            for number, content in enumerate(_parts(_chunks(file, on_read), by_line, limit_bytes), start=1):
+            for number, content in enumerate(_parts(self._chunks(file, on_read), by_line, limit_bytes), start=1):
                 if by_line and not (content is None or content.strip()):
                     continue
                 try:
@@ -98,8 +113,33 @@ class TextFolder:
                     place = f"{file.relative_to(self.path)}{f', line {number}' if by_line else ''}"
                     rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
                 document_id += 1
-        if [_state(file) for file in self.files] != self._states:
-            raise TextFolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+        if {file: _state(file) for file in self._states} != self._states:
+            raise self._changed()
+
+    def _chunks(self, file: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:
+        """Yield the decompressed content of a file, at most 1 MiB a time."""
+        try:
+            raw = _open_below(self.path, file)
+        except _RefusedFile as error:
+            raise self._changed() from error
+        with raw:
+            if file.suffix == ".xz":
+                # By its descriptor, since what has this name now may be another file.
+                opened = Path(f"/proc/self/fd/{raw.fileno()}")
+                try:
+                    yield from xz_chunks(opened, on_read)
+                except DamagedFileError as error:
+                    raise DamagedFileError(str(error).replace(str(opened), str(file))) from error
+                return
+            stream = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
+            read = 0
+            while chunk := _read(stream, file):
+                on_read(raw.tell() - read)
+                read = raw.tell()
+                yield chunk
+
+    def _changed(self) -> TextFolderError:
+        return TextFolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
 
 
 def _files_below(path: Path) -> Iterator[Path]:
@@ -118,6 +158,27 @@ def _files_below(path: Path) -> Iterator[Path]:
                     "or put it in the place of the link."
                 )
         yield from (Path(directory, name) for name in names)
+
+
+class _RefusedFile(Exception):
+    """A file that leads out of its folder, or is none."""
+
+
+def _open_below(folder: Path, file: Path) -> BinaryIO:
+    """Open a file of a folder for reading. Raises _RefusedFile if it is none, or if it lies outside of the folder.
+
+    Where it lies is read from the open file: its name may lead elsewhere a moment later.
+    """
+    kind = file.stat().st_mode
+    if not stat.S_ISREG(kind):  # opening a device may already do something
+        raise _RefusedFile("it is no file but a FIFO, socket, device or folder")
+    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    place = Path(os.readlink(f"/proc/self/fd/{stream.fileno()}"))
+    regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    if not regular or not place.is_relative_to(folder.resolve()):
+        stream.close()
+        raise _RefusedFile("it is a link that leads out of the folder" if regular else "it is no file")
+    return stream
 
 
 def _state(file: Path) -> tuple[int, int]:
@@ -161,20 +222,6 @@ def _parts(chunks: Iterator[bytes], by_line: bool, limit_bytes: int) -> Iterator
         pending = pending + rest if size <= limit_bytes else b""
     if size or not by_line:
         yield pending if size <= limit_bytes else None
-
-
-def _chunks(path: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield the decompressed content of a file, at most 1 MiB a time."""
-    if path.suffix == ".xz":
-        yield from xz_chunks(path, on_read)
-        return
-    with open(path, "rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        read = 0
-        while chunk := _read(stream, path):
-            on_read(raw.tell() - read)
-            read = raw.tell()
-            yield chunk
 
 
 def _read(stream: Any, path: Path) -> bytes:

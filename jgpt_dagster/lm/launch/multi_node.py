@@ -18,14 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.launch.environment import FORWARDED_VARIABLES
 from jgpt_dagster.lm.launch.launch_command import deepspeed_launcher_arguments
 from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED
 
-# Variables that are forwarded to every host. They are visible on a command line, so secrets are not among them.
-_FORWARDED_VARIABLES = re.compile(
-    r"PATH|LD_LIBRARY_PATH|JGPT_LAUNCH|PYTHON\w+|OMP_\w+|TOKENIZERS_PARALLELISM|DS_ACCELERATOR|WANDB_MODE"
-    r"|(DAGSTER_PIPES|NCCL|GLOO|TORCH|PYTORCH|UCX|FI)_\w+"
-)
 _HOST = re.compile(r"(?P<name>\w[\w.:@-]*)\s+slots=(?P<slots>\d+)")
 # A host that does not answer for a minute is lost.
 _SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
@@ -75,7 +71,7 @@ def host_commands(
         )
     devices = {name: range(processes) for name in hosts}
     address, port = next(iter(hosts)).rpartition("@")[2], environment["MASTER_PORT"]
-    forwarded = [f"{name}={value}" for name, value in environment.items() if _FORWARDED_VARIABLES.fullmatch(name)]
+    forwarded = [f"{name}={value}" for name, value in environment.items() if FORWARDED_VARIABLES.fullmatch(name)]
     interpreter = ["exec", "env", *forwarded, sys.executable, "-u"]
     return {
         name: shlex.join([*interpreter, *deepspeed_launcher_arguments(devices, node_rank, address, port), *program])

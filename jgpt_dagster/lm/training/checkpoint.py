@@ -1,7 +1,7 @@
 """Checkpoints of a training run: `checkpoints/step=00000123/`, written atomically and verified before use.
 
 DeepSpeed's files are pickles, which run code when loaded. So each checkpoint has a manifest with the hash of every
-file, and nothing is loaded before all hashes match.
+file and a keyed hash of its own, and nothing is loaded before all of them match (see `checkpoint_trust`).
 
 DeepSpeed divides the optimizer states among the processes as the ZeRO stage requires. A run that resumes with another
 division loads a copy in DeepSpeed's universal format, in which every parameter is whole.
@@ -21,6 +21,13 @@ from safetensors.torch import load_file, save_file
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training import checkpoint_compatibility, deepspeed_internals
+from jgpt_dagster.lm.training.checkpoint_trust import (
+    UntrustedError,
+    read_signed_manifest,
+    require_own_scratch,
+    signed,
+    signing_key,
+)
 from jgpt_dagster.lm.training.collectives import all_gather
 from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
@@ -49,16 +56,25 @@ class Checkpoint:
     recipe: Mapping[str, Any]
 
 
-def latest_valid(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest checkpoint below `root` whose files all match its manifest; `report` those that do not."""
+def latest_valid(root: Path, data_root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint below `root` that may be loaded; `report` those that may not, with the reason.
+
+    It is signed with this user's key of `data_root`, and its files all match its manifest. Raises UntrustedError if
+    others can write to `root`, or the key cannot be trusted.
+    """
+    require_own_scratch(root)
+    key = signing_key(data_root)
     for path in reversed(_directories(root)):
-        artifact = DirectoryArtifact("checkpoint", "", path)
-        manifest = artifact.manifest()
-        damage = f"{path / MANIFEST} is missing or unreadable" if manifest is None else artifact.find_mismatch(manifest)
-        if manifest is not None and damage is None:
-            counts, recipe = manifest.counts, manifest.recipe
-            return Checkpoint(path, counts["step"], counts["samples"], {**recipe.settings, **recipe.inputs})
-        report(f"checkpoint {path.name} is damaged and is not used: {damage}")
+        try:
+            manifest = read_signed_manifest(path, key, data_root)
+        except UntrustedError as error:
+            report(f"checkpoint {path.name} is not used: {error}")
+            continue
+        if damage := DirectoryArtifact("checkpoint", "", path).find_mismatch(manifest):
+            report(f"checkpoint {path.name} is damaged and is not used: {damage}")
+            continue
+        counts, recipe = manifest.counts, manifest.recipe
+        return Checkpoint(path, counts["step"], counts["samples"], {**recipe.settings, **recipe.inputs})
     return None
 
 
@@ -78,16 +94,23 @@ def remove_leftovers(root: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def find_resumable(root: Path, report: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest valid checkpoint below `root` and `report` damaged ones; None if there are no checkpoints.
+def find_resumable(root: Path, data_root: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest valid checkpoint below `root` and `report` all others; None if there are no checkpoints.
 
-    Raises CheckpointError, naming them, if all checkpoints are damaged.
+    Raises CheckpointError, naming them, if no checkpoint may be loaded, and UntrustedError as `latest_valid` does.
     """
-    found, names = latest_valid(root, report), [path.name for path in _directories(root)]
+    refused: list[str] = []
+
+    def note(line: str) -> None:
+        refused.append(line)
+        report(line)
+
+    found, names = latest_valid(root, data_root, note), [path.name for path in _directories(root)]
     if found is None and names:
         raise CheckpointError(
-            f"no checkpoint in {root} is whole: {', '.join(names)}. Repair the disk or restore a copy of one of them, "
-            f"then run again; or start from scratch: delete {root}, or run with `force: true`."
+            f"no checkpoint in {root} is whole and made here: {', '.join(names)}. The newest: {refused[0]}\nRepair the "
+            f"disk or restore a copy of one of them, then run again; or start from scratch: delete {root}, or run with "
+            "`force: true`."
         )
     return found
 
@@ -107,11 +130,12 @@ def save(
     step: int,
     samples: int,
     recipe: Recipe,
+    data_root: Path,
     keep: int,
     keep_every: int | None = None,
     diverging_since: int | None = None,
 ) -> None:
-    """Write a checkpoint and delete old ones. Every process must call this.
+    """Write a checkpoint, signed with this user's key of `data_root`, and delete old ones. Every process calls this.
 
     The newest `keep` stay, and those of steps that are multiples of `keep_every`. Checkpoints of step `diverging_since`
     and later all stay and do not count: the ones before them may still be needed.
@@ -128,7 +152,7 @@ def save(
         entries = hash_files_distributed(directory)
         if rank == 0:
             manifest = Manifest(recipe, {"step": step, "samples": samples}, entries)
-            write_json(directory / MANIFEST, manifest.to_dict())
+            write_json(directory / MANIFEST, signed(manifest, signing_key(data_root)), internal=True)
     dist.barrier()
     if rank == 0:
         # A damaged checkpoint of a later step must not count among the newest.

@@ -13,6 +13,7 @@ import torch
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.training import deepspeed_internals
 from jgpt_dagster.lm.training.errors import TrainingError
+from jgpt_dagster.lm.training.rendezvous import choose_rendezvous
 
 
 def init_distributed(stall_seconds: float) -> torch.device:
@@ -29,7 +30,7 @@ def init_distributed(stall_seconds: float) -> torch.device:
     else:
         deepspeed_internals.disable_shared_memory_transport()
     timeout = timedelta(seconds=2 * stall_seconds + 60)
-    deepspeed.init_distributed(verbose=False, timeout=timeout)
+    deepspeed.init_distributed(verbose=False, timeout=timeout, init_method=choose_rendezvous())
     deepspeed_internals.set_group_timeout(timeout)
     return device
 

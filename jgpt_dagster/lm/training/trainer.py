@@ -26,6 +26,7 @@ from jgpt_dagster.lm.training.learning_rate_schedule import LearningRateSchedule
 from jgpt_dagster.lm.training.loss_monitor import MARGIN, LossMonitor
 from jgpt_dagster.lm.training.metrics_files import RESULT, TIMING, read_metrics
 from jgpt_dagster.lm.training.metrics_logger import MetricsLogger
+from jgpt_dagster.lm.training.rendezvous import describe_ports
 from jgpt_dagster.lm.training.stall_watchdog import Watchdog
 from jgpt_dagster.lm.training.step_runner import StepRunner
 from jgpt_dagster.lm.training.stop_request import StopRequest
@@ -56,6 +57,7 @@ def train_distributed(config: TrainConfig, device: torch.device, stop: StopReque
     rank, world_size = dist.get_rank(), dist.get_world_size()
     try:
         run.announce(_start_message(run, resumed))
+        run.announce(describe_ports())
         with Watchdog(config.output, rank, world_size, config.stall_seconds, run.newest_checkpoint) as watchdog:
             for step in range(resumed.step + 1 if resumed else 1, run.steps + 1):
                 if run.monitor.should_stop_early:
@@ -152,6 +154,7 @@ class _Run:
             step,
             step * self.config.global_batch,
             self.recipe,
+            self.config.data_root,
             keep=self.config.keep_checkpoints,
             keep_every=self.config.keep_every,
             diverging_since=self.monitor.diverging_since,
@@ -196,7 +199,7 @@ def _find_checkpoint(config: TrainConfig, recipe: Recipe) -> checkpoint.Checkpoi
         # The checkpoints of a killed run hold its offloaded states too.
         _remove_offloaded_states(config.output)
         checkpoint.remove_leftovers(root)
-    resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, _warn))
+    resumed = broadcast_from_rank0(lambda: checkpoint.find_resumable(root, config.data_root, _warn))
     if resumed is not None:
         checkpoint.require_same_training(resumed, {**recipe.settings, **recipe.inputs})
     elif rank == 0:

@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,59 @@ def test_a_link_behind_which_text_may_be_lost_is_refused(tmp_path: Path, target:
     (tmp_path / link).symlink_to(target)
     with pytest.raises(TextFolderError, match=f"{link} is a link to"):
         TextFolder.open(tmp_path)
+
+
+def test_links_out_of_the_folder_and_what_is_no_file_are_rejected_by_name_and_the_rest_is_read(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "folder", tmp_path / "secret.txt"
+    folder.mkdir()
+    secret.write_text("秘密")
+    (folder / "a.txt").symlink_to("/proc/self/environ")
+    (folder / "b.txt").symlink_to("../secret.txt")
+    (folder / "c.txt").symlink_to("/dev/zero")
+    os.mkfifo(folder / "d.jsonl")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "e.txt"))
+    (folder / "f.txt").write_text("文")
+    (folder / "g.txt").symlink_to("f.txt")
+    (folder / "h.txt.xz").symlink_to(secret)
+    (folder / "i.txt.gz").symlink_to("/dev/stdin")
+    documents, rejected = read(folder)
+    assert documents == [(5, ["文"]), (6, ["文"])]
+    assert [row["document_id"] for row in rejected] == [0, 1, 2, 3, 4, 7, 8]
+    reasons = [row["reason"] for row in rejected]
+    assert reasons[0] == "a.txt: it is a link that leads out of the folder"
+    assert reasons[3] == "d.jsonl: it is no file but a FIFO, socket, device or folder"
+    opened = TextFolder.open(folder)
+    assert [file.name for file in opened.refused] == [name.partition(":")[0] for name in reasons]
+    reading = opened.documents([])
+    next(reading)
+    secret.write_text("別の秘密")
+    assert len(list(reading)) == 1
+    assert TextFolder.open(folder).sha256 == opened.sha256
+
+
+@pytest.mark.parametrize("name", ["b.txt", "b.txt.xz"])
+def test_a_file_that_becomes_a_link_out_of_the_folder_while_it_is_read_is_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    folder, secret = tmp_path / "folder", tmp_path / "secret"
+    folder.mkdir()
+    content = lzma.compress("文".encode()) if name.endswith(".xz") else "文".encode()
+    for path in (folder / "a.txt", folder / name, secret):
+        path.write_bytes("前".encode() if path.name == "a.txt" else content)
+    documents = TextFolder.open(folder).documents([])
+    next(documents)
+    (folder / name).unlink()
+    (folder / name).symlink_to(secret)
+    with pytest.raises(TextFolderError, match="was changed while it was read"):
+        next(documents)
+
+
+def test_a_folder_that_is_itself_a_link_is_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("文")
+    (tmp_path / "link").symlink_to("folder")
+    assert read(tmp_path / "link") == ([(0, ["文"])], [])
 
 
 def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:

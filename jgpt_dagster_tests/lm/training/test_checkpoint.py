@@ -15,6 +15,7 @@ from jgpt_dagster.lm.training.checkpoint import (
     separate_step_counters,
 )
 from jgpt_dagster.lm.training.checkpoint_compatibility import checkpoint_recipe
+from jgpt_dagster.lm.training.checkpoint_trust import signed, signing_key
 from jgpt_dagster.storage.atomic_write import temporary_path, write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.disk_space import DiskFullError
@@ -22,29 +23,29 @@ from jgpt_dagster.storage.manifest import FileEntry, Manifest
 
 
 def put_checkpoint(root: Path, step: int) -> Path:
-    """Write a valid checkpoint of one file."""
+    """Write a valid checkpoint of one file, signed with the key of the data root `root`."""
     path = root / f"step={step:08d}"
     path.mkdir(parents=True)
     (path / "state").write_text("state")
     files = {"state": FileEntry.of(path / "state")}
     manifest = Manifest(checkpoint_recipe({}, {}), {"step": step, "samples": 8 * step}, files)
-    write_json(path / MANIFEST, manifest.to_dict())
+    write_json(path / MANIFEST, signed(manifest, signing_key(root)))
     return path
 
 
 def test_without_checkpoints_there_is_nothing_to_resume_from(tmp_path: Path) -> None:
-    assert find_resumable(tmp_path / "checkpoints", pytest.fail) is None
+    assert find_resumable(tmp_path / "checkpoints", tmp_path, pytest.fail) is None
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused_with_their_names(tmp_path: Path) -> None:
     first, second = put_checkpoint(tmp_path, 4), put_checkpoint(tmp_path, 8)
     (second / "state").unlink()
-    found = find_resumable(tmp_path, lambda line: None)
+    found = find_resumable(tmp_path, tmp_path, lambda line: None)
     assert found is not None and found.step == 4
     (first / MANIFEST).unlink()
     reports: list[str] = []
-    with pytest.raises(CheckpointError, match=r"step=00000004, step=00000008\..*delete .*, or run with `force: true`"):
-        find_resumable(tmp_path, reports.append)
+    with pytest.raises(CheckpointError, match=r"(?s)step=00000004, step=00000008\..*delete .*`force: true`"):
+        find_resumable(tmp_path, tmp_path, reports.append)
     assert len(reports) == 2
 
 
@@ -54,7 +55,7 @@ def test_what_killed_saves_and_conversions_left_behind_is_removed_and_nothing_el
     for leftover in (temporary_path(whole.with_name("step=00000008")), universal, temporary_path(universal)):
         (leftover / "engine").mkdir(parents=True)
     remove_leftovers(tmp_path)
-    assert list(tmp_path.iterdir()) == [whole]
+    assert list(tmp_path.glob("*=*")) + list(tmp_path.glob(".*=*")) == [whole]
     remove_leftovers(tmp_path / "none")
 
 
@@ -62,7 +63,7 @@ def test_a_conversion_that_does_not_fit_on_the_disk_is_refused_with_the_arithmet
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_checkpoint(tmp_path, 4)
-    found = find_resumable(tmp_path, pytest.fail)
+    found = find_resumable(tmp_path, tmp_path, pytest.fail)
     assert found is not None
     module = torch.nn.Linear(100, 10, bias=False)
     engine = SimpleNamespace(load_universal_checkpoint=lambda: True, module=module)

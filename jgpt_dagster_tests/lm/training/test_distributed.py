@@ -10,7 +10,7 @@ from jgpt_dagster_tests.support.process_group import run_in_process_group
 pytestmark = pytest.mark.slow
 
 CODE = """
-import deepspeed, torch
+import deepspeed, psutil, torch
 import torch.distributed as dist
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training import checkpoint
@@ -43,6 +43,10 @@ except checkpoint.CheckpointError as error:
 def fail():
     raise JgptError(f"found by rank {rank}")
 
+connections = psutil.Process().net_connections()
+result["listening"] = [
+    connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN
+]
 result["broadcast"] = broadcast_from_rank0(lambda: rank)
 try:
     broadcast_from_rank0(fail)
@@ -77,3 +81,8 @@ def test_a_checkpoint_on_a_disk_of_each_host_is_refused_with_host_and_file(resul
 def test_what_rank_0_finds_or_raises_reaches_every_process(results: list[dict[str, Any]]) -> None:
     assert [result["broadcast"] for result in results] == [0, 0]
     assert [result["broadcast_error"] for result in results] == ["found by rank 0"] * 2
+
+
+def test_processes_of_one_host_listen_on_loopback_alone(results: list[dict[str, Any]]) -> None:
+    listening = [result["listening"] for result in results]
+    assert listening[0] and {address for addresses in listening for address in addresses} == {"127.0.0.1"}

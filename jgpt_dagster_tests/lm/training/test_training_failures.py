@@ -52,7 +52,7 @@ def error_of(output: str, run: str) -> str:
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_checkpoint(root: Path, output: str) -> None:
     error = error_of(output, "not_finite")
     assert "the run has diverged" in error and "lower learning rate" in error
-    checkpoint = latest_valid(root / "not_finite" / "checkpoints", pytest.fail)
+    checkpoint = latest_valid(root / "not_finite" / "checkpoints", root, pytest.fail)
     assert checkpoint is not None and f"{checkpoint.path} (step {checkpoint.step})" in error
 
 
