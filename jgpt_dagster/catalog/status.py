@@ -4,6 +4,7 @@ Disk decides what is done. Only manifests are read, each once, and no data is ha
 output is not there, and failed checks why an output that is there cannot be used.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -131,4 +132,4 @@ def next_step(shared: Status, status: Status) -> str:
         return f"wait for {running}"
     failed = [output for output in left if output.state == "failed"]
     first = "fix what failed, then " if failed else ""
-    return f"{first}jgpt run --dump {status.dump}"
+    return first + shlex.join(["jgpt", "run", "--dump", status.dump or ""])

@@ -1,8 +1,11 @@
 """`jgpt dumps`: adds, lists and removes dumps."""
 
+import shlex
+
 import click
 
 from jgpt_dagster.cli.deployment import all_dumps, open_deployment
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings
 
@@ -22,7 +25,7 @@ def add(dates: tuple[str, ...]) -> None:
     from jgpt_dagster.orchestration.partitions import add_dumps
 
     add_dumps(DagsterInstance.get(), dates)
-    click.echo(f"added {' '.join(dates)}")
+    say(f"added {' '.join(dates)}")
 
 
 @dumps.command("list")
@@ -37,7 +40,7 @@ def list_dumps() -> None:
     for date in known_dumps(DagsterInstance.get()):
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
-        click.echo(f"{date}  {'  '.join(states)}")
+        say(f"{date}  {'  '.join(states)}")
 
 
 @dumps.command("remove")
@@ -57,10 +60,10 @@ def remove(dates: tuple[str, ...], force: bool) -> None:
         if not force and (models := models_of_dump(root, date)):
             raise JgptError(
                 f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
-                f"  jgpt dumps remove --force {date}"
+                f"  {shlex.join(['jgpt', 'dumps', 'remove', '--force', date])}"
             )
     for date in dates:
-        click.echo(f"{date}  removed, {_remove_dump(settings, date) / 1e9:.1f} GB")
+        say(f"{date}  removed, {_remove_dump(settings, date) / 1e9:.1f} GB")
 
 
 @dumps.command("prune")
@@ -78,7 +81,7 @@ def prune(keep: int) -> None:
             outcome = f"kept: {kept[date]}" if date in kept else f"removed, {_remove_dump(settings, date) / 1e9:.1f} GB"
         except DumpInUseError as error:
             outcome = f"kept: {error}"
-        click.echo(f"{date}  {outcome}")
+        say(f"{date}  {outcome}")
 
 
 def _remove_dump(settings: Settings, date: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jgpt_dagster.cli.terminal import say_beside_bars
 from jgpt_dagster.runtime.progress import ProgressEvent
 
 _SHORTEST_BAR = 6
@@ -54,7 +55,7 @@ def _draw(events: "Queue[ProgressEvent | None]") -> None:
         if event is None:
             break
         if event.line:
-            tqdm.write(event.line)
+            say_beside_bars(event.line)
         elif event.ended:
             if bar := shown.pop(event.label, None):
                 bar.close()

@@ -9,6 +9,7 @@ whole wiki; a later one only the changes since the previous date, with the ids o
 
 import lzma
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -89,9 +90,9 @@ def main(arguments: list[str]) -> int:
         return 2
     root = Path(arguments[0]).resolve()
     write_mirror(root)
-    print(f"export JGPT_WIKI={WIKI}")
-    print(f"export JGPT_DUMPS_URL={root.as_uri()}")
-    print(f"export JGPT_CC100_URL={(root / 'cc-100' / 'ja.txt.xz').as_uri()}")
+    settings = {"WIKI": WIKI, "DUMPS_URL": root.as_uri(), "CC100_URL": (root / "cc-100" / "ja.txt.xz").as_uri()}
+    for name, value in settings.items():
+        print(f"export JGPT_{name}={shlex.quote(value)}")
     return 0
 
 

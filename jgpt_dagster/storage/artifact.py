@@ -8,6 +8,7 @@ is checked against the published manifest by hash and downloaded if it differs.
 """
 
 import json
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ class Artifact(ABC):
     @property
     def rebuild_command(self) -> str:
         """The shell command that makes this output again."""
-        partition = f" --partition '{self.partition}'" if self.partition else ""
-        return f"dagster asset materialize -m jgpt_dagster.definitions --select {self.asset}{partition}"
+        words = ["dagster", "asset", "materialize", "-m", "jgpt_dagster.definitions", "--select", self.asset]
+        return shlex.join([*words, *(["--partition", self.partition] if self.partition else [])])
 
     def manifest(self) -> Manifest | None:
         """Return the manifest, not checked against the data; None if the output is incomplete.

@@ -96,7 +96,7 @@ class JumanppSegmenter(PieceSegmenter):
             raise SegmenterError(
                 f"{self._binary} does not work: asked to segment {_CANARY.replace(' ', '')!r} it answered {answers!r} "
                 f"and not {_CANARY!r}. It said: {child.stderr_tail() or 'nothing'}\n"
-                f"Check its model with `echo 魅力 | {self._binary} --segment`. {_INSTALL}"
+                f"Check its model with `echo 魅力 | {shlex.quote(str(self._binary))} --segment`. {_INSTALL}"
             )
         return child
 

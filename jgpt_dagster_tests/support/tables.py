@@ -1,0 +1,9 @@
+"""Tables in the metadata of assets, as rows of cells."""
+
+import dagster as dg
+
+
+def rows_of(value: dg.TableMetadataValue) -> list[tuple[object, ...]]:
+    """Return the cells of a table, row by row."""
+    names = [column.name for column in value.schema.columns]
+    return [tuple(record.data[name] for name in names) for record in value.records]
