@@ -90,9 +90,9 @@ def main(arguments: list[str]) -> int:
         return 2
     root = Path(arguments[0]).resolve()
     write_mirror(root)
-    settings = {"WIKI": WIKI, "DUMPS_URL": root.as_uri(), "CC100_URL": (root / "cc-100" / "ja.txt.xz").as_uri()}
-    for name, value in settings.items():
-        print(f"export JGPT_{name}={shlex.quote(value)}")
+    print(f"export JGPT_WIKI={WIKI}")
+    print(f"export JGPT_DUMPS_URL={shlex.quote(root.as_uri())}")
+    print(f"export JGPT_CC100_URL={shlex.quote((root / 'cc-100' / 'ja.txt.xz').as_uri())}")
     return 0
 
 
