@@ -19,7 +19,8 @@ HOSTILE = 'it\'s $(touch escaped) `touch escaped`; touch escaped & * "x"'
 
 # The beginning of a command, up to a value in it.
 _COMMAND = re.compile(
-    r"(?:^|[\s`(])(?:jgpt|dagster|dg|pip|export|rm|chmod|chown|mv|cp|kill|ssh|curl|wget|docker|sudo|echo) (?:[^.\n`]|\.(?!\s))*$"
+    r"(?:^|[\s`(])(?:jgpt|dagster|dg|pip|export|rm|chmod|chown|mv|cp|kill|ssh|curl|wget|docker|sudo|echo) "
+    r"(?:[^.\n`]|\.(?!\s))*$"
 )
 
 

@@ -26,7 +26,7 @@ def attribution(catalog: OutputCatalog, corpus: Corpus, dump: str) -> str:
             return wiki_attribution(wiki, dump)
         case Archive() as archive:
             download = catalog.source(corpus, dump)
-            assert download is not None
+            assert download is not None  # noqa: S101  # an archive has a download
             (entry,) = download.verified().files.values()
             return archive_attribution(archive, entry.sha256)
         case Folder():
