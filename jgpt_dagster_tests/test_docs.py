@@ -69,7 +69,7 @@ def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     assert not unknown, "\n".join(unknown)
 
 
-@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/security.md"])
 def test_the_files_that_a_document_names_exist(document: str) -> None:
     text = (PROJECT / document).read_text()
     package, tests = PROJECT / "jgpt_dagster", PROJECT / "jgpt_dagster_tests"
@@ -88,9 +88,9 @@ def test_every_folder_of_the_package_is_on_the_map() -> None:
 @pytest.mark.parametrize("link", ["[dead](nowhere.md)", "[dead](settings.md#nowhere)", "[dead](../nowhere.py)"])
 def test_a_dead_link_fails_the_build_of_the_site(tmp_path: Path, link: str) -> None:
     shutil.copytree(PROJECT / "docs", tmp_path / "docs")
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose.yaml"):
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "compose.yaml"):
         shutil.copy(PROJECT / name, tmp_path)
-    for name in ("benchmarks", "deploy", "jgpt_dagster"):
+    for name in ("benchmarks", "deploy", "jgpt_dagster", "requirements"):
         (tmp_path / name).symlink_to(PROJECT / name)
     build = [str(BIN / "mkdocs"), "build", "--strict", "--config-file", str(tmp_path / "mkdocs.yml")]
     assert subprocess.run(build, capture_output=True, check=False).returncode == 0
