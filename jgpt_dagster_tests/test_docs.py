@@ -69,7 +69,9 @@ def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     assert not unknown, "\n".join(unknown)
 
 
-@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/security.md"])
+@pytest.mark.parametrize(
+    "document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/security.md"]
+)
 def test_the_files_that_a_document_names_exist(document: str) -> None:
     text = (PROJECT / document).read_text()
     package, tests = PROJECT / "jgpt_dagster", PROJECT / "jgpt_dagster_tests"

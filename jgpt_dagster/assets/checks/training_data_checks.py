@@ -8,7 +8,7 @@ from jgpt_dagster.assets.checks.check_result import listed, result
 from jgpt_dagster.assets.checks.corpus_checks import SAMPLE_DOCUMENTS, decodes_to_text
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
-from jgpt_dagster.literal_text import one_line
+from jgpt_dagster.literal_text import markdown_text, one_line
 from jgpt_dagster.lm.tokenizer.text_tokenizer import document_text
 from jgpt_dagster.orchestration.partitions import dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -33,9 +33,10 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
     found = f"{len(documents) - len(wrong)} of {len(documents)} documents come back"
     if not wrong:
         return result(True, found)
+    first = f"number {documents.index(wrong[0]) + 1} of {markdown_text(shard.label)}"
     found += (
-        f". The first that does not is number {documents.index(wrong[0]) + 1} of {shard.label}. The tokenizer's files "
-        "were changed, or its code has a bug: train it again (`retrain: true`), then tokens and models"
+        f". The first that does not is {first}. The tokenizer's files were changed, or its code has a bug: train it "
+        "again (`retrain: true`), then tokens and models"
     )
     return result(False, found, begins_with=one_line(document_text(wrong[0], tokenizer.profile)[:40]))
 
