@@ -38,14 +38,17 @@ RUN if getent passwd 1000; then userdel "$(getent passwd 1000 | cut --delimiter=
 WORKDIR /opt/jgpt-dagster
 
 # Dependencies first: they change less often than the code, so their layer stays cached.
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-# Additional arguments for pip, such as an index with CPU-only builds of torch.
+# Only files whose hashes are in requirements/ are installed.
+COPY requirements requirements
+# Additional arguments for pip, such as an index with builds of torch for CPUs, which are preferred if it has any.
 ARG PIP_ARGS=""
 RUN python3 -m venv /opt/venv \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --constraint constraints.txt --upgrade pip setuptools wheel \
-    && mkdir jgpt_dagster && touch jgpt_dagster/__init__.py \
-    && /opt/venv/bin/python -m pip install --no-cache-dir ${PIP_ARGS} --constraint constraints.txt '.[cluster,s3]'
+    && pip="/opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --no-deps ${PIP_ARGS}" \
+    && ${pip} --requirement requirements/build.txt \
+    && { ${pip} --requirement requirements/torch-cpu.txt || ${pip} --requirement requirements/torch.txt; } \
+    && ${pip} --requirement requirements/runtime.txt
 
+COPY pyproject.toml README.md LICENSE ./
 COPY jgpt_dagster jgpt_dagster
 COPY workspace.yaml ./
 COPY deploy deploy
@@ -53,7 +56,17 @@ COPY deploy deploy
 COPY deploy/bin /opt/jgpt/bin
 # The instance of a deployment with workers, used with DAGSTER_HOME=/opt/dagster.
 COPY deploy/dagster.yaml /opt/dagster/
-RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --force-reinstall .
+# What the image holds is listed in /opt/sbom: Python distributions as CycloneDX, Debian packages as a table.
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && /opt/venv/bin/python -m pip check \
+    && python3 -m venv /tmp/sbom \
+    && /tmp/sbom/bin/python -m pip install --no-cache-dir --require-hashes --no-deps ${PIP_ARGS} \
+        --requirement requirements/sbom.txt \
+    && mkdir /opt/sbom \
+    && /tmp/sbom/bin/cyclonedx-py environment --output-format JSON --output-file /opt/sbom/python.cdx.json /opt/venv \
+    && dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\t${source:Package}\n' \
+        > /opt/sbom/debian.tsv \
+    && rm -r /tmp/sbom
 
 ENV PATH=/opt/jgpt/bin:/opt/venv/bin:$PATH \
     JGPT_DATA=/data \

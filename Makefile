@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --require-hashes --no-deps
 # Where the documentation is built. The variable of mkdocs-material silences an advertisement on every build.
 SITE ?= site
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
@@ -14,14 +15,19 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 	JGPT_DUMPS_URL=file://$(DEMO)/mirror JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz \
 	JGPT_SHARDS=2 JGPT_MODEL=tiny JGPT_REFRESH=off
 
-.PHONY: install demo ui test pytest test-long lint docs docs-tables clean-demo
+.PHONY: install demo ui test pytest test-long lint lock docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# Only files whose hashes are in requirements/ are installed. Where pip is configured to find a build of torch for CPUs,
+# that one is; the package index has only the build for GPUs.
+$(INSTALLED): pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --quiet --requirement requirements/build.txt
+	$(PIP) --quiet --requirement requirements/torch-cpu.txt 2>/dev/null || $(PIP) --requirement requirements/torch.txt
+	$(PIP) --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 demo: install
@@ -53,7 +59,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 	$(MKDOCS) --quiet
+
+# Writes requirements/ for the versions in constraints.txt.
+lock: install
+	$(BIN)/python .ci/lock.py
 
 # Builds the documentation as a site; site/index.html opens it.
 docs: install

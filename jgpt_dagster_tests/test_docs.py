@@ -16,6 +16,7 @@ import pytest
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, DUMP, PROJECT, mini_deployment
+from jgpt_dagster_tests.support.tables import rows_of
 
 EXTENDING = (PROJECT / "docs" / "extending.md").read_text()
 
@@ -68,7 +69,9 @@ def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     assert not unknown, "\n".join(unknown)
 
 
-@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "document", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/security.md"]
+)
 def test_the_files_that_a_document_names_exist(document: str) -> None:
     text = (PROJECT / document).read_text()
     package, tests = PROJECT / "jgpt_dagster", PROJECT / "jgpt_dagster_tests"
@@ -87,9 +90,9 @@ def test_every_folder_of_the_package_is_on_the_map() -> None:
 @pytest.mark.parametrize("link", ["[dead](nowhere.md)", "[dead](settings.md#nowhere)", "[dead](../nowhere.py)"])
 def test_a_dead_link_fails_the_build_of_the_site(tmp_path: Path, link: str) -> None:
     shutil.copytree(PROJECT / "docs", tmp_path / "docs")
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose.yaml"):
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "compose.yaml"):
         shutil.copy(PROJECT / name, tmp_path)
-    for name in ("benchmarks", "deploy", "jgpt_dagster"):
+    for name in ("benchmarks", "deploy", "jgpt_dagster", "requirements"):
         (tmp_path / name).symlink_to(PROJECT / name)
     build = [str(BIN / "mkdocs"), "build", "--strict", "--config-file", str(tmp_path / "mkdocs.yml")]
     assert subprocess.run(build, capture_output=True, check=False).returncode == 0
@@ -149,7 +152,7 @@ def test_the_folder_of_the_guide_becomes_a_corpus_that_is_trained_on(tmp_path: P
         (1, "山の", 1),
         (2, "港の", 1),
     ]
-    assert "| news | 1 | 3 |" in made.metadata["mixture"].value
+    assert ("news", "1", "3") in [row[:3] for row in rows_of(made.metadata["mixture"])]
     tokenizer = deployment.root.directory("tokenizer").verified()
     assert "news_segmented 000" in tokenizer.recipe.inputs
     unknown = deployment.materialize("training_set", DUMP, weights={"newz": 2.0})

@@ -202,8 +202,8 @@ def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
         rejected = [json.loads(line) for line in islice(stream, 5)]
     shown = [(str(row["document_id"]), row["reason"]) for row in rejected]
     return {
-        "preview": preview(rows),
-        **({"rejected_documents": preview(shown)} if shown else {}),
+        "preview": preview(("document_id", "lines"), rows),
+        **({"rejected_documents": preview(("document_id", "reason"), shown)} if shown else {}),
         **_dropped_samples(target),
     }
 
@@ -217,4 +217,4 @@ def _dropped_samples(target: ParquetArtifact) -> Mapping[str, Any]:
     shown: Sequence[tuple[str, str]] = [
         (f"{reason} {row['document_id']}", row["text"]) for reason, row in samples.items()
     ]
-    return {"dropped_samples": preview(shown)} if shown else {}
+    return {"dropped_samples": preview(("reason and document_id", "text"), shown)} if shown else {}

@@ -124,7 +124,9 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
             ["corpus", "documents", "perplexity", "bits/byte", "bits/character (95 %)", "bigrams", "unigrams"], rows
         ),
         "samples": preview(
-            [(sample["prompt"], sample["text"].removeprefix(sample["prompt"])) for sample in samples], longest=300
+            ("prompt", "continuation"),
+            [(sample["prompt"], sample["text"].removeprefix(sample["prompt"])) for sample in samples],
+            longest=300,
         ),
     }
 

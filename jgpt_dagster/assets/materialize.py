@@ -12,6 +12,7 @@ from pydantic import Field
 from jgpt_dagster.assets.metadata import MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.literal_text import visible
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress
 from jgpt_dagster.storage.artifact import Artifact
@@ -95,8 +96,11 @@ def progress(
 
 @contextmanager
 def as_dagster_failure() -> Iterator[None]:
-    """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it."""
+    """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it.
+
+    The message may quote a page or a server: control characters in it are shown, not passed on to logs and terminals.
+    """
     try:
         yield
     except JgptError as error:
-        raise dg.Failure(description=str(error)) from error
+        raise dg.Failure(description=visible(str(error))) from error

@@ -1,20 +1,17 @@
 """Metadata that assets show in the UI: counts, previews of real rows, tables."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
 MAKING_RATE = "making_seconds_per_unit"
 """Key in run.json: seconds per unit of size, as in ReuseStats."""
-
-# Markdown up to this many characters is shown inline on the asset's page; longer text hides behind a link.
-_INLINE_MARKDOWN = 950
 
 
 def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
@@ -35,22 +32,15 @@ def flat_counts(counts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _metadata_value(value) for name, value in counts.items() if value is not None}
 
 
-def preview(rows: Sequence[tuple[str, str]], longest: int = 120) -> dg.MarkdownMetadataValue:
-    """Return rows (key, text) as a Markdown list, at most `longest` characters a row, short enough to show inline."""
-    if not rows:
-        return dg.MetadataValue.md("*no rows*")
-    room = min(longest, _INLINE_MARKDOWN // len(rows) - len("- **** \n"))
-    lines = []
-    for key, text in rows:
-        key = _plain(key, 40)
-        lines.append(f"- **{key}** {_plain(text, room - len(key))}\n")
-    return dg.MetadataValue.md("".join(lines))
+def preview(head: tuple[str, str], rows: Iterable[tuple[str, str]], longest: int = 120) -> dg.TableMetadataValue:
+    """Return rows of a corpus (key, text) as a table, at most `longest` characters a cell, line ends as spaces."""
+    return table(head, ([_shortened(key, 40), _shortened(text, longest)] for key, text in rows))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.MarkdownMetadataValue:
-    """Return a Markdown table of trusted names and figures; text of a corpus goes through `preview`."""
-    lines = [head, ["-"] * len(head), *rows]
-    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.TableMetadataValue:
+    """Return a table. Unlike Markdown, its cells are data: the UI shows whatever they hold literally."""
+    records = [dg.TableRecord(dict(zip(head, map(one_line, row), strict=True))) for row in rows]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in head]))
 
 
 def _metadata_value(value: Any) -> Any:
@@ -59,7 +49,5 @@ def _metadata_value(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _plain(text: str, room: int) -> str:
-    """Return at most `room` characters of Markdown that show `text` literally, without links, pictures or HTML."""
-    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.replace("\n", " "))
-    return escaped if len(escaped) <= room else escaped[: max(room - 1, 0)].rstrip("\\") + "…"
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

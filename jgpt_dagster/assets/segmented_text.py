@@ -96,7 +96,13 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                 return {**reuse_facts(stats), "fallbacks": engine.fallbacks - fallbacks}
 
             return materialize(
-                context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target)
+                context,
+                store,
+                target,
+                recipe,
+                make,
+                force=config.force,
+                describe=lambda _: _describe(target, corpus.key_column),
             )
 
     return segmented
@@ -121,7 +127,7 @@ def _chunks(source: ParquetArtifact) -> Iterator[list[tuple[Any, ...]]]:
     )
 
 
-def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
+def _describe(target: ParquetArtifact, key_column: str) -> Mapping[str, Any]:
     rows = islice(read_rows(target.path), 200)
     sentences = ((str(key), line[0]) for key, *_, lines in rows for line in lines[1:2] if line)
-    return {"preview": preview(list(islice(sentences, 6)))}
+    return {"preview": preview((key_column, "sentence"), islice(sentences, 6))}

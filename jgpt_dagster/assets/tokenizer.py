@@ -168,7 +168,7 @@ def _describe(target: DirectoryArtifact) -> dict[str, Any]:
     tokenizer = load_tokenizer(target.path)
     ids = range(0, tokenizer.vocab_size, max(1, tokenizer.vocab_size // 12))
     return {
-        "preview": preview([(str(index), tokenizer.token(index)) for index in ids]),
+        "preview": preview(("id", "token"), [(str(index), tokenizer.token(index)) for index in ids]),
         "identity": tokenizer.sha256,
         "profile": tokenizer.profile,
         # A full hash would make the table too wide; the manifest has it.

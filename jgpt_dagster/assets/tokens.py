@@ -117,4 +117,4 @@ def _size(document: SegmentedDocument) -> int:
 def _describe(target: DirectoryArtifact, tokenizer: TextTokenizer) -> Mapping[str, Any]:
     file = TokenFile(target.path)
     samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]
-    return {"preview": preview([(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}
+    return {"preview": preview(("document", "text"), [(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}

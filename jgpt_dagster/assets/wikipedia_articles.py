@@ -174,7 +174,7 @@ def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str
     rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 4)]
     rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
     return {
-        "preview": preview(rows),
+        "preview": preview(("title", "lines"), rows),
         "faults_per_1000_lines": table(
             ["left behind", "lines in 1,000"],
             [
@@ -182,5 +182,13 @@ def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str
                 for name, rate in per_thousand(counts["faults"], counts["lines"]).items()
             ],
         ),
-        **({"rejected_pages": preview([(str(row["page_id"]), row["reason"]) for row in rejected])} if rejected else {}),
+        **(
+            {
+                "rejected_pages": preview(
+                    ("page_id", "reason"), [(str(row["page_id"]), row["reason"]) for row in rejected]
+                )
+            }
+            if rejected
+            else {}
+        ),
     }

@@ -25,8 +25,8 @@ class WikiDumps:
 class Archive:
     """One `.txt.xz` archive to download: a paragraph a line, an empty line between documents.
 
-    `title`, `homepage` and `terms` (Markdown) are what a model card says of it. `unpacked_ratio` is the size of the
-    text over that of the archive. `sha256` is what the archive must have; empty if that is not known.
+    `title`, `homepage` and `terms`, all in Markdown, are what a model card says of it. `unpacked_ratio` is the size of
+    the text over that of the archive. `sha256` is what the archive must have; empty if that is not known.
     """
 
     url: str

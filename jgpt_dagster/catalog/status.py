@@ -4,6 +4,7 @@ Disk decides what is done. Only manifests are read, each once, and no data is ha
 output is not there, and failed checks why an output that is there cannot be used.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -145,4 +146,4 @@ def next_step(shared: Status, status: Status, model: str) -> str:
         return f"nothing must be done: {left[0].artifact.label} is stale and stays; {command} replaces it"
     failed = [output for output in left if output.state == "failed"]
     first = "fix what failed, then " if failed else ""
-    return f"{first}jgpt run --dump {status.dump}"
+    return first + shlex.join(["jgpt", "run", "--dump", status.dump or ""])

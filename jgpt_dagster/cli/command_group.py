@@ -12,6 +12,7 @@ from jgpt_dagster.cli.status import status
 from jgpt_dagster.cli.ui import ui, webserver
 from jgpt_dagster.cli.worker import worker
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.literal_text import visible
 
 
 class _PlainErrors(click.Group):
@@ -21,7 +22,7 @@ class _PlainErrors(click.Group):
         try:
             return super().invoke(ctx)
         except JgptError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
 
 @click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home
 from jgpt_dagster.settings import Settings, load_settings
@@ -24,7 +25,7 @@ def open_deployment() -> Settings:
     announced = "DAGSTER_HOME" not in os.environ
     home = ensure_dagster_home(settings)
     if announced:
-        click.echo(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
+        say(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
     return settings
 
 

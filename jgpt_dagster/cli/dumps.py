@@ -1,8 +1,11 @@
 """`jgpt dumps`: adds, lists and removes dumps."""
 
+import shlex
+
 import click
 
 from jgpt_dagster.cli.deployment import all_dumps, open_deployment
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings
 
@@ -24,7 +27,7 @@ def add(dates: tuple[str, ...]) -> None:
     from jgpt_dagster.orchestration.partitions import add_dumps
 
     add_dumps(DagsterInstance.get(), dates)
-    click.echo(f"added {' '.join(dates)}")
+    say(f"added {' '.join(dates)}")
 
 
 @dumps.command("list")
@@ -39,9 +42,9 @@ def list_dumps() -> None:
     for date in known_dumps(instance):
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
-        click.echo(f"{date}  {'  '.join(states)}")
+        say(f"{date}  {'  '.join(states)}")
     for key in sorted({*instance.get_dynamic_partitions("dump")} - {*known_dumps(instance)}):
-        click.echo(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it; delete the partition in the UI")
+        say(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it; delete the partition in the UI")
 
 
 @dumps.command("remove")
@@ -65,10 +68,10 @@ def remove(dates: tuple[str, ...], force: bool, dry_run: bool) -> None:
         if not force and (models := models_of_dump(root, date)):
             raise JgptError(
                 f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
-                f"  jgpt dumps remove --force {date}"
+                f"  {shlex.join(['jgpt', 'dumps', 'remove', '--force', date])}"
             )
     for date in dates:
-        click.echo(f"{date}  {_remove_dump(settings, date, dry_run)}")
+        say(f"{date}  {_remove_dump(settings, date, dry_run)}")
 
 
 @dumps.command("prune")
@@ -90,7 +93,7 @@ def prune(keep: int, dry_run: bool) -> None:
             outcome = f"kept: {kept[date]}" if date in kept else _remove_dump(settings, date, dry_run)
         except DumpInUseError as error:
             outcome = f"kept: {error}"
-        click.echo(f"{date}  {outcome}")
+        say(f"{date}  {outcome}")
 
 
 def _remove_dump(settings: Settings, date: str, dry_run: bool) -> str:
@@ -111,7 +114,7 @@ def _remove_dump(settings: Settings, date: str, dry_run: bool) -> str:
         raise DumpInUseError(f"The dump of {date} is in use by run {', '.join(runs)}. Wait, or terminate it in the UI.")
     with exclusive_use(catalog, scratch, date):
         removal = Removal.of_dump(catalog, scratch, date)
-        click.echo("\n".join([f"{date}  to remove:", *removal.lines()]))
+        say("\n".join([f"{date}  to remove:", *removal.lines()]))
         if not dry_run:
             instance.delete_dynamic_partition("dump", date)
             removal.delete()

@@ -2,6 +2,7 @@
 
 import click
 
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import load_settings
 
 
@@ -20,4 +21,4 @@ def generate(prompt: str, dump: str | None, max_new_tokens: int, temperature: fl
 
     release = newest_release(settings.root, settings.model, dump)
     sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    click.echo(generate_text(release, release, prompt, sampling))
+    say(generate_text(release, release, prompt, sampling))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from jgpt_dagster.cli.deployment import config_option
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import load_settings
 
 
@@ -32,4 +33,4 @@ def plan(dump: str, hardware: str | None, mfu: float | None, price: float | None
     launcher, train_config = TrainingLauncher.of(settings), training_config(config, settings.model)
     training_plan, _ = plan_training(config, launcher, train_config, TrainingSet.open(training_set.path))
     for what, figure in training_plan.rows():
-        click.echo(f"{what:<28} {figure}")
+        say(f"{what:<28} {figure}")

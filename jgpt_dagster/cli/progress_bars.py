@@ -16,6 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jgpt_dagster.cli.terminal import say_beside_bars
+from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.runtime.progress import ProgressEvent
 
 _SHORTEST_BAR = 6
@@ -40,7 +42,13 @@ def bar_format(event: ProgressEvent, columns: int) -> str:
     while figures and len(", ".join(figures)) > room:
         figures.pop()
     bar = " {percentage:3.0f}%|{bar}| " if event.total else ": "
-    return f"{event.label}{bar}{', '.join(figures)}"
+    label, shown = (_as_format(text) for text in (event.label, ", ".join(figures)))
+    return f"{label}{bar}{shown}"
+
+
+def _as_format(text: str) -> str:
+    """Return a format that gives `text` itself, on one line."""
+    return one_line(text).replace("{", "{{").replace("}", "}}")
 
 
 def _draw(events: "Queue[ProgressEvent | None]") -> None:
@@ -54,7 +62,7 @@ def _draw(events: "Queue[ProgressEvent | None]") -> None:
         if event is None:
             break
         if event.line:
-            tqdm.write(event.line)
+            say_beside_bars(event.line)
         elif event.ended:
             if bar := shown.pop(event.label, None):
                 bar.close()

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from jgpt_dagster.cli.deployment import config_option, open_deployment
+from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.settings import Settings
 
 
@@ -51,15 +51,14 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
         root=settings.root.path,
         load_definitions=load_definitions,
         display=progress_bars,
-        report=tqdm.write,
+        report=say_beside_bars,
     ):
         now = time.monotonic()
-        # Through tqdm, which hides its bars while a line is written.
-        tqdm.write(
+        say_beside_bars(
             f"{stage.asset:<20} {len(stage.runs):>3} {'run ' if len(stage.runs) == 1 else 'runs'} {now - before:8.1f} s"
         )
         before = now
-    click.echo(f"{'all':<29} {before - started:8.1f} s")
+    say(f"{'all':<29} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
 
@@ -70,7 +69,7 @@ def _warn_of_idle_workers() -> None:
     from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
     if not isinstance(DagsterInstance.get().run_launcher, DefaultRunLauncher):
-        click.echo(
+        say(
             "This command works on this machine alone. The workers of this deployment execute what the UI launches, "
             "and what refresh_sensor and train_sensor start.",
             err=True,
@@ -84,7 +83,7 @@ def _show_release(settings: Settings, dump: str) -> None:
     counts = evaluation.verified().counts
     samples = json.loads((evaluation.path / "samples.json").read_text())
     prompt, text = samples[0]["prompt"], samples[0]["text"]
-    click.echo(f"\nrelease                     {release.location}")
+    say(f"\nrelease                     {release.location}")
     compared = f"{counts['documents']:,} documents; bigrams need {counts['bigram_bits_per_character']:.3f}"
-    click.echo(f"held-out bits per character {counts['bits_per_character']:.3f} ({compared})")
-    click.echo(f"a text that begins with “{prompt}”:\n{text}")
+    say(f"held-out bits per character {counts['bits_per_character']:.3f} ({compared})")
+    say(f"a text that begins with “{prompt}”:\n{text}")

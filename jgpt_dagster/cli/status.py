@@ -5,6 +5,7 @@ from functools import cache
 import click
 
 from jgpt_dagster.cli.deployment import all_dumps, open_deployment
+from jgpt_dagster.cli.terminal import say
 
 
 @click.command()
@@ -29,9 +30,9 @@ def status(dates: tuple[str, ...]) -> None:
     )
     runs = cache(lambda: recent_runs(instance))
     shared = deployment.status(None, runs)
-    click.echo("\n".join(shared.lines()))
+    say("\n".join(shared.lines()))
     for date in dates or all_dumps(root):
         of_dump = deployment.status(date, runs)
-        click.echo("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"]))
+        say("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"]))
     if not dates and not all_dumps(root):
-        click.echo("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")
+        say("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")

@@ -8,6 +8,7 @@ import dagster as dg
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
 from jgpt_dagster.corpus.fetch.http_client import open_client, post_json
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.literal_text import chat_block
 from jgpt_dagster.orchestration.run_history import assets_of, failure_reason, partition_of
 from jgpt_dagster.settings import Settings
 
@@ -29,16 +30,20 @@ def build_failure_sensors(settings: Settings) -> list[dg.SensorDefinition]:
 
 
 def failure_message(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]:
-    """Return the message about a failed run. `text` holds all of it, for chats that show nothing else."""
+    """Return the message about a failed run. `text` holds all of it, for chats that show nothing else.
+
+    Errors quote pages and servers, and whoever launches a run chooses its partition: `text` shows both literally.
+    """
     assets, partition, error = sorted(assets_of(run)), partition_of(run.tags), failure_reason(instance, run.run_id)
     select = ["dg", "launch", "--assets", ",".join(assets)]
     start, _, end = (partition or "").partition("...")
     select += ["--partition-range", f"{start}...{end}"] if end else ["--partition", start] if start else []
     command = shlex.join(select)
     retried = run.tags.get("dagster/will_retry") == "true"
-    what_next = "It is retried automatically." if retried else f"Once the cause is fixed: {command}"
+    what_next = "It is retried automatically." if retried else f"Once the cause is fixed:\n{chat_block(command)}"
+    failure = chat_block(f"{'+'.join(assets)} {partition or ''} failed: {error}")
     return {
-        "text": f"{'+'.join(assets)} {partition or ''} failed: {error}\nRun {run.run_id}. {what_next}",
+        "text": f"{failure}\nRun {run.run_id}. {what_next}",
         "run_id": run.run_id,
         "assets": assets,
         "partition": partition,

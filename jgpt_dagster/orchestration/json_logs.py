@@ -3,11 +3,11 @@
 `python_logs` in a dagster.yaml names the formatter, as in `deploy/dagster.yaml`.
 """
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from jgpt_dagster.literal_text import json_line
 from jgpt_dagster.orchestration.run_history import partition_of
 
 
@@ -31,4 +31,4 @@ class JsonFormatter(logging.Formatter):
             "error": error.to_string() if error else self.formatException(record.exc_info) if record.exc_info else None,
         }
         known = {name: value for name, value in fields.items() if value}
-        return json.dumps(known, ensure_ascii=False, default=str)
+        return json_line(known)

@@ -20,7 +20,7 @@ def read_run_config(graph: "AssetGraph", path: Path) -> dict[str, Any]:
     expected. Raises JgptError, naming the file and every wrong field, if an asset cannot be run with it.
     """
     try:
-        content = yaml.load(path.read_text(), _YamlLoader)
+        content = yaml.load(path.read_text(), _YamlLoader)  # noqa: S506  # a SafeLoader with one more type
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise JgptError(f"{path} cannot be read as YAML: {error}") from error
     ops = content.get("ops") if isinstance(content, dict) and content.keys() == {"ops"} else None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from jgpt_dagster.literal_text import visible
+
 _EVENT_SECONDS = 0.5
 _LINE_SECONDS = 15.0
 
@@ -42,7 +44,7 @@ def publish(event: ProgressEvent) -> None:
     for listener in _listeners:
         listener(event)
     if event.line and not _listeners:
-        print(event.line, flush=True)
+        print(visible(event.line), flush=True)
 
 
 def step_label(asset: str, partitions: Sequence[str]) -> str:

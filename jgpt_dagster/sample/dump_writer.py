@@ -164,7 +164,7 @@ def _escaped(text: str) -> str:
 
 def _base36_sha1(content: bytes) -> str:
     """Return the SHA-1 as MediaWiki writes it: base 36, padded to 31 digits."""
-    number, digits = int.from_bytes(hashlib.sha1(content).digest(), "big"), ""
+    number, digits = int.from_bytes(hashlib.sha1(content, usedforsecurity=False).digest(), "big"), ""
     while number:
         number, digit = divmod(number, 36)
         digits = _BASE36[digit] + digits

@@ -9,6 +9,7 @@ whole wiki; a later one only the changes since the previous date, with the ids o
 
 import lzma
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -90,8 +91,8 @@ def main(arguments: list[str]) -> int:
     root = Path(arguments[0]).resolve()
     write_mirror(root)
     print(f"export JGPT_WIKI={WIKI}")
-    print(f"export JGPT_DUMPS_URL={root.as_uri()}")
-    print(f"export JGPT_CC100_URL={(root / 'cc-100' / 'ja.txt.xz').as_uri()}")
+    print(f"export JGPT_DUMPS_URL={shlex.quote(root.as_uri())}")
+    print(f"export JGPT_CC100_URL={shlex.quote((root / 'cc-100' / 'ja.txt.xz').as_uri())}")
     return 0
 
 

@@ -7,6 +7,7 @@ one: an output is made locally and then uploaded, with what makes it complete la
 is checked against the published manifest by hash and downloaded if it differs.
 """
 
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,8 +59,8 @@ class Artifact(ABC):
     @property
     def rebuild_command(self) -> str:
         """The shell command that makes this output again."""
-        partition = f" --partition '{self.partition}'" if self.partition else ""
-        return f"dagster asset materialize -m jgpt_dagster.definitions --select {self.asset}{partition}"
+        words = ["dagster", "asset", "materialize", "-m", "jgpt_dagster.definitions", "--select", self.asset]
+        return shlex.join([*words, *(["--partition", self.partition] if self.partition else [])])
 
     def manifest(self) -> Manifest | None:
         """Return the manifest, not checked against the data; None if the output is incomplete.

@@ -19,6 +19,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
+from jgpt_dagster_tests.support.tables import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -207,7 +208,7 @@ def test_markup_left_in_an_article_is_warned_of_with_its_page_and_stops_nothing(
     shard = deployment.root.parquet("wikipedia_articles", DUMP, "000")
     made = deployment.materialize(*ARTICLES_SHARD)
     assert made.checks["no_markup_left"] is True
-    assert "| links | 0 |" in made.metadata["faults_per_1000_lines"].value
+    assert ("links", "0") in rows_of(made.metadata["faults_per_1000_lines"])
     (page_id, *_), *_ = rows = list(read_rows(shard.path))
     totals = ArticleTotals()
     spoiled = [(*key, [*lines, f"前の文。[[{key[0]}"]) for *key, lines in rows]
@@ -215,7 +216,7 @@ def test_markup_left_in_an_article_is_warned_of_with_its_page_and_stops_nothing(
     made = deployment.materialize(*ARTICLES_SHARD)
     assert made.error is None
     assert made.checks == {"pages_add_up": True, "eligible_pages_have_rows": True, "no_markup_left": False}
-    described = made.descriptions["no_markup_left"] or ""
-    assert f"{len(rows)} links in " in described
-    assert f"links on page {page_id} '" in described
-    assert f"前の文。[[{page_id}" in described
+    assert f"{len(rows)} links in " in (made.descriptions["no_markup_left"] or "")
+    shown = made.check_metadata["no_markup_left"]
+    assert (shown["first_kind"].value, shown["page_id"].value) == ("links", page_id)
+    assert f"前の文。[[{page_id}" in shown["line"].value

@@ -5,8 +5,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from jgpt_dagster.assets.metadata import preview, table
+from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment, mini_deployment
+from jgpt_dagster_tests.support.tables import rows_of
 
 KEY = f"{DUMP}|000"
 
@@ -65,19 +66,15 @@ def test_metadata_shows_counts_time_place_and_rows(articles: Deployment) -> None
     assert (metadata["pages"].value, metadata["articles"].value) == (12, 10)
     assert metadata["seconds"].value > 0
     assert metadata["path"].path == f"wikipedia_articles/dump={DUMP}/shard=000.parquet"
-    assert isinstance(metadata["preview"], dg.MarkdownMetadataValue)
-    assert "第1の町" in str(metadata["preview"].md_str)
+    assert isinstance(metadata["preview"], dg.TableMetadataValue)
+    assert "第1の町" in [title for title, _ in rows_of(metadata["preview"])]
 
 
-def test_a_preview_shows_text_literally_and_stays_short() -> None:
-    shown = preview([("1", "[link](x) <b> `code` | 表"), ("2", "長い" * 1000)]).value or ""
-    assert r"\[link\]\(x\) \<b\> \`code\` \| 表" in shown
-    assert len(shown) < 1000
-    assert preview([]).value == "*no rows*"
-
-
-def test_a_table_is_markdown() -> None:
-    assert table(["name", "value"], [["a", "1"]]).value == "| name | value |\n| - | - |\n| a | 1 |"
+def test_a_preview_is_a_table_of_shortened_text_on_one_line() -> None:
+    text = "[link](x) <b> `code` | 表"
+    shown = preview(("id", "text"), [("1", text), ("2", "長い" * 1000), ("3", "一\n二\u2028\x1b[2J")])
+    assert rows_of(shown) == [("1", text), ("2", "長い" * 59 + "長…"), ("3", "一 二 \\x1b[2J")]
+    assert preview(("id", "text"), []).records == []
 
 
 def test_seed_expands_the_templates_of_the_dump_and_a_damaged_one_stops_it(deployment: Deployment) -> None:

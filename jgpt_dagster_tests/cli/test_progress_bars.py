@@ -99,3 +99,8 @@ def test_the_most_telling_figures_are_kept_if_not_all_fit() -> None:
     assert bar_format(event, 100) == bar + "12 min left, 2.1 MB/s, 120 documents/s, 1,200 of 3,000 documents"
     assert bar_format(event, 60) == bar + "12 min left, 2.1 MB/s"
     assert bar_format(event, 20) == bar
+
+
+def test_a_label_is_text_and_no_format() -> None:
+    layout = bar_format(ProgressEvent("{bar.__class__}\x1b[2J {0}", 1, None, "documents"), 80)
+    assert layout.format() == "{bar.__class__}\\x1b[2J {0}: 1 documents"

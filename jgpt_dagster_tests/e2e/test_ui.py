@@ -77,7 +77,7 @@ def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(page:
 
     page.goto("/assets/wikipedia_articles")
     expect(page.get_by_text("list<string>")).to_be_visible()
-    expect(metadata(page, "preview").get_by_role("listitem")).to_have_count(4)
+    expect(metadata(page, "preview").get_by_role("row")).to_have_count(5)
     keep_picture(page, "articles", height=1700)
 
     page.goto("/assets/pretrained_model")

@@ -1,6 +1,9 @@
 """A failed run is told to the webhook, and its log is JSON; the webhook's URL is told to nobody."""
 
 import json
+import logging
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +15,9 @@ from pydantic import SecretStr
 
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration import failure_webhook
 from jgpt_dagster.orchestration.failure_webhook import build_failure_sensors
+from jgpt_dagster.orchestration.json_logs import JsonFormatter
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
 from jgpt_dagster_tests.support.deployments import DUMP
 
@@ -113,3 +118,23 @@ def test_every_line_of_a_runs_log_is_json_with_run_asset_and_partition(
     assert failure["asset"] == "wikipedia_articles"
     assert failure["level"] == "ERROR"
     assert f"wikipedia_dump {DUMP}" in failure["error"]
+
+
+def test_the_message_shows_what_a_page_or_a_visitor_wrote_literally(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "<!channel> @here [x](http://evil.example) ```<http://evil.example|x> \x1b[2J"
+    monkeypatch.setattr(failure_webhook, "failure_reason", lambda *_: hostile)
+    run = dg.DagsterRun("job", tags={"dagster/partition": hostile}, asset_selection={dg.AssetKey("tokenizer")})
+    message = failure_webhook.failure_message(dg.DagsterInstance.ephemeral(), run)
+    assert (message["error"], message["partition"]) == (hostile, hostile)
+    assert shlex.split(message["command"]) == ["dg", "launch", "--assets", "tokenizer", "--partition", hostile]
+    outside = re.sub(r"^```\n[^`]*\n```$", "", message["text"], flags=re.MULTILINE)
+    assert outside == f"\nRun {run.run_id}. Once the cause is fixed:\n"
+    assert not re.search("[<\x1b]|@(?!\u200b)", message["text"])
+
+
+def test_text_in_a_log_cannot_end_its_line() -> None:
+    text = '1\n2\r3\x854\u20285"}\n{"message": "6\x1b[2J\x9b\ud800'
+    record = logging.LogRecord("jgpt", logging.INFO, "file", 1, text, (), None)
+    line = JsonFormatter().format(record)
+    assert len(line.splitlines()) == 1 and line.isprintable()
+    assert json.loads(line.encode())["message"] == text

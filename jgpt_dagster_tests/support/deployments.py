@@ -65,11 +65,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Materialized:
-    """How the run of one asset partition ended: why its step failed (None: it did not), its checks, its metadata."""
+    """How the run of one asset partition ended: why its step failed (None: it did not), its checks, its metadata.
+
+    The dictionaries about checks have their names as keys.
+    """
 
     error: str | None
     checks: Mapping[str, bool]
     descriptions: Mapping[str, str | None]
+    check_metadata: Mapping[str, Mapping[str, Any]]
     metadata: Mapping[str, Any]
 
 
@@ -169,6 +173,7 @@ class Deployment:
             None if made else "; ".join(_words(failure) for failure in failures),
             {check.check_name: check.passed for check in checks},
             {check.check_name: check.description for check in checks},
+            {check.check_name: check.metadata for check in checks},
             made[0].step_materialization_data.materialization.metadata if made else {},
         )
 

@@ -1,4 +1,4 @@
-"""Lines that break engines, for the tests of every engine."""
+"""Lines that break engines, for the tests of every engine, and text that would be markup where it is shown."""
 
 from hypothesis import strategies as st
 
@@ -38,3 +38,31 @@ HOSTILE_LINES = [
     "Ð か\u0301 ﷽ \u202e逆\u202c",
     "\ufffe\uffff\U0010ffff",
 ]
+
+MARKER = "evil.example"
+"""The host in every text of `MARKUP`: nothing that acts may lead to it."""
+
+MARKUP = [
+    "![x](http://evil.example/beacon.png)",
+    "[sign in](https://evil.example/login)",
+    "[sign in](javascript:alert('evil.example'))",
+    "[sign in][1]\n\n[1]: https://evil.example",
+    "see https://evil.example/login and www.evil.example",
+    "write to admin@evil.example",
+    "<https://evil.example>",
+    '<img src=x onerror="fetch(`//evil.example`)">',
+    "<script src=//evil.example></script>",
+    "text `</code>` ``<b>evil.example`` ```\n```\n<script>evil.example</script>",
+    "`<img src=//evil.example>",
+    "a | b |\n|---|\n| <img src=//evil.example>",
+    r"a \| <img src=//evil.example> \| b",
+    "a\n---\n# <b>evil.example</b>\n\n    code\n> quote\n1. list",
+    "x\r\r<img src=//evil.example>",
+    "x\u2028<img src=//evil.example>",
+    "</svg><script>evil.example</script>",
+    "&lt;img src=//evil.example&gt; &#60;b&#62;",
+    r"\![x](http://evil.example) \\[y](http://evil.example)",
+    "**bold** _it_ ~~gone~~ <!channel> <@U1> <https://evil.example|here> @channel @here @all",
+    "\x1b]8;;https://evil.example\x07click\x1b]8;;\x07 \x1b[2J\x9b31m \u202eevil.example\u202c",
+]
+"""Text that is a link, a picture, HTML, a mention or a command of the terminal wherever it is not shown literally."""

@@ -1,9 +1,15 @@
-"""How checks report what they found."""
+"""How checks report what they found.
+
+Dagster shows the description of a result as Markdown, so text of a corpus never goes into it: it is metadata, which the
+UI shows literally.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+
+from jgpt_dagster.literal_text import markdown_text
 
 
 def result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:
@@ -11,11 +17,12 @@ def result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResu
     return dg.AssetCheckResult(passed=passed, description=description, metadata=metadata)
 
 
-def warning(passed: bool, description: str) -> dg.AssetCheckResult:
+def warning(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:
     """Return the result of a check that only warns."""
-    return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, description=description)
+    severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(passed=passed, severity=severity, description=description, metadata=metadata)
 
 
 def listed(parts: Mapping[str, int]) -> str:
-    """Return counts as text, such as `12 rows, 3 rejected`."""
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in parts.items())
+    """Return counts as Markdown, such as `12 rows, 3 rejected`."""
+    return ", ".join(f"{count:,} {markdown_text(name.replace('_', ' '))}" for name, count in parts.items())

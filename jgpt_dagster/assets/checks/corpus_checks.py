@@ -14,6 +14,7 @@ from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.web.document_selection import DROP_REASONS
 from jgpt_dagster.corpus.wikipedia.leftover_markup import excerpt, lines_with_leftovers
+from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key, shard_keys
@@ -59,7 +60,7 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
 
     @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions)
     def no_markup_left(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-        """Under `clean`, no line shows markup, an entity, an empty bracket or the like. Only warns, and names a line.
+        """Under `clean`, no line shows markup, an entity, an empty bracket or the like. Only warns, and shows a line.
 
         Text that is literal in its article (a `[[` in `<code>`) counts as well. What `seed` leaves is the recipe's.
         """
@@ -67,8 +68,9 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
         counts = shard.verified().counts
         found = {name: count for name, count in counts["faults"].items() if count}
         description = f"{listed(found) or 'none'} in {counts['lines']:,} lines"
-        passed = not found or store.profile == "seed"
-        return warning(passed, description if passed else f"{description}; {_first_faulty_line(shard)}")
+        if not found or store.profile == "seed":
+            return warning(True, description)
+        return warning(False, description, **_first_faulty_line(shard))
 
     return [pages_add_up, eligible_pages_have_rows, no_markup_left]
 
@@ -172,12 +174,13 @@ def _rejected_ids(shard: ParquetArtifact) -> Iterator[int]:
         yield from (json.loads(line)["document_id"] for line in lines)
 
 
-def _first_faulty_line(shard: ParquetArtifact) -> str:
-    """Return the page of the first line with leftover markup, and the line around it."""
+def _first_faulty_line(shard: ParquetArtifact) -> dict[str, Any]:
+    """Return the kind and page of the first leftover markup, and the line around it, as metadata."""
     for page_id, title, (_, *lines) in read_rows(shard.path, ["page_id", "title", "lines"]):
         for line, names in lines_with_leftovers(lines):
-            return f"the first: {names[0]} on page {page_id} '{title}': {excerpt(line, names[0])}"
-    return "no row shows any: materialize it with `force: true`"
+            found = {"first_kind": names[0], "page_id": page_id, "title": title, "line": excerpt(line, names[0])}
+            return {name: one_line(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {"line": "no row shows any: materialize it with `force: true`"}
 
 
 def _keys(artifact: ParquetArtifact, key_column: str) -> Iterator[int]:

@@ -8,6 +8,7 @@ from jgpt_dagster.assets.checks.check_result import listed, result
 from jgpt_dagster.assets.checks.corpus_checks import SAMPLE_DOCUMENTS, decodes_to_text
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
+from jgpt_dagster.literal_text import markdown_text, one_line
 from jgpt_dagster.lm.tokenizer.text_tokenizer import document_text
 from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -30,13 +31,14 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
         if not decodes_to_text(tokenizer, document, ids)
     ]
     found = f"{len(documents) - len(wrong)} of {len(documents)} documents come back"
-    if wrong:
-        first = document_text(wrong[0], tokenizer.profile)[:40].strip()
-        found += (
-            f". The first that does not begins with {first!r}. The tokenizer's files were changed, or its code has a "
-            "bug: train it again (`retrain: true`), then tokens and models"
-        )
-    return result(not wrong, found)
+    if not wrong:
+        return result(True, found)
+    first = f"number {documents.index(wrong[0]) + 1} of {markdown_text(shard.label)}"
+    found += (
+        f". The first that does not is {first}. The tokenizer's files were changed, or its code has a bug: train it "
+        "again (`retrain: true`), then tokens and models"
+    )
+    return result(False, found, begins_with=one_line(document_text(wrong[0], tokenizer.profile)[:40]))
 
 
 @dg.asset_check(asset=TRAINING_SET, partitions_def=dump_partitions, blocking=True)

@@ -96,7 +96,7 @@ class JumanppSegmenter(PieceSegmenter):
             raise SegmenterError(
                 f"{self._binary} does not work: asked to segment {_CANARY.replace(' ', '')!r} it answered {answers!r} "
                 f"and not {_CANARY!r}. It said: {child.stderr_tail() or 'nothing'}\n"
-                f"Check its model with `echo 魅力 | {self._binary} --segment`. {_INSTALL}"
+                f"Check its model with `echo 魅力 | {shlex.quote(str(self._binary))} --segment`. {_INSTALL}"
             )
         return child
 
@@ -131,7 +131,7 @@ class _JumanppProcess:
         self._timeout = timeout
         # The shell sets the limit and is replaced by the binary: no Python runs between fork and exec.
         limited = f'ulimit -v {_ADDRESS_SPACE_KIB} 2>/dev/null; exec "$0" --segment'
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # the binary is an argument of a fixed script
             ["/bin/sh", "-c", limited, binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._stderr: deque[bytes] = deque(maxlen=20)
@@ -141,7 +141,7 @@ class _JumanppProcess:
 
     def exchange(self, pieces: Sequence[str]) -> list[str] | None:
         """Return the output lines, words joined by one space, up to the sentinel, or None if the child died first."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin and self._process.stdout  # noqa: S101  # both are pipes
         sentinel = _sentinel_not_in(pieces)
         late = Event()
 
@@ -179,7 +179,7 @@ class _JumanppProcess:
         return None
 
     def _read_stderr(self) -> None:
-        assert self._process.stderr
+        assert self._process.stderr  # noqa: S101  # it is a pipe
         with suppress(ValueError, OSError):  # closed by kill()
             self._stderr.extend(self._process.stderr)
 
@@ -215,7 +215,9 @@ def _sentinel_not_in(pieces: Sequence[str]) -> str:
 def _version(binary: str) -> str:
     # Some releases exit with 1 after printing their version: what counts is the line.
     try:
-        result = subprocess.run([binary, "--version"], capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        result = subprocess.run(  # noqa: S603  # no shell; the engine found on the PATH
+            [binary, "--version"], capture_output=True, timeout=60, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SegmenterError(f"{binary} --version failed: {error}. {_INSTALL}") from error
     output = (result.stdout + result.stderr).decode(errors="replace").strip()

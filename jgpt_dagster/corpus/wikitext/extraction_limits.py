@@ -56,7 +56,7 @@ def check_tags(text: str) -> None:
         check_limit(cost, MAX_SCANNED, "unclosed tags")
         for tag in _TAG.finditer(text):
             body = _TAG_BODY.match(text, tag.end())
-            assert body is not None
+            assert body is not None  # noqa: S101  # the pattern matches anything
             cost += body.end() - tag.start()
             check_limit(cost, MAX_SCANNED, "unclosed tags or quotes within tags")
     if _BLANK_IN_TAG.search(text) and _LONG_BLANK.search(text):
@@ -78,7 +78,7 @@ def check_external_links(text: str, opening_pattern: re.Pattern[str]) -> None:
     cost = 0
     for opening in opening_pattern.finditer(text):
         label = _URL_LABEL.match(text, opening.end())
-        assert label is not None
+        assert label is not None  # noqa: S101  # the pattern matches anything
         if not text.startswith("]", label.end()):
             cost += (opening.end() - opening.start()) * (label.end() - opening.start() + 1)
             check_limit(cost, MAX_SCANNED, "unclosed external links")

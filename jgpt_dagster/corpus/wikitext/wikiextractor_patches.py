@@ -248,7 +248,7 @@ def check_version() -> None:
 def unpatched_module() -> Any:
     """Return a private instance of `wikiextractor.extract`."""
     spec = importlib.util.find_spec("wikiextractor.extract")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None and spec.loader is not None  # noqa: S101  # it is a dependency
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -104,7 +104,7 @@ class _ProcessGroup:
                 os._exit(1)
 
         try:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  # no shell; arguments are numbers and paths of this package
                 argv,
                 env={**env, _LAUNCH_ID: self._launch_id},
                 stdin=subprocess.PIPE,
@@ -115,7 +115,7 @@ class _ProcessGroup:
             )
         except OSError as error:
             raise LaunchError(f"cannot start {argv[0]}: {error}") from error
-        assert self.process.stdout is not None
+        assert self.process.stdout is not None  # noqa: S101  # it is a pipe
         self._output = self.process.stdout.fileno()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)

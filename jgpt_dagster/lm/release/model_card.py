@@ -1,8 +1,13 @@
 """The model card of a release: its facts and an example that runs."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
+
+from jgpt_dagster.literal_text import code_block, code_span, markdown_cell, markdown_text, one_line
 
 _ENGINE_NAMES = {"mecab": "MeCab with JumanDIC", "jumanpp": "Juman++ 2"}
 _SEGMENTATION_EXAMPLES = {
@@ -16,7 +21,7 @@ words = subprocess.run(["jumanpp", "--segment"], input=text + "\\n", capture_out
 }
 _OTHER_ENGINE_EXAMPLE = """
 from jgpt_dagster.corpus.segmenters import open_segmenter  # needs the package that adds {name}
-with open_segmenter("{name}") as segmenter:
+with open_segmenter({literal}) as segmenter:
     words = " ".join(segmenter.segment([text])[0])"""
 _GENERATION_EXAMPLE = """
 import torch
@@ -34,8 +39,8 @@ print(tokenizer.decode(output[0], skip_special_tokens=True){unspaced})"""
 class ModelCardFacts:
     """The facts that a model card states.
 
-    `data` maps a corpus (`wikipedia`, `cc100`) to its source and the terms of its text. `settings` and `figures` are
-    tables of names and values. `segmenter` is the name of an engine.
+    `data` maps a corpus (`wikipedia`, `cc100`) to its source and the terms of its text, in Markdown. `settings` and
+    `figures` are tables of names and values. `segmenter` is the name of an engine. All but `data` is shown literally.
     """
 
     name: str
@@ -51,16 +56,19 @@ class ModelCardFacts:
 
 def model_card(facts: ModelCardFacts) -> str:
     """Return the model card in Markdown, with the header that model hubs read."""
-    engine = _ENGINE_NAMES.get(facts.segmenter, facts.segmenter)
-    sources = "\n".join(f"* {corpus}: {source}" for corpus, source in facts.data.items())
+    engine = _ENGINE_NAMES.get(facts.segmenter) or markdown_text(facts.segmenter)
+    sources = "\n".join(f"* {markdown_text(corpus)}: {one_line(source)}" for corpus, source in facts.data.items())
+    profile = code_span(facts.profile)
+    header = {
+        "language": "ja",
+        "license": facts.license,
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["gpt2", "japanese"],
+    }
     return f"""---
-language: ja
-license: {facts.license}
-library_name: transformers
-pipeline_tag: text-generation
-tags: [gpt2, japanese]
----
-# {facts.name}
+{yaml.safe_dump(header, sort_keys=False, default_flow_style=None, allow_unicode=True)}---
+# {markdown_text(facts.name)}
 
 A Japanese GPT-2 language model with {facts.parameters:,} parameters and a context of {facts.context:,} tokens, trained
 from scratch with jgpt-dagster. It continues text. It has not been tuned to follow instructions or to be safe, and it
@@ -68,11 +76,9 @@ repeats the errors and biases of its training text.
 
 ## Use
 The tokenizer expects text that is already cut into words by one half-width space each ({engine},
-text profile `{facts.profile}`). Text that is not segmented, or by another word standard, gives much worse results.
+text profile {profile}). Text that is not segmented, or by another word standard, gives much worse results.
 
-```python
-{_example(facts)}
-```
+{code_block(_example(facts), "python")}
 
 ## Training data
 {sources}
@@ -92,10 +98,20 @@ def _example(facts: ModelCardFacts) -> str:
     # The tokenizer of the published recipe has no decoder, so its tokens come back joined by spaces.
     unspaced = '.replace(" ", "")' if facts.profile == "seed" else ""
     text = 'text = "日本で一番高い山は"'
-    segment = _SEGMENTATION_EXAMPLES.get(facts.segmenter) or _OTHER_ENGINE_EXAMPLE.format(name=facts.segmenter)
+    segment = _SEGMENTATION_EXAMPLES.get(facts.segmenter) or _other_engine_example(facts.segmenter)
     return text + segment + _GENERATION_EXAMPLE.format(unspaced=unspaced)
 
 
+def _other_engine_example(name: str) -> str:
+    return _OTHER_ENGINE_EXAMPLE.format(name=one_line(name), literal=json.dumps(name))
+
+
 def _table(values: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
+    rows = "\n".join(f"| {markdown_cell(name)} | {_cell(value)} |" for name, value in values.items())
     return f"| | |\n|---|---|\n{rows}"
+
+
+def _cell(value: Any) -> str:
+    """Return a value of a table. Numbers, and lists of them, cannot hold markup."""
+    numbers = value if isinstance(value, list | tuple) else [value]
+    return str(value) if all(isinstance(number, int | float) for number in numbers) else markdown_cell(str(value))

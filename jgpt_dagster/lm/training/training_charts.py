@@ -1,6 +1,7 @@
 """Charts of a training run, small enough for Dagster to show inline: SVGs that fit into a metadata value."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 _POINTS = 50
@@ -28,7 +29,7 @@ def curve_svg(
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{_HEIGHT}'>"
         f"<polyline fill='none' stroke='#36c' points='{path}'/>"
         f"<text x='{width}' y='10' text-anchor='end' {_FONT}>"
-        f"{label} {first[1]:{number}} → {last[1]:{number}}, step {last[0]}</text>"
+        f"{escape(label)} {first[1]:{number}} → {last[1]:{number}}, step {last[0]}</text>"
         "</svg>"
     )
 

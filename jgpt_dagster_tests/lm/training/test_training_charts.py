@@ -66,3 +66,8 @@ def test_a_run_has_a_chart_of_each_of_its_figures() -> None:
     assert drawn(charts["loss_curve"])[0] == [(0, 13), (150, 77), (300, 98)]
     assert training_charts(rows, speeds).keys() == labels.keys() - {"mfu_curve"}
     assert training_charts(rows, []).keys() == labels.keys() - {"mfu_curve", "tokens_per_second_curve"}
+
+
+def test_a_label_is_text_and_no_markup_of_the_picture() -> None:
+    _, label = drawn(curve_svg([(1, 1.0)], label="</text><script>&'\""))
+    assert label.startswith("</text><script>&'\" 1.00")
