@@ -1,0 +1,32 @@
+"""A cache of a function's results that is bounded by their size, where those of few large texts could fill the memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def cached_by_size(function: Callable[[str], T], max_size: int, size: Callable[[str], int]) -> Callable[[str], T]:
+    """Return `function` with a cache of the results used last, whose texts have at most `max_size` altogether.
+
+    `size` is called with a text. A text larger than a sixteenth of `max_size` is not cached: it would evict too many.
+    """
+    results: OrderedDict[str, T] = OrderedDict()
+    total = 0
+
+    def cached(text: str) -> T:
+        nonlocal total
+        if text in results:
+            results.move_to_end(text)
+            return results[text]
+        result = function(text)
+        if (added := size(text)) <= max_size // 16:
+            results[text] = result
+            total += added
+            while total > max_size:
+                oldest, _ = results.popitem(last=False)
+                total -= size(oldest)
+        return result
+
+    return cached
