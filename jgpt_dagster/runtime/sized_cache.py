@@ -1,4 +1,4 @@
-"""A cache of a function's results that is bounded by their size, where those of few large texts could fill the memory."""
+"""A cache of the results of a function of a text, bounded by the size of the texts and not by their number."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -41,8 +41,8 @@ class WikiextractorVersionError(JgptError):
     """The installed wikiextractor is not the release that the patches are written for."""
 
 
-# Characters of the templates whose parsed form is kept, which takes up to 100 bytes for each. A thousand templates, which
-# account for most calls, have some 3 million.
+# Characters of the templates whose parsed form is kept, which takes up to 100 bytes for each. A thousand templates,
+# which account for most calls, have some 3 million.
 _CACHED_TEMPLATES = 4 << 20
 
 # Shared by the patches, so that each text in which tags are searched is checked once.
