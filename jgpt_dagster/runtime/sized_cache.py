@@ -1,4 +1,4 @@
-"""A cache of the results of a function of a text, bounded by the size of the texts and not by their number."""
+"""A cache of the results of a function of a text, bounded by their size and not by their number."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def cached_by_size(function: Callable[[str], T], max_size: int, size: Callable[[str], int]) -> Callable[[str], T]:
-    """Return `function` with a cache of the results used last, whose texts have at most `max_size` altogether.
+def cached_by_size(function: Callable[[str], T], max_size: int, size: Callable[[str, T], int]) -> Callable[[str], T]:
+    """Return `function` with a cache of the results used last, as many as have a total `size` of `max_size`.
 
-    `size` is called with a text. A text larger than a sixteenth of `max_size` is not cached: it would evict too many.
+    `size(text, result)` is in any unit. A result larger than a sixteenth of `max_size` is not cached: it would evict
+    too many.
     """
     results: OrderedDict[str, T] = OrderedDict()
     total = 0
@@ -21,12 +22,11 @@ def cached_by_size(function: Callable[[str], T], max_size: int, size: Callable[[
             results.move_to_end(text)
             return results[text]
         result = function(text)
-        if (added := size(text)) <= max_size // 16:
+        if (added := size(text, result)) <= max_size // 16:
             results[text] = result
             total += added
             while total > max_size:
-                oldest, _ = results.popitem(last=False)
-                total -= size(oldest)
+                total -= size(*results.popitem(last=False))
         return result
 
     return cached

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
+from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
-from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 # The commonest section names, as wikiextractor prints them. Others (`手書き.`) could as well be the name of a band.
-_NAMES = "概要 概略 概説 歴史 沿革 来歴 経歴 生涯 人物 特徴 語源 脚注 注釈 出典 参考文献 関連項目 外部リンク".split()
-_HEADINGS = "|".join(f"(?<=\n{name}[.])" for name in _NAMES)
+_NAMES = "概要 概略 概説 歴史 沿革 来歴 経歴 生涯 人物 特徴 語源 脚注 注釈 出典 参考文献 関連項目 外部リンク"
+_HEADINGS = "|".join(f"(?<=\n{name}[.])" for name in _NAMES.split())
 
 # Patterns begin with a literal character where possible, which makes a search several times as fast.
 _PATTERNS = {
@@ -31,7 +31,7 @@ _PATTERNS = {
 }
 # What the whole line must match as well, after the line end in front of it. One pattern for `== 概要 ==` anywhere in a
 # line would be tried at each `==`, to the end of the line.
-_WHOLE_LINES = {"headings": re.compile(rf"\n(?:(?:{'|'.join(_NAMES)})[.]$|(?:[^=]++|=(?!=))*+==.+==$)")}
+_WHOLE_LINES = {"headings": re.compile(rf"\n(?:(?:{'|'.join(_NAMES.split())})[.]$|(?:[^=]++|=(?!=))*+==.+==$)")}
 
 LEFTOVERS = tuple(_PATTERNS)
 """The kinds of leftovers."""

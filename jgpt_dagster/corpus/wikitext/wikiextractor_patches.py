@@ -77,7 +77,7 @@ def _fixed_clock(*_: Any) -> SimpleNamespace:
 
 
 def _cached_parse(_: Any, module: Any) -> Any:
-    return staticmethod(cached_by_size(module.Template.parse, _CACHED_TEMPLATES, lambda text: len(text) + 100))
+    return staticmethod(cached_by_size(module.Template.parse, _CACHED_TEMPLATES, lambda text, _: len(text) + 100))
 
 
 def _re_with_fast_sub(_: Any, module: Any) -> SimpleNamespace:
