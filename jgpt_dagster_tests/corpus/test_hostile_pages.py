@@ -171,6 +171,7 @@ SHAPED = {
     ),
     "an expression of tuples": lambda size: "{{#expr:" + "1," * (size // 2) + "}}",
     "an expression of conditions": lambda size: "{{#expr:" + "1 if 1 else " * (size // 12) + "1}}",
+    "blanks after angle brackets": lambda size: "<" * 300 + " " * size + ">",
     "runs of blanks in a tag": lambda size: "<nobr" * 9 + (" " * 999 + "x") * (size // 1000),
     "different templates": lambda size: "".join(f"{{{{{number:x}|a}}}}" for number in range(size // 9)),
     "different arguments": lambda size: "{{t|" + "|".join(f"{number}=a" for number in range(size // 8)) + "}}",

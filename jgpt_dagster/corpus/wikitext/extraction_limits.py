@@ -74,7 +74,7 @@ def cost_of_unclosed(text: str, opening: str, closing: str) -> int:
     return text.count(opening, last) * (len(text) - last)
 
 
-_TAG = re.compile(r"<\s*/?\s*\w")
+_TAG = re.compile(r"<\s*+(?:/\s*+)?+\w")
 _TAG_BODY = re.compile(r"""(?:"[^"]*"|'[^']*'|[^>])*+""")
 
 
