@@ -16,8 +16,8 @@ MAX_NESTING = 100
 MAX_SCANNED = 50_000_000
 """Characters that one step may scan repeatedly (the page itself has 2 MiB at most): about two seconds."""
 
-MAX_SCANS = 250
-"""How often one step may scan each character of its text: 20 µs for a character at most. A page would need hundreds of
+MAX_SCANS = 100
+"""How often one step may scan each character of its text: some 6 µs for a character at most. A page needs hundreds of
 tags that are never closed to exceed it."""
 
 MAX_EXPANDED = 32 * 2**20

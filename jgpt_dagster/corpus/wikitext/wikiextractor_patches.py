@@ -85,12 +85,23 @@ def _re_with_fast_sub(_: Any, module: Any) -> SimpleNamespace:
     return SimpleNamespace(**vars(re) | replaced)
 
 
-def _linear_line_break_tag(patterns: Any, module: Any) -> list[re.Pattern[str]]:
-    """Replace the pattern of nobr: what follows its attributes is `>` or nothing, so none of them is tried again."""
-    linear = re.compile(r"""<\s*+nobr\b(?:"[^"]*"|'[^']*'|[^>])*+>""", re.IGNORECASE)
+# How the library writes an atomic group, which Python has since 3.11, for the attributes of a tag; and the group.
+_EMULATED_ATTRIBUTES = r"""(?:(?=("[^"]*"|'[^']*'|[^>]))\1)*"""
+_ATTRIBUTES = r"""(?>"[^"]*"|'[^']*'|[^>])*"""
+# What follows the attributes of nobr is `>` or nothing, so none of them is tried again.
+_NOBR = re.compile(rf"<\s*+nobr\b{_ATTRIBUTES}+>", re.IGNORECASE)
+
+
+def _atomic_self_closing_tags(patterns: Any, module: Any) -> list[re.Pattern[str]]:
     return [
-        linear if name == "nobr" else pattern for pattern, name in zip(patterns, module.selfClosingTags, strict=True)
+        _NOBR if name == "nobr" else re.compile(_with_atomic_group(pattern.pattern), pattern.flags)
+        for pattern, name in zip(patterns, module.selfClosingTags, strict=True)
     ]
+
+
+@lru_cache
+def _with_atomic_group(pattern: str) -> str:
+    return pattern.replace(_EMULATED_ATTRIBUTES, _ATTRIBUTES)
 
 
 def _guarded(sign: str, pattern: re.Pattern[str], _: Any) -> fast_paths.GuardedPattern:
@@ -145,7 +156,7 @@ def _checked_drop_nested(original: Any, _: Any) -> Callable[[str, str, str], str
     def drop_nested(text: str, opening: str, closing: str) -> str:
         name = _tag_name(opening)
         present = _TAGS.among(text, [name]) if name else opening.replace("\\", "") in text
-        return str(original(text, opening, closing)) if present else text
+        return str(original(text, _with_atomic_group(opening), closing)) if present else text
 
     return drop_nested
 
@@ -212,7 +223,7 @@ PATCHES = (
     Patch("quote_quote", partial(_guarded, '""'), _CHARACTERS_ABSENT),
     Patch("spaces", partial(_guarded, "  "), _CHARACTERS_ABSENT),
     Patch("dots", partial(_guarded, "...."), _CHARACTERS_ABSENT),
-    Patch("selfClosing_tag_patterns", _linear_line_break_tag, "quadratic time for blanks in an unclosed nobr tag"),
+    Patch("selfClosing_tag_patterns", _atomic_self_closing_tags, "quadratic time for blanks in an unclosed nobr tag"),
     Patch("selfClosing_tag_patterns", _guarded_self_closing_tags, _TAGS_ABSENT),
     Patch("placeholder_tag_patterns", _guarded_placeholder_tags, _TAGS_ABSENT),
     Patch(

@@ -137,11 +137,18 @@ def test_an_error_is_recognised_as_by_wikiextractor(rest: str) -> None:
         assert (fast_match(ERROR_CLASS[0], text) is None) == (re.match(ERROR_CLASS[0], text) is None)
 
 
-@given(texts_of("<", "nobr", "<nobr", " ", "\n", "/", ">", '"', "'", "x"))
+@given(texts_of("<", "nobr", "<nobr", "<ref", " ", "\n", "/", ">", "/>", '"', "'", "x", "</ref>"))
 @settings(max_examples=200, deadline=None)
-def test_a_tag_without_a_line_break_is_found_as_by_wikiextractor(text: str) -> None:
-    expected, found = (module.selfClosing_tag_patterns[0] for module in (extract, patched_wikiextractor))
-    assert [match.span() for match in found.finditer(text)] == [match.span() for match in expected.finditer(text)]
+def test_a_tag_with_attributes_is_found_as_by_wikiextractor(text: str) -> None:
+    for number in (0, 1):  # nobr, ref
+        expected, found = (module.selfClosing_tag_patterns[number] for module in (extract, patched_wikiextractor))
+        assert [match.span() for match in found.finditer(text)] == [match.span() for match in expected.finditer(text)]
+    opening = r"""<\s*ref\b(?:(?=("[^"]*"|'[^']*'|[^>]))\1)*(?<!/)>"""
+    assert opening.replace("ref", "%s") in inspect.getsource(extract.clean)
+    expected_text, found_text = (
+        module.dropNested(text, opening, r"<\s*/\s*ref\s*>") for module in (extract, patched_wikiextractor)
+    )
+    assert found_text == expected_text
 
 
 @given(texts_of("<", "noinclude", "<NoInclude", " ", "\n", "/", ">", "x"))
