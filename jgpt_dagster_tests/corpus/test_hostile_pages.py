@@ -46,7 +46,7 @@ BUDGET = 60
 CHEAP = 3
 """What costs less, compared with prose, is not measured at a second size."""
 
-GROWTH = 20
+GROWTH = 24
 """How many times as long as a page an eight times as long one may take: linear time takes 8 times, quadratic 64."""
 
 SMALL, LARGE = 6_000, 48_000
