@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
+from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
-from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.corpus.web.text_folder import TextFolder
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore

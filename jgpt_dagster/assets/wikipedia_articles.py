@@ -24,6 +24,7 @@ from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.rejected_rows import RejectedLog
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
@@ -86,7 +87,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
-                counts, rejected, totals = PageCounts(), list[dict[str, Any]](), ArticleTotals()
+                counts, totals = PageCounts(), ArticleTotals()
                 previous: PreviousArticles = PreviousRows([])
                 if not config.force:
                     previous = previous_articles(context, store, corpus, key, recipe)
@@ -101,8 +102,11 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                     chunks = read_cached_xml(cached_xml, bar.count_input_bytes)
                 else:
                     chunks = read_range(dump.path, part, bar.count_input_bytes)
-                rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
-                with published_fault(f"materialize {corpus.name}_dump with `force: true`"):
+                fault = f"materialize {corpus.name}_dump with `force: true`"
+                with RejectedLog(store.scratch_path) as rejected, published_fault(fault):
+                    rows = read_articles(
+                        chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages
+                    )
                     target.write(
                         corpus.text_schema,
                         totals.count(bar.track(rows if part.length else iter(()))),
@@ -172,7 +176,8 @@ def _reusing(clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats
 
 def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str, Any]:
     rows = [(title, " ⏎ ".join(lines[1:])) for title, lines in islice(read_rows(target.path, ["title", "lines"]), 4)]
-    rejected = [json.loads(line) for line in islice(target.rejected_path.open(), 5)]
+    with target.rejected_path.open() as stream:
+        rejected = [json.loads(line) for line in islice(stream, 5)]
     return {
         "preview": preview(("title", "lines"), rows),
         "faults_per_1000_lines": table(

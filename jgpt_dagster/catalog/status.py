@@ -142,7 +142,7 @@ def next_step(shared: Status, status: Status, model: str) -> str:
     if running := next((output.reason for output in left if output.state == "running"), None):
         return f"wait for {running}"
     if all(output.artifact.model and output.state == "stale" for output in left):
-        command = f"jgpt run --dump {status.dump} --retrain"
+        command = shlex.join(["jgpt", "run", "--dump", str(status.dump), "--retrain"])
         return f"nothing must be done: {left[0].artifact.label} is stale and stays; {command} replaces it"
     failed = [output for output in left if output.state == "failed"]
     first = "fix what failed, then " if failed else ""

@@ -109,7 +109,7 @@ class RowWriter:
                 writer._end_group()
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
                 for name, lines in sidecars.items():
-                    files[name] = _write_json_lines(sidecar_path(path, name), lines())
+                    files[name] = write_json_lines(sidecar_path(path, name), lines())
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
                     {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _FOOTER_HASH_KEY: _HASH_PLACEHOLDER}
@@ -230,7 +230,8 @@ def _batch(schema: pa.Schema, rows: list[Sequence[Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> FileEntry:
+def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> FileEntry:
+    """Write rows to a file, one a line, as they come; return its size and hash. The file appears when it is whole."""
     with atomic_file(path) as stream:
         sink = _HashingSink(stream)
         for row in rows:

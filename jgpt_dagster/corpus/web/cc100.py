@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jgpt_dagster.corpus.fetch.decompress import xz_chunks
-from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
+from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.storage.parquet import RowWriter
 
 # The longest Japanese books have about 3 MB of text.

@@ -12,18 +12,21 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
+from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
-from jgpt_dagster.corpus.web.rejected_documents import RejectedRows
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_stream, sha256_value
 
 _KINDS = (".txt", ".jsonl")
 _COMPRESSIONS = ("", ".gz", ".xz")
 _ENDINGS = tuple(kind + compression for kind in _KINDS for compression in _COMPRESSIONS)
+# The paths of so many files take 2 GB. Documents in files of their own belong into a .jsonl, one a line, long before.
+_FILE_LIMIT = 4_000_000
 _CHUNK = 1 << 20
 # Bytes of text for each compressed byte.
 _COMPRESSION_RATIO = 5
@@ -50,7 +53,9 @@ class TextFolder:
     @classmethod
     def open(cls, path: Path) -> "TextFolder":
         """Hash the files of a folder. Raises TextFolderError if it has none, or if some cannot be read."""
-        found = sorted(_files_below(path), key=str)
+        found = sorted(islice(_files_below(path), _FILE_LIMIT + 1), key=str)
+        if len(found) > _FILE_LIMIT:
+            raise TextFolderError(f"{path} has more than {_FILE_LIMIT:,} files. Put many documents in one .jsonl file.")
         files = [file for file in found if file.name.endswith(_ENDINGS)]
         if not files:
             raise TextFolderError(

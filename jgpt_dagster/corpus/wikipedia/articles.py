@@ -6,8 +6,8 @@ package `wikitext` turns wikitext into lines.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.wikipedia.leftover_markup import LEFTOVERS, count_leftovers
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
 from jgpt_dagster.corpus.wikipedia.page_xml import MAX_TEXT_BYTES, Page, parse_pages
@@ -16,6 +16,8 @@ CleanFunction = Callable[[int, int, str, str], list[str]]
 ArticleRow = tuple[int, int, str, list[str]]
 
 _REASON_LIMIT = 500
+# MediaWiki's page_title has 255 bytes. A title stands wherever a page names itself, so a long one multiplies.
+_TITLE_BYTES = 255
 
 
 @dataclass
@@ -59,7 +61,7 @@ def read_articles(
     chunks: Iterable[bytes],
     clean: CleanFunction,
     counts: PageCounts,
-    rejected: list[dict[str, Any]],
+    rejected: RejectedRows,
     *,
     source: str = "dump",
     expected_pages: int | None = None,
@@ -68,8 +70,9 @@ def read_articles(
     """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in dump order.
 
     `clean(page_id, revision_id, title, text)` returns the lines. A page for which it raises an exception, or that is
-    malformed or too large, goes to `rejected` with the reason. `counts` is updated before each row is yielded. `source`
-    names the part in errors; `expected_pages` is the number of pages that the index lists for it.
+    malformed or too large, goes to `rejected` as {page_id, revision_id, title, reason}. `counts` is updated before each
+    row is yielded. `source` names the part in errors; `expected_pages` is the number of pages that the index lists for
+    it.
 
     Raises PageXmlError as `parse_pages` does, IndexMismatchError if the number of pages is not the expected one, and
     MemoryError and OSError of `clean`, which are about the machine and not about the page.
@@ -89,7 +92,7 @@ def read_articles(
                     {
                         "page_id": page.page_id,
                         "revision_id": page.revision_id,
-                        "title": page.title,
+                        "title": page.title[:_TITLE_BYTES],
                         "reason": reason[:_REASON_LIMIT],
                     }
                 )
@@ -111,8 +114,10 @@ def _row(page: Page, clean: CleanFunction, source: str, limit_bytes: int) -> tup
     page_id, revision_id = page.page_id or 0, page.revision_id or 0
     if page.namespace is None or page_id < 1 or revision_id < 1 or not page.title:
         return None, "its title, namespace, page id or revision id is missing or malformed"
+    if len(page.title.encode()) > _TITLE_BYTES:
+        return None, f"its title has more than {_TITLE_BYTES} bytes"
     if page.model != "wikitext":
-        return None, f"its content model is {page.model}, not wikitext"
+        return None, f"its content model is {page.model[:_TITLE_BYTES]}, not wikitext"
     if page.text is None:
         return None, "its text is deleted or missing"
     try:

@@ -27,8 +27,11 @@ _PATTERNS = {
         r"[（(「『](?!(?<=、.)[）)]、)(?:(?<=[（(])(?!(?<=[A-Za-z0-9_]\()\))[\s、，,]*+[）)](?!内)|(?<=[「『])\s*+[」』])"
     ),
     "file_captions": re.compile(r":(?:(?<=ファイル:)|(?<=画像:)|(?<=File:)|(?<=Image:))"),
-    "headings": re.compile(rf"[.](?:{_HEADINGS})$|==.+==$", re.MULTILINE),
+    "headings": re.compile(rf"[.](?:{_HEADINGS})$|==$", re.MULTILINE),
 }
+# What the whole line must match as well, after the line end in front of it. One pattern for `== 概要 ==` anywhere in a
+# line would be tried at each `==`, to the end of the line.
+_WHOLE_LINES = {"headings": re.compile(rf"\n(?:(?:{'|'.join(_NAMES.split())})[.]$|(?:[^=]++|=(?!=))*+==.+==$)")}
 
 LEFTOVERS = tuple(_PATTERNS)
 """The kinds of leftovers."""
@@ -58,16 +61,17 @@ def _leftovers(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
         end = 0
         while match := pattern.search(text, end):
             start, end = text.rfind("\n", 0, match.start()), text.index("\n", match.start())
-            if pattern.search(line := text[start:end]):  # not if the match spans two lines
-                yield start, line[1:], name
+            line = text[start:end]
+            if pattern.search(line) and (name not in _WHOLE_LINES or _WHOLE_LINES[name].match(line)):
+                yield start, line[1:], name  # not if the match spans two lines
 
 
 def excerpt(line: str, kind: str, context: int = 60) -> str:
-    """Return the leftover of a kind in a line, with some context on either side."""
+    """Return the leftover of a kind in a line, with up to `context` characters of it and on either side."""
     found = _PATTERNS[kind].search(f"\n{line}")
     if found is None:
         return ""
-    start, end = found.start() - 1, found.end() - 1
+    start, end = found.start() - 1, min(found.end() - 1, found.start() + context)
     return line[max(start - context, 0) : end + context]
 
 

@@ -25,8 +25,14 @@ _MAGIC_SIZE = 10
 _CHUNK = 1 << 20
 # Titles have at most 255 bytes; XML escapes can make them 6 times as long.
 _LINE_LIMIT = 4096
-# The English Wikipedia has about 250,000.
-_STREAM_LIMIT = 1 << 24
+# The English Wikipedia has about 250,000 streams. A million of them take 150 MB here.
+_STREAM_LIMIT = 1 << 20
+# The English Wikipedia has about 60 million pages.
+_PAGE_LIMIT = 1 << 29
+# Streams of a dump that begin with something else than a page: that of the closing tag, and hardly ever another.
+_ODD_STREAM_LIMIT = 1000
+# A header has some kilobytes; `parse_siteinfo` has the same limit.
+_HEADER_LIMIT = 4 << 20
 _LINE = re.compile(rb"(\d{1,19}):(\d{1,19}):.+", re.DOTALL)
 
 
@@ -84,7 +90,7 @@ def split_dump(dump: Path, index: Path | None, shards: int) -> ShardRanges:
     otherwise from a search for the magic number; both give the same shards.
 
     Raises IndexMismatchError if the index does not fit the dump, DumpFormatError or DamagedFileError if the dump is
-    incomplete or corrupt.
+    incomplete or corrupt, or has more streams or pages than any wiki.
     """
     size = dump.stat().st_size
     counts = None if index is None else _indexed_streams(dump, index, size)
@@ -126,6 +132,7 @@ def read_siteinfo(dump: Path, ranges: ShardRanges) -> SiteInfo:
 def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
     """Return the `shards` + 1 borders, offsets out of `candidates`, that come nearest to equal parts."""
     start, size = candidates[0], candidates[-1]
+    fewest = len(candidates) - _ODD_STREAM_LIMIT
 
     def nearest(target: int) -> int:
         while True:
@@ -135,6 +142,11 @@ def _borders(dump: Path, candidates: list[int], shards: int) -> list[int]:
                 return border
             # The stream of the closing tag, or a chance magic number in compressed data, about once in 10^14 dumps.
             candidates.remove(border)
+            if len(candidates) < fewest:
+                raise DumpFormatError(
+                    f"{dump}: more than {_ODD_STREAM_LIMIT:,} bz2 streams do not begin with a <page>, among them the "
+                    f"one at byte {border:,}. A multistream dump has one such stream, at its end."
+                )
 
     return [start, *(nearest(start + (size - start) * shard // shards) for shard in range(1, shards)), size]
 
@@ -156,6 +168,11 @@ def _indexed_streams(dump: Path, index: Path, size: int) -> dict[int, int]:
             offset = int(match[1])
             if offset < last:
                 raise IndexMismatchError(f"{index}, line {number:,}: the offset {offset:,} is below {last:,}")
+            if number > _PAGE_LIMIT or len(counts) > _STREAM_LIMIT:
+                raise IndexMismatchError(
+                    f"{index} lists more than {_PAGE_LIMIT:,} pages or {_STREAM_LIMIT:,} bz2 streams: no index of a "
+                    "wiki does."
+                )
             if offset not in counts:
                 file.seek(min(offset, size))
                 if not _MAGIC.fullmatch(file.read(_MAGIC_SIZE)):
@@ -201,12 +218,15 @@ def _searched_streams(dump: Path) -> list[int]:
 
 
 def _holds_page(dump: Path, end: int) -> bool:
-    """Return whether a page begins in the streams before `end`."""
-    rest = b""
+    """Return whether a page begins in the streams before `end`. Raises DumpFormatError if they are no header."""
+    rest, size = b"", 0
     for chunk in bz2_chunks(dump, 0, end):
         if b"<page" in rest + chunk:
             return True
         rest = chunk[-8:]
+        size += len(chunk)
+        if size > _HEADER_LIMIT:
+            raise DumpFormatError(f"{dump}: no <page> in the first {_HEADER_LIMIT:,} bytes of its XML: it is no dump.")
     return False
 
 

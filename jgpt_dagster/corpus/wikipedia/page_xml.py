@@ -24,6 +24,8 @@ _DEPTH_LIMIT = 32
 # The longest single token (a tag with its attributes, a comment) that expat may have to hold.
 _TOKEN_LIMIT = 1 << 20
 _HEADER_LIMIT = 4 << 20
+# Wikipedias have some 30 namespaces; each is compared with the links of every page.
+_NAMESPACE_LIMIT = 1000
 _SLICE = 1 << 16
 _OPENING, _CLOSING = b"<mediawiki>", b"</mediawiki>"
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
@@ -274,6 +276,8 @@ class _SiteInfoParser(_Parser):
             if self._key is None:
                 raise self.error(f"the namespace '{name}' has no number")
             self._namespaces[self._key] = name
+            if len(self._namespaces) > _NAMESPACE_LIMIT:
+                raise self.error(f"more than {_NAMESPACE_LIMIT:,} namespaces: no wiki has")
         elif self._parts is not None and self.path[:-1] == _SITEINFO:
             self._values[self.path[-1]] = self.collected()
 

@@ -11,7 +11,7 @@ from functools import partial
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, escape_xml
-from jgpt_dagster.corpus.wikitext.extraction_limits import WikitextError
+from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_PAGE, WikitextError, check_limit
 from jgpt_dagster.corpus.wikitext.html_markup import decode_entities, without_html_tags
 from jgpt_dagster.corpus.wikitext.invisible_characters import normalize_characters
 from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER_MARKUP, tidy_lines
@@ -68,6 +68,7 @@ def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]
     text = "\n".join(running_text_lines(text))
     text = LEFTOVER_MARKUP.sub("", _BEHAVIOR_SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", decode_entities(without_html_tags(text)))
+    check_limit(len(text) + text.count(PAGE_TITLE) * len(title), MAX_PAGE, "characters with the title at its places")
     return [title, *tidy_lines(text.replace(PAGE_TITLE, escape_literal(title)))]
 
 

@@ -14,10 +14,12 @@ from jgpt_dagster.corpus.wikitext.extraction_limits import (
     CALL_COST,
     MAX_EXPANDED,
     MAX_NESTING,
-    MAX_SCANNED,
+    MAX_PAGE,
     MAX_SUBSTITUTED,
     check_limit,
+    check_scanned,
     cost_of_unclosed,
+    substitution_budget,
 )
 from jgpt_dagster.corpus.wikitext.wikiextractor_fast_paths import calls
 from jgpt_dagster.corpus.wikitext.wikiextractor_patches import IGNORED_TAGS, patched_wikiextractor
@@ -58,12 +60,13 @@ def template_definition(title: str, wikitext: str) -> tuple[bool, str]:
     WikitextError if the page exceeds the limits.
     """
     first, newline, rest = wikitext.partition("\n")
-    check_limit(first.count("[[") * len(first), MAX_SCANNED, "link brackets in the first line of a template")
+    if first.startswith("#"):
+        check_scanned(first.count("[[") * len(first), first, "link brackets in the first line of a template")
     plain = patched_wikiextractor.unescape(wikitext)
-    check_limit(
+    check_scanned(
         cost_of_unclosed(plain, "<noinclude>", "</noinclude>")
         + cost_of_unclosed(plain, "<onlyinclude>", "</onlyinclude>"),
-        MAX_SCANNED,
+        plain,
         "unclosed noinclude or onlyinclude tags",
     )
     depth = deepest = 0
@@ -137,9 +140,10 @@ class BoundedExtractor(_Extractor):
         self._undefined_titles: set[str] = set()
         self._depth = 0
         self._expanded = 0
-        self._substituted = 0
+        self._substituted, self._budget = 0, MAX_SUBSTITUTED
 
     def clean_text(self, text: str, **options: Any) -> list[str]:
+        self._budget = substitution_budget(text)
         before = sys.getrecursionlimit()
         sys.setrecursionlimit(max(before, _FRAMES))
         try:
@@ -148,6 +152,12 @@ class BoundedExtractor(_Extractor):
             sys.setrecursionlimit(before)
 
     def expandTemplates(self, wikitext: str) -> str:
+        result = self._with_templates(wikitext)
+        if not self._depth:
+            check_limit(len(result), MAX_PAGE, "characters with the templates expanded")
+        return result
+
+    def _with_templates(self, wikitext: str) -> str:
         self.count_substituted(len(wikitext))
         if len(self.frame) >= self.maxTemplateRecursionLevels or _holds_nowiki(wikitext):
             return super().expandTemplates(wikitext)
@@ -186,9 +196,9 @@ class BoundedExtractor(_Extractor):
         return True
 
     def count_substituted(self, characters: int) -> None:
-        """Count characters that the expansion reads; raise WikitextError above MAX_SUBSTITUTED."""
+        """Count characters that the expansion reads; raise WikitextError above the page's budget."""
         self._substituted += characters
-        check_limit(self._substituted, MAX_SUBSTITUTED, "characters of wikitext to expand")
+        check_limit(self._substituted, self._budget, "characters of wikitext to expand")
 
     def _count_expanded(self, characters: int) -> None:
         self._expanded += characters

@@ -1,7 +1,8 @@
 """Faster replacements for steps of wikiextractor 3.1 with the same output; `wikiextractor_patches` installs them.
 
 wikiextractor applies some two hundred patterns to each page, most of which search for tags and braces that the page
-does not have. The replacements skip a step if the text lacks what the step needs, and replace links in one pass.
+does not have. The replacements skip a step if the text lacks what the step needs, replace links in one pass, and take
+linear time where the library's patterns take quadratic, cubic or exponential time.
 """
 
 import re
@@ -117,11 +118,12 @@ _EQUALS = {
     (r" ([,:.\)\]»])", r"\1"): (re.compile(r" (?=[,:.\)\]»])"), ""),
     (r"([\[\(«]) ", r"\1"): (re.compile(r" (?<=[\[\(«] )"), ""),
 }
+_NOINCLUDE, _LINEAR_NOINCLUDE = r"<\s*noinclude\s*/?\s*>", r"<\s*+noinclude\s*+(?:/\s*+)?+>"
 
 
 def fast_sub(discarded: Iterable[str], tags: TagNames) -> Any:
     names = {rf"<\s*/\s*{name}\s*>": (name,) for name in discarded}
-    names[r"<\s*noinclude\s*/?\s*>"] = ("noinclude",)
+    names[_NOINCLUDE] = ("noinclude",)
 
     def sub(pattern: str, replacement: Any, text: str, count: int = 0, flags: int = 0) -> str:
         if equal := _EQUALS.get((pattern, replacement)):
@@ -129,9 +131,86 @@ def fast_sub(discarded: Iterable[str], tags: TagNames) -> Any:
         name = names.get(pattern)
         if name and not tags.among(text, name):
             return text
-        return re.sub(pattern, replacement, text, count=count, flags=flags)
+        linear = _LINEAR_NOINCLUDE if pattern == _NOINCLUDE else pattern
+        return re.sub(linear, replacement, text, count=count, flags=flags)
 
     return sub
+
+
+ERROR_CLASS = (
+    r'<(?:strong|span|p|div)\s(?:[^\s>]*\s+)*?class="(?:[^"\s>]*\s+)*?error(?:\s[^">]*)?"',
+    r'<(?:strong|span|p|div)\s[^>]*?(?<=\s)class="(?=[^">]*+")[^">]*?(?<=["\s])error(?=["\s])',
+)
+"""How `#iferror` recognises an error, in time exponential in the number of blanks; and the same in linear time, except
+that the match may end earlier."""
+
+
+def fast_match(pattern: Any, text: str, flags: int = 0) -> re.Match[str] | None:
+    """Do what `re.match` does, in linear time for ERROR_CLASS."""
+    return re.match(ERROR_CLASS[1] if pattern == ERROR_CLASS[0] else pattern, text, flags)
+
+
+ARGUMENT_NAME = re.compile(r"([^=']*+)=(.*)", re.DOTALL)
+"""Splits a template argument into a name, which the library strips, and a value. Its own pattern has three adjacent
+runs of blanks."""
+
+
+def split_parts(find_matching_braces: Callable[[str], Iterable[tuple[int, int]]]) -> Callable[[str], list[str]]:
+    """Return a function that splits a call at the pipes outside of inner constructs; the library copies each part for
+    each construct in it.
+    """
+
+    def split(call: str) -> list[str]:
+        parts: list[list[str]] = [[]]
+        position = 0
+        for start, end in [*find_matching_braces(call), (len(call), len(call))]:
+            first, *others = call[position:start].split("|")
+            parts[-1].append(first)
+            parts.extend([other] for other in others)
+            parts[-1].append(call[start:end])
+            position = end
+        return ["".join(part) for part in parts]
+
+    return split
+
+
+_NOWIKI_START = re.compile(r"<nowiki\s*+>", re.IGNORECASE)
+_NOWIKI_END = re.compile(r"</nowiki\s*+>", re.IGNORECASE)
+_NOWIKI_TOKEN = re.compile(r"\x00NOWIKI[0-9]++\x00")
+
+
+def mask_nowiki(text: str) -> tuple[str, dict[str, str] | None]:
+    """Return `text` with a token for each `<nowiki>…</nowiki>`, and what the tokens stand for, None if there is none.
+
+    The library searches for the end of each tag anew, to the end of the text.
+    """
+    kept: list[str] = []
+    originals: dict[str, str] = {}
+    position = 0
+    while (start := _NOWIKI_START.search(text, position)) and (end := _NOWIKI_END.search(text, start.end())):
+        token = f"\0NOWIKI{len(originals)}\0"
+        originals[token] = text[start.start() : end.end()]
+        kept += text[position : start.start()], token
+        position = end.end()
+    return "".join([*kept, text[position:]]), originals or None
+
+
+def fast_unmask_nowiki(
+    original: Callable[[str, dict[str, str]], str], check: Callable[[int, str], None]
+) -> Callable[[str, dict[str, str] | None], str]:
+    def unmask_nowiki(text: str, originals: dict[str, str] | None) -> str:
+        """Replace the tokens of `mask_nowiki` in one pass; the library takes one for each token.
+
+        It replaces tokens of an outer call within an original as well, so it does that itself, after the check.
+        """
+        if not originals:
+            return text
+        if any("\0" in masked for masked in originals.values()):
+            check(len(originals) * len(text), text)
+            return original(text, originals)
+        return _NOWIKI_TOKEN.sub(lambda token: originals.get(token[0], token[0]), text)
+
+    return unmask_nowiki
 
 
 # The content of a link that shows its label, or a target without a namespace.

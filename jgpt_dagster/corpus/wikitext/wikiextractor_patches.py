@@ -18,14 +18,17 @@ from typing import Any, NamedTuple
 
 from jgpt_dagster.corpus.wikitext import wikiextractor_fast_paths as fast_paths
 from jgpt_dagster.corpus.wikitext.extraction_limits import (
+    ARGUMENT_COST,
     check_external_links,
     check_highlight,
     check_links,
     check_parser_function,
     check_placeholder,
+    check_scanned,
     check_tags,
 )
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.runtime.sized_cache import cached_by_size
 
 WIKIEXTRACTOR_VERSION = "3.1.0"
 
@@ -37,6 +40,10 @@ page depends neither on the day of the run nor on the dump; an unchanged page ca
 class WikiextractorVersionError(JgptError):
     """The installed wikiextractor is not the release that the patches are written for."""
 
+
+# Characters of the templates whose parsed form is kept, which takes up to 100 bytes for each. A thousand templates,
+# which account for most calls, have some 3 million.
+_CACHED_TEMPLATES = 4 << 20
 
 # Shared by the patches, so that each text in which tags are searched is checked once.
 _TAGS = fast_paths.TagNames(check_tags)
@@ -70,11 +77,31 @@ def _fixed_clock(*_: Any) -> SimpleNamespace:
 
 
 def _cached_parse(_: Any, module: Any) -> Any:
-    return staticmethod(lru_cache(1000)(module.Template.parse))
+    return staticmethod(cached_by_size(module.Template.parse, _CACHED_TEMPLATES, lambda text, _: len(text) + 100))
 
 
 def _re_with_fast_sub(_: Any, module: Any) -> SimpleNamespace:
-    return SimpleNamespace(**vars(re) | {"sub": fast_paths.fast_sub(module.discardElements, _TAGS)})
+    replaced = {"sub": fast_paths.fast_sub(module.discardElements, _TAGS), "match": fast_paths.fast_match}
+    return SimpleNamespace(**vars(re) | replaced)
+
+
+# How the library writes an atomic group, which Python has since 3.11, for the attributes of a tag; and the group.
+_EMULATED_ATTRIBUTES = r"""(?:(?=("[^"]*"|'[^']*'|[^>]))\1)*"""
+_ATTRIBUTES = r"""(?>"[^"]*"|'[^']*'|[^>])*"""
+# What follows the attributes of nobr is `>` or nothing, so none of them is tried again.
+_NOBR = re.compile(rf"<\s*+nobr\b{_ATTRIBUTES}+>", re.IGNORECASE)
+
+
+def _atomic_self_closing_tags(patterns: Any, module: Any) -> list[re.Pattern[str]]:
+    return [
+        _NOBR if name == "nobr" else re.compile(_with_atomic_group(pattern.pattern), pattern.flags)
+        for pattern, name in zip(patterns, module.selfClosingTags, strict=True)
+    ]
+
+
+@lru_cache
+def _with_atomic_group(pattern: str) -> str:
+    return pattern.replace(_EMULATED_ATTRIBUTES, _ATTRIBUTES)
 
 
 def _guarded(sign: str, pattern: re.Pattern[str], _: Any) -> fast_paths.GuardedPattern:
@@ -129,7 +156,7 @@ def _checked_drop_nested(original: Any, _: Any) -> Callable[[str, str, str], str
     def drop_nested(text: str, opening: str, closing: str) -> str:
         name = _tag_name(opening)
         present = _TAGS.among(text, [name]) if name else opening.replace("\\", "") in text
-        return str(original(text, opening, closing)) if present else text
+        return str(original(text, _with_atomic_group(opening), closing)) if present else text
 
     return drop_nested
 
@@ -146,7 +173,7 @@ def _bounded_parser_function(original: Any, _: Any) -> Callable[..., str]:
 def _counted_argument(original: Any, _: Any) -> Callable[..., str]:
     def substitute_argument(self: Any, params: dict[str, str], extractor: Any, depth: int) -> str:
         value: str = original(self, params, extractor, depth)
-        extractor.count_substituted(len(value))
+        extractor.count_substituted(len(value) + ARGUMENT_COST)
         return value
 
     return substitute_argument
@@ -168,6 +195,7 @@ PATCHES = (
     Patch("logger", _quiet_logger, "debug lines hold whole articles; the library's own logger is left alone"),
     Patch("time", _fixed_clock, "the output must not depend on the day of the run"),
     Patch("Extractor._parse_template", _cached_parse, "the library keeps 10,000 parsed templates of any size"),
+    Patch("TemplateArg._parse_template", _cached_parse, "the library keeps 10,000 parsed arguments of any size"),
     # 2. Fast paths: the same output in less time.
     Patch("unescape", lambda original, _: fast_paths.fast_unescape(original), "most entities are &lt;, &gt; or &quot;"),
     Patch(
@@ -181,7 +209,11 @@ PATCHES = (
         "most links hold no other and can be replaced in one pass",
     ),
     Patch("compact", lambda *_: fast_paths.fast_compact, "the library's pattern of headings takes cubic time"),
-    Patch("re", _re_with_fast_sub, "most texts lack the tags and blanks that `re.sub` is to remove"),
+    Patch(
+        "re",
+        _re_with_fast_sub,
+        "most texts lack the tags and blanks that `re.sub` is to remove; exponential time for `re.match` in #iferror",
+    ),
     Patch("ExtLinkBracketedRegex", fast_paths.fast_external_link, "a lookahead fails sooner than all protocols"),
     Patch("magicWordsRE", partial(_guarded, "__"), _CHARACTERS_ABSENT),
     Patch("bold_italic", partial(_guarded, "'''''"), _CHARACTERS_ABSENT),
@@ -191,6 +223,7 @@ PATCHES = (
     Patch("quote_quote", partial(_guarded, '""'), _CHARACTERS_ABSENT),
     Patch("spaces", partial(_guarded, "  "), _CHARACTERS_ABSENT),
     Patch("dots", partial(_guarded, "...."), _CHARACTERS_ABSENT),
+    Patch("selfClosing_tag_patterns", _atomic_self_closing_tags, "quadratic time for blanks in an unclosed nobr tag"),
     Patch("selfClosing_tag_patterns", _guarded_self_closing_tags, _TAGS_ABSENT),
     Patch("placeholder_tag_patterns", _guarded_placeholder_tags, _TAGS_ABSENT),
     Patch(
@@ -203,7 +236,20 @@ PATCHES = (
         lambda pattern, module: fast_paths.TagPattern(pattern, module.blockSeparatorTags, _TAGS),
         _TAGS_ABSENT,
     ),
-    # 3. Limits: a check of the cost before each step that takes more than linear time or memory.
+    # 3. Linear time: the same output for any page without NUL characters, which XML cannot contain.
+    Patch("_TEMPLATE_PARAM_RE", lambda *_: fast_paths.ARGUMENT_NAME, "cubic time for an argument of blanks"),
+    Patch(
+        "splitParts",
+        lambda _, module: fast_paths.split_parts(lambda text: module.findMatchingBraces(text)),
+        "quadratic time for an argument of many links or calls",
+    ),
+    Patch("_mask_nowiki", lambda *_: fast_paths.mask_nowiki, "quadratic time for unclosed nowiki tags"),
+    Patch(
+        "_unmask_nowiki",
+        lambda original, _: fast_paths.fast_unmask_nowiki(original, partial(check_scanned, what="nowiki tags")),
+        "quadratic time for many nowiki tags",
+    ),
+    # 4. Limits: a check of the cost before each step that takes more than linear time or memory.
     Patch("ExtLinkBracketedRegex", _bounded_external_link, "quadratic time for unclosed external links"),
     Patch(
         "syntaxhighlight",

@@ -1,7 +1,11 @@
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jgpt_dagster.corpus.rejected_rows import RejectedLog
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
 
@@ -58,6 +62,8 @@ def test_every_page_is_accounted_for():
         (page(0), "missing or malformed"),
         (page(-7), "missing or malformed"),
         (page("七"), "missing or malformed"),
+        (page(7).replace("題7", "題" * 86), "its title has more than 255 bytes"),
+        (page(7, model="x" * 5000), "content model is xxx"),
         (page(7, ns="x"), "missing or malformed"),
         (page(1 << 63), "missing or malformed"),
     ],
@@ -68,7 +74,7 @@ def test_a_bad_page_is_kept_aside_with_its_reason_and_harms_no_other(bad, reason
     (entry,) = rejected
     assert set(entry) == {"page_id", "revision_id", "title", "reason"}
     assert reason in entry["reason"]
-    assert len(entry["reason"]) <= 500
+    assert len(entry["reason"]) <= 500 and len(entry["title"]) <= 255
 
 
 def test_an_empty_article_is_an_article():
@@ -90,3 +96,19 @@ def test_another_number_of_pages_than_the_index_lists_is_an_error():
     read(page(1), page(2), expected_pages=2)
     with pytest.raises(IndexMismatchError, match="shard 3 holds 1 pages, but its index lists 2"):
         read(page(1), source="shard 3", expected_pages=2)
+
+
+def test_refused_pages_go_to_disk_and_not_to_memory(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(8):
+            yield b"<page/>" * 1000
+
+    counts = PageCounts()
+    with RejectedLog(tmp_path) as rejected:
+        tracemalloc.start()
+        assert list(read_articles(chunks(), clean, counts, rejected)) == []
+        assert sum(1 for row in rejected if "missing or malformed" in row["reason"]) == 8_000
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert counts.rejected == rejected.count == 8_000
+    assert peak < 1 << 20

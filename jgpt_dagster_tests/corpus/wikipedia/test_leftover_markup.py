@@ -1,5 +1,6 @@
 """The report of what cleaning left behind: which lines it counts, and that its counts add up."""
 
+import re
 from collections import Counter
 from itertools import chain
 
@@ -94,3 +95,14 @@ def test_counts_of_articles_and_of_shards_add_up() -> None:
     assert {name: one[name] + two[name] for name in LEFTOVERS} == whole
     assert per_thousand(whole, 500) == {**dict.fromkeys(LEFTOVERS, 0.0), "links": 4.0, "templates": 2.0}
     assert per_thousand(whole, 0) == dict.fromkeys(LEFTOVERS, 0.0)
+
+
+@given(st.lists(st.sampled_from(["=", "==", "a", " ", "。"]), max_size=8).map("".join))
+def test_a_heading_anywhere_in_a_line_is_found_as_by_a_pattern_that_tries_each_beginning(line: str) -> None:
+    assert count_leftovers([line])["headings"] == (re.search("==.+==$", line) is not None)
+
+
+def test_the_excerpt_of_a_long_leftover_is_short() -> None:
+    for line in ("（" + "、" * 10_000 + "）", "==" + "あ" * 10_000 + "=="):
+        (found,) = lines_with_leftovers([line])
+        assert 0 < len(excerpt(line, found[1][0])) < 200

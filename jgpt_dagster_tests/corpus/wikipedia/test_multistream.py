@@ -254,6 +254,26 @@ def test_an_index_that_lacks_pages_is_found_out_while_reading(pair, tmp_path):
         list(rows)
 
 
+@pytest.mark.parametrize(("limit", "value"), [("_PAGE_LIMIT", 50), ("_STREAM_LIMIT", 10)])
+def test_an_index_of_more_pages_or_streams_than_any_wiki_has_is_refused(pair, monkeypatch, limit, value):
+    monkeypatch.setattr(multistream, limit, value)
+    with pytest.raises(IndexMismatchError, match=f"more than .*{value}.* no index of a wiki does"):
+        split_dump(pair[0], pair[1], 3)
+
+
+def test_a_dump_whose_streams_hold_no_pages_is_refused_without_trying_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(multistream, "_ODD_STREAM_LIMIT", 5)
+    dump = repacked(tmp_path / "d.xml.bz2", b"<mediawiki>", *[b"<!-- -->"] * 50, b"</mediawiki>")
+    with pytest.raises(DumpFormatError, match="more than 5 bz2 streams do not begin with a <page>"):
+        split_dump(dump, None, 3)
+
+
+def test_a_header_without_end_is_refused(tmp_path):
+    dump = repacked(tmp_path / "d.xml.bz2", b"<mediawiki>" + bytes(6 << 20), b"<page></page></mediawiki>")
+    with pytest.raises(DumpFormatError, match="no <page> in the first 4,194,304 bytes"):
+        split_dump(dump, None, 3)
+
+
 def test_memory_does_not_grow_with_what_a_stream_unpacks_to(tmp_path):
     path = tmp_path / "bomb.bz2"
     path.write_bytes(bz2.compress(bytes(40 << 20)))

@@ -210,6 +210,11 @@ def test_the_header_tells_of_the_wiki():
         (b"\x1f\x8b\x08", "not well-formed"),
         (WHOLE_XML.decode().encode("utf-16"), "not UTF-8"),
         (WHOLE_XML.replace(b'key="6"', b'key="six"'), "has no number"),
+        (
+            b"<mediawiki><siteinfo><namespaces>"
+            + b"".join(b'<namespace key="%d">a</namespace>' % number for number in range(1001)),
+            "more than 1,000 namespaces",
+        ),
     ],
 )
 def test_a_missing_header_is_a_clear_error(xml, reason):

@@ -1,5 +1,6 @@
 """Templates of a dump: `seed` prints, line by line, what wikiextractor's command line prints for a dump with them."""
 
+import json
 import os
 import random
 import subprocess
@@ -14,12 +15,19 @@ from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
-from jgpt_dagster.corpus.wikitext import article_cleaner
-from jgpt_dagster.corpus.wikitext.template_store import FILES, TemplateCounts, collect_templates, open_templates
+from jgpt_dagster.corpus.wikitext import article_cleaner, template_store
+from jgpt_dagster.corpus.wikitext.template_store import (
+    FILES,
+    REJECTED,
+    TemplateCounts,
+    collect_templates,
+    open_templates,
+)
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster.sample.pack import DATES, WIKI
 
+SITE = SiteInfo(dbname="testwiki", base="https://example.org/wiki/", namespaces={0: "", 10: "Template"})
 TEMPLATES = {
     "挨拶": "こんにちは、{{{1|名無し}}}さん。",
     "既定": "{{{名前|{{{1|{{挨拶}}}}}}}}と{{{ 2 |}}}と{{{3}}}",
@@ -205,6 +213,37 @@ def test_a_template_that_cannot_be_read_within_bounds_is_named_and_its_calls_sho
     assert (counts.templates, rejected) == (1, [])
     assert list(counts.rejected) == ["Template:深い"]
     assert "parameters nested" in counts.rejected["Template:深い"]
+    (row,) = map(json.loads, (tmp_path / "templates" / REJECTED).read_text().splitlines())
+    assert row == {"title": "Template:深い", "reason": counts.rejected["Template:深い"]}
+
+
+def template_pages(*titles: str, text: str) -> list[bytes]:
+    return [
+        f"<page>\n    <title>Template:{title}</title><ns>10</ns><id>1</id><revision><id>1</id>"
+        f"<text>{text}</text></revision></page>".encode()
+        for title in titles
+    ]
+
+
+def test_of_many_rejected_templates_the_manifest_names_twenty_and_a_file_all(tmp_path: Path) -> None:
+    titles = [f"{number:03}" for number in range(100)] + ["長" * 2700]
+    pages = template_pages(*titles, text="{{{1|" * 101 + "}}}" * 101)
+    counts = collect_templates(pages, SITE, tmp_path)
+    assert list(counts.rejected) == [f"Template:{title}" for title in titles[:20]]
+    rows = [*map(json.loads, (tmp_path / REJECTED).read_text().splitlines())]
+    assert [row["title"] for row in rows] == [f"Template:{title}"[:1000] for title in titles]
+    assert rows[-1]["reason"] == "its title has more than 2,048 characters"
+
+
+def test_a_dump_without_rejected_templates_has_no_file_of_them(tmp_path: Path) -> None:
+    collect_templates(template_pages("甲", text="乙"), SITE, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+
+
+def test_more_templates_than_any_wiki_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_store, "_ENTRY_LIMIT", 3)
+    with pytest.raises(JgptError, match="more than 3 template pages"):
+        collect_templates(template_pages("一", "二", "三", "四", text="乙"), SITE, tmp_path)
 
 
 def test_a_dump_that_names_no_template_namespace_is_refused_with_what_to_do(tmp_path: Path) -> None:
