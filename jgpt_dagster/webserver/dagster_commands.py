@@ -5,6 +5,7 @@ of each is replaced, and the replacement accepts nothing but the use known here:
 server differently is refused and does not start one without the guard.
 """
 
+import shlex
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def guarded_command(command: Sequence[str], *, read_only: bool) -> list[str]:
         return [*interpreter, *_GUARDED_WEBSERVER, *options, *(["--read-only"] if read_only else [])]
     if module == _DAEMON:
         return [*command]
-    raise UnknownDagsterError(f"dagster dev starts {' '.join(module)}, which is not known here. {_advice()}")
+    raise UnknownDagsterError(f"dagster dev starts {shlex.join(module)}, which is not known here. {_advice()}")
 
 
 def _serve_guarded(app: Any, hosts: Sequence[str], **options: Any) -> None:

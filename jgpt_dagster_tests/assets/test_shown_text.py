@@ -126,7 +126,8 @@ def test_prompts_and_samples_of_a_model_are_never_markup(finished: Deployment, t
     samples = [{"prompt": text, "text": f"{text} {text}"} for text in MARKUP]
     evaluation = deployment.root.directory("evaluation", DUMP, model="tiny")
     rewrite_directory(evaluation, lambda path: (path / "samples.json").write_text(json.dumps(samples)))
-    results = [deployment.materialize(asset, DUMP, **SMALL_RUN.get(asset, {})) for asset in ("plan", "evaluation")]
-    cells = shown([*results, deployment.materialize("pretrained_model", DUMP, **SMALL_RUN["pretrained_model"])])
+    assets = ("plan", "evaluation", "pretrained_model")
+    results = [deployment.materialize(asset, f"{DUMP}|tiny", **SMALL_RUN.get(asset, {})) for asset in assets]
+    cells = shown(results)
     assert sum(MARKER in cell for cell in cells) > 5
     assert shown([deployment.materialize("release", DUMP)]) == []
