@@ -130,4 +130,4 @@ def test_prompts_and_samples_of_a_model_are_never_markup(finished: Deployment, t
     results = [deployment.materialize(asset, f"{DUMP}|tiny", **SMALL_RUN.get(asset, {})) for asset in assets]
     cells = shown(results)
     assert sum(MARKER in cell for cell in cells) > 5
-    assert shown([deployment.materialize("release", DUMP)]) == []
+    assert shown([deployment.materialize("release", f"{DUMP}|tiny")]) == []
