@@ -168,3 +168,8 @@ def test_the_corpus_of_the_guide_is_read(tmp_path: Path) -> None:
     assert deployment.materialize("cc100_documents", "000", minimum_characters=1).error is None
     documents = pq.read_table(deployment.root.parquet("cc100_documents", shard="000").path)["lines"].to_pylist()
     assert documents == [block.splitlines() for block in text.strip().split("\n\n")]
+
+
+def test_the_threat_model_names_tests_that_there_are() -> None:
+    named = set(re.findall(r"test_\w+\.py", (PROJECT / "docs" / "security.md").read_text()))
+    assert named and named <= {path.name for path in (PROJECT / "jgpt_dagster_tests").rglob("test_*.py")}

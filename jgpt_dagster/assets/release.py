@@ -1,26 +1,40 @@
 """`release`: the directory that `transformers` opens, with a model card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, scores_outcome
 from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.finished_models import recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
 CODE_VERSION = "3"
+
+
+class ReleaseConfig(StageConfig):
+    """Run config of the release."""
+
+    unchecked: bool = Field(
+        default=False,
+        description="Release a model even if its checks, or those of its evaluation, failed. The model card says so.",
+    )
 
 
 @stage_asset(
@@ -31,32 +45,47 @@ CODE_VERSION = "3"
     partitions=dump_model_partitions,
     deps=["pretrained_model", "evaluation", "tokenizer"],
 )
-def release(context: dg.AssetExecutionContext, config: StageConfig, store: CorpusStore) -> Materialization:
+def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: CorpusStore) -> Materialization:
     """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
     dump, model_name = model_key(context)
     target = store.model_directory("release", dump, model_name)
     with as_dagster_failure():
         model, scores = (store.model_directory(name, dump, model_name) for name in ("pretrained_model", "evaluation"))
         tokenizer = store.directory("tokenizer")
+        failed = [
+            *_failed_check(model, "loss_fell", loss_outcome),
+            *_failed_check(scores, "scores_are_finite", scores_outcome),
+        ]
+        if failed and not config.unchecked:
+            raise JgptError(
+                f"{'; '.join(failed)}. It is not released. Train it with other settings (`jgpt run --retrain`), or "
+                "release it all the same with `jgpt run --unchecked`: its card will say so."
+            )
         recipe = Recipe(
             stage="release",
             code_version=CODE_VERSION,
-            settings={"wiki": store.wiki, "corpora": [corpus.name for corpus in store.corpora]},
+            settings={
+                "wiki": store.wiki,
+                "corpora": [corpus.name for corpus in store.corpora],
+                **({"unchecked": failed} if failed else {}),
+            },
             inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
         )
         evaluated_with = scores.verified().recipe.inputs.get(tokenizer.recipe_label)
         recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
 
-        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores)
+        def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, failed)
             with target.writing(recipe) as out:
-                write_release(
-                    out.path,
-                    model.path / MODEL,
-                    tokenizer.path,
-                    card,
-                )
+                write_release(out.path, model.path / MODEL, tokenizer.path, card)
                 out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
+            verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
+            return {
+                "checks": {
+                    asset: {name: asdict(verdict) for name, verdict in found.items()}
+                    for asset, found in verdicts.items()
+                }
+            }
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
@@ -67,7 +96,26 @@ def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
     return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
 
 
-def _card(store: CorpusStore, name: str, dump: str, model: DirectoryArtifact, scores: DirectoryArtifact) -> str:
+def _failed_check(
+    output: DirectoryArtifact, check: str, outcome_of: Callable[[Mapping[str, Any]], Outcome]
+) -> list[str]:
+    """Return what a check of an output found, if it failed; an output without a verdict is checked now."""
+    manifest = output.verified()
+    verdict = read_verdicts(output, manifest).get(check)
+    if verdict is None:
+        record_verdict(output, check, *outcome_of(manifest.counts))
+        verdict = read_verdicts(output, manifest)[check]
+    return [] if verdict.passed else [f"{output.label}: check {check} failed: {verdict.description}"]
+
+
+def _card(
+    store: CorpusStore,
+    name: str,
+    dump: str,
+    model: DirectoryArtifact,
+    scores: DirectoryArtifact,
+    failed: Sequence[str],
+) -> str:
     config = json.loads((model.path / MODEL / "config.json").read_text())
     tokenizer, _ = open_tokenizer(store)
     model_manifest, scores_manifest = model.verified(), scores.verified()
@@ -81,6 +129,7 @@ def _card(store: CorpusStore, name: str, dump: str, model: DirectoryArtifact, sc
             profile=tokenizer.profile,
             data={corpus.name: attribution(store.catalog, corpus, dump) for corpus in store.corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
+            failed_checks=failed,
             figures={
                 "held-out documents": f"{total['documents']:,}",
                 "perplexity per token": f"{total['perplexity']:.2f}",

@@ -1,13 +1,15 @@
 """What is missing on disk for a dump and can be made now, as work items that one run each can do.
 
-Disk decides: an output counts as present if its manifest is. Only manifests are read here; each stage verifies its
-inputs by their hashes when it runs.
+Disk decides: an output counts as present if it is complete and its blocking checks have passed. One that was never
+checked is work too: its run verifies it, finds it up to date and checks it. Only manifests and verdicts are read here;
+each stage verifies its inputs by their hashes when it runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.hashing import sha256_value
@@ -53,8 +55,10 @@ def missing_work(catalog: OutputCatalog, dump: str) -> list[WorkItem]:
     needs every shard (a tokenizer, if there is none, and the training set) waits until all shards are there.
     """
     disk = _Disk(catalog, dump)
-    if disk.has(catalog.training_set(dump)):
-        return []
+    training_set = catalog.training_set(dump)
+    if training_set.manifest():
+        # What it was made from may have been removed since to free space.
+        return [] if disk.has(training_set) else list(disk.training_set_check())
     text = [item for corpus in catalog.corpora for item in disk.corpus_work(corpus)]
     return [*text, *disk.tokenizer_work(), *disk.training_set_work()]
 
@@ -64,23 +68,30 @@ def missing_model_work(catalog: OutputCatalog, dump: str) -> WorkItem | None:
 
     A model that is there is not trained again, whatever it was trained with.
     """
+    disk = _Disk(catalog, dump)
     training_set = catalog.training_set(dump).manifest()
     outputs = catalog.model_outputs(dump)
-    missing = [index for index, output in enumerate(outputs) if output.manifest() is None]
-    if training_set is None or not missing:
+    missing = [index for index, output in enumerate(outputs) if not disk.has(output)]
+    if training_set is None or not missing or not disk.has(catalog.training_set(dump)):
         return None
     return WorkItem(tuple(outputs[missing[0] :]), sha256_value([training_set.data_sha256, catalog.model]))
 
 
 class _Disk:
-    """The manifests on disk, each read once, and the work that is missing in one part of the graph."""
+    """The good outputs on disk, each looked at once, and the work that is missing in one part of the graph."""
 
     def __init__(self, catalog: OutputCatalog, dump: str) -> None:
         self._catalog, self._dump = catalog, dump
+        self._required = required_checks(catalog.corpora)
         self._manifests: dict[Artifact, Manifest | None] = {}
+        self._good: dict[Artifact, bool] = {}
 
     def has(self, artifact: Artifact) -> bool:
-        return self._manifest(artifact) is not None
+        """Return whether an output is complete and good."""
+        if artifact not in self._good:
+            manifest = self._manifest(artifact)
+            self._good[artifact] = manifest is not None and judge(artifact, manifest, self._required).quality == "good"
+        return self._good[artifact]
 
     def corpus_work(self, corpus: Corpus) -> Iterator[WorkItem]:
         """Yield the work from a corpus's source to its tokens."""
@@ -106,10 +117,20 @@ class _Disk:
             yield from self._item([self._catalog.tokenizer], segmented)
 
     def training_set_work(self) -> Iterator[WorkItem]:
-        """Yield the training set once every shard has its tokens."""
+        """Yield the training set once every shard has its tokens, and all that they were made of is good."""
         tokens = self._every(lambda corpus: corpus.tokens_asset)
-        if all(map(self.has, tokens)):
+        stages = (
+            shard
+            for corpus in self._catalog.corpora
+            for asset in corpus.shard_assets
+            for shard in self._catalog.all_shards(corpus, asset, self._dump)
+        )
+        if all(map(self.has, [*stages, self._catalog.tokenizer])):
             yield from self._item([self._catalog.training_set(self._dump)], tokens)
+
+    def training_set_check(self) -> Iterator[WorkItem]:
+        """Yield the check of a training set that was made before checks were recorded."""
+        yield from self._item([self._catalog.training_set(self._dump)], [])
 
     def _shard_work(self, source: Artifact | None, stages: Sequence[Artifact]) -> Iterator[WorkItem]:
         """Yield what is missing of a shard whose source is there; tokens need the tokenizer too."""

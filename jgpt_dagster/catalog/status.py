@@ -1,7 +1,7 @@
 """What `jgpt status` shows: for each dump what is done, stale, running, failed and missing, and what to run next.
 
-Disk decides what is done. Only manifests are read, each once, and no data is hashed. Recorded runs explain why an
-output is not there, and failed checks why an output that is there cannot be used.
+Disk decides what is done. Only manifests and the verdicts of checks are read, and no data is hashed. Recorded runs
+explain why an output is not there.
 """
 
 import shlex
@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.catalog.staleness import StalenessCheck
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
-State = Literal["done", "stale", "running", "failed", "missing"]
-STATES: tuple[State, ...] = ("done", "stale", "running", "failed", "missing")
+State = Literal["done", "stale", "unchecked", "running", "failed", "missing"]
+STATES: tuple[State, ...] = ("done", "stale", "unchecked", "running", "failed", "missing")
 
 _DETAILS_SHOWN = 4
 
@@ -85,13 +86,9 @@ class DeploymentStatus:
         catalog: OutputCatalog,
         code_versions: Mapping[str, str],
         segmenter: str,
-        failed_check: Callable[[Artifact], str] = lambda artifact: "",
     ) -> None:
-        """`code_versions` maps each asset to the version of the code that would make it now.
-
-        `failed_check` returns which check of an output failed when it was last made, and why; empty if none did.
-        """
-        self._catalog, self._failed_check = catalog, failed_check
+        """`code_versions` maps each asset to the version of the code that would make it now."""
+        self._catalog, self._required = catalog, required_checks(catalog.corpora)
         self._manifests: dict[Artifact, Manifest | None] = {}
         self._staleness = StalenessCheck(catalog, code_versions, segmenter, self._manifest)
 
@@ -115,16 +112,18 @@ class DeploymentStatus:
     ) -> OutputStatus:
         manifest = self._manifest(artifact)
         stale = self._staleness.reason(artifact, manifest, inputs) if manifest else ""
-        failed_check = self._failed_check(artifact) if manifest and not stale else ""
-        if manifest and not stale and not failed_check:
+        judgement = judge(artifact, manifest, self._required) if manifest and not stale else None
+        if judgement and judgement.quality == "good":
             return OutputStatus(artifact, "done")
         run = next((run for run in runs() if run.makes(artifact)), None)
         if run and run.state == "running":
             return OutputStatus(artifact, "running", f"run {run.run_id}")
-        if failed_check:
-            return OutputStatus(artifact, "failed", failed_check)
+        if judgement and judgement.quality == "failed":
+            return OutputStatus(artifact, "failed", judgement.reason)
         if run and run.state == "failed":
             return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
+        if judgement:
+            return OutputStatus(artifact, "unchecked", judgement.reason)
         return OutputStatus(artifact, "stale" if stale else "missing", stale)
 
     def _manifest(self, artifact: Artifact) -> Manifest | None:

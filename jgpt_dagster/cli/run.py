@@ -19,7 +19,8 @@ from jgpt_dagster.settings import Settings
 @config_option("Run config in Dagster's YAML form (ops: <asset>: config: ...); default JGPT_RUN_CONFIG.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
 @click.option("--retrain", is_flag=True, help="Train the model again, in place of a finished one.")
-def run(dump: str, until: str, config_path: Path | None, workers: int | None, retrain: bool) -> None:
+@click.option("--unchecked", is_flag=True, help="Release a model whose checks failed; its card says so.")
+def run(dump: str, until: str, config_path: Path | None, workers: int | None, retrain: bool, unchecked: bool) -> None:
     """Bring the assets of one dump up to date, as far as --to. What is complete and current is not made again.
 
     A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it.
@@ -38,8 +39,9 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
     require_form("dump", dump)
     report_existing_models(DagsterInstance.get(), settings.root)
     run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
-    if retrain:
-        run_config["ops"].setdefault("pretrained_model", {"config": {}})["config"]["force"] = True
+    for asset, field, given in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
+        if given:
+            run_config["ops"].setdefault(asset, {"config": {}})["config"][field] = True
     started = before = time.monotonic()
     for stage in run_stages(
         stages_up_to(defs, settings.corpora, dump, settings.model, until),

@@ -18,16 +18,14 @@ def status(dates: tuple[str, ...]) -> None:
     from jgpt_dagster.catalog.status import DeploymentStatus, next_step
     from jgpt_dagster.definitions import code_versions, defs
     from jgpt_dagster.orchestration.resources import CorpusStore
-    from jgpt_dagster.orchestration.run_history import failed_checks, recent_runs
+    from jgpt_dagster.orchestration.run_history import recent_runs
     from jgpt_dagster.storage.safe_path import require_form
 
     for date in dates:
         require_form("dump", date)
     root, instance = settings.root, DagsterInstance.get()
     root.check_pinned_settings(CorpusStore.of(settings).fixed)
-    deployment = DeploymentStatus(
-        settings.catalog, code_versions(defs), settings.segmenter, failed_checks(instance, defs)
-    )
+    deployment = DeploymentStatus(settings.catalog, code_versions(defs), settings.segmenter)
     runs = cache(lambda: recent_runs(instance))
     shared = deployment.status(None, runs)
     say("\n".join(shared.lines()))

@@ -1,12 +1,10 @@
 """Recorded Dagster runs: what each makes, which are unfinished, and why one failed."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.catalog.status import RunSummary
@@ -95,24 +93,6 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
         if text:
             return text.splitlines()[0]
     return "its log does not say why"
-
-
-def failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Callable[[Artifact], str]:
-    """Return a function that says which blocking check of an output failed last, and why; empty if none did."""
-    keys = list(definitions.resolve_asset_graph().asset_check_keys)
-    found: dict[tuple[str, str | None], str] = {}
-    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
-        if info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED and info.is_current:
-            record = instance.event_log_storage.get_asset_check_execution_history(
-                info.check_key, limit=1, partition_filter=PartitionKeyFilter(key=info.partition_key)
-            )[0]
-            event = record.event.dagster_event if record.event else None
-            evaluation = event.asset_check_evaluation_data if event else None
-            if evaluation and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-                reason = evaluation.description or info.latest_planned_run_id
-                output = (info.check_key.asset_key.to_user_string(), info.partition_key)
-                found[output] = f"check {info.check_key.name} failed: {reason}"
-    return lambda output: found.get((output.asset, output.partition)) or found.get((output.asset, None), "")
 
 
 def _summary(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunSummary:

@@ -96,6 +96,22 @@ class Artifact(ABC):
     def _run_record_path(self, location: Any) -> Any:
         """Return the path of the run record for an output at `location`."""
 
+    @property
+    def verdicts_path(self) -> Path:
+        """The local path of the record of what checks found (see `verdict`)."""
+        path: Path = self._verdicts_path(self.path)
+        return path
+
+    @property
+    def published_verdicts_path(self) -> "Path | UPath":
+        """The authoritative location of that record."""
+        path: Path | UPath = self._verdicts_path(self.location)
+        return path
+
+    @abstractmethod
+    def _verdicts_path(self, location: Any) -> Any:
+        """Return the path of the record of checks for an output at `location`."""
+
     @abstractmethod
     def remove(self) -> None:
         """Delete the output and every file that belongs to it."""

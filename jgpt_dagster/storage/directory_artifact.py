@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
+CHECKS = "checks.json"
 
 
 class DirectoryArtifact(Artifact):
@@ -81,6 +82,9 @@ class DirectoryArtifact(Artifact):
     def _run_record_path(self, location: Any) -> Any:
         return location / RUN
 
+    def _verdicts_path(self, location: Any) -> Any:
+        return location / CHECKS
+
     def remove(self) -> None:
         # The manifest goes first, so that an interrupted removal does not leave a directory that looks complete.
         (self.path / MANIFEST).unlink(missing_ok=True)
@@ -108,10 +112,10 @@ class DirectoryWriter:
         self._recorded[name] = entry
 
     def entries(self) -> dict[str, FileEntry]:
-        """Return the entry of every file in the directory except the run record."""
+        """Return the entry of every file in the directory except the run record and the verdicts of checks."""
         names = sorted(str(file.relative_to(self.path)) for file in self.path.rglob("*") if file.is_file())
         return {
             name: self._recorded.get(name) or FileEntry.of(self.path / name)
             for name in names
-            if name not in (MANIFEST, RUN)
+            if name not in (MANIFEST, RUN, CHECKS)
         }

@@ -81,8 +81,11 @@ class ParquetArtifact(Artifact):
     def _run_record_path(self, location: Any) -> Any:
         return location.with_name(f"{self.path.stem}.run.json")
 
+    def _verdicts_path(self, location: Any) -> Any:
+        return location.with_name(f"{self.path.stem}.checks.json")
+
     def remove(self) -> None:
-        for path in (self.path, self.rejected_path, self.dropped_path, self.run_path):
+        for path in (self.path, self.rejected_path, self.dropped_path, self.run_path, self.verdicts_path):
             path.unlink(missing_ok=True)
 
     def write(

@@ -46,11 +46,13 @@ def remake(artifact: DirectoryArtifact) -> None:
 def test_two_models_of_a_dump_stand_side_by_side(deployment: Deployment) -> None:
     before = model_files(deployment)
     in_process_instance().add_dynamic_partitions("model", ["tiny-lr3"])
-    made = deployment.materialize("pretrained_model", f"{DUMP}|tiny-lr3", **TRAINING | {"preset": "tiny", "steps": 1})
+    made = deployment.materialize(
+        "pretrained_model", f"{DUMP}|tiny-lr3", **TRAINING | {"preset": "tiny", "steps": 3, "warmup_steps": 0}
+    )
     assert made.error is None
     assert model_files(deployment) == before
     other = deployment.root.directory("pretrained_model", DUMP, model="tiny-lr3").verified()
-    assert (other.recipe.settings["model"], other.recipe.settings["steps"]) == ("tiny", 1)
+    assert (other.recipe.settings["model"], other.recipe.settings["steps"]) == ("tiny", 3)
     status = deployment.with_settings(MODEL="tiny-lr3").invoke("status", "--dump", DUMP)
     assert "pretrained_model     tiny-lr3 done, tiny done" in status
     assert "release              tiny-lr3 missing, tiny done" in status

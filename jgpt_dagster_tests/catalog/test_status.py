@@ -17,6 +17,7 @@ from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_manifest
+from jgpt_dagster.storage.verdict import record_verdict
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
 
 SHARDS = shard_names(2)
@@ -136,31 +137,26 @@ def test_settings_that_differ_from_the_root_are_refused(
 
 
 def test_an_output_whose_check_failed_is_failed_until_the_check_passes(deployment: Deployment) -> None:
-    def fail(shard: str, check: str, severity: dg.AssetCheckSeverity) -> None:
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey("wikipedia_articles"),
-            check_name=check,
-            passed=False,
-            metadata={},
-            severity=severity,
-            description="9 articles in 12 pages",
-            partition=f"{DUMP}|{shard}",
-        )
-        with dg.DagsterInstance.get() as instance:
-            add_dumps(instance, [DUMP])
-            instance.report_runless_asset_event(evaluation)
-
-    fail("000", "no_markup_left", dg.AssetCheckSeverity.WARN)
-    fail("001", "pages_add_up", dg.AssetCheckSeverity.ERROR)
+    articles = deployment.root.parquet("wikipedia_articles", DUMP, "001")
+    record_verdict(articles, "pages_add_up", False, "9 articles in 12 pages")
     output = printed()
     assert "wikipedia_articles   1 done, 1 failed" in output
-    assert f"wikipedia_articles {DUMP}|001: check pages_add_up failed: 9 articles in 12 pages" in output
+    assert f"{articles.label}: check pages_add_up failed: 9 articles in 12 pages" in output
     assert "next: fix what failed, then" in output
     with dg.DagsterInstance.get() as instance:
+        add_dumps(instance, [DUMP])
         job = build_definitions(settings_of(deployment)).resolve_implicit_global_asset_job_def()
-        articles = [dg.AssetKey("wikipedia_articles")]
-        assert job.execute_in_process(instance=instance, asset_selection=articles, partition_key=f"{DUMP}|001").success
+        keys = [dg.AssetKey("wikipedia_articles")]
+        assert job.execute_in_process(instance=instance, asset_selection=keys, partition_key=articles.partition).success
     assert "wikipedia_articles   2 done" in printed()
+
+
+def test_an_output_that_was_never_checked_is_not_done(deployment: Deployment) -> None:
+    deployment.root.parquet("wikipedia_articles", DUMP, "001").verdicts_path.unlink()
+    output = printed()
+    assert "wikipedia_articles   1 done, 1 unchecked" in output
+    assert f"wikipedia_articles {DUMP}|001: not checked yet: eligible_pages_have_rows, pages_add_up" in output
+    assert f"next: jgpt run --dump {DUMP}" in output
 
 
 def test_an_output_whose_input_was_made_again_is_stale(deployment: Deployment) -> None:

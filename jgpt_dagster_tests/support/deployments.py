@@ -206,7 +206,8 @@ class Deployment:
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file that two runs over the same input must have in common."""
-        return {name: path.read_bytes() for name, path in self.paths() if not name.endswith("run.json")}
+        volatile = ("run.json", "checks.json")
+        return {name: path.read_bytes() for name, path in self.paths() if not name.endswith(volatile)}
 
     def paths(self) -> Iterator[tuple[str, Path]]:
         """Yield every file below the data root, but for the Dagster instance, locks and scratch, with its name."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import listed, result, warning
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
@@ -19,6 +20,7 @@ from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, document_text
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
@@ -42,7 +44,10 @@ def decodes_to_text(tokenizer: TextTokenizer, document: list[list[str]], ids: An
 def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
     partitions = corpus_partitions(corpus)
 
-    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions, blocking=True)
+    def text_shard(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> list[Artifact]:
+        return [_text_shard(store, corpus, context)]
+
+    @blocking_check(corpus.text_asset, text_shard, partitions=partitions)
     def pages_add_up(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """Every page is an article, a redirect, of another namespace or rejected, and every article is a row."""
         counts = _text_shard(store, corpus, context).verified().counts
@@ -51,7 +56,7 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
         found = f"{listed(parts)} in {counts['pages']:,} pages; {counts['rows']:,} rows"
         return result(passed, found, **parts, pages=counts["pages"])
 
-    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions, blocking=True)
+    @blocking_check(corpus.text_asset, text_shard, partitions=partitions)
     def eligible_pages_have_rows(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """A shard with eligible pages has rows. (A small wiki leaves some shards without any page.)"""
         counts = _text_shard(store, corpus, context).verified().counts
@@ -76,16 +81,20 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
 
 
 def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
+    def shards(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> list[Artifact]:
+        """Return the shards of the run, or all of them if the check is run by itself."""
+        of_a_run = context.has_partition_key or context.has_partition_key_range
+        keys = shard_keys(context) if of_a_run else store.shard_keys
+        return [store.parquet(corpus.text_asset, shard=key) for key in keys]
+
     # A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
-    @dg.asset_check(asset=corpus.text_asset, blocking=True)
+    @blocking_check(corpus.text_asset, shards)
     def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """Every n-th document is in its shard, rejected, or dropped for a reason: none missing, none twice.
 
         Checks the shards of the run, or all of them if the check is run by itself.
         """
-        of_a_run = context.has_partition_key or context.has_partition_key_range
-        keys = shard_keys(context) if of_a_run else store.shard_keys
-        return _documents_accounted_for(store, corpus, keys)
+        return _documents_accounted_for(store, corpus, [shard.partition for shard in shards(context, store)])
 
     return no_document_missing
 
@@ -93,11 +102,11 @@ def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
 def _every_document_segmented(corpus: Corpus) -> dg.AssetChecksDefinition:
     noun, key_column = corpus.document_noun, corpus.key_column
 
-    @dg.asset_check(
+    @blocking_check(
+        corpus.segmented_asset,
+        lambda context, store: [store.parquet(corpus.segmented_asset, *shard_key(context, corpus))],
         name=f"every_{noun}_segmented",
-        asset=corpus.segmented_asset,
-        partitions_def=corpus_partitions(corpus),
-        blocking=True,
+        partitions=corpus_partitions(corpus),
         description=f"There is one row for each {noun}, in the same order.",
     )
     def every_document_segmented(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
@@ -115,11 +124,11 @@ def _every_document_segmented(corpus: Corpus) -> dg.AssetChecksDefinition:
 
 
 def _tokens_decode(corpus: Corpus) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @blocking_check(
+        corpus.tokens_asset,
+        lambda context, store: [store.directory(corpus.tokens_asset, *shard_key(context, corpus))],
         name=f"{corpus.document_noun}_tokens_decode",
-        asset=corpus.tokens_asset,
-        partitions_def=corpus_partitions(corpus),
-        blocking=True,
+        partitions=corpus_partitions(corpus),
     )
     def tokens_decode(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """The token file has one document for each row of the corpus, and documents decode to their text."""

@@ -1,31 +1,54 @@
 """Checks of the model, its evaluation and its release."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import dagster as dg
 
+from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import result, warning
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import Artifact
 
 
-@dg.asset_check(asset="pretrained_model", partitions_def=dump_model_partitions, blocking=True)
-def loss_fell(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """The loss is finite and, in a run that started from scratch and finished its warm-up, lower at the end."""
-    manifest = store.model_directory("pretrained_model", *model_key(context)).verified()
-    counts = manifest.counts
+class Outcome(NamedTuple):
+    """What a check finds in the counts of a manifest."""
+
+    passed: bool
+    description: str
+
+
+def loss_outcome(counts: Mapping[str, Any]) -> Outcome:
+    """Return whether the loss of a training run fell."""
     first, last = counts["first_loss"], counts["last_loss"]
     must_fall = not counts["warm_start"] and counts["steps"] > counts["warmup_steps"]
     passed = math.isfinite(first) and math.isfinite(last) and (last < first or not must_fall)
-    return result(passed, f"loss {first:.4f} at first, {last:.4f} at last", first_loss=first, last_loss=last)
+    return Outcome(passed, f"loss {first:.4f} at first, {last:.4f} at last")
 
 
-@dg.asset_check(asset="evaluation", partitions_def=dump_model_partitions, blocking=True)
+def scores_outcome(counts: Mapping[str, Any]) -> Outcome:
+    """Return whether an evaluation has a score."""
+    value = counts["bits_per_character"]
+    return Outcome(math.isfinite(value) and counts["tokens"] > 0, f"{value:.4f} bits per character")
+
+
+def _model_output(asset: str) -> Callable[[dg.AssetCheckExecutionContext, CorpusStore], list[Artifact]]:
+    return lambda context, store: [store.model_directory(asset, *model_key(context))]
+
+
+@blocking_check("pretrained_model", _model_output("pretrained_model"), partitions=dump_model_partitions)
+def loss_fell(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+    """The loss is finite and, in a run that started from scratch and finished its warm-up, lower at the end."""
+    counts = store.model_directory("pretrained_model", *model_key(context)).verified().counts
+    return result(*loss_outcome(counts), first_loss=counts["first_loss"], last_loss=counts["last_loss"])
+
+
+@blocking_check("evaluation", _model_output("evaluation"), partitions=dump_model_partitions)
 def scores_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """Held-out documents were scored, and the score is finite."""
-    counts = store.model_directory("evaluation", *model_key(context)).verified().counts
-    value = counts["bits_per_character"]
-    return result(math.isfinite(value) and counts["tokens"] > 0, f"{value:.4f} bits per character")
+    return result(*scores_outcome(store.model_directory("evaluation", *model_key(context)).verified().counts))
 
 
 @dg.asset_check(asset="evaluation", partitions_def=dump_model_partitions)
@@ -40,7 +63,7 @@ def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusSto
     return warning(model < bigrams, f"{model:.4f} bits per character, bigrams {bigrams:.4f}; {interval}")
 
 
-@dg.asset_check(asset="release", partitions_def=dump_model_partitions, blocking=True)
+@blocking_check("release", _model_output("release"), partitions=dump_model_partitions)
 def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """`AutoTokenizer` and `AutoModelForCausalLM` open the directory, and their vocabularies have the same size."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -4,6 +4,7 @@ from itertools import islice
 
 import dagster as dg
 
+from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import listed, result
 from jgpt_dagster.assets.checks.corpus_checks import SAMPLE_DOCUMENTS, decodes_to_text
 from jgpt_dagster.assets.tokenizer import open_tokenizer
@@ -15,7 +16,7 @@ from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.parquet import read_rows
 
 
-@dg.asset_check(asset=TOKENIZER, blocking=True)
+@blocking_check(TOKENIZER, lambda context, store: [store.directory(TOKENIZER)])
 def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """Documents that the tokenizer was trained on come back from their token ids. Their dump may have been removed."""
     tokenizer, manifest = open_tokenizer(store)
@@ -41,7 +42,11 @@ def text_survives_encoding(context: dg.AssetCheckExecutionContext, store: Corpus
     return result(False, found, begins_with=one_line(document_text(wrong[0], tokenizer.profile)[:40]))
 
 
-@dg.asset_check(asset=TRAINING_SET, partitions_def=dump_partitions, blocking=True)
+@blocking_check(
+    TRAINING_SET,
+    lambda context, store: [store.directory(TRAINING_SET, dump_key(context))],
+    partitions=dump_partitions,
+)
 def documents_add_up(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """If no corpus is weighted, every document is trained on, held out, or skipped as empty."""
     manifest = store.directory(TRAINING_SET, dump_key(context)).verified()

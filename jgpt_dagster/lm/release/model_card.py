@@ -1,7 +1,7 @@
 """The model card of a release: its facts and an example that runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,8 @@ class ModelCardFacts:
     """The facts that a model card states.
 
     `data` maps a corpus (`wikipedia`, `cc100`) to its source and the terms of its text, in Markdown. `settings` and
-    `figures` are tables of names and values. `segmenter` is the name of an engine. All but `data` is shown literally.
+    `figures` are tables of names and values. `segmenter` is the name of an engine. `failed_checks` say what the model
+    does not hold, though it is released. All but `data` is shown literally.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelCardFacts:
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
     license: str = "cc-by-sa-4.0"
+    failed_checks: Sequence[str] = ()
 
 
 def model_card(facts: ModelCardFacts) -> str:
@@ -73,7 +75,7 @@ def model_card(facts: ModelCardFacts) -> str:
 A Japanese GPT-2 language model with {facts.parameters:,} parameters and a context of {facts.context:,} tokens, trained
 from scratch with jgpt-dagster. It continues text. It has not been tuned to follow instructions or to be safe, and it
 repeats the errors and biases of its training text.
-
+{_warning(facts.failed_checks)}
 ## Use
 The tokenizer expects text that is already cut into words by one half-width space each ({engine},
 text profile {profile}). Text that is not segmented, or by another word standard, gives much worse results.
@@ -92,6 +94,13 @@ character and per byte count the unsegmented text and can be compared between mo
 ## Settings
 {_table(facts.settings)}
 """
+
+
+def _warning(failed_checks: Sequence[str]) -> str:
+    if not failed_checks:
+        return ""
+    listed = "\n".join(f"* {markdown_text(check)}" for check in failed_checks)
+    return f"\n**Released unchecked.** These checks failed:\n\n{listed}\n"
 
 
 def _example(facts: ModelCardFacts) -> str:

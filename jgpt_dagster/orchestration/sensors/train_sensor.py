@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.missing_work import missing_model_work
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -35,6 +36,12 @@ def _evaluate(
     dump = newest_fetched_dump(context.instance, store)
     if dump is None or store.directory("training_set", dump).manifest() is None:
         return dg.SkipReason(f"The training set of {dump or 'a first dump'} is not made yet.")
+    required = required_checks(store.corpora)
+    for output in (store.catalog.training_set(dump), *store.catalog.model_outputs(dump)):
+        manifest = output.manifest()
+        judgement = judge(output, manifest, required) if manifest else None
+        if judgement and judgement.quality == "failed":
+            return dg.SkipReason(f"{output.label}: {judgement.reason}. Nothing is built on it.")
     item = missing_model_work(store.catalog, dump)
     if item is None:
         return dg.SkipReason(f"The dump of {dump} has its release of model {store.model}.")

@@ -1,0 +1,81 @@
+"""Nothing that failed its checks is built on: not by sensors, and not by hand unless asked for, which the card says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.catalog.missing_work import missing_model_work, missing_work
+from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
+
+pytestmark = pytest.mark.slow
+
+KEY = f"{DUMP}|tiny"
+
+
+@pytest.fixture
+def deployment(finished: Deployment, tmp_path: Path) -> Deployment:
+    return finished.copy(tmp_path / "data")
+
+
+def settings_of(deployment: Deployment) -> Settings:
+    values = {name.lower(): value for name, value in deployment.settings.items()}
+    return Settings.model_validate({"data": deployment.data, "scratch": None, **values})
+
+
+def fail(artifact: Artifact, check: str) -> None:
+    """Let a check of an output have failed."""
+    verdicts = json.loads(artifact.verdicts_path.read_text())
+    verdicts[check] |= {"passed": False, "description": "loss 5 at first, 99 at last"}
+    artifact.verdicts_path.unlink()
+    write_json(artifact.verdicts_path, verdicts)
+
+
+def test_a_finished_deployment_leaves_nothing_to_do(deployment: Deployment) -> None:
+    catalog = settings_of(deployment).catalog
+    assert missing_work(catalog, DUMP) == [] and missing_model_work(catalog, DUMP) is None
+
+
+def test_a_model_that_failed_its_check_is_shown_and_not_released(deployment: Deployment) -> None:
+    model = deployment.root.directory("pretrained_model", DUMP, model="tiny")
+    release = deployment.root.directory("release", DUMP, model="tiny")
+    fail(model, "loss_fell")
+    status = deployment.invoke("status", "--dump", DUMP)
+    assert "pretrained_model     failed" in status and "check loss_fell failed: loss 5 at first, 99 at last" in status
+    refused = deployment.materialize("release", KEY).error
+    assert refused is not None and "check loss_fell failed" in refused and "--unchecked" in refused
+    made = deployment.materialize("release", KEY, unchecked=True)
+    assert made.error is None
+    card = (release.path / "README.md").read_text()
+    assert "**Released unchecked.**" in card and "loss 5 at first, 99 at last" in card
+    assert not release.run_record()["checks"]["pretrained_model"]["loss_fell"]["passed"]
+
+
+def test_what_was_made_before_verdicts_were_recorded_is_checked_and_not_made_again(deployment: Deployment) -> None:
+    before = deployment.mtimes()
+    for path in deployment.data.rglob("*checks.json"):
+        path.unlink()
+    catalog = settings_of(deployment).catalog
+    assert [work.name for work in missing_work(catalog, DUMP)] == [f"training_set {DUMP}"]
+    assert missing_model_work(catalog, DUMP) is None, "its training set comes first"
+    assert "pretrained_model     unchecked" in deployment.invoke("status", "--dump", DUMP)
+    assert deployment.materialize("training_set", DUMP, **SMALL_RUN["training_set"]).error is None
+    work = missing_model_work(catalog, DUMP)
+    assert work is not None and work.assets == ["pretrained_model", "evaluation", "release"]
+    assert deployment.materialize("release", KEY).error is None
+    assert {name: time for name, time in deployment.mtimes().items() if not name.endswith("checks.json")} == {
+        name: time for name, time in before.items() if not name.endswith("checks.json")
+    }
+
+
+def test_unchecked_shards_are_work_and_failed_ones_are_built_on_by_nothing(deployment: Deployment) -> None:
+    catalog = settings_of(deployment).catalog
+    deployment.root.directory("training_set", DUMP).remove()
+    articles = deployment.root.parquet("wikipedia_articles", DUMP, "001")
+    fail(articles, "pages_add_up")
+    assert [work.name for work in missing_work(catalog, DUMP)] == [f"wikipedia_articles {DUMP}|001"]
+    articles.verdicts_path.unlink()
+    assert [work.name for work in missing_work(catalog, DUMP)] == [f"wikipedia_articles {DUMP}|001"]
