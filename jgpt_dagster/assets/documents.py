@@ -21,6 +21,7 @@ from jgpt_dagster.assets.materialize import (
     record_run,
 )
 from jgpt_dagster.assets.metadata import preview, stage_metadata
+from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
@@ -79,6 +80,8 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
         keys = shard_keys(context)
         targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in keys}
         with as_dagster_failure(), ExitStack() as locks:
+            if store.profile == "clean":  # the only one that has these settings
+                config = locks.enter_context(remembered(context, store, config, corpus.text_asset))
             selection = _selection(store, corpus, config)
             source = open_source(store, corpus)
             recipe = Recipe(

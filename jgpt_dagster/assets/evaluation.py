@@ -13,6 +13,7 @@ from jgpt_dagster.assets.finished_models import recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
+from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
@@ -56,7 +57,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
     """
     dump, model_name = model_key(context)
     target = store.model_directory("evaluation", dump, model_name)
-    with as_dagster_failure():
+    with as_dagster_failure(), remembered(context, store, config, "evaluation", model_name) as config:
         model, data = store.model_directory("pretrained_model", dump, model_name), store.directory("training_set", dump)
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(

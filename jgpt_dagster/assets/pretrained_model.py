@@ -22,6 +22,7 @@ from jgpt_dagster.assets.pretraining_config import (
     require_hardware,
     training_config,
 )
+from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
@@ -65,7 +66,7 @@ def pretrained_model(
     dump, model_name = model_key(context)
     target = store.model_directory("pretrained_model", dump, model_name)
     run = store.training_run_path(dump, model_name)
-    with as_dagster_failure():
+    with as_dagster_failure(), remembered(context, store, config, "pretrained_model", model_name) as config:
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         forced_by = root_run_id(context.run) if config.force else None

@@ -9,6 +9,7 @@ from pydantic import Field
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import table
+from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
@@ -37,6 +38,11 @@ class TrainingSetConfig(StageConfig):
     )
 
 
+def _require_known(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    if unknown := weights.keys() - set(names):
+        raise JgptError(f"weights: no corpus is called {', '.join(sorted(unknown))}; here: {', '.join(names)}")
+
+
 def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
     """Return the asset `training_set` over corpora."""
 
@@ -54,11 +60,12 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
         """Which documents of which token files are trained on and which are held out; copies no tokens."""
         dump = dump_key(context)
         target = store.directory(TRAINING_SET, dump)
+        names = [corpus.name for corpus in store.corpora]
         with as_dagster_failure():
+            _require_known(config.weights, names)
+        with as_dagster_failure(), remembered(context, store, config, TRAINING_SET) as config:
+            _require_known(config.weights, names)
             tokenizer, tokenizer_manifest = open_tokenizer(store)
-            names = [corpus.name for corpus in store.corpora]
-            if unknown := config.weights.keys() - set(names):
-                raise JgptError(f"weights: no corpus is called {', '.join(sorted(unknown))}; here: {', '.join(names)}")
             # Dagster counts an edge as satisfied if any shard is there; here every one must be complete.
             shards = [
                 _token_shard(store, corpus, shard, dump) for corpus in store.corpora for shard in store.shard_keys

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from jgpt_dagster.cli.config import config
 from jgpt_dagster.cli.dumps import dumps
 from jgpt_dagster.cli.generate import generate
 from jgpt_dagster.cli.plan import plan
@@ -31,5 +32,5 @@ def main() -> None:
     """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
 
 
-for command in (run, status, plan, dumps, generate, ui, webserver, worker):
+for command in (run, status, plan, config, dumps, generate, ui, webserver, worker):
     main.add_command(command)

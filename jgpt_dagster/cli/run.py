@@ -4,10 +4,14 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from jgpt_dagster.catalog.kept_config import KeptConfig
+from jgpt_dagster.cli.config import change
 from jgpt_dagster.cli.deployment import config_option, open_deployment
 from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.settings import Settings
@@ -20,10 +24,22 @@ from jgpt_dagster.settings import Settings
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
 @click.option("--retrain", is_flag=True, help="Train the model again, in place of a finished one.")
 @click.option("--unchecked", is_flag=True, help="Release a model whose checks failed; its card says so.")
-def run(dump: str, until: str, config_path: Path | None, workers: int | None, retrain: bool, unchecked: bool) -> None:
+@click.option("--yes", is_flag=True, help="Change the run config that the data root keeps without asking.")
+@click.pass_context
+def run(
+    context: click.Context,
+    dump: str,
+    until: str,
+    config_path: Path | None,
+    workers: int | None,
+    retrain: bool,
+    unchecked: bool,
+    yes: bool,
+) -> None:
     """Bring the assets of one dump up to date, as far as --to. What is complete and current is not made again.
 
-    A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it.
+    A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it. What --config gives
+    is kept with the data root, and may be left out the next time.
     """
     settings = open_deployment()
     _warn_of_idle_workers()
@@ -39,6 +55,10 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
     require_form("dump", dump)
     report_existing_models(DagsterInstance.get(), settings.root)
     run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
+    if context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE:
+        change(settings, defs.resolve_asset_graph(), _differing(settings, run_config["ops"]), yes)
+    else:
+        run_config["ops"] = KeptConfig(settings.catalog).without_kept(run_config["ops"], settings.model)
     for asset, field, given in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
         if given:
             run_config["ops"].setdefault(asset, {"config": {}})["config"][field] = True
@@ -63,6 +83,10 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
     say(f"{'all':<29} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
+
+
+def _differing(settings: Settings, ops: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return KeptConfig(settings.catalog).differing(ops, settings.model)
 
 
 def _warn_of_idle_workers() -> None:

@@ -1,6 +1,7 @@
 """Run config files, in Dagster's YAML form: `ops: <asset>: config: <field>: <value>`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,22 @@ def read_run_config(graph: "AssetGraph", path: Path) -> dict[str, Any]:
     ops = content.get("ops") if isinstance(content, dict) and content.keys() == {"ops"} else None
     if not isinstance(ops, dict):
         raise JgptError(f"{path}: expected nothing but `ops: <asset>: config: <field>: <value>`, found {content!r}")
+    return {"ops": check_run_config(graph, ops, str(path))}
+
+
+def read_value(text: str) -> Any:
+    """Return a value written in YAML. Raises JgptError."""
+    try:
+        return yaml.load(text, _YamlLoader)  # noqa: S506  # it derives from the safe loader
+    except yaml.YAMLError as error:
+        raise JgptError(f"{text!r} cannot be read as YAML: {error}") from error
+
+
+def check_run_config(graph: "AssetGraph", ops: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return run config by asset, with values converted to the types of their fields; `source` names it in errors.
+
+    Raises JgptError, naming every wrong field.
+    """
     read, problems = {}, []
     for name, value in ops.items():
         try:
@@ -33,8 +50,8 @@ def read_run_config(graph: "AssetGraph", path: Path) -> dict[str, Any]:
         except JgptError as error:
             problems += str(error).splitlines()
     if problems:
-        raise JgptError("\n".join(f"{path}: {problem}" for problem in problems))
-    return {"ops": read}
+        raise JgptError("\n".join(f"{source}: {problem}" for problem in problems))
+    return read
 
 
 class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types

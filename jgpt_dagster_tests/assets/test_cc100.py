@@ -102,7 +102,8 @@ def test_another_setting_makes_the_shard_again(planted: Deployment) -> None:
     }
     one = planted.with_settings(SHARDS="1")
     assert len(kept(one, 1)) < 400
-    assert kept(one, 1, **everything) == documents()
+    one.invoke("config", "set", *(f"cc100_documents.{name}={value}" for name, value in everything.items()), "--yes")
+    assert kept(one, 1) == documents()
 
 
 def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

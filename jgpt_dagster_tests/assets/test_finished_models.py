@@ -77,7 +77,12 @@ def test_another_setting_than_the_finished_models_is_refused_and_names_the_ways_
     before = model_files(deployment)
     error = deployment.materialize("pretrained_model", KEY, **TRAINING | {"seed": 7}).error
     assert error is not None
-    assert "seed 0, and this run asks for 7" in error and "JGPT_MODEL" in error and "--retrain" in error
+    assert "seed 0, and this run asks for 7" in error and "JGPT_MODEL" in error
+    assert "jgpt config set pretrained_model.seed=7" in error
+    assert model_files(deployment) == before
+    deployment.invoke("config", "set", "pretrained_model.seed=7", "--yes")
+    error = deployment.materialize("pretrained_model", KEY, **TRAINING | {"seed": 7}).error
+    assert error is not None and "was trained with seed 0, and this run asks for 7" in error and "--retrain" in error
     assert model_files(deployment) == before
 
 

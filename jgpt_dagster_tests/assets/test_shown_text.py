@@ -108,7 +108,8 @@ def test_text_of_wikis_and_web_pages_is_never_markup(hostile: Deployment) -> Non
     results = [hostile.materialize(asset, partition, **config.get(asset, {})) for asset, partition in stages]
     cells = shown(results)
     assert sum(MARKER in cell for cell in cells) > 5
-    dropped = hostile.materialize("cc100_documents", "000", minimum_characters=500)
+    hostile.invoke("config", "set", "cc100_documents.minimum_characters=500", "--yes")
+    dropped = hostile.materialize("cc100_documents", "000")
     assert any(MARKER in cell for cell in shown([dropped]))
 
     articles, totals = hostile.root.parquet("wikipedia_articles", DUMP, "000"), ArticleTotals()

@@ -95,9 +95,13 @@ def test_nothing_volatile_is_in_a_manifest(finished: Deployment) -> None:
 def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Deployment, tmp_path: Path) -> None:
     deployment = finished.copy(tmp_path / "data")
     before = deployment.mtimes()
-    config = {**SMALL_RUN, "evaluation": {"prompts": ["早稲田大学で"]}}
-    output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", write_config(tmp_path / "run.yaml", config))
-    assert changed(before, deployment.mtimes()) == {"evaluation", "release"}
+    config = write_config(tmp_path / "run.yaml", {**SMALL_RUN, "evaluation": {"prompts": ["早稲田大学で"]}})
+    command = ("jgpt", "run", "--dump", DUMP, "--config", config)
+    refused = deployment.run(*command)
+    assert refused.code == 1 and "Stale from then on: evaluation, release" in refused.output
+    assert changed(before, deployment.mtimes()) == set()
+    output = deployment.succeed(*command, "--yes")
+    assert changed(before, deployment.mtimes()) == {"evaluation", "release", "run_config.json"}
     samples = deployment.root.directory("evaluation", DUMP, model="tiny").path / "samples.json"
     assert [sample["prompt"] for sample in json.loads(samples.read_text())] == ["早稲田大学で"]
     assert str(deployment.root.directory("release", DUMP, model="tiny").path) in output
@@ -123,7 +127,7 @@ def test_wikipedia_alone_is_run_as_far_as_the_asset_that_is_asked_for(tmp_path: 
     )
     output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", config, "--to", "training_set")
     assets = text_partitions(DUMP, ["000"], cc100=False)
-    assert {name.split("/")[0] for name in deployment.mtimes()} == {"root.json", *assets}
+    assert {name.split("/")[0] for name in deployment.mtimes()} == {"root.json", "run_config.json", *assets}
     assert "wikipedia_articles     1 run" in output
     counts = deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts
     pages = mini_pages()

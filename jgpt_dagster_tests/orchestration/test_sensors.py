@@ -185,10 +185,14 @@ def test_requested_runs_get_the_run_config_of_the_deployment(
     add_dumps(instance, [DUMP])
     deployment = without(whole, tmp_path / "data", ("training_set", None))
     config = write_config(
-        tmp_path / "run.yaml", {"training_set": {"validation_share": 0.3}, "tokenizer": {"vocab_size": 400}}
+        tmp_path / "run.yaml", {"training_set": {"validation_share": 0.4}, "tokenizer": {"vocab_size": 400}}
     )
-    (request,) = Desk(deployment.with_settings(RUN_CONFIG=str(config)), instance).tick("refresh_sensor").run_requests
-    assert request.run_config == {"ops": {"training_set": {"config": {"validation_share": 0.3}}}}
+    desk = Desk(deployment.with_settings(RUN_CONFIG=str(config)), instance)
+    (request,) = desk.tick("refresh_sensor").run_requests
+    assert request.run_config == {"ops": {"training_set": {"config": {}}}}, "the root keeps 0.3"
+    (deployment.data / "run_config.json").unlink()
+    (request,) = desk.tick("refresh_sensor").run_requests
+    assert request.run_config == {"ops": {"training_set": {"config": {"validation_share": 0.4}}}}
 
 
 def test_wrong_run_config_requests_nothing_and_is_named(

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.catalog.missing_work import WorkItem
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.run_config import read_run_config
@@ -72,7 +73,7 @@ def _run_config(context: dg.SensorEvaluationContext, settings: Settings) -> Mapp
     if settings.run_config is None or context.repository_def is None:
         return {}
     ops: Mapping[str, Any] = read_run_config(context.repository_def.asset_graph, settings.run_config)["ops"]
-    return ops
+    return KeptConfig(settings.catalog).without_kept(ops, settings.model)
 
 
 def _previous_attempts(instance: dg.DagsterInstance, items: Sequence[WorkItem]) -> dict[str, list[dg.RunRecord]]:

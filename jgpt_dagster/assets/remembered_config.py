@@ -1,0 +1,46 @@
+"""Run config that follows what the data root keeps: given, then kept, then default. A contradiction is refused."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import dagster as dg
+
+from jgpt_dagster.assets.finished_models import given_fields
+from jgpt_dagster.catalog.kept_config import KeptConfig
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.resources import CorpusStore
+
+ConfigT = TypeVar("ConfigT", bound=dg.Config)
+
+
+@contextmanager
+def remembered(
+    context: dg.AssetExecutionContext, store: CorpusStore, config: ConfigT, asset: str, model: str = ""
+) -> Iterator[ConfigT]:
+    """Yield the config of a step with the values that the root keeps for fields that the run does not give.
+
+    What is not kept yet is kept once the block has ended well. Raises JgptError if a given value differs from a kept
+    one.
+    """
+    record, values = KeptConfig(store.catalog), config.model_dump()
+    kept = {name: value for name, value in record.of(asset, model).items() if name in values}
+    given = {name: values[name] for name in given_fields(context) if name in values}
+    if differing := record.differing({asset: {"config": given}}, model).get(asset):
+        raise JgptError(_refusal(asset, model, kept, differing))
+    merged = {**values, **kept}
+    yield type(config)(**merged)
+    record.keep(asset, model, merged)
+
+
+def _refusal(asset: str, model: str, kept: dict[str, object], differing: dict[str, object]) -> str:
+    of_model = f" of model {model}" if asset in MODEL_ASSETS else ""
+    found = "; ".join(f"{name} {kept[name]}, and this run asks for {value}" for name, value in differing.items())
+    command = shlex.join(["jgpt", "config", "set", *(f"{asset}.{name}={value}" for name, value in differing.items())])
+    other = " Another model can stand beside it under a name of its own (JGPT_MODEL, and `preset`)." if of_model else ""
+    return (
+        f"This data root makes {asset}{of_model} with {found}. Leave that out to go on as before, or change it with\n"
+        f"  {command}{other}"
+    )

@@ -1,0 +1,127 @@
+"""The run config that a data root keeps, in `run_config.json`: outputs are made with it until somebody changes it.
+
+Without it, a command that leaves the config out would make everything again with the defaults of the day. Config of a
+model's assets is kept by model. What is not in the file yet is taken from the outputs that are there.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, OutputCatalog
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.file_creation import file_lock
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.object_store import read_bytes, upload
+from jgpt_dagster.storage.safe_path import child_path
+
+FILE = "run_config.json"
+
+# What asks for an action, says how one dump's model begins, or belongs to a machine and not to what is made.
+_NEVER_KEPT = frozenset(
+    {
+        *("force", "retrain", "unchecked", "dump", "sha256", "warm_start"),
+        *("hardware", "peak_tflops", "mfu", "price", "batch", "compile", "wandb_project"),
+        *("micro_batch", "zero_stage", "offload", "activation_checkpointing"),
+        *("checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "evaluation_blocks", "log_every"),
+        *("stall_seconds", "stop_grace_seconds", "divergence_steps"),
+    }
+)
+
+Values = Mapping[str, Any]
+
+
+class KeptConfig:
+    """The run config of a data root, by asset, and by model for the assets of a model."""
+
+    def __init__(self, catalog: OutputCatalog) -> None:
+        self._catalog = catalog
+        self._path = catalog.root.path / FILE
+
+    @property
+    def assets(self) -> list[str]:
+        """The assets whose run config is kept."""
+        text = [corpus.text_asset for corpus in self._catalog.undated_corpora]
+        return [*text, "training_set", "pretrained_model", "evaluation"]
+
+    def of(self, asset: str, model: str) -> dict[str, Any]:
+        """Return the kept values of an asset's fields; empty if nothing was made yet. Raises JgptError."""
+        if asset not in self.assets:
+            return {}
+        kept = self._read().get(_name(asset, model))
+        values = kept if kept is not None else self._from_outputs(asset, model)
+        return {name: value for name, value in values.items() if name not in _NEVER_KEPT}
+
+    def differing(self, ops: Mapping[str, Values], model: str) -> dict[str, dict[str, Any]]:
+        """Return the values in run config, by asset and field, that differ from the kept ones. Raises JgptError."""
+        found = {}
+        for asset, op in ops.items():
+            kept = self.of(asset, model)
+            fields = op.get("config", {})
+            found[asset] = {name: value for name, value in fields.items() if name in kept and kept[name] != value}
+        return {asset: values for asset, values in found.items() if values}
+
+    def without_kept(self, ops: Mapping[str, Values], model: str) -> dict[str, Any]:
+        """Return run config without the fields that are kept: what it would say of them does not count."""
+        return {
+            asset: {"config": {name: value for name, value in op.get("config", {}).items() if name not in kept}}
+            for asset, op in ops.items()
+            for kept in [self.of(asset, model)]
+        }
+
+    def keep(self, asset: str, model: str, values: Mapping[str, Any]) -> None:
+        """Keep values of an asset's fields, in addition to those that are kept or in place of them."""
+        wanted = {name: value for name, value in values.items() if name not in _NEVER_KEPT}
+        with file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock")):
+            content = self._read()
+            before = content.get(_name(asset, model))
+            after = {**(before or self._from_outputs(asset, model)), **wanted}
+            if after == before:
+                return
+            write_json(self._path, {**content, _name(asset, model): after})
+            if self._catalog.root.remote is not None:
+                upload(self._path, self._catalog.root.remote / FILE)
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Return everything that is in the file, by asset (`training_set`) or asset and model (`evaluation tiny`)."""
+        return self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        location = self._catalog.root.location / FILE
+        try:
+            content = json.loads(read_bytes(location))
+            return {str(name): dict(values) for name, values in content.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise JgptError(
+                f"{location} is damaged ({type(error).__name__}). Restore it, or delete it: what the outputs of this "
+                "root were made with is then read from them."
+            ) from error
+
+    def _from_outputs(self, asset: str, model: str) -> dict[str, Any]:
+        """Return what the newest output of an asset was made with, as far as its recipe says."""
+        recipe = self._newest_recipe(asset, model)
+        if recipe is None:
+            return {}
+        settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
+        if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
+            settings["weights"] = {name: weight for name, weight in settings["weights"].items() if weight != 1}
+        if asset == "pretrained_model":
+            settings["preset"] = settings.pop("model", model)
+        return settings
+
+    def _newest_recipe(self, asset: str, model: str) -> Recipe | None:
+        root = self._catalog.root
+        name = model if asset in MODEL_ASSETS else None
+        outputs = [root.directory(asset, dump, model=name) for dump in reversed(root.dumps(asset))]
+        for corpus in self._catalog.undated_corpora:
+            if asset == corpus.text_asset:
+                outputs = [root.parquet(asset, shard=shard) for shard in self._catalog.shards[:1]]  # type: ignore[misc]
+        manifests = (output.manifest() for output in outputs)
+        return next((manifest.recipe for manifest in manifests if manifest), None)
+
+
+def _name(asset: str, model: str) -> str:
+    return f"{asset} {model}" if asset in MODEL_ASSETS else asset

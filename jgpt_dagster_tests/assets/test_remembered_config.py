@@ -1,0 +1,87 @@
+"""A data root remembers what it is made with: a run that leaves its config out goes on as before."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
+
+pytestmark = pytest.mark.slow
+
+KEY = f"{DUMP}|tiny"
+
+
+@pytest.fixture(params=["kept", "made before config was kept"])
+def deployment(finished: Deployment, tmp_path: Path, request: pytest.FixtureRequest) -> Deployment:
+    copy = finished.copy(tmp_path / "data")
+    if request.param != "kept":
+        (copy.data / "run_config.json").unlink()
+    return copy
+
+
+def test_a_run_without_its_config_makes_nothing_again(deployment: Deployment) -> None:
+    """With the defaults, the documents would be divided anew and the model trained for 4,000 steps."""
+    before = deployment.mtimes()
+    for asset, partition in (
+        ("cc100_documents", "000"),
+        ("training_set", DUMP),
+        ("pretrained_model", KEY),
+        ("evaluation", KEY),
+        ("release", KEY),
+    ):
+        made = deployment.materialize(asset, partition)
+        assert (made.error, made.metadata["status"].value) == (None, "verified: complete and current"), asset
+    records = ("run_config.json", "checks.json")
+    assert {name: time for name, time in deployment.mtimes().items() if not name.endswith(records)} == {
+        name: time for name, time in before.items() if not name.endswith(records)
+    }
+
+
+def test_the_kept_config_is_shown_and_holds_what_was_given(deployment: Deployment) -> None:
+    shown = deployment.invoke("config")
+    for asset in ("training_set", "pretrained_model", "evaluation"):
+        assert asset in shown
+        for name, value in SMALL_RUN.get(asset, {}).items():
+            if name != "log_every":
+                assert f"  {name:<28} {value}" in shown or name.endswith("_every")
+
+
+def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(deployment: Deployment) -> None:
+    error = deployment.materialize("training_set", DUMP, validation_share=0.2).error
+    assert error is not None and "jgpt config set training_set.validation_share=0.2" in error
+    refused = deployment.try_invoke("config", "set", "training_set.validation_share=0.2")
+    assert refused.code == 1 and "Stale from then on: training_set, plan, pretrained_model" in refused.output
+    deployment.invoke("config", "set", "training_set.validation_share=0.2", "--yes")
+    made = deployment.materialize("training_set", DUMP)
+    assert (made.error, made.metadata["status"].value) == (None, "made")
+    kept = json.loads((deployment.data / "run_config.json").read_text())
+    assert kept["training_set"] == {"validation_share": 0.2, "weights": {}}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("training_set", "is not of the form ASSET.FIELD=VALUE"),
+        ("training_set.share=1", "there is no field 'share'"),
+        ("training_set.validation_share=2", "less than 1"),
+        ("nothing.x=1", "there is no asset 'nothing'"),
+        ("tokenizer.vocab_size=400", "No run config of tokenizer is kept"),
+    ],
+)
+def test_what_cannot_be_set_is_named(finished: Deployment, assignment: str, says: str) -> None:
+    refused = finished.try_invoke("config", "set", assignment, "--yes")
+    assert refused.code == 1 and says in refused.output
+
+
+def test_config_of_one_model_says_nothing_of_another(finished: Deployment) -> None:
+    assert "learning_rate" in finished.invoke("config")
+    assert "learning_rate" not in finished.with_settings(MODEL="small").invoke("config")
+
+
+def test_a_damaged_record_is_named(finished: Deployment, tmp_path: Path) -> None:
+    copy = finished.copy(tmp_path / "data")
+    (copy.data / "run_config.json").unlink()
+    (copy.data / "run_config.json").write_text("{")
+    error = copy.materialize("training_set", DUMP).error
+    assert error is not None and "run_config.json is damaged" in error and "delete it" in error
