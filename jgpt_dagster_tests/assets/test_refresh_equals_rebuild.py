@@ -430,6 +430,7 @@ def test_of_a_real_wiki_17_articles_are_extracted_and_14_segmented(
     refreshed = excerpt.copy(tmp_path / "refreshed")
     rebuilt = deployment_of(tmp_path / "rebuilt", Path(REAL_DATA or "") / "mirror", excerpt, wiki="jawiki", shards=4)
     later = REAL_DUMPS[1]
+    refreshed.invoke("config", "set", f"training_set.validation_share={VALIDATION_SHARE}", "--yes")
     run_stages(refreshed, later)
     run_stages(rebuilt, later)
     assert made_rows(refreshed, later) == {ARTICLES: 17, SEGMENTED: 14, TOKENS: 14}

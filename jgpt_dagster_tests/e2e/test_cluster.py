@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from jgpt_dagster.orchestration.partitions import add_model
 from jgpt_dagster.storage.atomic_write import temporary_path
 from jgpt_dagster.storage.partition_lock import partition_lock
 from jgpt_dagster_tests.support.deployments import BIN, DUMP, PROJECT, SMALL_RUN, Deployment, sample_deployment
@@ -57,6 +58,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Iterator[
             patch.setenv(name, value)
         deployment = replace(deployment, environment=environment)
         deployment.invoke("dumps", "add", DUMP)
+        with dg.DagsterInstance.get() as instance:
+            add_model(instance, "tiny")
         daemon = start(deployment, "dagster-daemon", "run", "-m", "jgpt_dagster.definitions")
         yield deployment
         end(daemon)
