@@ -8,10 +8,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -31,6 +32,9 @@ from jgpt_dagster.runtime.worker_pool import die_with_parent
 
 ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
 LoadDefinitions = Callable[[], dg.Definitions]
+
+# A run may wait for the pool slot of one that is killed meanwhile.
+_WAIT_SECONDS = 15.0
 
 
 class StageFailedError(JgptError):
@@ -101,13 +105,14 @@ def run_stages(
     events: ProgressQueue = context.Queue()
     stopping = context.Event()
     with (
-        command_lock(root) as command,
+        command_lock(instance, root) as command,
         display(events),
         ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
         ) as pool,
         _interrupt_workers(stopping),
     ):
+        waiting = partial(fail_abandoned_runs, instance, root, lambda _: None)
         for stage in stages:
             with _interrupts_blocked():
                 futures = {
@@ -115,7 +120,7 @@ def run_stages(
                     for keys in stage.runs
                 }
             failed = []
-            for done, outcome in enumerate(_outcomes(stage, futures), start=1):
+            for done, outcome in enumerate(_outcomes(stage, futures, waiting), start=1):
                 failed += [outcome] if outcome.error else []
                 if len(stage.runs) > 1:
                     events.put(ProgressEvent(stage.asset, done, len(stage.runs), "runs"))
@@ -163,12 +168,21 @@ def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str, model: st
     return (keys,) if single_run else tuple((key,) for key in keys)
 
 
-def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]) -> Iterator[Outcome]:
-    for future in as_completed(futures):
-        try:
-            yield future.result()
-        except BrokenProcessPool:
-            yield Outcome(step_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
+def _outcomes(
+    stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]], while_waiting: Callable[[], None]
+) -> Iterator[Outcome]:
+    """Yield the outcome of each run as it ends; call `while_waiting` now and then until one does."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=_WAIT_SECONDS, return_when=FIRST_COMPLETED)
+        if not done:
+            while_waiting()
+        for future in done:
+            label = step_label(stage.asset, futures[future])
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Outcome(label, "its worker process was killed (out of memory?)")
 
 
 # ---- Ctrl-C ------------------------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from filelock import FileLock
 from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
+from jgpt_dagster.storage.file_lock import locked
 
 _BLOCK = 8 << 20
 
@@ -77,10 +77,9 @@ def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None
     """Replace a local file by the object if `find_mismatch` finds one; return the mismatch of the object itself.
 
     Processes of one machine that want the same object wait for the first, whose download serves them all.
-    Raises ObjectStoreError.
+    Raises ObjectStoreError and LockRefusedError.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")):
+    with locked(file.with_name(f".{file.name}.lock")):
         if find_mismatch() is None:
             return None
         try:

@@ -12,6 +12,7 @@ from jgpt_dagster.catalog.missing_work import WorkItem
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror, MirrorError
 from jgpt_dagster.corpus.fetch.errors import TemporaryError
 from jgpt_dagster.corpus.fetch.http_client import open_client, open_url
+from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.sensors.run_requests import request_runs, skip, skip_on_error
@@ -63,6 +64,7 @@ def _evaluate(
     if search.date is None:
         return skip(search.notes)
     item = WorkItem((store.directory("wikipedia_dump", search.date),))
+    fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     requests, reasons = request_runs(context, [item], settings)
     if not requests:
         return skip(reasons)
