@@ -10,7 +10,11 @@ import click
 from tqdm import tqdm
 
 from jgpt_dagster.cli.deployment import config_option, open_deployment
+from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.settings import Settings
+
+# For the launcher of an interrupted training to end, and for its run to be recorded.
+_LAUNCHER_SECONDS = 30.0
 
 
 @click.command()
@@ -24,10 +28,17 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
 
     A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it.
     """
+    resume = shlex.join(["jgpt", *sys.argv[1:]])
+    with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
+        _run(dump, until, config_path, workers, retrain, resume)
+
+
+def _run(dump: str, until: str, config_path: Path | None, workers: int | None, retrain: bool, resume: str) -> None:
     settings = open_deployment()
     _warn_of_idle_workers()
     from dagster import DagsterInstance
 
+    from jgpt_dagster.assets.pretraining_config import PretrainingConfig
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import defs, load_definitions
     from jgpt_dagster.orchestration.existing_models import report_existing_models
@@ -40,6 +51,8 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
     run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
     if retrain:
         run_config["ops"].setdefault("pretrained_model", {"config": {}})["config"]["force"] = True
+    training = run_config["ops"].get("pretrained_model", {}).get("config", {})
+    grace = PretrainingConfig(**training).stop_grace_seconds
     started = before = time.monotonic()
     for stage in run_stages(
         stages_up_to(defs, settings.corpora, dump, settings.model, until),
@@ -47,11 +60,12 @@ def run(dump: str, until: str, config_path: Path | None, workers: int | None, re
         model=settings.model,
         workers=workers or settings.workers,
         run_config=run_config,
-        resume=shlex.join(["jgpt", *sys.argv[1:]]),
+        resume=resume,
         root=settings.root.path,
         load_definitions=load_definitions,
         display=progress_bars,
         report=tqdm.write,
+        grace_seconds={"pretrained_model": grace + _LAUNCHER_SECONDS},
     ):
         now = time.monotonic()
         # Through tqdm, which hides its bars while a line is written.
