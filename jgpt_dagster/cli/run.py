@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from jgpt_dagster.cli.deployment import config_option, open_deployment
+from jgpt_dagster.cli.deployment import all_dumps, config_option, open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.settings import Settings
 
@@ -53,9 +53,12 @@ def _run(dump: str, until: str, config_path: Path | None, workers: int | None, r
         run_config["ops"].setdefault("pretrained_model", {"config": {}})["config"]["force"] = True
     training = run_config["ops"].get("pretrained_model", {}).get("config", {})
     grace = PretrainingConfig(**training).stop_grace_seconds
+    stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
+    if any(stage.asset == "wikipedia_dump" for stage in stages):
+        _require_dump(settings, dump)
     started = before = time.monotonic()
     for stage in run_stages(
-        stages_up_to(defs, settings.corpora, dump, settings.model, until),
+        stages,
         dump=dump,
         model=settings.model,
         workers=workers or settings.workers,
@@ -76,6 +79,14 @@ def _run(dump: str, until: str, config_path: Path | None, workers: int | None, r
     click.echo(f"{'all':<29} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
+
+
+def _require_dump(settings: Settings, dump: str) -> None:
+    """Raise MirrorError if a dump that is new here is not at the mirror: nothing is recorded of a mistyped date."""
+    from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+
+    if dump not in all_dumps(settings.root):
+        DumpMirror(settings.dumps_url, settings.wiki).files(dump)
 
 
 def _warn_of_idle_workers() -> None:

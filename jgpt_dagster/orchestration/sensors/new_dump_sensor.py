@@ -1,4 +1,4 @@
-"""`new_dump_sensor`: asks the mirror for a finished dump newer than all known ones, and requests its download."""
+"""`new_dump_sensor`: asks the mirror for a finished dump newer than all fetched ones, and requests its download."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def build_new_dump_sensor(settings: Settings) -> dg.SensorDefinition:
     def new_dump_sensor(
         context: dg.SensorEvaluationContext, store: CorpusStore, mirror: Mirror
     ) -> dg.SensorResult | dg.SkipReason:
-        """Fetches the newest finished dump if it is newer than all known ones.
+        """Fetches the newest finished dump if it is newer than all fetched ones.
 
         Of several new dumps only the newest is fetched: an older one holds nothing that the newest does not.
         """
@@ -52,12 +52,14 @@ def build_new_dump_sensor(settings: Settings) -> dg.SensorDefinition:
 def _evaluate(
     context: dg.SensorEvaluationContext, store: CorpusStore, mirror: Mirror, settings: Settings
 ) -> dg.SensorResult | dg.SkipReason:
-    known = known_dumps(context.instance)
+    partitions = known_dumps(context.instance)
+    # A partition alone is no dump: its date may be mistyped.
+    fetched = [dump for dump in partitions if store.directory("wikipedia_dump", dump).manifest()]
     # The cursor is the newest dump that was ever requested: one that was removed since does not come back.
     requested = context.cursor or ""
-    unfetched = requested in known and store.directory("wikipedia_dump", requested).manifest() is None
+    unfetched = requested in partitions and requested not in fetched
     dumps = DumpMirror(mirror.dumps_url, store.wiki)
-    newest_known = max([requested, *known])
+    newest_known = max([requested, *fetched])
     search = _with_timeout(
         _MIRROR_SECONDS, dumps.url, lambda: _newest_finished(dumps, newest_known, requested if unfetched else "")
     )
