@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         default=None,
         description="Run config file of runs that start automatically, and the default of `jgpt run --config`.",
     )
+    keep_runs_days: float = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days for which `jgpt prune` keeps Dagster's records of runs that made nothing.",
+    )
     failure_webhook: SecretStr | None = Field(
         default=None,
         description="URL to which the daemon posts every failed run as JSON (run, assets, partition, error, the "

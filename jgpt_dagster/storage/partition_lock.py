@@ -22,10 +22,8 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
     `label` is the name of the output, `owner` names the run to those that wait, and `report` receives a line when the
     lock is held by another run, again every 30 s. Raises LockRefusedError.
     """
-    directory = root / ".locks"
-    stem = label.replace(" ", "__").replace("|", "_")
-    holder = child_path(directory, f"{stem}.json")
-    lock = file_lock(child_path(directory, f"{stem}.lock"))
+    path = lock_path(root, label)
+    holder, lock = path.with_suffix(".json"), file_lock(path)
     wait = 0.0
     while not try_acquire(lock, wait, _POLL_SECONDS):
         report(f"{label}: waiting for {_describe(holder)}")
@@ -36,6 +34,12 @@ def partition_lock(root: Path, label: str, owner: str, report: Callable[[str], N
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def lock_path(root: Path, label: str) -> Path:
+    """Return the path of the lock of the output with this label."""
+    stem = label.replace(" ", "__").replace("|", "_")
+    return child_path(root, ".locks", f"{stem}.lock")
 
 
 def _describe(holder: Path) -> str:
