@@ -17,6 +17,7 @@ from jgpt_dagster.corpus.segmenters import segmenter_names
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.presets import PRESETS
+from jgpt_dagster.runtime.number_bounds import problem_text
 from jgpt_dagster.runtime.resource_limits import available_cores
 from jgpt_dagster.storage.data_root import DataRoot, shard_names
 from jgpt_dagster.storage.safe_path import UnsafeNameError, require_form
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     workers: int = Field(
         default_factory=available_cores,
         ge=1,
+        le=1_024,
         description="Processes that a stage may use; the CPU limit of a container or service counts.",
     )
     refresh: Literal["on", "off"] = Field(
@@ -110,6 +112,12 @@ class Settings(BaseSettings):
         default=None,
         description="Run config file of runs that start automatically, and the default of `jgpt run --config`.",
     )
+    keep_runs_days: float = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days for which `jgpt prune` keeps Dagster's records of runs that made nothing.",
+    )
     failure_webhook: SecretStr | None = Field(
         default=None,
         description="URL to which the daemon posts every failed run as JSON (run, assets, partition, error, the "
@@ -122,7 +130,10 @@ class Settings(BaseSettings):
         description="Owner that the UI names for every asset: `team:NAME` or an email address.",
     )
     processes: int = Field(
-        default=0, ge=0, description="Training processes on each host; by default one per GPU, or 1 without a GPU."
+        default=0,
+        ge=0,
+        le=1_024,
+        description="Training processes on each host; by default one per GPU, or 1 without a GPU.",
     )
     training_variables: str = Field(
         default="",
@@ -261,7 +272,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"JGPT_{str(problem['loc'][0]).upper()}={_shown(problem)}: {problem['msg']}" for problem in error.errors()
+            f"JGPT_{str(problem['loc'][0]).upper()}={_shown(problem)}: "
+            f"{problem_text(problem, Settings.model_fields.get(str(problem['loc'][0])))}"
+            for problem in error.errors()
         ]
         raise SettingsError("\n".join(problems)) from None
 

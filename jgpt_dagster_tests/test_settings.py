@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.runtime.resource_limits import available_cores
-from jgpt_dagster.settings import SettingsError, load_settings
+from jgpt_dagster.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,10 @@ def test_every_command_says_what_is_wrong_without_a_traceback(tmp_path: Path, co
         [Path(sys.executable).parent / "jgpt", *command], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 1
-    assert result.stderr == "Error: JGPT_SHARDS=100: Input should be less than or equal to 99\n"
+    assert (
+        result.stderr
+        == "Error: JGPT_SHARDS=100: Input should be less than or equal to 99 (allowed: at least 1 and at most 99)\n"
+    )
     assert not (tmp_path / "data").exists()
 
 
@@ -116,3 +119,14 @@ def test_folders_become_corpora_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     settings = load_settings()
     assert [corpus.name for corpus in settings.corpora] == ["wikipedia", "books", "news"]
     assert settings.folders == {"books": Path("books").absolute(), "news": Path("/data/news")}
+
+
+def test_every_number_has_bounds_and_an_error_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, field in Settings.model_fields.items():
+        if field.annotation in (int, float):
+            bounds = {bound for part in field.metadata for bound in ("ge", "gt", "le", "lt") if hasattr(part, bound)}
+            assert bounds & {"ge", "gt"} and bounds & {"le", "lt"}, name
+    for value in ("0", "5000"):
+        monkeypatch.setenv("JGPT_WORKERS", value)
+        with pytest.raises(SettingsError, match=rf"JGPT_WORKERS={value}: .*at least 1 and at most 1,024"):
+            load_settings()

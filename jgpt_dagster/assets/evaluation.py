@@ -31,15 +31,22 @@ SAMPLES = "samples.json"
 class EvaluationConfig(StageConfig):
     """Run config of the evaluation."""
 
-    max_tokens: int = Field(default=2_000_000, ge=1, description="Largest number of held-out tokens that are scored.")
-    baseline_tokens: int = Field(
-        default=100_000_000, ge=1, description="Training tokens that the unigram and bigram baselines are counted from."
+    max_tokens: int = Field(
+        default=2_000_000, ge=1, le=1_000_000_000_000, description="Largest number of held-out tokens that are scored."
     )
-    batch: int = Field(default=8, ge=1, description="Windows of the model's context that are scored at once.")
+    baseline_tokens: int = Field(
+        default=100_000_000,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Training tokens that the unigram and bigram baselines are counted from.",
+    )
+    batch: int = Field(
+        default=8, ge=1, le=65_536, description="Windows of the model's context that are scored at once."
+    )
     prompts: list[str] = Field(
         default=["日本で一番高い山は", "早稲田大学で", "今日は朝から"], description="Texts that samples continue."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the samples.")
+    seed: int = Field(default=0, ge=0, le=4_294_967_295, description="Seed of the samples.")
 
 
 @stage_asset(

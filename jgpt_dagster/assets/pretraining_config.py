@@ -70,7 +70,9 @@ class PretrainingConfig(_TrainingSettings):
         pattern=f"^({'|'.join(PRESETS)})$",
         description="Preset of the model's size and defaults; by default the one that the model is named for.",
     )
-    context: int | None = Field(default=None, ge=8, description=TrainConfig.model_fields["context"].description)
+    context: int | None = Field(
+        default=None, ge=8, le=1_048_576, description=TrainConfig.model_fields["context"].description
+    )
     warm_start: bool = Field(
         default=False,
         description="Start from the model of the newest earlier dump, if there is one, instead of from scratch. The "
@@ -83,15 +85,19 @@ class PretrainingConfig(_TrainingSettings):
     peak_tflops: float | None = Field(
         default=None,
         gt=0,
+        le=1_000_000,
         description="Peak dense TFLOP/s of one device, for a device that the table of peaks lacks, or for fp32.",
     )
     mfu: float = Field(
         default=DEFAULT_MFU, gt=0, le=1, description="Share of the peak FLOP/s that the plan assumes (MFU)."
     )
-    price: float | None = Field(default=None, ge=0, description="Price of a GPU-hour for the plan, in any currency.")
+    price: float | None = Field(
+        default=None, ge=0, le=1_000_000, description="Price of a GPU-hour for the plan, in any currency."
+    )
     stop_grace_seconds: float = Field(
         default=300,
         ge=0,
+        le=86_400,
         description="Time that a cancelled training has to save a checkpoint before it is killed: more than a step and "
         "a checkpoint take.",
     )

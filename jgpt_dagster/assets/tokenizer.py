@@ -37,9 +37,11 @@ class TokenizerConfig(dg.Config):
     vocab_size: int = Field(
         default=32_000, ge=300, le=65_535, description="Largest number of tokens, special ones included."
     )
-    min_frequency: int = Field(default=1, ge=1, description="Least number of occurrences of a pair that is merged.")
+    min_frequency: int = Field(
+        default=1, ge=1, le=1_000_000, description="Least number of occurrences of a pair that is merged."
+    )
     limit_alphabet: int = Field(
-        default=5_000, ge=1, description="Largest number of characters that get a token of their own."
+        default=5_000, ge=1, le=65_535, description="Largest number of characters that get a token of their own."
     )
     sample_share: float = Field(
         default=1.0,

@@ -11,7 +11,7 @@ from typing import Any
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, OutputCatalog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import write_json
-from jgpt_dagster.storage.file_creation import file_lock
+from jgpt_dagster.storage.file_lock import file_lock, locked
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import read_bytes, upload
 from jgpt_dagster.storage.safe_path import child_path
@@ -73,7 +73,7 @@ class KeptConfig:
     def keep(self, asset: str, model: str, values: Mapping[str, Any]) -> None:
         """Keep values of an asset's fields, in addition to those that are kept or in place of them."""
         wanted = {name: value for name, value in values.items() if name not in _NEVER_KEPT}
-        with file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock")):
+        with locked(file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock"))):
             content = self._read()
             before = content.get(_name(asset, model))
             after = {**(before or self._from_outputs(asset, model)), **wanted}

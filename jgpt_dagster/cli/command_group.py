@@ -8,6 +8,7 @@ from jgpt_dagster.cli.config import config
 from jgpt_dagster.cli.dumps import dumps
 from jgpt_dagster.cli.generate import generate
 from jgpt_dagster.cli.plan import plan
+from jgpt_dagster.cli.prune import prune
 from jgpt_dagster.cli.run import run
 from jgpt_dagster.cli.status import status
 from jgpt_dagster.cli.ui import ui, webserver
@@ -32,5 +33,5 @@ def main() -> None:
     """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
 
 
-for command in (run, status, plan, config, dumps, generate, ui, webserver, worker):
+for command in (run, status, plan, config, dumps, prune, generate, ui, webserver, worker):
     main.add_command(command)

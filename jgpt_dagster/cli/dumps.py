@@ -1,6 +1,7 @@
 """`jgpt dumps`: adds, lists and removes dumps."""
 
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from jgpt_dagster.cli.deployment import all_dumps, open_deployment
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 _dry_run = click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
 
@@ -36,15 +40,19 @@ def list_dumps() -> None:
     settings = open_deployment()
     from dagster import DagsterInstance
 
+    from jgpt_dagster.catalog.retention import dumps_on_disk
     from jgpt_dagster.orchestration.partitions import known_dumps
 
     root, instance = settings.root, DagsterInstance.get()
+    on_disk = dumps_on_disk(root)
     for date in known_dumps(instance):
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
+        if date not in on_disk:
+            states.append(f"no data; if nothing fetches it: {_removal_command(date)}")
         say(f"{date}  {'  '.join(states)}")
-    for key in sorted({*instance.get_dynamic_partitions("dump")} - {*known_dumps(instance)}):
-        say(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it; delete the partition in the UI")
+    for key in _malformed_keys(instance):
+        say(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it: {_removal_command(key)}")
 
 
 @dumps.command("remove")
@@ -54,13 +62,17 @@ def list_dumps() -> None:
 def remove(dates: tuple[str, ...], force: bool, dry_run: bool) -> None:
     """Remove dumps: their data and partitions. A dump that is in use, or has a model, is not removed.
 
-    Lists what is deleted, then deletes it.
+    A partition whose name is no date is removed by its exact name. Lists what is deleted, then deletes it.
     """
     settings = open_deployment()
+    from dagster import DagsterInstance
+
     from jgpt_dagster.catalog.retention import models_of_dump
     from jgpt_dagster.storage.safe_path import require_form
 
-    root = settings.root
+    root, instance = settings.root, DagsterInstance.get()
+    malformed = [date for date in dates if date in _malformed_keys(instance)]
+    dates = tuple(date for date in dates if date not in malformed)
     for date in dates:
         require_form("dump", date)
         if date not in all_dumps(root):
@@ -70,6 +82,10 @@ def remove(dates: tuple[str, ...], force: bool, dry_run: bool) -> None:
                 f"The dump of {date} is kept for {' and '.join(models)}. Remove them too with:\n"
                 f"  {shlex.join(['jgpt', 'dumps', 'remove', '--force', date])}"
             )
+    for key in malformed:
+        if not dry_run:
+            instance.delete_dynamic_partition("dump", key)
+        say(f"{key!r}  {'would be removed' if dry_run else 'removed'}, a partition without data")
     for date in dates:
         say(f"{date}  {_remove_dump(settings, date, dry_run)}")
 
@@ -94,6 +110,17 @@ def prune(keep: int, dry_run: bool) -> None:
         except DumpInUseError as error:
             outcome = f"kept: {error}"
         say(f"{date}  {outcome}")
+
+
+def _malformed_keys(instance: "DagsterInstance") -> list[str]:
+    """Return the dump partitions whose names are no dates: Dagster itself takes any name."""
+    from jgpt_dagster.storage.safe_path import has_form
+
+    return sorted(key for key in instance.get_dynamic_partitions("dump") if not has_form("dump", key))
+
+
+def _removal_command(key: str) -> str:
+    return shlex.join(["jgpt", "dumps", "remove", *(["--"] if key.startswith("-") else []), key])
 
 
 def _remove_dump(settings: Settings, date: str, dry_run: bool) -> str:

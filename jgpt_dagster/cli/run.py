@@ -12,9 +12,14 @@ import click
 
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.cli.config import change
-from jgpt_dagster.cli.deployment import config_option, open_deployment
+from jgpt_dagster.cli.deployment import all_dumps, config_option, open_deployment
+from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.safe_path import require_form
+
+# For the launcher of an interrupted training to end, and for its run to be recorded.
+_LAUNCHER_SECONDS = 30.0
 
 
 @click.command()
@@ -41,39 +46,62 @@ def run(
     A finished model of the name in JGPT_MODEL is kept, even if it is stale; --retrain replaces it. What --config gives
     is kept with the data root, and may be left out the next time.
     """
-    settings = open_deployment()
-    _warn_of_idle_workers()
+    resume = shlex.join(["jgpt", *sys.argv[1:]])
+    with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
+        require_form("dump", dump)
+        settings = open_deployment()
+        _warn_of_idle_workers()
+        given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
+        run_config = _run_config(settings, config_path, given, yes)
+        for asset, field, wanted in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
+            if wanted:
+                run_config.setdefault(asset, {"config": {}})["config"][field] = True
+        _run(settings, dump, until, workers or settings.workers, run_config, resume)
+
+
+def _run_config(settings: Settings, path: Path | None, given: bool, yes: bool) -> dict[str, Any]:
+    """Return the run config in a file by asset; what differs from the kept one is changed if the file was given."""
+    from jgpt_dagster.definitions import defs
+    from jgpt_dagster.orchestration.run_config import read_run_config
+
+    if path is None:
+        return {}
+    graph, record = defs.resolve_asset_graph(), KeptConfig(settings.catalog)
+    ops: dict[str, Any] = read_run_config(graph, path)["ops"]
+    if not given:
+        return record.without_kept(ops, settings.model)
+    change(settings, graph, record.differing(ops, settings.model), yes)
+    return ops
+
+
+def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Mapping[str, Any], resume: str) -> None:
     from dagster import DagsterInstance
 
+    from jgpt_dagster.assets.pretraining_config import PretrainingConfig
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import defs, load_definitions
     from jgpt_dagster.orchestration.existing_models import report_existing_models
     from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
-    from jgpt_dagster.orchestration.run_config import read_run_config
-    from jgpt_dagster.storage.safe_path import require_form
 
-    require_form("dump", dump)
     report_existing_models(DagsterInstance.get(), settings.root)
-    run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
-    if context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE:
-        change(settings, defs.resolve_asset_graph(), _differing(settings, run_config["ops"]), yes)
-    else:
-        run_config["ops"] = KeptConfig(settings.catalog).without_kept(run_config["ops"], settings.model)
-    for asset, field, given in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
-        if given:
-            run_config["ops"].setdefault(asset, {"config": {}})["config"][field] = True
+    training = run_config.get("pretrained_model", {}).get("config", {})
+    grace = PretrainingConfig(**training).stop_grace_seconds
+    stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
+    if any(stage.asset == "wikipedia_dump" for stage in stages):
+        _require_dump(settings, dump)
     started = before = time.monotonic()
     for stage in run_stages(
-        stages_up_to(defs, settings.corpora, dump, settings.model, until),
+        stages,
         dump=dump,
         model=settings.model,
-        workers=workers or settings.workers,
-        run_config=run_config,
-        resume=shlex.join(["jgpt", *sys.argv[1:]]),
+        workers=workers,
+        run_config={"ops": run_config},
+        resume=resume,
         root=settings.root.path,
         load_definitions=load_definitions,
         display=progress_bars,
         report=say_beside_bars,
+        grace_seconds={"pretrained_model": grace + _LAUNCHER_SECONDS},
     ):
         now = time.monotonic()
         say_beside_bars(
@@ -85,8 +113,12 @@ def run(
         _show_release(settings, dump)
 
 
-def _differing(settings: Settings, ops: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    return KeptConfig(settings.catalog).differing(ops, settings.model)
+def _require_dump(settings: Settings, dump: str) -> None:
+    """Raise MirrorError if a dump that is new here is not at the mirror: nothing is recorded of a mistyped date."""
+    from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+
+    if dump not in all_dumps(settings.root):
+        DumpMirror(settings.dumps_url, settings.wiki).files(dump)
 
 
 def _warn_of_idle_workers() -> None:

@@ -3,6 +3,7 @@
 import click
 
 from jgpt_dagster.cli.deployment import open_deployment
+from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.settings import Settings
 
 
@@ -12,10 +13,11 @@ from jgpt_dagster.settings import Settings
 @click.option("--read-only", is_flag=True, help="Show everything, but let nobody launch or change anything in the UI.")
 def ui(host: str, port: int, read_only: bool) -> None:
     """Open the Dagster UI and start its daemon, until Ctrl-C."""
-    _register_models(open_deployment())
-    from jgpt_dagster.webserver.dagster_commands import serve_with_daemon
+    with exit_on_interrupt("The UI is stopped."):
+        _register_models(open_deployment())
+        from jgpt_dagster.webserver.dagster_commands import serve_with_daemon
 
-    serve_with_daemon(host, port, read_only=read_only)
+        serve_with_daemon(host, port, read_only=read_only)
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -79,12 +79,14 @@ class QueueRunLauncher(CeleryRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return whether a worker has a started run, by asking the workers."""
+        """Return whether a worker has a run, by asking the workers; a run that waits for its worker counts as well."""
         task_id = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG)
         if task_id is None:
             # A run of `jgpt run` or `dagster asset materialize` is on no queue, and not ours to end.
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         task = self.celery.AsyncResult(task_id)
+        if run.status == dg.DagsterRunStatus.STARTING and task.state == PENDING:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
         worker = str(task.info["hostname"]) if task.state == STARTED else None
         if any(self._is_running(task_id, worker) for _ in range(_HEALTH_CHECKS)):
             return CheckRunHealthResult(WorkerStatus.RUNNING)

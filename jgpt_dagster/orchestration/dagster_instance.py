@@ -1,6 +1,7 @@
 """The Dagster instance of a deployment: which DAGSTER_HOME is used, and the `dagster.yaml` of a new one."""
 
 import os
+import re
 from pathlib import Path
 
 import yaml
@@ -9,19 +10,25 @@ from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.file_creation import make_directory
 
+_RUNS = re.compile(
+    r"^( *max_concurrent_runs: )(\d+)(?:  # follows JGPT_WORKERS=(\d+); another number here stays)?$", re.MULTILINE
+)
+
 
 def ensure_dagster_home(settings: Settings) -> Path:
     """Return the directory of the Dagster instance; set DAGSTER_HOME and write `dagster.yaml` if they are missing.
 
-    The default is `$JGPT_DATA/.dagster` or, if that is a URL, `$JGPT_SCRATCH/.dagster`. An existing `dagster.yaml` is
-    not changed.
+    The default is `$JGPT_DATA/.dagster` or, if that is a URL, `$JGPT_SCRATCH/.dagster`. In an existing `dagster.yaml`,
+    only the number that follows JGPT_WORKERS changes, and only if nobody else has changed it.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
     config = home / "dagster.yaml"
-    if not config.exists():
+    before = config.read_text() if config.exists() else None
+    text = _written(settings) if before is None else _following(before, settings)
+    if text != before:
         make_directory(home, internal=True)
         with atomic_file(config) as stream:
-            stream.write(yaml.safe_dump(instance_config(settings), sort_keys=False).encode())
+            stream.write(text.encode())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -33,3 +40,26 @@ def instance_config(settings: Settings) -> dict[str, object]:
         "concurrency": {"runs": {"max_concurrent_runs": settings.workers}, "pools": {"default_limit": 1}},
         "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
     }
+
+
+def _written(settings: Settings) -> str:
+    """Return the text of a new `dagster.yaml`; a comment keeps the number that was written beside the number."""
+    text = yaml.safe_dump(instance_config(settings), sort_keys=False)
+    return _RUNS.sub(lambda match: _runs_line(match[1], settings.workers), text)
+
+
+def _following(text: str, settings: Settings) -> str:
+    """Return the text of an existing `dagster.yaml` with the number of runs that the settings give now."""
+    plain = _RUNS.search(text)
+    if (
+        plain
+        and plain[3] is None
+        and text
+        == yaml.safe_dump(instance_config(settings.model_copy(update={"workers": int(plain[2])})), sort_keys=False)
+    ):
+        return _written(settings)  # of a release that wrote no comment, and nobody has edited it
+    return _RUNS.sub(lambda match: _runs_line(match[1], settings.workers) if match[2] == match[3] else match[0], text)
+
+
+def _runs_line(before: str, workers: int) -> str:
+    return f"{before}{workers}  # follows JGPT_WORKERS={workers}; another number here stays"

@@ -7,13 +7,14 @@ output that is complete and current, so the same command continues after any fai
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,11 +27,19 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
 from jgpt_dagster.orchestration.run_history import RANGE_END, RANGE_START, failure_text
+from jgpt_dagster.runtime.interrupts import INTERRUPTS, HeldInterrupts, hold_interrupts, interrupts_blocked
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent
 
 ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
 LoadDefinitions = Callable[[], dg.Definitions]
+
+_POLL_SECONDS = 0.2
+# A run may wait for the pool slot of one that is killed meanwhile.
+_DEAD_RUNS_SECONDS = 15.0
+# Time for a worker process to end its run, if the stage has no time of its own.
+_GRACE_SECONDS = 15.0
+_KILL_SECONDS = 5.0
 
 
 class StageFailedError(JgptError):
@@ -86,8 +95,12 @@ def run_stages(
     load_definitions: LoadDefinitions,
     display: Callable[[ProgressQueue], AbstractContextManager[None]],
     report: Callable[[str], None],
+    grace_seconds: Mapping[str, float] | None = None,
 ) -> Iterator[Stage]:
     """Run the stages one after the other, the runs of each in up to `workers` processes; yield each finished stage.
+
+    SIGINT and SIGTERM interrupt the runs in progress. Those of a stage get its `grace_seconds`, by default 15, then
+    their processes are killed. However many signals came, the first one arrives when no process is left.
 
     `root` is the data root, where other commands see that this one is alive. Worker processes call `load_definitions`,
     a module-level function. `display` consumes the progress events of the workers, `report` receives other lines.
@@ -99,27 +112,37 @@ def run_stages(
     fail_abandoned_runs(instance, root, report)
     context = multiprocessing.get_context("spawn")
     events: ProgressQueue = context.Queue()
-    stopping = context.Event()
+    # A killed worker may leave the queue locked, for which the end of this process would wait.
+    events.cancel_join_thread()
+    # Without a lock, which a killed worker might hold.
+    stopping = context.RawValue("b", 0)
+    end_dead_runs = partial(fail_abandoned_runs, instance, root, lambda _: None)
     with (
-        command_lock(root) as command,
+        hold_interrupts() as interrupts,
+        command_lock(instance, root) as command,
         display(events),
         ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
         ) as pool,
-        _interrupt_workers(stopping),
     ):
         for stage in stages:
-            with _interrupts_blocked():
+            if interrupts.received:
+                return
+            # Blocked in the workers too, until they have begun to ignore them.
+            with interrupts_blocked():
                 futures = {
                     pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command): keys
                     for keys in stage.runs
                 }
             failed = []
-            for done, outcome in enumerate(_outcomes(stage, futures), start=1):
+            for done, outcome in enumerate(_outcomes(stage, futures, interrupts, end_dead_runs), start=1):
                 failed += [outcome] if outcome.error else []
                 if len(stage.runs) > 1:
                     events.put(ProgressEvent(stage.asset, done, len(stage.runs), "runs"))
             events.put(ProgressEvent(stage.asset, ended=True))
+            if interrupts.received:
+                _stop_workers(pool, stopping, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
+                return
             if failed:
                 raise StageFailedError(
                     "\n".join(f"{outcome.label} failed: {outcome.error}" for outcome in failed)
@@ -163,54 +186,70 @@ def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str, model: st
     return (keys,) if single_run else tuple((key,) for key in keys)
 
 
-def _outcomes(stage: Stage, futures: Mapping["Future[Outcome]", tuple[str, ...]]) -> Iterator[Outcome]:
-    for future in as_completed(futures):
-        try:
-            yield future.result()
-        except BrokenProcessPool:
-            yield Outcome(step_label(stage.asset, futures[future]), "its worker process was killed (out of memory?)")
+def _outcomes(
+    stage: Stage,
+    futures: Mapping["Future[Outcome]", tuple[str, ...]],
+    interrupts: HeldInterrupts,
+    end_dead_runs: Callable[[], None],
+) -> Iterator[Outcome]:
+    """Yield the outcome of each run as it ends, until an interrupt; end the runs of dead processes meanwhile."""
+    pending = set(futures)
+    looked = time.monotonic()
+    while pending and not interrupts.received:
+        done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+        if time.monotonic() - looked > _DEAD_RUNS_SECONDS:
+            end_dead_runs()
+            looked = time.monotonic()
+        for future in done:
+            label = step_label(stage.asset, futures[future])
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Outcome(label, "its worker process was killed (out of memory?)")
 
 
-# ---- Ctrl-C ------------------------------------------------------------------------------------------------------
+# ---- interrupts ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _interrupt_workers(stopping: Event) -> Iterator[None]:
-    """If Ctrl-C ends the block, make the workers start no further run and interrupt the runs in progress."""
-    try:
-        yield
-    except BaseException:
-        stopping.set()
-        for worker in multiprocessing.active_children():
-            if worker.pid:
-                os.kill(worker.pid, signal.SIGINT)
-        raise
+def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, grace_seconds: float) -> None:
+    """Make the workers start no further run, interrupt the runs in progress, and kill what is left after a time."""
+    stopping.value = 1
+    pool.shutdown(wait=False, cancel_futures=True)
+    # Once: a second interrupt would tear what a run does to end well.
+    _signal_workers(signal.SIGINT)
+    _await_workers(grace_seconds)
+    _signal_workers(signal.SIGKILL)
+    _await_workers(_KILL_SECONDS)
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C until the block ends, also in the processes started in it: see `_start_worker`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _await_workers(seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _signal_workers(number: signal.Signals) -> None:
+    for worker in multiprocessing.active_children():
+        if worker.pid:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, number)
 
 
 # ---- in the worker processes -------------------------------------------------------------------------------------
 
-_stopping: Event | None = None
+_stopping: Any = None
 
 
-def _start_worker(events: ProgressQueue, stopping: Event) -> None:
+def _start_worker(events: ProgressQueue, stopping: Any) -> None:
     global _stopping
     _stopping = stopping
     add_listener(events.put)
     # Only the command answers Ctrl-C on the terminal and passes it on: Dagster's helper processes would answer it with
     # tracebacks. Dagster ends a step that is interrupted; between steps there is nothing to end.
     os.setpgrp()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     die_with_parent()
 
 
@@ -223,7 +262,7 @@ def _execute(
     if len(keys) > 1:
         tags |= {RANGE_START: keys[0], RANGE_END: keys[-1]}
     with capture_interrupts():  # an interrupt that comes before the step has started ends it when it starts
-        if _stopping and _stopping.is_set():
+        if _stopping and _stopping.value:
             return Outcome(label, "not started")
         try:
             result = (

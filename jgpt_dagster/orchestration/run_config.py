@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.runtime.number_bounds import problem_text
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
@@ -78,7 +79,8 @@ def _read_config(graph: "AssetGraph", name: str, value: Any) -> dict[str, Any]:
         config = config_class.model_validate(fields)
     except ValidationError as error:
         problems += [
-            f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: {problem['msg']}"
+            f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: "
+            f"{problem_text(problem, config_class.model_fields.get('.'.join(map(str, problem['loc']))))}"
             for problem in error.errors()
         ]
     if problems:

@@ -52,7 +52,11 @@ def map_in_worker_pool(workers: int) -> Iterator[OrderedMap]:
             while waiting:
                 yield _first(waiting)
 
-        yield ordered
+        try:
+            yield ordered
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def die_with_parent() -> None:

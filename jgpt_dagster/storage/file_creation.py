@@ -12,8 +12,6 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
-
 from jgpt_dagster.errors import JgptError
 
 OWNER_ONLY = 0o600
@@ -107,17 +105,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def file_lock(path: Path) -> FileLock:
-    """Return the lock at `path`, whose directory is created if missing. Raises LinkedPathError if either is a link."""
-    make_own_directory(path.parent)
-    return lock_at(path)
-
-
-def lock_at(path: Path) -> FileLock:
-    """Return the lock at `path`, whose directory is there already. Raises LinkedPathError if `path` is a link."""
+def own_file_mode(path: Path) -> int:
+    """Return the rights of an internal file at `path`. Raises LinkedPathError if there is a link."""
     if path.is_symlink():
         raise _linked(path)
-    return FileLock(path, mode=_mode(path.parent, internal=True) & 0o666)
+    return _mode(path.parent, internal=True) & 0o666
 
 
 def _mode(parent: Path, *, internal: bool = False) -> int:

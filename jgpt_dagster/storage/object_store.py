@@ -13,7 +13,8 @@ from upath import UPath
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
-from jgpt_dagster.storage.file_creation import lock_at, make_directory
+from jgpt_dagster.storage.file_creation import make_directory
+from jgpt_dagster.storage.file_lock import lock_at, locked
 
 _BLOCK = 8 << 20
 # Of a manifest or record: a hundred times the largest.
@@ -84,10 +85,10 @@ def download(location: UPath, file: Path, find_mismatch: Callable[[], str | None
     """Replace a local file by the object if `find_mismatch` finds one; return the mismatch of the object itself.
 
     An object of more than `limit` bytes is one. Processes of one machine that want the same object wait for the first,
-    whose download serves them all. Raises ObjectStoreError.
+    whose download serves them all. Raises ObjectStoreError and LockRefusedError.
     """
     make_directory(file.parent)
-    with lock_at(file.with_name(f".{file.name}.lock")):
+    with locked(lock_at(file.with_name(f".{file.name}.lock"))):
         if find_mismatch() is None:
             return None
         try:

@@ -6,7 +6,10 @@ server differently is refused and does not start one without the guard.
 """
 
 import shlex
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +22,12 @@ from jgpt_dagster.webserver.request_guard import RequestGuard, is_loopback
 if TYPE_CHECKING:
     from subprocess import Popen
 
+    from jgpt_dagster.runtime.interrupts import HeldInterrupts
+
 _WEBSERVER = ["-m", "dagster_webserver"]
 _GUARDED_WEBSERVER = ["-m", "jgpt_dagster.webserver"]
 _DAEMON = ["-m", "dagster._daemon"]
+_POLL_SECONDS = 0.1
 
 
 class UnknownDagsterError(JgptError):
@@ -48,12 +54,28 @@ def serve_with_daemon(host: str, port: int, *, read_only: bool) -> None:
     from dagster._cli import dev
     from dagster_shared.ipc import open_ipc_subprocess
 
+    from jgpt_dagster.runtime.interrupts import hold_interrupts
+
     def start_guarded(command: Sequence[str], **options: Any) -> "Popen[Any]":
         return open_ipc_subprocess(guarded_command(command, read_only=read_only), **options)
 
     _replace(dev, "open_ipc_subprocess", start_guarded)
     arguments = ["--module-name", "jgpt_dagster.definitions", "--host", host, "--port", str(port)]
-    dev.dev_command.main(arguments, prog_name="jgpt ui")
+    # Dagster takes an interrupt well while it waits for its processes. An earlier one would leave some of them behind,
+    # a second one all of them.
+    with hold_interrupts() as interrupts, suppress(KeyboardInterrupt):
+        _replace(dev, "time", SimpleNamespace(sleep=partial(_sleep, interrupts)))
+        dev.dev_command.main(arguments, prog_name="jgpt ui", standalone_mode=False)
+        interrupts.answered()
+
+
+def _sleep(interrupts: "HeldInterrupts", seconds: float) -> None:
+    """Sleep for some time. Raises KeyboardInterrupt once an interrupt was received."""
+    deadline = time.monotonic() + seconds
+    while not interrupts.received and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    if interrupts.received:
+        raise KeyboardInterrupt
 
 
 def guarded_command(command: Sequence[str], *, read_only: bool) -> list[str]:

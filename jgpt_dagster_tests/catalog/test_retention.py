@@ -237,12 +237,31 @@ def test_a_partition_that_is_a_pattern_removes_nothing(
         *(f"{date}  kept: one of the last 2" for date in DATES[1:]),
     ]
     assert jgpt("dumps", "prune", "--keep", "2") == (0, "".join(f"{line}\n" for line in kept))
-    code, output = jgpt("dumps", "remove", "--force", pattern)
-    assert code == 1 and f"{pattern!r} is not a dump date" in output
+    assert f"{pattern!r}  not a date" in jgpt("dumps", "list")[1]
     with pytest.raises(UnsafeNameError):
         Removal.of_dump(load_settings().catalog, deployment.data / ".scratch", pattern)
+    partitions = instance.get_dynamic_partitions("dump")
+    assert jgpt("dumps", "remove", "--force", "--dry-run", pattern)[0] == 0
+    assert instance.get_dynamic_partitions("dump") == partitions
+    # The partition goes, and nothing that its name might stand for.
+    assert jgpt("dumps", "remove", "--force", pattern)[0] == 0
+    assert {*partitions} - {*instance.get_dynamic_partitions("dump")} == {pattern}
     assert names(deployment) == before
-    assert f"{pattern!r}  not a date" in jgpt("dumps", "list")[1]
+    code, output = jgpt("dumps", "remove", "--force", pattern)
+    assert code == 1 and f"{pattern!r} is not a dump date" in output
+
+
+def test_a_mistyped_date_leaves_nothing_and_a_partition_without_data_can_be_removed(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    before = names(deployment)
+    code, output = jgpt("run", "--dump", "20260799")
+    assert code == 1 and "no status of the" in output
+    assert "20260799" not in instance.get_dynamic_partitions("dump") and names(deployment) == before
+    assert jgpt("dumps", "add", "20260810")[0] == 0
+    assert "jgpt dumps remove 20260810" in jgpt("dumps", "list")[1]
+    assert jgpt("dumps", "remove", "20260810")[0] == 0
+    assert "20260810" not in jgpt("dumps", "list")[1]
 
 
 def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(

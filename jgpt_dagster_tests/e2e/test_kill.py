@@ -1,6 +1,7 @@
 """Killed at any moment, the same command gives the same bytes; interrupted, it leaves no process behind."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -193,3 +194,21 @@ def _processes(deployment: Deployment) -> dict[int, str]:
             if mark in (directory / "environ").read_bytes().split(b"\0"):
                 found[int(directory.name)] = re.sub(r"\0", " ", (directory / "cmdline").read_text())
     return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6))
+def test_interrupts_at_any_moment_end_the_command_once(deployment: Deployment, small_run: Path, seed: int) -> None:
+    moments = random.Random(seed)
+    process = deployment.start("jgpt", "run", "--dump", DUMP, "--config", small_run)
+    time.sleep(moments.uniform(0.2, 5) if seed % 2 else moments.uniform(5, 30))
+    for _ in range(moments.randint(1, 5)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, moments.choice([signal.SIGINT, signal.SIGTERM]))
+        time.sleep(moments.choice([0.0, 0.1, 0.5]))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert output.count("Resume with:\n  jgpt run") == output.count("Aborted!") == 1 and "Traceback" not in output, (
+        output
+    )
+    assert _outlived(deployment) == []

@@ -1,6 +1,11 @@
 """What `jgpt run` is going to do is settled before anything runs."""
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +16,7 @@ from jgpt_dagster.definitions import defs, load_definitions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration import local_runner
 from jgpt_dagster.orchestration.local_runner import Stage, StageFailedError, run_stages, stages_up_to
+from jgpt_dagster_tests.support.waiting import wait_until
 
 CORPORA = configured_corpora("jawiki", "https://example.org/ja.txt.xz", {})
 
@@ -70,8 +76,32 @@ def test_stages_end_at_the_requested_asset() -> None:
 
 
 def test_a_waiting_run_is_not_started_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopping = multiprocessing.get_context("spawn").Event()
-    stopping.set()
+    stopping = multiprocessing.get_context("spawn").RawValue("b", 1)
     monkeypatch.setattr(local_runner, "_stopping", stopping)
     outcome = local_runner._execute(load_definitions, "wikipedia_dump", ("20260101",), {}, "of no command")
     assert outcome == local_runner.Outcome("wikipedia_dump 20260101", "not started")
+
+
+@pytest.mark.parametrize(("kind", "tidied"), [("tidy", True), ("deaf", False)])
+def test_any_number_of_interrupts_ends_a_run_once_and_in_time(tmp_path: Path, kind: str, tidied: bool) -> None:
+    command = [sys.executable, "-m", "jgpt_dagster_tests.support.interrupted_run", str(tmp_path), kind]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text(), 120)
+    worker = int((tmp_path / "begun").read_text())
+    # As a terminal does it, which signals the whole group.
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        os.killpg(process.pid, number)
+        time.sleep(0.2)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output.count("Resume with: again") == output.count("Aborted!") == 1 and "Traceback" not in output, output
+    assert (tmp_path / "tidied").exists() == tidied
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)

@@ -12,6 +12,7 @@ import pytest
 
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.orchestration.sensors import new_dump_sensor, run_requests
+from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster_tests.support.deployments import Deployment
 from jgpt_dagster_tests.support.flaky_server import Handler, Server, serving
 from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
@@ -45,6 +46,15 @@ def publish(server: Server, statuses: dict[str, str], size: int = 1000) -> None:
         server.files[f"/miniwiki/{date}/dumpstatus.json"] = json.dumps(document).encode()
 
 
+def fetch(desk: Desk, *dates: str) -> None:
+    """Let dumps be known, with a manifest on disk."""
+    add_dumps(desk.instance, dates)
+    for date in dates:
+        output = desk.deployment.root.directory("wikipedia_dump", date)
+        with output.writing(Recipe("wikipedia_dump", "1", {})):
+            pass
+
+
 def added(result: Any) -> list[str]:
     return [key for request in result.dynamic_partitions_requests or () for key in request.partition_keys]
 
@@ -70,8 +80,9 @@ def test_the_newest_finished_dump_is_added_and_fetched(
     expected: str,
 ) -> None:
     publish(server, statuses)
-    add_dumps(instance, known)
-    result = mirror_desk(tmp_path, server, instance).tick("new_dump_sensor", cursor)
+    desk = mirror_desk(tmp_path, server, instance)
+    fetch(desk, *known)
+    result = desk.tick("new_dump_sensor", cursor)
     (request,) = result.run_requests
     assert (assets(request), request.partition_key) == (["wikipedia_dump"], expected)
     assert added(result) == [expected]
@@ -91,8 +102,17 @@ def test_nothing_is_fetched_without_a_newer_finished_dump(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, statuses: dict[str, str], words: str
 ) -> None:
     publish(server, statuses)
-    add_dumps(instance, ["20260101"])
-    assert words in mirror_desk(tmp_path, server, instance).reason("new_dump_sensor")
+    desk = mirror_desk(tmp_path, server, instance)
+    fetch(desk, "20260101")
+    assert words in desk.reason("new_dump_sensor")
+
+
+def test_a_partition_of_a_mistyped_date_keeps_no_dump_away(
+    tmp_path: Path, server: Server, instance: dg.DagsterInstance
+) -> None:
+    publish(server, {"20260101": "done"})
+    add_dumps(instance, ["20260810"])
+    assert added(mirror_desk(tmp_path, server, instance).tick("new_dump_sensor")) == ["20260101"]
 
 
 def test_a_removed_dump_does_not_come_back(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:

@@ -1,6 +1,7 @@
 """A run config file is read, and refused where an asset could not be run with it, before anything runs."""
 
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
 
@@ -47,3 +48,17 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     assert {name: type(value) for name, value in config.items()} == {
         name: type(value) for name, value in expected.items()
     }
+
+
+def test_every_number_of_run_config_has_bounds() -> None:
+    graph = defs.resolve_asset_graph()
+    functions: list[Any] = [graph.assets_def_for_key(key).op.compute_fn for key in graph.toposorted_asset_keys]
+    classes = {function.get_config_arg().annotation for function in functions if function.get_config_arg()}
+    assert len(classes) > 5
+    for config in classes:
+        for name, field in config.model_fields.items():
+            if {field.annotation, *get_args(field.annotation)} & {int, float} and get_origin(
+                field.annotation
+            ) is not dict:
+                found = {bound for part in field.metadata for bound in ("ge", "gt", "le", "lt") if hasattr(part, bound)}
+                assert found & {"ge", "gt"} and found & {"le", "lt"}, (config, name)

@@ -170,7 +170,7 @@ def test_the_sensor_waits_for_a_live_command_and_fails_a_dead_one(
     desk = Desk(without(whole, tmp_path / "data", ("training_set", None)), instance)
     (request,) = desk.tick("refresh_sensor").run_requests
     other = request.with_replaced_attrs(asset_selection=[dg.AssetKey("cc100_dump")], tags={})
-    with pytest.raises(KeyboardInterrupt), command_lock(desk.deployment.data) as command:
+    with pytest.raises(KeyboardInterrupt), command_lock(instance, desk.deployment.data) as command:
         run_id = desk.record(other, dg.DagsterRunStatus.NOT_STARTED, **{COMMAND_TAG: command})
         assert "`jgpt run` is in progress" in desk.reason("refresh_sensor")
         raise KeyboardInterrupt
@@ -229,7 +229,8 @@ def test_a_setting_switches_the_refresh_and_only_a_person_switches_training(refr
     settings = Settings(refresh=refresh, poll_hours=0.5)
     built = {sensor.name: sensor for sensor in build_sensors(settings)}
     running = {name for name, sensor in built.items() if sensor.default_status == dg.DefaultSensorStatus.RUNNING}
-    assert running == ({"new_dump_sensor", "refresh_sensor"} if refresh == "on" else set())
+    refreshing = {"new_dump_sensor", "refresh_sensor"} if refresh == "on" else set()
+    assert running == {"abandoned_runs_sensor", *refreshing}
     assert "train_sensor" in built
     assert built["new_dump_sensor"].minimum_interval_seconds == 1800
 

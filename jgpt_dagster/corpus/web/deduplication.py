@@ -62,7 +62,10 @@ class DeduplicationSettings(BaseModel):
         default=True, description="Drop paragraphs (lines) that an earlier document or line has exactly."
     )
     paragraph_characters: int = Field(
-        default=20, ge=1, description="Shorter paragraphs are kept however often they come: they may mean something."
+        default=20,
+        ge=1,
+        le=1_000_000_000,
+        description="Shorter paragraphs are kept however often they come: they may mean something.",
     )
 
     def sketch(self, lines: Sequence[str]) -> Sketch:

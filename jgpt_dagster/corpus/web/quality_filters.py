@@ -41,7 +41,10 @@ class QualityFilters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_characters: int = Field(
-        default=50, ge=0, description="Shorter documents are dropped as too_short; line ends do not count."
+        default=50,
+        ge=0,
+        le=1_000_000_000,
+        description="Shorter documents are dropped as too_short; line ends do not count.",
     )
     minimum_japanese: float = Field(
         default=0.5,

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.runtime.interrupts import hold_interrupts
 
 EXIT_INTERRUPTED = 143
 """Exit code of a training process that saved a checkpoint and ended on SIGTERM: 128 + 15."""
@@ -59,19 +60,23 @@ def run_process_group(
     SIGTERM and soon afterwards SIGKILL. Without training processes, the others get the grace period. If the calling
     process is killed, the command is killed too and training processes end themselves.
 
+    SIGINT and SIGTERM end the call, however many come: their handlers are called once no process is left.
+
     Raises LaunchError with the last lines of output if the command cannot be started, ends with a code other than 0, or
     ends before the processes that it started (a killed launcher may report success).
     """
-    group = _ProcessGroup(argv, env, on_line)
-    try:
-        while group.process.poll() is None:
-            group.forward_output()
-        # Bounded: the processes of a killed launcher would run, and may print, for ever.
-        deadline = time.monotonic() + _STRAGGLER_SECONDS
-        while (abandoned := list(group.pids())) and time.monotonic() < deadline:
-            group.forward_output()
-    finally:
-        group.stop(stop_grace_seconds)
+    with hold_interrupts() as interrupts:
+        group = _ProcessGroup(argv, env, on_line)
+        abandoned = False
+        try:
+            while group.process.poll() is None and not interrupts.received:
+                group.forward_output()
+            # Bounded: the processes of a killed launcher would run, and may print, for ever.
+            deadline = time.monotonic() + _STRAGGLER_SECONDS
+            while (abandoned := any(group.pids())) and time.monotonic() < deadline and not interrupts.received:
+                group.forward_output()
+        finally:
+            group.stop(stop_grace_seconds)
     code = group.process.wait()
     if code or abandoned:
         raise LaunchError(_failure_message(argv, code, group.tail))

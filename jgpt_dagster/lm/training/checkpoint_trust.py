@@ -20,7 +20,8 @@ from typing import Any
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.directory_artifact import MANIFEST
-from jgpt_dagster.storage.file_creation import OWNER_ONLY, file_lock
+from jgpt_dagster.storage.file_creation import OWNER_ONLY
+from jgpt_dagster.storage.file_lock import file_lock
 from jgpt_dagster.storage.hashing import canonical_json
 from jgpt_dagster.storage.manifest import Manifest, parse_json
 from jgpt_dagster.storage.trusted_path import find_other_writer

@@ -33,45 +33,61 @@ class TrainConfig(BaseModel):
     output: Path = Field(description="Run directory, on a disk that all processes share.")
     model: PresetName = Field(description="Model preset.")
     initial_model: Path | None = Field(None, description="Saved model whose weights the run starts from.")
-    context: int = Field(ge=1, description="Tokens of a training sequence, the most that the model looks back.")
+    context: int = Field(
+        ge=1, le=1_048_576, description="Tokens of a training sequence, the most that the model looks back."
+    )
     document_masking: bool = Field(
         False,
         description="Keep attention within a document when several are packed into a sequence; otherwise, as is usual, "
         "later documents see earlier ones.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of samples.")
+    seed: int = Field(0, ge=0, le=4_294_967_295, description="Seed of the initial weights and of the order of samples.")
     steps: int | None = Field(
         None,
         ge=1,
+        le=1_000_000_000,
         description="Length of the run in optimizer steps. Set at most one of steps, tokens and epochs; the default is "
         "one epoch, and 4,000 steps for tiny.",
     )
-    tokens: int | None = Field(None, ge=1, description="Length of the run in tokens, instead of steps or epochs.")
-    epochs: float | None = Field(
-        None, gt=0, description="Length of the run in passes over the training set, instead of steps or tokens."
+    tokens: int | None = Field(
+        None, ge=1, le=1_000_000_000_000_000, description="Length of the run in tokens, instead of steps or epochs."
     )
-    global_batch: int = Field(ge=1, description="Sequences of an optimizer step, over all processes.")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Length of the run in passes over the training set, instead of steps or tokens.",
+    )
+    global_batch: int = Field(ge=1, le=1_000_000, description="Sequences of an optimizer step, over all processes.")
     micro_batch: int | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="Sequences that a process holds in memory at a time; it accumulates the gradients of the rest of "
         "its share of the global batch.",
     )
     learning_rate: float = Field(
         gt=0,
+        le=1e30,
         description="Peak learning rate, reached after the warm-up; a cosine lowers it to a tenth by the last step.",
     )
     minimum_learning_rate_ratio: float = Field(
         0.1, ge=0, le=1, description="Learning rate of the last step, as a share of the peak."
     )
     warmup_steps: int | None = Field(
-        None, ge=0, description="Steps of linear learning-rate warm-up; by default a twentieth of the run, at most 700."
+        None,
+        ge=0,
+        le=1_000_000_000,
+        description="Steps of linear learning-rate warm-up; by default a twentieth of the run, at most 700.",
     )
-    weight_decay: float = Field(0.1, ge=0, description="Weight decay of matrices; biases and layer norms do not decay.")
+    weight_decay: float = Field(
+        0.1, ge=0, le=100, description="Weight decay of matrices; biases and layer norms do not decay."
+    )
     betas: tuple[float, float] = Field((0.9, 0.95), description="Decay rates of AdamW's two moments.")
     gradient_clipping: float = Field(
         1.0,
         gt=0,
+        le=1_000_000,
         description="Largest gradient norm; a larger gradient is scaled down to it. Metrics show the norm before that.",
     )
     dtype: Dtype = Field(
@@ -104,30 +120,41 @@ class TrainConfig(BaseModel):
     early_stop: int | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="Stop after this many validation losses in a row that are not below the lowest; off by default.",
     )
     divergence_steps: int = Field(
         500,
         ge=0,
+        le=1_000_000_000,
         description="Fail after this many steps at a loss more than one nat above its lowest level; 0 never fails.",
     )
     stall_seconds: float = Field(
         1800,
         gt=0,
+        le=604_800,
         description="Fail if no step completes for this long; more than the longest step, validation or checkpoint "
         "takes.",
     )
-    log_every: int = Field(10, ge=1, description="Steps between two rows of metrics.")
+    log_every: int = Field(10, ge=1, le=1_000_000_000, description="Steps between two rows of metrics.")
     evaluate_every: int = Field(
-        250, ge=1, description="Steps between two validation losses, taken on fixed held-out sequences."
+        250,
+        ge=1,
+        le=1_000_000_000,
+        description="Steps between two validation losses, taken on fixed held-out sequences.",
     )
-    evaluation_blocks: int = Field(64, ge=1, description="Held-out sequences of a validation loss, at most.")
+    evaluation_blocks: int = Field(
+        64, ge=1, le=1_000_000, description="Held-out sequences of a validation loss, at most."
+    )
     checkpoint_every: int = Field(
-        250, ge=1, description="Steps between two checkpoints: the most work that a crash can lose."
+        250, ge=1, le=1_000_000_000, description="Steps between two checkpoints: the most work that a crash can lose."
     )
-    keep_checkpoints: int = Field(2, ge=1, description="Number of newest checkpoints to keep.")
+    keep_checkpoints: int = Field(2, ge=1, le=1_000_000, description="Number of newest checkpoints to keep.")
     keep_every: int | None = Field(
-        None, ge=1, description="Also keep the checkpoints of steps that are multiples of this, for good."
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Also keep the checkpoints of steps that are multiples of this, for good.",
     )
     wandb_project: str | None = Field(
         None, min_length=1, description="Weights & Biases project to report to as well (needs the extra `wandb`)."

@@ -1,4 +1,4 @@
-"""`new_dump_sensor`: asks the mirror for a finished dump newer than all known ones, and requests its download."""
+"""`new_dump_sensor`: asks the mirror for a finished dump newer than all fetched ones, and requests its download."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from jgpt_dagster.catalog.missing_work import WorkItem
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror, MirrorError
 from jgpt_dagster.corpus.fetch.errors import TemporaryError
 from jgpt_dagster.corpus.fetch.http_client import open_client, open_url
+from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.orchestration.sensors.run_requests import request_runs, skip, skip_on_error
@@ -39,7 +40,7 @@ def build_new_dump_sensor(settings: Settings) -> dg.SensorDefinition:
     def new_dump_sensor(
         context: dg.SensorEvaluationContext, store: CorpusStore, mirror: Mirror
     ) -> dg.SensorResult | dg.SkipReason:
-        """Fetches the newest finished dump if it is newer than all known ones.
+        """Fetches the newest finished dump if it is newer than all fetched ones.
 
         Of several new dumps only the newest is fetched: an older one holds nothing that the newest does not.
         """
@@ -51,18 +52,21 @@ def build_new_dump_sensor(settings: Settings) -> dg.SensorDefinition:
 def _evaluate(
     context: dg.SensorEvaluationContext, store: CorpusStore, mirror: Mirror, settings: Settings
 ) -> dg.SensorResult | dg.SkipReason:
-    known = known_dumps(context.instance)
+    partitions = known_dumps(context.instance)
+    # A partition alone is no dump: its date may be mistyped.
+    fetched = [dump for dump in partitions if store.directory("wikipedia_dump", dump).manifest()]
     # The cursor is the newest dump that was ever requested: one that was removed since does not come back.
     requested = context.cursor or ""
-    unfetched = requested in known and store.directory("wikipedia_dump", requested).manifest() is None
+    unfetched = requested in partitions and requested not in fetched
     dumps = DumpMirror(mirror.dumps_url, store.wiki)
-    newest_known = max([requested, *known])
+    newest_known = max([requested, *fetched])
     search = _with_timeout(
         _MIRROR_SECONDS, dumps.url, lambda: _newest_finished(dumps, newest_known, requested if unfetched else "")
     )
     if search.date is None:
         return skip(search.notes)
     item = WorkItem((store.directory("wikipedia_dump", search.date),))
+    fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     requests, reasons = request_runs(context, [item], settings)
     if not requests:
         return skip(reasons)

@@ -5,6 +5,7 @@ import dagster as dg
 from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.missing_work import missing_model_work
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.sensors.refresh_sensor import newest_fetched_dump
 from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error
@@ -45,6 +46,7 @@ def _evaluate(
     item = missing_model_work(store.catalog, dump)
     if item is None:
         return dg.SkipReason(f"The dump of {dump} has its release of model {store.model}.")
+    fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     requests, reasons = request_runs(context, [item], settings)
     if not requests:
         return skip(reasons)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import psutil
@@ -192,3 +193,30 @@ def _pids(text: str) -> list[int]:
 
 def _assert_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in pids))
+
+
+# Takes a second to save a checkpoint when it is stopped.
+SAVING = """
+    import pathlib, signal, sys, time
+    from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED, die_with_launcher
+    def save(*_):
+        time.sleep(1)
+        pathlib.Path(sys.argv[1], "saved").touch()
+        sys.exit(EXIT_INTERRUPTED)
+    signal.signal(signal.SIGTERM, save)
+    die_with_launcher()
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_interrupt_does_not_cost_the_checkpoint(tmp_path: Path) -> None:
+    def interrupt_again_and_again(line: str) -> None:
+        assert line == "ready"
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_process_group([*python(SAVING), str(tmp_path)], ENVIRONMENT, on_line=interrupt_again_and_again)
+    assert (tmp_path / "saved").exists()

@@ -1,0 +1,51 @@
+"""`dagster.yaml` follows the settings, and what a person wrote in it stays."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home, instance_config
+from jgpt_dagster.settings import Settings
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path / "dagster.yaml"
+
+
+def runs(config: Path, workers: int) -> int:
+    """Return how many runs may start at once after a command with a number of workers."""
+    ensure_dagster_home(Settings(workers=workers))
+    return int(yaml.safe_load(config.read_text())["concurrency"]["runs"]["max_concurrent_runs"])
+
+
+def test_the_number_of_runs_follows_the_number_of_workers(config: Path) -> None:
+    assert [runs(config, workers) for workers in (2, 8, 3)] == [2, 8, 3]
+    config.write_text(config.read_text() + "retention: {sensor: {purge_after_days: 3}}\n")
+    assert runs(config, 5) == 5
+    assert yaml.safe_load(config.read_text())["retention"]["sensor"]["purge_after_days"] == 3
+
+
+def test_a_number_that_a_person_wrote_stays(config: Path) -> None:
+    runs(config, 2)
+    config.write_text(config.read_text().replace("runs: 2 ", "runs: 7 "))
+    assert runs(config, 3) == 7
+    config.write_text("concurrency: {runs: {max_concurrent_runs: 4}}\n")
+    assert runs(config, 3) == 4
+
+
+def test_the_file_of_an_earlier_release_follows_unless_it_was_edited(config: Path) -> None:
+    text = yaml.safe_dump(instance_config(Settings(workers=2)), sort_keys=False)
+    config.write_text(text)
+    assert runs(config, 6) == 6
+    config.write_text(text + "retention: {}\n")
+    assert runs(config, 6) == 2
+
+
+def test_an_unchanged_setting_leaves_the_file_alone(config: Path) -> None:
+    runs(config, 2)
+    before = config.stat().st_mtime_ns
+    runs(config, 2)
+    assert config.stat().st_mtime_ns == before
