@@ -1,8 +1,8 @@
 """The directory of a training run on the scratch disk: what the run started with, and when it starts from scratch."""
 
 import json
-import shutil
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
 
 
 def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> None:
-    """Prepare the directory of a run: a run that resumes keeps its checkpoints, a finished other run is cleared.
+    """Prepare the directory of a run: a run that resumes keeps its checkpoints, a finished other run is set aside.
 
     `forced_by` is the `root_run_id` that asks for a fresh start, or None. Its retries ask for it too and must keep what
-    it has trained, so the record names it, and only another Dagster run clears the directory again.
+    it has trained, so the record names it, and only another Dagster run sets the directory aside again.
 
     An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
     """
@@ -49,11 +49,17 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> N
     started_with = {name: record[name] for name in wanted if name in record}
     forced = forced_by is not None and record.get("forced_by") != forced_by
     if run.exists() and (forced or (started_with not in ({}, wanted) and (run / RESULT).exists())):
-        shutil.rmtree(run)
+        _set_aside(run)
         started_with = {}
     if not started_with:
         make_directory(run, internal=True)
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by})
+
+
+def _set_aside(run: Path) -> None:
+    """Rename a run directory: days of training are never deleted as a side effect. `jgpt prune` deletes it."""
+    names = (f".{run.name}.aside-{number}" for number in count(1))
+    run.rename(next(path for path in map(run.with_name, names) if not path.exists()))
 
 
 def _record(run: Path) -> Mapping[str, Any]:

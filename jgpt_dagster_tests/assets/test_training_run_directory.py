@@ -32,7 +32,11 @@ def test_force_clears_the_run_directory_once_and_not_at_retries(begun: Path) -> 
     assert (begun / "checkpoints").exists(), "a retry goes on from the checkpoints"
     prepare_run_directory(begun, MADE, "second")
     assert not (begun / "checkpoints").exists(), "another run that is forced starts again"
-    assert json.loads((begun / RECIPE).read_text())["forced_by"] == "second"
+    assert (begun.with_name(".run.aside-1") / "checkpoints").exists(), "and loses nothing"
+    (begun / "checkpoints").mkdir()
+    prepare_run_directory(begun, MADE, "third")
+    assert (begun.with_name(".run.aside-2") / "checkpoints").exists()
+    assert json.loads((begun / RECIPE).read_text())["forced_by"] == "third"
 
 
 def test_a_retry_keeps_a_run_that_has_finished(begun: Path) -> None:
@@ -41,7 +45,7 @@ def test_a_retry_keeps_a_run_that_has_finished(begun: Path) -> None:
     assert (begun / RESULT).exists()
 
 
-def test_without_force_a_run_resumes_and_a_finished_run_of_another_recipe_is_cleared(
+def test_without_force_a_run_resumes_and_a_finished_run_of_another_recipe_is_set_aside(
     begun: Path,
 ) -> None:
     prepare_run_directory(begun, MADE, None)
