@@ -156,6 +156,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deplo
 
     untrained = finished.copy(tmp_path / "data").with_settings(PROCESSES="2")
     shutil.rmtree(untrained.root.directory("pretrained_model", DUMP, model="tiny").path)
+    (untrained.data / "run_config.json").unlink()  # with the kept one, training would end before it is cancelled
     untrained.invoke("dumps", "add", DUMP)
     with browsing(untrained, tmp_path / "ui.log") as page:
         page.goto("/assets/pretrained_model")
