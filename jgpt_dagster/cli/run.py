@@ -48,9 +48,9 @@ def run(
     """
     resume = shlex.join(["jgpt", *sys.argv[1:]])
     with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
-        require_form("dump", dump)
         settings = open_deployment()
         _warn_of_idle_workers()
+        require_form("dump", dump)
         given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
         run_config = _run_config(settings, config_path, given, yes)
         for asset, field, wanted in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
