@@ -83,10 +83,6 @@ class KeptConfig:
             if self._catalog.root.remote is not None:
                 upload(self._path, self._catalog.root.remote / FILE)
 
-    def all(self) -> dict[str, dict[str, Any]]:
-        """Return everything that is in the file, by asset (`training_set`) or asset and model (`evaluation tiny`)."""
-        return self._read()
-
     def _read(self) -> dict[str, dict[str, Any]]:
         location = self._catalog.root.location / FILE
         try:
