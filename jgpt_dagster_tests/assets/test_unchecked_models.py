@@ -3,12 +3,17 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from jgpt_dagster.catalog.missing_work import missing_model_work, missing_work
+from jgpt_dagster.definitions import build_definitions
+from jgpt_dagster.orchestration import local_runner
+from jgpt_dagster.orchestration.partitions import add_dumps, add_model
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
@@ -79,3 +84,35 @@ def test_unchecked_shards_are_work_and_failed_ones_are_built_on_by_nothing(deplo
     assert [work.name for work in missing_work(catalog, DUMP)] == [f"wikipedia_articles {DUMP}|001"]
     articles.verdicts_path.unlink()
     assert [work.name for work in missing_work(catalog, DUMP)] == [f"wikipedia_articles {DUMP}|001"]
+
+
+def rewrite_counts(artifact: DirectoryArtifact, **counts: float) -> None:
+    """Change the counts of an output's manifest, as if it had been made so, and forget what checks found."""
+    path = artifact.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.unlink()
+    artifact.verdicts_path.unlink()
+    write_json(path, manifest | {"counts": manifest["counts"] | counts})
+
+
+@pytest.mark.parametrize("unchecked", [False, True])
+def test_jgpt_run_goes_past_a_failed_check_of_a_model_alone_and_only_if_asked_to(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, unchecked: bool
+) -> None:
+    rewrite_counts(deployment.root.directory("pretrained_model", DUMP, model="tiny"), last_loss=99.0)
+    rewrite_counts(deployment.root.directory("training_set", DUMP), train_documents=1)
+    (deployment.data / ".dagster").mkdir()
+    for name, value in deployment.env.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.get() as instance:
+        add_dumps(instance, [DUMP])
+        add_model(instance, "tiny")
+    config = {"ops": {"release": {"config": {"unchecked": unchecked}}}}
+
+    def error(asset: str, partition: str) -> str | None:
+        definitions = build_definitions(settings_of(deployment))
+        return local_runner._execute(lambda: definitions, asset, (partition,), config, "of no command").error
+
+    assert "documents_add_up" in str(error("training_set", DUMP)), "what a model is made of must pass in any case"
+    failed = error("pretrained_model", KEY)
+    assert failed is None if unchecked else "loss_fell" in str(failed)
