@@ -32,7 +32,9 @@ def remembered(
         raise JgptError(_refusal(asset, model, kept, differing))
     merged = {**values, **kept}
     yield type(config)(**merged)
-    record.keep(asset, model, merged)
+    # A value that was set meanwhile stays: training takes days.
+    present = record.of(asset, model)
+    record.keep(asset, model, {name: value for name, value in merged.items() if name not in present})
 
 
 def _refusal(asset: str, model: str, kept: dict[str, object], differing: dict[str, object]) -> str:

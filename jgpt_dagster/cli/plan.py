@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.cli.deployment import config_option
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import load_settings
@@ -15,8 +16,19 @@ from jgpt_dagster.settings import load_settings
 @click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Expected share of the peak FLOP/s.")
 @click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU-hour, in any currency.")
 @config_option("Run config that holds that of pretrained_model; default JGPT_RUN_CONFIG.")
-def plan(dump: str, hardware: str | None, mfu: float | None, price: float | None, config_path: Path | None) -> None:
-    """Show what training takes: steps, bytes, hours and cost. Trains nothing."""
+@click.pass_context
+def plan(
+    context: click.Context,
+    dump: str,
+    hardware: str | None,
+    mfu: float | None,
+    price: float | None,
+    config_path: Path | None,
+) -> None:
+    """Show what training takes: steps, bytes, hours and cost. Trains nothing.
+
+    What --config does not give is as the data root keeps it.
+    """
     settings = load_settings()
     from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
     from jgpt_dagster.definitions import defs
@@ -29,7 +41,15 @@ def plan(dump: str, hardware: str | None, mfu: float | None, price: float | None
     run_config = read_run_config(defs.resolve_asset_graph(), config_path) if config_path else {"ops": {}}
     options = {"hardware": hardware, "mfu": mfu, "price": price}
     fields = run_config["ops"].get("pretrained_model", {}).get("config", {})
-    config = PretrainingConfig(**{**fields, **{name: value for name, value in options.items() if value is not None}})
+    kept = KeptConfig(settings.catalog).of("pretrained_model", settings.model)
+    given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
+    values = {
+        **({**kept, **fields} if given else {**fields, **kept}),
+        **{name: value for name, value in options.items() if value is not None},
+    }
+    config = PretrainingConfig(
+        **{name: value for name, value in values.items() if name in PretrainingConfig.model_fields}
+    )
     launcher, train_config = TrainingLauncher.of(settings), training_config(config, settings.model)
     training_plan, _ = plan_training(config, launcher, train_config, TrainingSet.open(training_set.path))
     for what, figure in training_plan.rows():

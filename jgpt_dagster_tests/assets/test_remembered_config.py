@@ -74,6 +74,11 @@ def test_what_cannot_be_set_is_named(finished: Deployment, assignment: str, says
     assert refused.code == 1 and says in refused.output
 
 
+def test_the_plan_is_of_the_kept_config(deployment: Deployment) -> None:
+    planned = deployment.invoke("plan", "--dump", DUMP)
+    assert f"{'steps':<28} {SMALL_RUN['pretrained_model']['steps']}" in planned
+
+
 def test_config_of_one_model_says_nothing_of_another(finished: Deployment) -> None:
     assert "learning_rate" in finished.invoke("config")
     assert "learning_rate" not in finished.with_settings(MODEL="small").invoke("config")
