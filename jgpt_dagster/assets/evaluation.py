@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.finished_models import recipe_of_dependent
+from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
@@ -65,8 +65,9 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
     dump, model_name = model_key(context)
     target = store.model_directory("evaluation", dump, model_name)
     with as_dagster_failure(), remembered(context, store, config, "evaluation", model_name) as config:
-        model, data = store.model_directory("pretrained_model", dump, model_name), store.directory("training_set", dump)
-        tokenizer = store.directory("tokenizer")
+        model = store.model_directory("pretrained_model", dump, model_name)
+        root, trained_on = model_data_root(store, model, dump)
+        data, tokenizer = root.directory("training_set", dump), root.directory("tokenizer")
         recipe = Recipe(
             stage="evaluation",
             code_version=CODE_VERSION,
@@ -74,7 +75,6 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             inputs={input.recipe_label: input.verified().data_sha256 for input in (model, data, tokenizer)},
             libraries=library_versions("torch", "transformers"),
         )
-        trained_on = model.verified().recipe.inputs.get(data.recipe_label)
         recipe = recipe_of_dependent(target, recipe, model, data, trained_on)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
@@ -82,12 +82,12 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from jgpt_dagster.lm.evaluation.held_out_scores import evaluate
 
-            require_token_files(store, data)
+            require_token_files(root, data)
             device = _device()
             result = evaluate(
                 model.path / MODEL,
                 data.path,
-                store.root.path,
+                root.path,
                 max_tokens=config.max_tokens,
                 baseline_tokens=config.baseline_tokens,
                 batch_size=config.batch,

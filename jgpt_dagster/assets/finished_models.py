@@ -9,7 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.catalog.output_catalog import TRAINING_SET
+from jgpt_dagster.catalog.training_data_links import training_data_root
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 
@@ -46,6 +50,15 @@ def given_fields(context: dg.AssetExecutionContext) -> set[str]:
     ops = run_config.get("ops", {})
     given = set(ops.get(context.op_execution_context.op.name, {}).get("config", {}))
     return given | ({"model"} if "preset" in given else set())
+
+
+def model_data_root(store: CorpusStore, model: DirectoryArtifact, dump: str) -> tuple[DataRoot, str | None]:
+    """Return the root with the data that a model was trained on, and the hash of its training set, None if unknown.
+
+    It is the data root, or the links that the model keeps if its training set has been made again since.
+    """
+    sha256 = model.verified().recipe.inputs.get(f"{TRAINING_SET} {dump}")
+    return training_data_root(store.root, dump, sha256), sha256
 
 
 def recipe_of_dependent(

@@ -26,6 +26,7 @@ from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
+from jgpt_dagster.catalog.training_data_links import keep_training_data
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
@@ -93,10 +94,13 @@ def pretrained_model(
         current = recipe
         if not config.force:
             recipe = model_recipe(context, target, recipe, given_fields(context))
+        if recipe.inputs[data.recipe_label] == data_manifest.data_sha256 and target.manifest():
+            _keep_training_data(context, store, data)  # of a model that an earlier version has trained
         stale = {"stale": "; ".join(recipe.changes(current))} if recipe != current else {}
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            require_token_files(store, data)
+            require_token_files(store.root, data)
+            _keep_training_data(context, store, data)
             if initial:
                 initial.require_unchanged()
             plan, laid_out_config = plan_training(config, launcher, train_config, TrainingSet.open(data.path))
@@ -124,6 +128,17 @@ def pretrained_model(
             make,
             force=config.force,
             describe=lambda _: {**stale, **_describe_run(target)},
+        )
+
+
+def _keep_training_data(context: dg.AssetExecutionContext, store: CorpusStore, data: DirectoryArtifact) -> None:
+    """Link what a model is trained on; the log says if that cannot be."""
+    try:
+        keep_training_data(store.root, data)
+    except OSError as error:
+        context.log.warning(
+            f"No hard links to {data.label} could be made ({error.strerror or type(error).__name__}): the model cannot "
+            "be evaluated once its training set is made again."
         )
 
 

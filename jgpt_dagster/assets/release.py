@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,16 +12,18 @@ from pydantic import Field
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, scores_outcome
 from jgpt_dagster.assets.evaluation import with_interval
-from jgpt_dagster.assets.finished_models import recipe_of_dependent
+from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
-from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
+from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
@@ -51,7 +54,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
     target = store.model_directory("release", dump, model_name)
     with as_dagster_failure():
         model, scores = (store.model_directory(name, dump, model_name) for name in ("pretrained_model", "evaluation"))
-        tokenizer = store.directory("tokenizer")
+        root, _ = model_data_root(store, model, dump)
+        tokenizer, corpora = root.directory("tokenizer"), _trained_corpora(store, root, dump)
         failed = [
             *_failed_check(model, "loss_fell", loss_outcome),
             *_failed_check(scores, "scores_are_finite", scores_outcome),
@@ -66,7 +70,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
             code_version=CODE_VERSION,
             settings={
                 "wiki": store.wiki,
-                "corpora": [corpus.name for corpus in store.corpora],
+                "corpora": corpora,
                 **({"unchecked": failed} if failed else {}),
             },
             inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
@@ -75,7 +79,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, failed)
+            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, tokenizer.path, corpora, failed)
             with target.writing(recipe) as out:
                 write_release(out.path, model.path / MODEL, tokenizer.path, card)
                 out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
@@ -90,6 +94,14 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
         )
+
+
+def _trained_corpora(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:
+    """Return the names of the corpora in the training set of `root`: those in use now may be others."""
+    names = [corpus.name for corpus in store.corpora]
+    manifest = root.directory(TRAINING_SET, dump).manifest()
+    trained_on = names if manifest is None else list(manifest.recipe.settings["weights"])
+    return [name for name in names if name in trained_on] + sorted(set(trained_on) - set(names))
 
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
@@ -114,10 +126,18 @@ def _card(
     dump: str,
     model: DirectoryArtifact,
     scores: DirectoryArtifact,
+    tokenizer_path: Path,
+    corpora: Sequence[str],
     failed: Sequence[str],
 ) -> str:
+    configured = {corpus.name: corpus for corpus in store.corpora}
+    if unknown := [corpus for corpus in corpora if corpus not in configured]:
+        raise JgptError(
+            f"{model.label} was trained on {', '.join(unknown)}, which this deployment no longer knows, so the model "
+            "card cannot name the source and the licence. Set JGPT_CC100_URL or JGPT_FOLDERS back for this run."
+        )
     config = json.loads((model.path / MODEL / "config.json").read_text())
-    tokenizer, _ = open_tokenizer(store)
+    tokenizer = load_tokenizer(tokenizer_path)
     model_manifest, scores_manifest = model.verified(), scores.verified()
     total = scores_manifest.counts
     return model_card(
@@ -127,7 +147,7 @@ def _card(
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data={corpus.name: attribution(store.catalog, corpus, dump) for corpus in store.corpora},
+            data={name: attribution(store.catalog, configured[name], dump) for name in corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             failed_checks=failed,
             figures={

@@ -19,6 +19,7 @@ from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 
@@ -104,10 +105,10 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
     return training_set
 
 
-def require_token_files(store: CorpusStore, data: DirectoryArtifact) -> None:
+def require_token_files(root: DataRoot, data: DirectoryArtifact) -> None:
     """Raise ArtifactError unless every token file of a training set is complete and the one it was made for."""
     for file in TrainingSet.open(data.path).token_files:
-        store.root.directory_by_label(file.label).verified_file(TOKENS, file.sha256)
+        root.directory_by_label(file.label).verified_file(TOKENS, file.sha256)
 
 
 def _dependency(corpus: Corpus) -> str | dg.AssetDep:

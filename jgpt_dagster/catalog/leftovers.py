@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from jgpt_dagster.catalog.training_data_links import links_label, unused_links
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.file_lock import file_lock, try_acquire
@@ -55,7 +56,12 @@ class Leftover:
 
 def find_leftovers(root: DataRoot, scratch: Path) -> list[Leftover]:
     """Return everything below a data root and its scratch directory that nothing refers to."""
-    return [*_training_runs(root, scratch), *_downloads(root), *_temporary_files(root, scratch)]
+    return [
+        *_training_runs(root, scratch),
+        *_training_data(root, scratch),
+        *_downloads(root),
+        *_temporary_files(root, scratch),
+    ]
 
 
 def _training_runs(root: DataRoot, scratch: Path) -> Iterator[Leftover]:
@@ -73,6 +79,13 @@ def _training_runs(root: DataRoot, scratch: Path) -> Iterator[Leftover]:
                     yield _leftover(run, f"{output.label} is finished", output.label)
                 elif not manifest and dump not in root.dumps() and _is_untouched(run, _IDLE_DAYS):
                     yield _leftover(run, f"the dump of {dump} is removed", output.label)
+
+
+def _training_data(root: DataRoot, scratch: Path) -> Iterator[Leftover]:
+    """Yield the former training data of models that were trained again since."""
+    for dump, links in unused_links(root, scratch):
+        if _is_untouched(links, _IDLE_DAYS):
+            yield _leftover(links, "no model was trained on it", links_label(dump))
 
 
 def _downloads(root: DataRoot) -> Iterator[Leftover]:

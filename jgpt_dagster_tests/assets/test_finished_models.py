@@ -1,6 +1,7 @@
 """Models have names: they stand side by side, and a finished one stays until somebody asks to train it again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 from jgpt_dagster.assets import pretrained_model
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, training_config
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.catalog.training_data_links import unused_links
 from jgpt_dagster.lm.training.train_config import TrainConfigError
 from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.partitions import add_dumps
@@ -94,16 +96,49 @@ def test_a_training_set_that_was_made_again_leaves_model_evaluation_and_release(
         assert made.error is None, made
     assert model_files(deployment) == before
     assert "training_set 20260101 has been made again since" in deployment.invoke("status", "--dump", DUMP)
+
+
+def test_a_model_is_evaluated_and_released_with_what_it_was_trained_on(deployment: Deployment) -> None:
+    outputs = [deployment.root.directory(asset, DUMP, model="tiny") for asset in MODEL_ASSETS]
+    _, evaluation, release = outputs
+    before = [output.verified().data_sha256 for output in outputs]
+    remake(deployment.root.directory("training_set", DUMP))
+    remake(deployment.root.directory("tokenizer"))
+    for output in deployment.root.path.glob("*_tokens/**/tokens.bin"):
+        output.unlink()
+    for asset, made in (("evaluation", evaluation), ("release", release)):
+        made.remove()
+        assert deployment.materialize(asset, KEY).error is None
+    assert [output.verified().data_sha256 for output in outputs] == before
+
+
+def test_nothing_is_made_of_a_model_and_of_data_that_it_was_not_trained_on(deployment: Deployment) -> None:
+    """The links of a model that an earlier version trained may be missing."""
+    shutil.rmtree(deployment.data / "trained_on")
+    remake(deployment.root.directory("training_set", DUMP))
+    remake(deployment.root.directory("tokenizer"))
+    deployment.root.directory("release", DUMP, model="tiny").remove()
+    error = deployment.materialize("release", KEY).error
+    assert error is not None and "tokenizer has been made again since" in error
     deployment.root.directory("evaluation", DUMP, model="tiny").remove()
     error = deployment.materialize("evaluation", KEY).error
     assert error is not None and "has been made again since pretrained_model 20260101|tiny was trained" in error
 
 
-def test_a_release_is_never_made_with_another_tokenizer_than_the_models(deployment: Deployment) -> None:
-    remake(deployment.root.directory("tokenizer"))
-    deployment.root.directory("release", DUMP, model="tiny").remove()
-    error = deployment.materialize("release", KEY).error
-    assert error is not None and "tokenizer has been made again since" in error
+def test_a_finished_model_without_links_gets_them_as_long_as_its_training_set_is_there(deployment: Deployment) -> None:
+    shutil.rmtree(deployment.data / "trained_on")
+    assert deployment.materialize("pretrained_model", KEY).error is None
+    (links,) = (deployment.data / "trained_on").glob("dump=*/*")
+    linked = {file.relative_to(links) for file in links.rglob("tokens.bin")}
+    assert linked == {file.relative_to(deployment.data) for file in deployment.data.glob("*_tokens/**/tokens.bin")}
+    assert all((links / name).samefile(deployment.data / name) for name in linked)
+
+
+def test_links_go_once_no_model_was_trained_on_them(deployment: Deployment) -> None:
+    assert list(unused_links(deployment.root, deployment.data)) == []
+    deployment.root.directory("pretrained_model", DUMP, model="tiny").remove()
+    (links,) = (deployment.data / "trained_on").glob("dump=*/*")
+    assert list(unused_links(deployment.root, deployment.data)) == [(DUMP, links)]
 
 
 def test_models_on_disk_that_dagster_has_no_record_of_are_reported_once(finished: Deployment) -> None:
