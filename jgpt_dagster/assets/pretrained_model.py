@@ -20,9 +20,10 @@ from jgpt_dagster.assets.pretraining_config import (
     plan_training,
     recipe_settings,
     require_hardware,
+    resolved_values,
     training_config,
 )
-from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.remembered_config import keep_config, remembered
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model
@@ -107,6 +108,8 @@ def pretrained_model(
             require_hardware(plan.hardware, launcher)
             require_own_scratch(run)
             prepare_run_directory(run, recipe, forced_by)
+            # From here on the run can be resumed, which another config would not do.
+            keep_config(store, "pretrained_model", resolved_values(config, train_config), model_name)
             _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)

@@ -148,6 +148,13 @@ def recipe_settings(config: TrainConfig) -> dict[str, Any]:
     return settings
 
 
+def resolved_values(config: PretrainingConfig, train_config: TrainConfig) -> dict[str, Any]:
+    """Return the run config with the numbers that the preset decides: a later version may have other defaults."""
+    decided = recipe_settings(train_config)
+    given = config.model_dump()
+    return {**given, **{name: decided[name] for name in given.keys() & decided.keys()}, "preset": train_config.model}
+
+
 def plan_training(
     config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, training_set: TrainingSet
 ) -> tuple[TrainingPlan, TrainConfig]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_depen
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.catalog.good_outputs import failed_inputs, judge, required_checks
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
@@ -57,13 +58,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         root, _ = model_data_root(store, model, dump)
         tokenizer, corpora = root.directory("tokenizer"), _trained_corpora(store, root, dump)
         failed = [
+            *_failed_data_checks(store, root, dump),
             *_failed_check(model, "loss_fell", loss_outcome),
             *_failed_check(scores, "scores_are_finite", scores_outcome),
         ]
         if failed and not config.unchecked:
             raise JgptError(
-                f"{'; '.join(failed)}. It is not released. Train it with other settings (`jgpt run --retrain`), or "
-                "release it all the same with `jgpt run --unchecked`: its card will say so."
+                f"{'; '.join(failed)}. {target.label} is not made. Make again what failed, with other settings (a "
+                "model with `jgpt run --retrain`), or release the model all the same with `jgpt run --unchecked`: its "
+                "card will say so."
             )
         recipe = Recipe(
             stage="release",
@@ -106,6 +109,17 @@ def _trained_corpora(store: CorpusStore, root: DataRoot, dump: str) -> list[str]
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
     return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
+
+
+def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:
+    """Return the failed checks of the training set in `root` and of the text, words and tokens that it is made of."""
+    catalog = replace(store.catalog, root=root)
+    training_set, required = catalog.training_set(dump), required_checks(store.corpora)
+    outputs = {output.label: output for output in (*catalog.shared_outputs(), *catalog.dump_outputs(dump))}
+    manifest = training_set.manifest()
+    judgement = manifest and judge(training_set, manifest, required)
+    own = [f"{training_set.label}: {judgement.reason}"] if judgement and judgement.quality == "failed" else []
+    return own + failed_inputs(training_set, outputs, required)
 
 
 def _failed_check(

@@ -1,9 +1,9 @@
 """Run config that follows what the data root keeps: given, then kept, then default. A contradiction is refused."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -32,9 +32,14 @@ def remembered(
         raise JgptError(_refusal(asset, model, kept, differing))
     merged = {**values, **kept}
     yield type(config)(**merged)
-    # A value that was set meanwhile stays: training takes days.
+    keep_config(store, asset, merged, model)
+
+
+def keep_config(store: CorpusStore, asset: str, values: Mapping[str, Any], model: str = "") -> None:
+    """Keep the values of fields that are not kept yet: one that was set during the step stays."""
+    record = KeptConfig(store.catalog)
     present = record.of(asset, model)
-    record.keep(asset, model, {name: value for name, value in merged.items() if name not in present})
+    record.keep(asset, model, {name: value for name, value in values.items() if name not in present})
 
 
 def _refusal(asset: str, model: str, kept: dict[str, object], differing: dict[str, object]) -> str:

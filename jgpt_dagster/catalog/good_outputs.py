@@ -49,3 +49,26 @@ def judge(artifact: Artifact, manifest: Manifest, required: Mapping[str, frozens
     if missing := sorted(names - verdicts.keys()):
         return Judgement("unchecked", f"not checked yet: {', '.join(missing)}")
     return Judgement("good")
+
+
+def failed_inputs(
+    artifact: Artifact, sources: Mapping[str, Artifact], required: Mapping[str, frozenset[str]]
+) -> list[str]:
+    """Return the failed checks of everything that an output was made of, directly or not, as phrases for messages.
+
+    `sources` are the outputs that it may have been made of, by label. One that was made again since does not count.
+    Raises ObjectStoreError.
+    """
+    found, pending, seen = list[str](), [artifact], set[str]()
+    while pending:
+        manifest = pending.pop().manifest()
+        for label, sha256 in manifest.recipe.inputs.items() if manifest else ():
+            source = sources.get(label)
+            made = source.manifest() if source and label not in seen else None
+            if source and made and made.data_sha256 == sha256:
+                seen.add(label)
+                pending.append(source)
+                judgement = judge(source, made, required)
+                if judgement.quality == "failed":
+                    found.append(f"{label}: {judgement.reason}")
+    return sorted(found)

@@ -29,6 +29,9 @@ _NEVER_KEPT = frozenset(
     }
 )
 
+# Of these, one says how long a training run is.
+_LENGTH = frozenset({"steps", "tokens", "epochs"})
+
 Values = Mapping[str, Any]
 
 
@@ -51,6 +54,8 @@ class KeptConfig:
             return {}
         kept = self._read().get(_name(asset, model))
         values = kept if kept is not None else self._from_outputs(asset, model)
+        if asset == "pretrained_model" and values:
+            values = {**values, "preset": values.get("preset") or model}
         return {name: value for name, value in values.items() if name not in _NEVER_KEPT}
 
     def differing(self, ops: Mapping[str, Values], model: str) -> dict[str, dict[str, Any]]:
@@ -71,8 +76,15 @@ class KeptConfig:
         }
 
     def keep(self, asset: str, model: str, values: Mapping[str, Any]) -> None:
-        """Keep values of an asset's fields, in addition to those that are kept or in place of them."""
+        """Keep values of an asset's fields, in addition to those that are kept or in place of them.
+
+        A length of the training run replaces one in another unit.
+        """
         wanted = {name: value for name, value in values.items() if name not in _NEVER_KEPT}
+        if any(wanted.get(name) is not None for name in _LENGTH):
+            wanted = {**dict.fromkeys(_LENGTH), **wanted}
+        if not wanted:
+            return
         with locked(file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock"))):
             content = self._read()
             before = content.get(_name(asset, model))

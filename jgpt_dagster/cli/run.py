@@ -89,6 +89,9 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
     stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
     if any(stage.asset == "wikipedia_dump" for stage in stages):
         _require_dump(settings, dump)
+    record = KeptConfig(settings.catalog)
+    for asset in record.assets:
+        record.keep(asset, settings.model, run_config.get(asset, {}).get("config", {}))
     started = before = time.monotonic()
     for stage in run_stages(
         stages,

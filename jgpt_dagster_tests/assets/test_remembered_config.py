@@ -1,10 +1,15 @@
 """A data root remembers what it is made with: a run that leaves its config out goes on as before."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.model.presets import PRESETS
+from jgpt_dagster.orchestration import local_runner
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
@@ -90,3 +95,43 @@ def test_a_damaged_record_is_named(finished: Deployment, tmp_path: Path) -> None
     (copy.data / "run_config.json").write_text("{")
     error = copy.materialize("training_set", DUMP).error
     assert error is not None and "run_config.json is damaged" in error and "delete it" in error
+
+
+def test_the_numbers_of_a_preset_are_kept_so_that_a_later_default_changes_nothing(
+    finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = json.loads((finished.data / "run_config.json").read_text())["pretrained_model tiny"]
+    tiny = PRESETS["tiny"]
+    assert kept["learning_rate"] == tiny.learning_rate
+    monkeypatch.setitem(PRESETS, "tiny", replace(tiny, learning_rate=1.0, context=64))
+    made = finished.copy(tmp_path / "data").materialize("pretrained_model", KEY, preset="tiny")
+    assert (made.error, made.metadata["status"].value) == (None, "verified: complete and current")
+    assert "stale" not in made.metadata
+
+
+def test_a_length_in_another_unit_replaces_the_kept_one(finished: Deployment, tmp_path: Path) -> None:
+    copy = finished.copy(tmp_path / "data")
+    copy.invoke("config", "set", "pretrained_model.epochs=0.5", "--yes")
+    kept = json.loads((copy.data / "run_config.json").read_text())["pretrained_model tiny"]
+    assert (kept["epochs"], kept["steps"], kept["tokens"]) == (0.5, None, None)
+    assert f"{'steps':<28} {SMALL_RUN['pretrained_model']['steps']}\n" not in copy.invoke("plan", "--dump", DUMP)
+
+
+def test_config_of_a_run_that_was_stopped_is_kept(
+    finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise JgptError("stopped")
+
+    monkeypatch.setattr(local_runner, "run_stages", stop)
+    copy = finished.copy(tmp_path / "data")
+    (copy.data / "run_config.json").unlink()
+    for asset in ("training_set", *MODEL_ASSETS):
+        copy.root.directory(asset, DUMP, model="tiny" if asset in MODEL_ASSETS else None).remove()
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "ops:\n  evaluation:\n    config: {seed: 7}\n  training_set:\n    config: {validation_share: 0.3}\n"
+    )
+    assert copy.try_invoke("run", "--dump", DUMP, "--config", str(config)).code == 1
+    kept = json.loads((copy.data / "run_config.json").read_text())
+    assert kept == {"evaluation tiny": {"seed": 7}, "training_set": {"validation_share": 0.3}}

@@ -59,6 +59,15 @@ def test_a_model_that_failed_its_check_is_shown_and_not_released(deployment: Dep
     assert not release.run_record()["checks"]["pretrained_model"]["loss_fell"]["passed"]
 
 
+def test_a_model_is_not_released_if_the_text_that_it_is_made_of_failed_a_check(deployment: Deployment) -> None:
+    fail(deployment.root.parquet("wikipedia_articles", DUMP, "001"), "pages_add_up")
+    fail(deployment.root.directory("training_set", DUMP), "documents_add_up")
+    refused = deployment.materialize("release", KEY).error
+    assert refused is not None and "release 20260101|tiny is not made" in refused
+    assert "training_set 20260101: check documents_add_up failed" in refused
+    assert "wikipedia_articles 20260101|001: check pages_add_up failed" in refused
+
+
 def test_what_was_made_before_verdicts_were_recorded_is_checked_and_not_made_again(deployment: Deployment) -> None:
     before = deployment.mtimes()
     for path in deployment.data.rglob("*checks.json"):
