@@ -4,8 +4,7 @@ A model costs days. An upgraded library or another default makes it stale, which
 train it again. Its evaluation and its release stay with it.
 """
 
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 
 import dagster as dg
 
@@ -42,14 +41,6 @@ def model_recipe(
         )
     context.log.warning(f"{target.label} is stale: {'; '.join(made.changes(recipe))}. `jgpt run --retrain` trains it.")
     return made
-
-
-def given_fields(context: dg.AssetExecutionContext) -> set[str]:
-    """Return the fields of run config that were given for this step: Dagster sets all, so pydantic cannot tell."""
-    run_config: Mapping[str, Any] = context.run.run_config
-    ops = run_config.get("ops", {})
-    given = set(ops.get(context.op_execution_context.op.name, {}).get("config", {}))
-    return given | ({"model"} if "preset" in given else set())
 
 
 def model_data_root(store: CorpusStore, model: DirectoryArtifact, dump: str) -> tuple[DataRoot, str | None]:

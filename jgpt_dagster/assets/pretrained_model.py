@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.finished_models import given_fields, model_recipe
+from jgpt_dagster.assets.finished_models import model_recipe
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
@@ -23,7 +23,7 @@ from jgpt_dagster.assets.pretraining_config import (
     resolved_values,
     training_config,
 )
-from jgpt_dagster.assets.remembered_config import keep_config, remembered
+from jgpt_dagster.assets.remembered_config import given_fields, keep_config, remembered
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import initial_model

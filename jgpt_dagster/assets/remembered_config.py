@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import dagster as dg
+from pydantic import ValidationError
 
-from jgpt_dagster.assets.finished_models import given_fields
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.errors import JgptError
@@ -31,8 +31,28 @@ def remembered(
     if differing := record.differing({asset: {"config": given}}, model).get(asset):
         raise JgptError(_refusal(asset, model, kept, differing))
     merged = {**values, **kept}
-    yield type(config)(**merged)
+    yield with_values(asset, type(config), merged)
     keep_config(store, asset, merged, model)
+
+
+def with_values(asset: str, config: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    """Return config with kept values. Raises JgptError for one that this version does not allow any more."""
+    try:
+        return config(**values)
+    except ValidationError as error:
+        found = "; ".join(f"{problem['loc'][0]} {problem['input']!r}: {problem['msg']}" for problem in error.errors())
+        raise JgptError(
+            f"The kept run config of {asset} is not allowed: {found}. Change it with\n"
+            f"  jgpt config set {asset}.FIELD=VALUE"
+        ) from error
+
+
+def given_fields(context: dg.AssetExecutionContext) -> set[str]:
+    """Return the fields of run config that were given for this step: Dagster sets all, so pydantic cannot tell."""
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops = run_config.get("ops", {})
+    given = set(ops.get(context.op_execution_context.op.name, {}).get("config", {}))
+    return given | ({"model"} if "preset" in given else set())
 
 
 def keep_config(store: CorpusStore, asset: str, values: Mapping[str, Any], model: str = "") -> None:

@@ -3,10 +3,10 @@
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.finished_models import given_fields
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
+from jgpt_dagster.assets.remembered_config import given_fields, with_values
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
@@ -34,9 +34,8 @@ def plan(
         dump, model = model_key(context)
         kept, given = KeptConfig(store.catalog).of("pretrained_model", model), given_fields(context)
         fields = config.model_dump()
-        config = PretrainingConfig(
-            **{name: value if name in given else kept.get(name, value) for name, value in fields.items()}
-        )
+        values = {name: value if name in given else kept.get(name, value) for name, value in fields.items()}
+        config = with_values("pretrained_model", PretrainingConfig, values)
         data = store.directory("training_set", dump)
         data.verified()
         plan, _ = plan_training(config, launcher, training_config(config, model), TrainingSet.open(data.path))

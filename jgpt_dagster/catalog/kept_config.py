@@ -32,6 +32,9 @@ _NEVER_KEPT = frozenset(
 # Of these, one says how long a training run is.
 _LENGTH = frozenset({"steps", "tokens", "epochs"})
 
+# Recipes of models record these, which no run config can change.
+_CONSTANTS = frozenset({"betas", "minimum_learning_rate_ratio"})
+
 Values = Mapping[str, Any]
 
 
@@ -76,19 +79,14 @@ class KeptConfig:
         }
 
     def keep(self, asset: str, model: str, values: Mapping[str, Any]) -> None:
-        """Keep values of an asset's fields, in addition to those that are kept or in place of them.
-
-        A length of the training run replaces one in another unit.
-        """
+        """Keep values of an asset's fields, in addition to those that are kept or in place of them."""
         wanted = {name: value for name, value in values.items() if name not in _NEVER_KEPT}
-        if any(wanted.get(name) is not None for name in _LENGTH):
-            wanted = {**dict.fromkeys(_LENGTH), **wanted}
         if not wanted:
             return
         with locked(file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock"))):
             content = self._read()
             before = content.get(_name(asset, model))
-            after = {**(before or self._from_outputs(asset, model)), **wanted}
+            after = replace_values(before or self._from_outputs(asset, model), wanted)
             if after == before:
                 return
             write_json(self._path, {**content, _name(asset, model): after})
@@ -117,6 +115,7 @@ class KeptConfig:
         if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
             settings["weights"] = {name: weight for name, weight in settings["weights"].items() if weight != 1}
         if asset == "pretrained_model":
+            settings = {name: value for name, value in settings.items() if name not in _CONSTANTS}
             settings["preset"] = settings.pop("model", model)
         return settings
 
@@ -129,6 +128,13 @@ class KeptConfig:
                 outputs = [root.parquet(asset, shard=shard) for shard in self._catalog.shards[:1]]  # type: ignore[misc]
         manifests = (output.manifest() for output in outputs)
         return next((manifest.recipe for manifest in manifests if manifest), None)
+
+
+def replace_values(values: Values, by: Values) -> dict[str, Any]:
+    """Return values of an asset's fields, replaced by those in `by`: a length of training also in another unit."""
+    if any(by.get(name) is not None for name in _LENGTH):
+        values = {**values, **dict.fromkeys(_LENGTH)}
+    return {**values, **by}
 
 
 def _name(asset: str, model: str) -> str:

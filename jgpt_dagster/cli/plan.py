@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from jgpt_dagster.catalog.kept_config import KeptConfig
+from jgpt_dagster.catalog.kept_config import KeptConfig, replace_values
 from jgpt_dagster.cli.deployment import config_option
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import load_settings
@@ -31,6 +31,7 @@ def plan(
     """
     settings = load_settings()
     from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
+    from jgpt_dagster.assets.remembered_config import with_values
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.lm.data.training_set import TrainingSet
     from jgpt_dagster.orchestration.resources import TrainingLauncher
@@ -44,12 +45,11 @@ def plan(
     kept = KeptConfig(settings.catalog).of("pretrained_model", settings.model)
     given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
     values = {
-        **({**kept, **fields} if given else {**fields, **kept}),
+        **(replace_values(kept, fields) if given else replace_values(fields, kept)),
         **{name: value for name, value in options.items() if value is not None},
     }
-    config = PretrainingConfig(
-        **{name: value for name, value in values.items() if name in PretrainingConfig.model_fields}
-    )
+    known = {name: value for name, value in values.items() if name in PretrainingConfig.model_fields}
+    config = with_values("pretrained_model", PretrainingConfig, known)
     launcher, train_config = TrainingLauncher.of(settings), training_config(config, settings.model)
     training_plan, _ = plan_training(config, launcher, train_config, TrainingSet.open(training_set.path))
     for what, figure in training_plan.rows():

@@ -135,3 +135,14 @@ def test_config_of_a_run_that_was_stopped_is_kept(
     assert copy.try_invoke("run", "--dump", DUMP, "--config", str(config)).code == 1
     kept = json.loads((copy.data / "run_config.json").read_text())
     assert kept == {"evaluation tiny": {"seed": 7}, "training_set": {"validation_share": 0.3}}
+
+
+def test_a_kept_value_that_is_not_allowed_any_more_is_named(finished: Deployment, tmp_path: Path) -> None:
+    copy = finished.copy(tmp_path / "data")
+    kept = json.loads((copy.data / "run_config.json").read_text())
+    kept["training_set"]["validation_share"] = 2
+    (copy.data / "run_config.json").unlink()
+    (copy.data / "run_config.json").write_text(json.dumps(kept))
+    error = copy.materialize("training_set", DUMP).error
+    assert error is not None and "validation_share 2: Input should be less than 1" in error
+    assert "jgpt config set training_set.FIELD=VALUE" in error
