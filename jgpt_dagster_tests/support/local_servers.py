@@ -70,7 +70,13 @@ def postgres_server(superuser: str = "dagster", options: Sequence[str] = ()) -> 
         try:
             _await_port(port, process)
             # It listens before it accepts logins.
-            ready = [binaries / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=60"]
+            ready: list[str | Path] = [
+                binaries / "pg_isready",
+                "--quiet",
+                "--host=127.0.0.1",
+                f"--port={port}",
+                "--timeout=60",
+            ]
             while subprocess.run(ready, check=False).returncode:
                 assert process.poll() is None, "PostgreSQL stopped"
                 time.sleep(0.1)
