@@ -23,8 +23,8 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "dev": ("[dev]",),
     "sbom": ("cyclonedx-bom",),
 }
-# The oldest patch release for which all of them can be installed.
-_PYTHON = "3.11.5"
+# That of Debian 12, on which the image is built: older patch releases need more, and some packages refuse them.
+_PYTHON = "3.11.2"
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+).*\\\n(?: +--hash=\S+(?: \\)?\n)+", re.MULTILINE)
 

@@ -5,7 +5,6 @@ import shutil
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from jgpt_dagster.webserver.request_guard import RequestGuard
 from jgpt_dagster_tests.support.deployments import PROJECT
 from jgpt_dagster_tests.support.local_servers import free_port
+from jgpt_dagster_tests.support.waiting import wait_until
 
 PASSWORD = "correct horse"
 # As `caddy hash-password` makes them, with fewer rounds.
@@ -62,10 +62,8 @@ def proxy(folder: Path, upstream: str, **variables: str) -> Iterator[int]:
     log = folder / "caddy.log"
     with log.open("w") as output, subprocess.Popen([START], env=environment, stderr=output, cwd="/") as process:
         try:
-            deadline = time.monotonic() + 60
-            while "serving initial configuration" not in log.read_text():
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+            wait_until(lambda: process.poll() is not None or "serving initial configuration" in log.read_text())
+            assert process.poll() is None, log.read_text()
             yield port
         finally:
             process.kill()

@@ -229,7 +229,7 @@ REFRESHES: dict[str, st.SearchStrategy[Any]] = {
 }
 # An example takes seconds: making a failing one smaller would take minutes, and they are small as they are drawn.
 FEW = settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),

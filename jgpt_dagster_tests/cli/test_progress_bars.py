@@ -53,7 +53,7 @@ def drawn(columns: int, term: str) -> tuple[list[str], str]:
     except OSError:  # the other end is closed
         pass
     os.close(master)
-    assert process.wait(timeout=30) == -signal.SIGINT
+    assert process.wait(timeout=240) == -signal.SIGINT
     pieces = re.split(r"[\r\n]|\x1b\[A", written.decode())
     return [piece for piece in pieces if piece.strip()], _screen(written.decode())
 

@@ -96,11 +96,11 @@ def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Depl
     deployment = finished.copy(tmp_path / "data")
     before = deployment.mtimes()
     config = write_config(tmp_path / "run.yaml", {**SMALL_RUN, "evaluation": {"prompts": ["早稲田大学で"]}})
-    command = ("jgpt", "run", "--dump", DUMP, "--config", config)
-    refused = deployment.run(*command)
+    command = ("run", "--dump", DUMP, "--config", config)
+    refused = deployment.try_invoke(*command)
     assert refused.code == 1 and "Stale from then on: evaluation, release" in refused.output
     assert changed(before, deployment.mtimes()) == set()
-    output = deployment.succeed(*command, "--yes")
+    output = deployment.succeed("jgpt", *command, "--yes")
     assert changed(before, deployment.mtimes()) == {"evaluation", "release", "run_config.json"}
     samples = deployment.root.directory("evaluation", DUMP, model="tiny").path / "samples.json"
     assert [sample["prompt"] for sample in json.loads(samples.read_text())] == ["早稲田大学で"]

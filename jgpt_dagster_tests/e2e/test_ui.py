@@ -55,8 +55,11 @@ def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment:
 
 @pytest.fixture(scope="module")
 def browsed(refreshed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A deployment with both dumps and the record of its runs. Tests mend what they break: they share its UI."""
-    return refreshed.copy_with_runs(tmp_path_factory.mktemp("browsed") / "data")
+    """A deployment with both dumps and the record of its runs. Tests mend what they break: they share its UI.
+
+    The last one trains, in two processes.
+    """
+    return refreshed.copy_with_runs(tmp_path_factory.mktemp("browsed") / "data").with_settings(PROCESSES="2")
 
 
 @pytest.fixture(scope="module")
@@ -151,31 +154,40 @@ def test_a_failed_check_says_what_is_wrong(page: "Page", browsed: Deployment, fi
     shutil.copytree(finished.root.directory("tokenizer").path, tokenizer.path)
 
 
-def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(finished: Deployment, tmp_path: Path) -> None:
+def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(page: "Page", browsed: Deployment, ui: str) -> None:
     from playwright.sync_api import expect
 
-    untrained = finished.copy(tmp_path / "data").with_settings(PROCESSES="2")
-    shutil.rmtree(untrained.root.directory("pretrained_model", DUMP, model="tiny").path)
-    (untrained.data / "run_config.json").unlink()  # with the kept one, training would end before it is cancelled
-    untrained.invoke("dumps", "add", DUMP)
-    with browsing(untrained, tmp_path / "ui.log") as page:
-        page.goto("/assets/pretrained_model")
-        page.get_by_role("button", name="Materialize").first.click()
-        # The copy has the files of a run but not Dagster's record of it, and the UI warns of that.
-        page.get_by_role("button", name="Confirm").click()
-        dialog = page.get_by_role("dialog").first
-        choose_all_partitions(dialog, "1 partition")
-        dialog.get_by_role("button", name="Launch 1 run").click()
-        page.get_by_role("link", name="View", exact=True).click()
-        expect(page.get_by_text(re.compile("^step [0-9]+/")).first).to_be_visible(timeout=RUN_MILLISECONDS)
-        assert len(training_processes(untrained)) == 3, "DeepSpeed's launcher and two processes"
-        page.get_by_role("button", name="Terminate").click()
-        page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
-        expect(page.get_by_text("Canceled", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
-        assert not training_processes(untrained)
-        keep_picture(page, "cancelled", height=900)
-    scratch = untrained.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
-    assert latest_valid(scratch / CHECKPOINTS, untrained.data, print) is not None
+    model = browsed.root.directory("pretrained_model", LATER_DUMP, model="tiny")
+    shutil.rmtree(model.path)
+    shutil.rmtree(browsed.data / ".scratch")
+    (browsed.data / "run_config.json").unlink()  # with the kept one, training would end before it is cancelled
+    page.goto(ui)
+    page.goto(f"/runs/{launch(page, 'pretrained_model', f'{LATER_DUMP}|tiny')}")
+    expect(page.get_by_text(re.compile("^step [0-9]+/")).first).to_be_visible(timeout=RUN_MILLISECONDS)
+    assert len(training_processes(browsed)) == 3, "DeepSpeed's launcher and two processes"
+    page.get_by_role("button", name="Terminate").click()
+    page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
+    expect(page.get_by_text("Canceled", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
+    assert not training_processes(browsed)
+    keep_picture(page, "cancelled", height=900)
+    scratch = browsed.data / ".scratch" / "pretrained_model" / f"dump={LATER_DUMP}" / "model=tiny"
+    assert latest_valid(scratch / CHECKPOINTS, browsed.data, print) is not None
+
+
+def launch(page: "Page", asset: str, partition: str) -> str:
+    """Launch a run of an asset, as a page of the UI does; return its id."""
+    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+    (repository,) = page.evaluate(GRAPHQL, query)["repositoriesOrError"]["nodes"]
+    launched = """mutation { launchRun(executionParams: {
+        selector: { repositoryLocationName: "%s", repositoryName: "%s", pipelineName: "__ASSET_JOB",
+                    assetSelection: [{ path: ["%s"] }], assetCheckSelection: [] },
+        mode: "default", runConfigData: "{}",
+        executionMetadata: { tags: [{ key: "dagster/partition", value: "%s" }] }
+    }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+    answer = page.evaluate(GRAPHQL, launched % (repository["location"]["name"], repository["name"], asset, partition))
+    assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer
+    run_id: str = answer["launchRun"]["run"]["runId"]
+    return run_id
 
 
 def add_and_make_dump(page: "Page") -> None:
@@ -202,7 +214,7 @@ def backfill_articles(page: "Page") -> None:
     expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible()
 
 
-def choose_all_partitions(dialog: "Locator", together: str = "2 partitions") -> None:
+def choose_all_partitions(dialog: "Locator") -> None:
     """Choose every key of both dimensions; a click before the dialog has loaded its keys chooses none."""
     from playwright.sync_api import expect
 
@@ -212,7 +224,7 @@ def choose_all_partitions(dialog: "Locator", together: str = "2 partitions") -> 
         every_key.first.click()
         every_key.last.click()
         try:
-            expect(dialog.get_by_text(together, exact=True)).to_be_visible(timeout=seconds * 1000)
+            expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible(timeout=seconds * 1000)
             return
         except AssertionError:
             if seconds == 120:

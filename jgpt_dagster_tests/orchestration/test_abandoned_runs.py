@@ -65,7 +65,7 @@ def killed_process(work: Callable[[], object]) -> None:
 
     process = FORK.Process(target=body)
     process.start()
-    assert begun.wait(60) and process.pid is not None
+    assert begun.wait(240) and process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
 
@@ -279,7 +279,7 @@ def test_everything_goes_on_after_dagster_asset_materialize_is_killed(tmp_path: 
     os.mkfifo(fifo)  # the download waits here
     arguments = ("--select", "wikipedia_dump", "--partition", DUMP, "-m", "jgpt_dagster.definitions")
     process = deployment.start("dagster", "asset", "materialize", *arguments)
-    wait_until(lambda: list((deployment.data / ".locks").glob("wikipedia_dump__*.json")), 120)
+    wait_until(lambda: list((deployment.data / ".locks").glob("wikipedia_dump__*.json")))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with dg.DagsterInstance.from_config(str(deployment.data / ".dagster")) as instance:

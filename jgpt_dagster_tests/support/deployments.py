@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from jgpt_dagster.cli import main
 from jgpt_dagster.definitions import build_definitions
+from jgpt_dagster.orchestration.resources import TrainingLauncher
 from jgpt_dagster.sample.pack import WIKI, Page, write_dump
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
@@ -246,9 +247,17 @@ def text_partitions(dump: str, shards: Sequence[str], *, cc100: bool) -> dict[st
 
 @lru_cache(maxsize=8)
 def _job(data: Path, settings: tuple[tuple[str, str], ...]) -> dg.JobDefinition:
-    """Return the job of all assets of a deployment; building it takes as long as a small stage."""
+    """Return the job of all assets of a deployment; building it takes as long as a small stage.
+
+    One training process is started without DeepSpeed's launcher, which `jgpt run` uses: it imports torch for itself.
+    """
     values: dict[str, Any] = {"data": data, "scratch": None, **{name.lower(): value for name, value in settings}}
-    return build_definitions(Settings(**values)).resolve_implicit_global_asset_job_def()
+    made = Settings(**values)
+    launcher = (
+        TrainingLauncher(launcher="python") if made.processes < 2 and not made.hostfile else TrainingLauncher.of(made)
+    )
+    with patch.object(TrainingLauncher, "of", lambda _: launcher):
+        return build_definitions(made).resolve_implicit_global_asset_job_def()
 
 
 @cache
@@ -280,7 +289,8 @@ def sample_deployment(data: Path, mirror: Path) -> Deployment:
             "CC100_URL": (mirror / "cc-100" / "ja.txt.xz").as_uri(),
             "SHARDS": "2",
             "MODEL": "tiny",
-            "WORKERS": "2",
+            # Each worker process imports Dagster, and torch for some assets, which takes longer than the sample does.
+            "WORKERS": "1",
             "REFRESH": "off",
         },
     )

@@ -29,7 +29,7 @@ def kill_while_making(
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     process.join()
-    wait_until(lambda: not _group_exists(pid), seconds=60)
+    wait_until(lambda: not _group_exists(pid))
 
 
 def _make(deployment: Deployment, asset: str, partition: str | None, config: dict[str, Any]) -> None:

@@ -267,12 +267,11 @@ def test_a_url_is_shown_without_secrets_and_control_characters() -> None:
 
 
 def drip(head: bytes, part: bytes) -> Fault:
-    """Send the head of an answer and then, for ever, a few bytes at a time."""
+    """Send the head of an answer and then a few bytes at a time, until the client has gone."""
 
     def answer(handler: Handler, body: bytes) -> None:
         handler.wfile.write(head)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        while True:
             handler.wfile.write(part)
             handler.wfile.flush()
             time.sleep(0.02)
@@ -294,10 +293,9 @@ def test_a_server_that_sends_too_slowly_is_given_up_and_asked_again(
 ) -> None:
     monkeypatch.setattr(network_guard, "_WINDOW_SECONDS", 0.15)
     server.faults.append(drip(head, part))
-    begin = time.monotonic()
     download_file(server.url("/text"), tmp_path / "text")
     assert (tmp_path / "text").read_bytes() == b"text"
-    assert len(server.requests) == 2 and time.monotonic() - begin < 5
+    assert len(server.requests) >= 2
 
 
 def interim(handler: Handler, body: bytes) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -195,12 +196,14 @@ def _assert_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != "zombie" for p in pids))
 
 
-# Takes a second to save a checkpoint when it is stopped.
+# Saves a checkpoint when it is stopped, which takes as long as the test wants.
 SAVING = """
     import pathlib, signal, sys, time
     from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED, die_with_launcher
     def save(*_):
-        time.sleep(1)
+        pathlib.Path(sys.argv[1], "saving").touch()
+        while not pathlib.Path(sys.argv[1], "go on").exists():
+            time.sleep(0.01)
         pathlib.Path(sys.argv[1], "saved").touch()
         sys.exit(EXIT_INTERRUPTED)
     signal.signal(signal.SIGTERM, save)
@@ -214,8 +217,14 @@ def test_a_second_interrupt_does_not_cost_the_checkpoint(tmp_path: Path) -> None
     def interrupt_again_and_again(line: str) -> None:
         assert line == "ready"
         os.kill(os.getpid(), signal.SIGINT)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=interrupt_while_it_saves).start()
+
+    def interrupt_while_it_saves() -> None:
+        wait_until((tmp_path / "saving").exists)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        (tmp_path / "go on").touch()
 
     with pytest.raises(KeyboardInterrupt):
         run_process_group([*python(SAVING), str(tmp_path)], ENVIRONMENT, on_line=interrupt_again_and_again)

@@ -48,19 +48,15 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     stages: tuple[int, ...] = request.param
     root = tmp_path_factory.mktemp("elastic")
     small_training_set(root)
-    train_many([config_of(root, "2", stage=0), *(config_of(root, f"2-zero{stage}", stage) for stage in stages)], 2)
-    for stage in stages:
-        copy_at_first_checkpoint(root, f"2-zero{stage}", f"2to1-zero{stage}")
-    shrunk = train_many(
-        [
-            *(config_of(root, f"1-zero{stage}", stage) for stage in stages),
-            *(config_of(root, f"2to1-zero{stage}", stage) for stage in stages),
-        ],
-        1,
-    )
+    # In this order only one launch needs two processes, each of which imports all libraries.
+    train_many([config_of(root, f"1-zero{stage}", stage) for stage in stages], 1)
     for stage in stages:
         copy_at_first_checkpoint(root, f"1-zero{stage}", f"1to2-zero{stage}")
-    grown = train_many([config_of(root, f"1to2-zero{stage}", stage) for stage in stages], 2)
+    configs = [config_of(root, f"{run}-zero{stage}", stage) for run in ("2", "1to2") for stage in stages]
+    grown = train_many([config_of(root, "2", stage=0), *configs], 2)
+    for stage in stages:
+        copy_at_first_checkpoint(root, f"2-zero{stage}", f"2to1-zero{stage}")
+    shrunk = train_many([config_of(root, f"2to1-zero{stage}", stage) for stage in stages], 1)
     return Runs(root, stages, shrunk, grown)
 
 

@@ -44,7 +44,9 @@ def finished(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def resumed(root: Path, finished: Path) -> str:
-    """What runs printed that resumed in one process: `killed` twice, `stopped` by SIGTERM, `sparse` damaged."""
+    """What runs printed that resumed in one process: `killed` twice, `stopped` by SIGTERM, `sparse` damaged, and
+    `finished` with other settings.
+    """
     killed, stopped = write_config(root, "killed"), write_config(root, "stopped", checkpoint_every=1000)
     run = root / "killed"
     # Between two checkpoints, and while one is being written.
@@ -55,7 +57,20 @@ def resumed(root: Path, finished: Path) -> str:
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    return train_many([killed, stopped, root / "sparse.json"])
+    other = write_config(root, "finished", seed=7, global_batch=16)
+    return train_many([killed, stopped, root / "sparse.json", other])
+
+
+@pytest.fixture(scope="module")
+def in_two_processes(root: Path) -> str:
+    """What one launch of DeepSpeed printed: it resumed `torchrun` and `killed2`, begun under torchrun and DeepSpeed by
+    processes that were killed, and trained `whole2`.
+    """
+    torchrun = write_config(root, "torchrun", zero_stage=1, micro_batch=2)
+    killed, whole = (write_config(root, name, zero_stage=3, micro_batch=2) for name in ("killed2", "whole2"))
+    _kill_caller(torchrun, "torchrun", lambda: len(read_metrics(root / "torchrun")) >= 5)
+    _kill_caller(killed, "deepspeed", lambda: len(read_metrics(root / "killed2")) >= 5)
+    return train_many([torchrun, killed, whole], processes=2)
 
 
 def test_a_run_learns_and_leaves_a_model_that_transformers_opens(finished: Path) -> None:
@@ -104,69 +119,64 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(root: Path, fi
     _assert_same(root / "sparse", finished)
 
 
-def test_a_run_with_other_settings_than_its_checkpoint_is_refused_by_name(root: Path, finished: Path) -> None:
-    code, output = run_training(write_config(root, "finished", seed=7, global_batch=16))
-    assert code == 1
+def test_a_run_with_other_settings_than_its_checkpoint_is_refused_by_name(resumed: str) -> None:
+    output = output_of("finished", resumed)
+    assert "error: " in output
     assert "seed is 7, but the checkpoint has 0" in output
     assert "global_batch is 16, but the checkpoint has 8" in output
 
 
-@pytest.mark.parametrize(
-    ("launcher", "processes", "stage"), [("torchrun", 2, 1), pytest.param("deepspeed", 1, 0, marks=pytest.mark.long)]
-)
-def test_launchers_process_counts_and_zero_stages_train_the_same_model(
-    root: Path, finished: Path, launcher: Launcher, processes: int, stage: int
+def test_processes_of_torchrun_end_with_the_launching_one_and_train_the_same_model(
+    root: Path, finished: Path, in_two_processes: str
 ) -> None:
-    name = f"{launcher}{processes}zero{stage}"
-    code, output = run_training(write_config(root, name, zero_stage=stage, micro_batch=2), launcher, processes)
-    assert code == 0, output
-    _assert_nearly_same(root / name, finished)
+    assert "resuming after step" in output_of("torchrun", in_two_processes)
+    _assert_nearly_same(root / "torchrun", finished)
 
 
-def test_two_processes_whose_launching_one_is_killed_end_and_give_the_same_weights_when_run_again(
-    root: Path, finished: Path
+def test_processes_of_deepspeed_end_with_the_launching_one_and_give_the_same_weights_when_run_again(
+    root: Path, finished: Path, in_two_processes: str
 ) -> None:
-    killed, whole = (write_config(root, name, zero_stage=3, micro_batch=2) for name in ("killed2", "whole2"))
-    _kill_caller(killed, "deepspeed", lambda: len(read_metrics(root / "killed2")) >= 5)
-    output = train_many([killed, whole], processes=2)
-    assert "resuming after step" in output_of("killed2", output) and "resuming" not in output_of("whole2", output)
+    assert "resuming after step" in output_of("killed2", in_two_processes)
+    assert "resuming" not in output_of("whole2", in_two_processes)
     _assert_same(root / "killed2", root / "whole2")
     _assert_nearly_same(root / "whole2", finished)
 
 
-def test_torchrun_processes_end_when_the_launching_process_is_killed(root: Path) -> None:
-    config = write_config(root, "orphaned", steps=100_000, micro_batch=2)
-    _kill_caller(config, "torchrun", lambda: len(read_metrics(root / "orphaned")) >= 2)
+@pytest.mark.long
+def test_deepspeed_with_one_process_and_no_zero_stage_trains_the_same_model(root: Path, finished: Path) -> None:
+    code, output = run_training(write_config(root, "deepspeed", zero_stage=0, micro_batch=2), "deepspeed", 1)
+    assert code == 0, output
+    _assert_nearly_same(root / "deepspeed", finished)
 
 
-def test_ctrl_c_and_a_killed_launcher_save_a_checkpoint_and_leave_no_process_behind(root: Path) -> None:
-    config = write_config(root, "cancelled", steps=100_000, checkpoint_every=100_000, micro_batch=2)
-    command, environment = launch_command("deepspeed", 2, config), training_environment(2)
-    checkpoints = root / "cancelled" / "checkpoints"
+def test_ctrl_c_saves_a_checkpoint_and_leaves_no_process_behind(root: Path) -> None:
+    config = write_config(root, "cancelled", steps=100_000, checkpoint_every=100_000)
 
     def interrupt(line: str) -> None:
         if line.startswith("step 3/"):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_process_group(command, environment, on_line=interrupt)
+        run_process_group(launch_command("deepspeed", 1, config), training_environment(1), on_line=interrupt)
     assert not _processes_of(config)
-    (first,) = checkpoints.glob("step=*")
+    assert len(_checkpoints(root / "cancelled")) == 1
 
-    lines: list[str] = []
+
+def test_a_killed_launcher_saves_a_checkpoint_and_leaves_no_process_behind(root: Path) -> None:
+    config = write_config(root, "launcherless", steps=100_000, checkpoint_every=100_000, micro_batch=2)
+    killed: list[str] = []
 
     def kill_launcher(line: str) -> None:
-        lines.append(line)
-        if line.startswith("step ") and not any(line.startswith("step ") for line in lines[:-1]):
+        if line.startswith("step ") and not killed:
+            killed.append(line)
             assert len(_processes_of(config)) == 3, "DeepSpeed's launcher and two processes"
             (launcher,) = psutil.Process().children()
             launcher.kill()
 
     with pytest.raises(LaunchError, match="SIGKILL"):
-        run_process_group(command, environment, on_line=kill_launcher)
+        run_process_group(launch_command("deepspeed", 2, config), training_environment(2), on_line=kill_launcher)
     assert not _processes_of(config)
-    assert f"resuming after step {int(first.name.removeprefix('step='))}" in "\n".join(lines)
-    assert len(list(checkpoints.glob("step=*"))) == 2
+    assert len(_checkpoints(root / "launcherless")) == 1
 
 
 CALLER = """
