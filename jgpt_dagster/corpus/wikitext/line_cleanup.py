@@ -126,13 +126,19 @@ _LETTER_OR_DIGIT = re.compile("[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]")
 def _ends_sentence(line: str, start: int, end: int) -> bool:
     """Return whether the stops at a place end a sentence. They do not within a name.
 
-    A particle follows モーニング娘。, no blank follows けいおん！, and ジョン．Ｆ．ケネディ has Latin letters.
+    A particle follows モーニング娘。, no blank follows けいおん！, and Latin letters stand in ジョン．Ｆ．ケネディ and
+    around the signs of Hello! Project.
     """
     stops, before, after = line[start:end], line[max(start - 1, 0) : start], line[end : end + 1]
-    if not any(stop in stops for stop in "。？?"):
-        if "．" not in stops:
-            return after.isspace()
-        if _LETTER_OR_DIGIT.match(before) or _LETTER_OR_DIGIT.match(after):
+    if "。" not in stops and "？" not in stops:
+        is_letter = _LETTER_OR_DIGIT.match
+        if "．" in stops:
+            is_within_name = is_letter(before) or is_letter(after)
+        elif "?" in stops or after.isspace():
+            is_within_name = is_letter(before) and (is_letter(after) or is_letter(line, end + 1))
+        else:
+            return False
+        if is_within_name:
             return False
     return CONTINUATION.match(line, end) is None
 

@@ -57,8 +57,9 @@ def _is_no_text(text: str) -> bool:
 
 def _is_formula_line(line: str, text: str, first: str) -> bool:
     """Return whether a line is indented and begins with a formula or a hole, or consists of a formula only."""
-    if first == ":":
-        return DISPLAYED_FORMULA in line or not text.strip(_HOLE)
+    if first in "*#:;":
+        is_indent = line[-len(line.lstrip("*#:;")) - 1] == ":"
+        return is_indent and (DISPLAYED_FORMULA in line or not text.strip(_HOLE))
     return DISPLAYED_FORMULA in line and line.strip(" \t、。，．,.").count(DISPLAYED_FORMULA, 1, -1) == 0
 
 
