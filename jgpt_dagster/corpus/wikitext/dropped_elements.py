@@ -20,8 +20,12 @@ _HIDING_PROPERTIES = ("display", "visibility")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)\b([^<>]*)>")
 _VOID_TAGS = frozenset(["br", "hr", "img", "wbr"])
 
-_BLOCK_END = re.compile(r"\n(?:[ \t]*+(?=\n|\Z)|(?==))")
-_ROW = re.compile(r"[ \t\n]*+(?:[|!]|</?(?:tr|td|th|caption|thead|tbody|tfoot)\b)", re.IGNORECASE)
+_ROW_START = r"(?:[|!]|</?(?:tr|td|th|caption|thead|tbody|tfoot)\b)"
+_ROW = re.compile(rf"\s*+{_ROW_START}", re.IGNORECASE)
+# What may end an unclosed table: a blank line, a heading, a line that ends like a sentence and is no row.
+_ROWS_END = re.compile(
+    rf"\n(?:[ \t]*+(?=\n|\Z)|(?==)|(?=(?![ \t]*+{_ROW_START})[^\n]*[。．][」』）)]*+[ \t]*+(?:\n|\Z)))", re.IGNORECASE
+)
 
 
 class _Delimiter(NamedTuple):
@@ -126,10 +130,10 @@ def _end_of_unclosed(text: str, element: _Element) -> int:
         return end if end >= 0 else len(text)
     position = element.end
     while True:
-        block_end = _BLOCK_END.search(text, position)
-        if block_end is None:
+        rows_end = _ROWS_END.search(text, position)
+        if rows_end is None:
             return len(text)
-        row = _ROW.match(text, block_end.end())
+        row = _ROW.match(text, rows_end.end())
         if row is None:
-            return block_end.start()
+            return rows_end.start()
         position = row.end()

@@ -42,6 +42,11 @@ def test_an_unclosed_table_costs_no_paragraph(table: str, after: str) -> None:
     assert clean(f"前\n{table}{after}") == ["前", "本文の段落である。", "次である。"]
 
 
+def test_an_unclosed_table_ends_before_a_sentence_of_its_own_line() -> None:
+    assert clean("{|\n| 1990\n| 新人賞\n本文の段落である。\n次である。") == ["本文の段落である。次である。"]
+    assert clean("<table>\n<tr><td>a</td></tr>\n本文の段落である。") == ["本文の段落である。"]
+
+
 def test_the_end_of_a_table_that_never_began_costs_nothing() -> None:
     assert clean("前\n|}\n後</table>\n\n{{lang|en|x}}") == ["前", "後", "x"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
+from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import CLEAN, clean
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,8 @@ HOLE = "{{自治体人口/甲県|甲市}}"
         (f"「甲。人口は{HOLE}人。次である。", ["「甲。次である。"]),
         (f"甲）は乙（丙。人口は{HOLE}人。）。次である。", ["次である。"]),
         (f"甲（人口{HOLE}人。最大）は市。「乙。{HOLE}。」と丙。次。", ["次。"]),
+        (f"（甲。1) 人口は{HOLE}人。次である。", ["（甲。次である。"]),
+        (f"（甲。{HOLE}。乙)は市。次である。", ["次である。"]),
         (f"甲か？人口は{HOLE}人。乙！ {HOLE}人だ。次。", ["甲か？乙！次。"]),
     ],
 )
@@ -151,3 +153,8 @@ def test_a_hole_takes_its_sentence_and_no_more_whatever_brackets_are_open(wikite
 )  # fmt: skip
 def test_a_stop_within_a_name_does_not_cut_a_sentence_with_a_hole(name: str) -> None:
     assert clean(f"前の文。{name}は{HOLE}人。次の文。") == ["前の文。次の文。"]
+
+
+def test_a_stop_in_the_title_does_not_cut_a_sentence_with_a_hole() -> None:
+    title, *lines = CLEAN(1, 2, "娘。", f"娘。（むすめ）数は{HOLE}人。娘。")
+    assert [title, *lines] == ["娘。", "娘。"]
