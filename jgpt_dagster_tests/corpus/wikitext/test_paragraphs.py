@@ -71,6 +71,8 @@ def test_a_hole_takes_its_sentence_over_all_its_lines(wikitext: str) -> None:
         (f"== 甲は ==\n:{FORMULA}\n乙である。", ["乙である。"]),
         (f"* 甲\n* {FORMULA}\n* 乙", ["甲", "乙"]),
         ("甲は\n:<math>x = 1</math>\nである。後の文。", ["甲はx = 1である。後の文。"]),
+        (f"ここで、\n:{FORMULA}：加速度\n:<math>m</math>：質量\nである。", ["ここで、", "m：質量", "である。"]),
+        (f"甲は\n:{FORMULA}である。後の文。\n乙。", ["後の文。", "乙。"]),
         ("甲である。\n:<math>x = 1</math>\nここで", ["甲である。", "x = 1", "ここで"]),
     ],
 )
