@@ -44,7 +44,7 @@ from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 
 PreviousArticles = PreviousRows[tuple[int, str, list[str]]]
 
@@ -83,7 +83,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                     **dump.templates_setting(),
                 },
                 inputs={"pages": part.sha256},
-                libraries=library_versions("pyarrow", *(("wikiextractor",) if store.profile == "seed" else ())),
+                libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:

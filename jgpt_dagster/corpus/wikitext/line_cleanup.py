@@ -4,9 +4,10 @@ Pure functions over lines without markup that contain the characters of `placeho
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
+from jgpt_dagster.corpus.wikitext.paragraphs import CONTINUATION
 from jgpt_dagster.corpus.wikitext.placeholders import (
     MISSING_VALUE,
     PRIVATE_CHARACTER,
@@ -117,10 +118,75 @@ def _resolve_unknown_template(run: re.Match[str]) -> str:
     return MISSING_VALUE if missing else ""
 
 
+# The kind of each bracket; those of half and full width are of one kind.
+_OPENING_KINDS = {"（": "(", "(": "(", "「": "「", "『": "『", "“": "“", "【": "【", "〈": "〈", "《": "《"}
+_CLOSING_KINDS = {"）": "(", ")": "(", "」": "「", "』": "『", "”": "“", "】": "【", "〉": "〈", "》": "《"}
+_STOP_OR_BRACKET = re.compile(f"[。．？?!！♪…]++|[{re.escape(''.join([*_OPENING_KINDS, *_CLOSING_KINDS]))}]")
+# 1) and a) number what follows and close nothing.
+_ENUMERATOR = re.compile(r"(?:^|[\s。、；;])[0-9A-Za-z]{1,2}[)）]$")
+_LETTER_OR_DIGIT = re.compile("[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]")
+
+
+def _ends_sentence(line: str, start: int, end: int) -> bool:
+    """Return whether the stops at a place end a sentence. They do not within a name.
+
+    A particle follows モーニング娘。, no blank follows けいおん！, and Latin letters stand in ジョン．Ｆ．ケネディ and
+    around the signs of Hello! Project.
+    """
+    stops, before, after = line[start:end], line[max(start - 1, 0) : start], line[end : end + 1]
+    if "。" not in stops and "？" not in stops:
+        is_letter = _LETTER_OR_DIGIT.match
+        if "．" in stops:
+            is_within_name = is_letter(before) or is_letter(after)
+        elif "?" in stops or after.isspace():
+            is_within_name = is_letter(before) and (is_letter(after) or is_letter(line, end + 1))
+        else:
+            return False
+        if is_within_name:
+            return False
+    return CONTINUATION.match(line, end) is None
+
+
+def _sentences(line: str) -> Iterator[str]:
+    """Yield the sentences of a line, which joined give the line.
+
+    Unlike `split_sentences`, which follows the recipe, a bracket without a partner holds nothing together.
+    """
+    stops: list[tuple[int, int]] = []
+    opened: list[tuple[str, int]] = []
+    counts = Counter[str]()  # of the open brackets, by kind
+    pairs: list[tuple[int, int]] = []
+    for mark in _STOP_OR_BRACKET.finditer(line):
+        sign = mark[0]
+        if kind := _OPENING_KINDS.get(sign):
+            opened.append((kind, mark.start()))
+            counts[kind] += 1
+        elif kind := _CLOSING_KINDS.get(sign):
+            if _ENUMERATOR.search(line[max(mark.end() - 4, 0) : mark.end()]):
+                continue
+            while counts[kind]:
+                innermost, start = opened.pop()
+                counts[innermost] -= 1
+                if innermost == kind:
+                    pairs.append((start, mark.end()))
+                    break
+        elif _ends_sentence(line, *mark.span()):
+            stops.append(mark.span())
+    position = outside = 0
+    pairs.sort(reverse=True)
+    for start, end in stops:
+        while pairs and pairs[-1][0] < start:
+            outside = max(outside, pairs.pop()[1])
+        if start >= outside:
+            yield line[position:end]
+            position = end
+    yield line[position:]
+
+
 def _without_incomplete_sentences(line: str) -> str:
-    """`line` without the sentences in which a value or a formula is missing."""
+    """Return `line` without the sentences in which a value or a formula is missing."""
     return (
-        "".join(sentence for sentence in split_sentences(line) if MISSING_VALUE not in sentence)
+        "".join(sentence for sentence in _sentences(line) if MISSING_VALUE not in sentence)
         if MISSING_VALUE in line
         else line
     )

@@ -1,12 +1,14 @@
 """Cleaned articles: `seed` line by line against the recipe's shell lines, `clean` promise by promise."""
 
 import bz2
+import json
 import os
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -157,6 +159,14 @@ def clean(wikitext: str) -> list[str]:
     return lines
 
 
+CASES = [json.loads(line) for line in Path(__file__).with_name("text_cases.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["why"] for case in CASES])
+def test_clean_shows_what_a_reader_sees(case: dict[str, Any]) -> None:
+    assert clean(case["wikitext"]) == case["clean"]
+
+
 @pytest.mark.parametrize(
     ("wikitext", "lines"),
     [
@@ -258,10 +268,10 @@ def test_clean_drops_a_sentence_that_lacks_a_value_or_a_formula(wikitext: str, l
         ("[[画像:a.png|thumb\n|二行の[[説明]]<ref>q</ref>]]後", ["後"]),
         ('前\n<syntaxhighlight lang="python">\na = b[[0]]\n</syntaxhighlight>\n後', ["前", "後"]),
         ("{{#if:あ|い|う}}{{#switch:a|b}}{{DEFAULTSORT:げんご}}{{#tag:ref|注}}本文", ["本文"]),
-        ("本文{{\n次}}と{{{1|既定}}}", ["本文と既定"]),
+        ("本文{{\nsmall|次}}と{{{1|既定}}}", ["本文次と既定"]),
         ("&lt;ref&gt;と&hearts;と&unknown;", ["<ref>と♥と&unknown;"]),
         (
-            "集合は{1, 2}\n(1) 甲 (2)\n文<br>*注<br>:字\n++i\n<b>{a} と</b>",
+            "集合は{1, 2}\n\n(1) 甲 (2)\n\n文<br>*注<br>:字\n\n++i\n\n<b>{a} と</b>",
             ["集合は{1, 2}", "(1) 甲 (2)", "文", "*注", ":字", "++i", "{a} と"],
         ),
     ],
@@ -306,7 +316,7 @@ def test_clean_leaves_out_see_also_and_external_links_sections() -> None:
 )
 def test_clean_drops_everything_but_running_text(wikitext: str) -> None:
     unclosed = wikitext.startswith("<!--") and "-->" not in wikitext
-    assert clean(f"前\n{wikitext}\n後") == (["前"] if unclosed else ["前", "後"])
+    assert clean(f"前\n\n{wikitext}\n\n後") == (["前"] if unclosed else ["前", "後"])
 
 
 def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
@@ -348,7 +358,7 @@ def test_a_line_break_tag_ends_a_line() -> None:
 
 
 def test_an_unclosed_template_costs_no_later_text() -> None:
-    assert clean("{{仮リンク|甲|en\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
+    assert clean("{{仮リンク|甲|en\n\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
 
 
 # The empty brackets of a call, `A()`, are its author's.
