@@ -22,6 +22,7 @@ from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.runtime.batching import batches
@@ -29,7 +30,9 @@ from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
+
+_LIBRARIES: dict[TextProfile, tuple[str, ...]] = {"seed": ("neologdn", "pyarrow"), "clean": ("pyarrow",)}
 
 PreviousSegmented = PreviousRows[tuple[list[str], SegmentedLines]]
 
@@ -66,7 +69,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                 code_version=CODE_VERSION,
                 settings={"text": store.profile},
                 inputs={source.recipe_label: documents.data_sha256},
-                libraries={**library_versions("neologdn", "pyarrow"), "segmenter": engine.fingerprint},
+                libraries={**library_versions(*_LIBRARIES[store.profile]), "segmenter": engine.fingerprint},
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
