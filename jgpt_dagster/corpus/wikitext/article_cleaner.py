@@ -10,6 +10,7 @@ from functools import partial
 
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikitext.apostrophes import with_literal_apostrophes
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, escape_xml
 from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_PAGE, WikitextError, check_limit
 from jgpt_dagster.corpus.wikitext.html_markup import decode_entities, without_html_tags
@@ -64,7 +65,7 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden)
+    text = with_literal_apostrophes(visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden))
     text = "\n".join(running_text_lines(text))
     text = LEFTOVER_MARKUP.sub("", _BEHAVIOR_SWITCH.sub("", text))
     text = _EXTERNAL_LINK.sub(r"\1", decode_entities(without_html_tags(text)))

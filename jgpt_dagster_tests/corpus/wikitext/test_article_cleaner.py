@@ -326,6 +326,7 @@ def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
         ("読点「、」は残る", "読点「、」は残る"),
         ("A&nbsp;B&amp;nbsp;C&#160;&ndash;&amp;ndash;D&amp;amp;E", "A B C ––D&E"),
         ("AT&T  は '''太字''' と ''斜体''", "AT&T は 太字 と 斜体"),
+        ("雑誌 ''Orbit'''s 春号と新聞L''''équipe'''は古い。", "雑誌 Orbit's 春号と新聞L'équipeは古い。"),
         ("1990年〜2000年", "1990年〜2000年"),
         ("[https://example.org 公式]、[https://example.org]と[[a|b]", "公式、とa|b]"),
         ("a{{nbsp}}b", "a b"),
