@@ -352,9 +352,9 @@ def test_an_unclosed_template_costs_no_later_text() -> None:
     assert clean("{{仮リンク|甲|en\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
 
 
-# The empty brackets of a call, `A()`, are its author's.
+# The empty brackets of a call, `A()`, are its author's, and so are apostrophes beside bold and italics.
 FORBIDDEN = re.compile(
-    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|'''|formula_|codice_|（[\s、]*）|「\s*」|[（(][、,]|  "
+    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|formula_|codice_|（[\s、]*）|「\s*」|[（(][、,]|  "
     r"|(?<![A-Za-z0-9_](?=\(\)))\([\s,]*\)|&(?:amp|nbsp|lt|gt|#\d+);|</?(?:b|br|p|ref|span|small|div|math)\b[\s/]*>|__NOTOC__"
 )
 # Literal text may show markup, so nothing literal is among these.
