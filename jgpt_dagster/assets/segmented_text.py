@@ -19,6 +19,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
+from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
@@ -31,8 +32,6 @@ from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "3"
-
-_LIBRARIES: dict[TextProfile, tuple[str, ...]] = {"seed": ("neologdn", "pyarrow"), "clean": ("pyarrow",)}
 
 PreviousSegmented = PreviousRows[tuple[list[str], SegmentedLines]]
 
@@ -63,13 +62,14 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
         partition = shard_key(context, corpus)
         source, target = (store.parquet(asset, *partition) for asset in (corpus.text_asset, corpus.segmented_asset))
         with as_dagster_failure(), segmenter.open() as engine:
+            require_tokenizer_engine(store, engine.fingerprint)
             documents = source.verified()
             recipe = Recipe(
                 stage=target.asset,
                 code_version=CODE_VERSION,
                 settings={"text": store.profile},
                 inputs={source.recipe_label: documents.data_sha256},
-                libraries={**library_versions(*_LIBRARIES[store.profile]), "segmenter": engine.fingerprint},
+                libraries={**_libraries(store.profile), "segmenter": engine.fingerprint},
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
@@ -109,6 +109,10 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
             )
 
     return segmented
+
+
+def _libraries(profile: TextProfile) -> dict[str, str]:
+    return library_versions("pyarrow", *(("neologdn",) if profile == "seed" else ()))
 
 
 def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: ReuseStats) -> SegmentedLines | None:
