@@ -1,10 +1,12 @@
 """Country codes that are templates of the Japanese Wikipedia: a flag and the name.
 
 The codes are those of ISO, IOC and FIFA, some of former states. A year after the code (`{{USA1912}}`) selects the flag
-of that year; some of those have another name.
+of that year; some of those have another name. What is not listed here is a territory with an ISO code of three letters,
+whose name is that of the CLDR, as Babel has it.
 """
 
 import re
+from functools import lru_cache
 
 _CODES = """
 AFG アフガニスタン AGO アンゴラ ALB アルバニア ALG アルジェリア AND アンドラ ANG アンゴラ ARE アラブ首長国連邦
@@ -50,13 +52,36 @@ VCT セントビンセント・グレナディーン VEN ベネズエラ VIE ベ
 VUT バヌアツ WAL ウェールズ WSM サモア YEM イエメン YUG ユーゴスラビア ZAF 南アフリカ ZAM ザンビア ZIM ジンバブエ
 ZMB ザンビア ZWE ジンバブエ CHN1889 清 DEU1871 ドイツ帝国 DEU1935 ナチス・ドイツ ITA1861 イタリア王国
 RUS1721 ロシア帝国 RUS1858 ロシア帝国 RUS1883 ロシア帝国
+AHO オランダ領アンティル AIN 個人資格の中立選手 ANT オランダ領アンティル ANZ オーストララシア ARU アルバ
+ASM アメリカ領サモア ATF フランス領南方・南極地域 BIR ビルマ BOH ボヘミア BWI 西インド連邦 CEY セイロン
+CIS 独立国家共同体 CSK チェコスロバキア CSH チェコスロバキア EOR 難民選手団 EQG 赤道ギニア EUA 東西統一ドイツ
+EUN EUN GCO ゴールド・コースト GUF フランス領ギアナ HBR イギリス領ホンジュラス IOT イギリス領インド洋地域
+ISV アメリカ領ヴァージン諸島 IVB イギリス領ヴァージン諸島 KOS コソボ MAL マラヤ連邦 NBO 北ボルネオ
+NRH 北ローデシア OAR ロシアからのオリンピック選手 PYF フランス領ポリネシア RHO ローデシア SAA ザール
+TAH タヒチ UAR アラブ連合共和国 VGB イギリス領ヴァージン諸島 VIR アメリカ領ヴァージン諸島 VNO 南ベトナム
+VOL オートボルタ XKX コソボ YAR 北イエメン YMD 南イエメン ZAI ザイール ZAR ザイール
 """
 _COUNTRIES = dict(zip(_CODES.split()[::2], _CODES.split()[1::2], strict=True))
 _CODE = re.compile(r"([A-Z]{2,3})[0-9]{0,4}")
+# Codes for private use, of test data and of no place.
+_NO_PLACE = re.compile("AAA|Q[M-Z][M-Z]|X[A-Z][A-Z]|ZZZ")
+_BRACKETS = re.compile(r"\s*\([^()]*\)")
 
 
+@lru_cache(maxsize=1024)
 def country_name(code: str) -> str:
     """Return the name of the country with this code, else "". Case matters: `{{Vie}}` is another template."""
     if match := _CODE.fullmatch(code):
-        return _COUNTRIES.get(code) or _COUNTRIES.get(match[1], "")
+        return _COUNTRIES.get(code) or _COUNTRIES.get(match[1]) or _territory_name(match[1])
     return ""
+
+
+def _territory_name(alpha3: str) -> str:
+    """Return the CLDR's name of a territory by its ISO 3166 code of three letters, "" if there is none."""
+    from babel import Locale  # here, since most processes need no name
+    from babel.core import get_global
+
+    alpha2 = get_global("territory_aliases").get(alpha3, ())
+    if len(alpha3) != 3 or len(alpha2) != 1 or _NO_PLACE.fullmatch(alpha3):
+        return ""
+    return _BRACKETS.sub("", Locale("ja").territories.get(alpha2[0], ""))

@@ -1,40 +1,62 @@
-"""Language codes and the Japanese names that `{{lang-xx}}` and `{{lang-xx-short}}` print."""
+"""Language codes and the Japanese names that `{{lang-xx}}` and `{{lang-xx-short}}` print.
 
-LANGUAGES: dict[str, tuple[str, str]] = {
-    "ar": ("アラビア語", "アラビア語"),
-    "bg": ("ブルガリア語", "ブルガリア語"),
-    "cs": ("チェコ語", "チェコ語"),
-    "da": ("デンマーク語", "デンマーク語"),
-    "de": ("ドイツ語", "独"),
-    "el": ("ギリシア語", "希"),
-    "en": ("英語", "英"),
-    "eo": ("エスペラント", "エスペラント"),
-    "es": ("スペイン語", "西"),
-    "fa": ("ペルシア語", "ペルシア語"),
-    "fi": ("フィンランド語", "フィンランド語"),
-    "fr": ("フランス語", "仏"),
-    "grc": ("古代ギリシア語", "古希"),
-    "he": ("ヘブライ語", "ヘブライ語"),
-    "hi": ("ヒンディー語", "ヒンディー語"),
-    "hu": ("ハンガリー語", "ハンガリー語"),
-    "id": ("インドネシア語", "インドネシア語"),
-    "it": ("イタリア語", "伊"),
-    "ja": ("日本語", "日"),
-    "ko": ("朝鮮語", "朝"),
-    "la": ("ラテン語", "羅"),
-    "mn": ("モンゴル語", "モンゴル語"),
-    "nl": ("オランダ語", "蘭"),
-    "no": ("ノルウェー語", "ノルウェー語"),
-    "pl": ("ポーランド語", "ポーランド語"),
-    "pt": ("ポルトガル語", "葡"),
-    "ro": ("ルーマニア語", "ルーマニア語"),
-    "ru": ("ロシア語", "露"),
-    "sa": ("サンスクリット語", "梵"),
-    "sv": ("スウェーデン語", "スウェーデン語"),
-    "th": ("タイ語", "タイ語"),
-    "tr": ("トルコ語", "トルコ語"),
-    "uk": ("ウクライナ語", "ウクライナ語"),
-    "vi": ("ベトナム語", "ベトナム語"),
-    "zh": ("中国語", "中"),
+The names are those of the CLDR, as Babel has them, except where the Japanese Wikipedia uses another.
+"""
+
+from collections.abc import Mapping
+from functools import cache, lru_cache
+
+_OWN_NAMES = {"el": "ギリシア語", "eo": "エスペラント", "grc": "古代ギリシア語", "ko": "朝鮮語", "nb": "ブークモール"}
+_NO_LANGUAGES = frozenset(["und", "zxx", "mul", "mis"])
+_SHORT_NAMES = {
+    "de": "独",
+    "el": "希",
+    "en": "英",
+    "es": "西",
+    "fr": "仏",
+    "grc": "古希",
+    "it": "伊",
+    "ja": "日",
+    "ko": "朝",
+    "la": "羅",
+    "nl": "蘭",
+    "pt": "葡",
+    "ru": "露",
+    "sa": "梵",
+    "zh": "中",
 }
-"""Code: (name, short name)."""
+
+
+@cache
+def _names() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the names of the CLDR by code, and today's codes by deprecated ones."""
+    from babel import Locale  # here, since most processes need no name
+    from babel.core import get_global
+
+    return Locale("ja").languages, get_global("language_aliases")
+
+
+@lru_cache(maxsize=4096)
+def language_name(code: str) -> str:
+    """Return the Japanese name of the language with this code (`fr`, `pt-br`, `zh-Hant`), "" if it is no known one.
+
+    A variant without a name of its own has that of its language.
+    """
+    names, aliases = _names()
+    language, *subtags = code.strip().lower().replace("_", "-").split("-")
+    # Scripts have four letters and are capitalized, regions two and are in capitals.
+    subtags = [subtag.title() if len(subtag) == 4 else subtag.upper() for subtag in subtags]
+    while True:
+        tag = "_".join([language, *subtags])
+        if tag in _NO_LANGUAGES:
+            return ""
+        if name := _OWN_NAMES.get(tag) or names.get(tag) or names.get(aliases.get(tag, "")):
+            return name
+        if not subtags:
+            return ""
+        subtags.pop()
+
+
+def short_language_name(code: str) -> str:
+    """Return the abbreviation of a language's name, the name itself if it has none."""
+    return _SHORT_NAMES.get(code) or language_name(code)

@@ -4,9 +4,11 @@ Pure functions over lines without markup that contain the characters of `placeho
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-from jgpt_dagster.corpus.text.sentence_splitter import split_sentences
+from jgpt_dagster.corpus.wikitext.dropped_elements import BLANKS_BEFORE_SIGN
+from jgpt_dagster.corpus.wikitext.paragraphs import CONTINUATION
 from jgpt_dagster.corpus.wikitext.placeholders import (
     MISSING_VALUE,
     PRIVATE_CHARACTER,
@@ -28,9 +30,9 @@ def _without_repeats(text: str) -> str:
     return _DOUBLED_QUOTES.sub(r'"\1"', text) if '""' in text else text
 
 
-# Blanks before closing punctuation (the dot of `.NET` is none), after an opening bracket or after another blank.
+# Blanks before closing Japanese punctuation and brackets, after an opening bracket or after another blank.
 _STRAY_BLANKS = re.compile(
-    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»]|[,:.](?![\w)]))"
+    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»])"
     r"|(?:(?<=[\[(«（「『][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
 )
 _LETTER = re.compile(r"\w")
@@ -75,6 +77,11 @@ def _without_empty_brackets(line: str) -> str:
             start, blank, bare = opened.pop()
             if empty and line[position : position + 1] != "内":  # 「（）内は単位」 is about brackets
                 del kept[start:]
+                if blanks := BLANKS_BEFORE_SIGN.match(line, position):
+                    position = blanks.end()
+                    while kept and not (text := kept.pop().rstrip(" \u3000")):
+                        pass
+                    kept.append(text)
                 continue
             blank = bare = False
         else:
@@ -117,10 +124,63 @@ def _resolve_unknown_template(run: re.Match[str]) -> str:
     return MISSING_VALUE if missing else ""
 
 
+_OPENINGS = {"）": "（", ")": "(", "」": "「", "』": "『", "”": "“", "】": "【", "〉": "〈", "》": "《"}
+_STOP_OR_BRACKET = re.compile(f"[。．？！?!♪…]++|[{re.escape(''.join([*_OPENINGS, *_OPENINGS.values()]))}]")
+_LETTER_OR_DIGIT = re.compile("[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]")
+
+
+def _ends_sentence(line: str, start: int, end: int) -> bool:
+    """Return whether the stops at a place end a sentence. They do not within a name.
+
+    A particle follows モーニング娘。, no blank follows けいおん！, and ジョン．Ｆ．ケネディ has Latin letters.
+    """
+    stops, before, after = line[start:end], line[max(start - 1, 0) : start], line[end : end + 1]
+    if not any(stop in stops for stop in "。？?"):
+        if "．" not in stops:
+            return after.isspace()
+        if _LETTER_OR_DIGIT.match(before) or _LETTER_OR_DIGIT.match(after):
+            return False
+    return CONTINUATION.match(line, end) is None
+
+
+def _sentences(line: str) -> Iterator[str]:
+    """Yield the sentences of a line, which joined give the line.
+
+    Unlike `split_sentences`, which follows the recipe, a bracket without a partner holds nothing together.
+    """
+    stops: list[tuple[int, int]] = []
+    opened: list[tuple[str, int]] = []
+    counts = Counter[str]()  # of the open brackets, by sign
+    pairs: list[tuple[int, int]] = []
+    for mark in _STOP_OR_BRACKET.finditer(line):
+        sign = mark[0]
+        if sign in _OPENINGS.values():
+            opened.append((sign, mark.start()))
+            counts[sign] += 1
+        elif opening := _OPENINGS.get(sign):
+            while counts[opening]:
+                innermost, start = opened.pop()
+                counts[innermost] -= 1
+                if innermost == opening:
+                    pairs.append((start, mark.end()))
+                    break
+        elif _ends_sentence(line, *mark.span()):
+            stops.append(mark.span())
+    position = outside = 0
+    pairs.sort(reverse=True)
+    for start, end in stops:
+        while pairs and pairs[-1][0] < start:
+            outside = max(outside, pairs.pop()[1])
+        if start >= outside:
+            yield line[position:end]
+            position = end
+    yield line[position:]
+
+
 def _without_incomplete_sentences(line: str) -> str:
-    """`line` without the sentences in which a value or a formula is missing."""
+    """Return `line` without the sentences in which a value or a formula is missing."""
     return (
-        "".join(sentence for sentence in split_sentences(line) if MISSING_VALUE not in sentence)
+        "".join(sentence for sentence in _sentences(line) if MISSING_VALUE not in sentence)
         if MISSING_VALUE in line
         else line
     )

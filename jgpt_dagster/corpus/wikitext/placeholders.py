@@ -1,6 +1,8 @@
 """Private characters that cleaning uses as placeholders and as escapes of literal characters.
 
-Plane 16 of Unicode is for private use. These characters have no meaning in a page and are removed from it first.
+Plane 16 of Unicode is for private use. These characters have no meaning in a page and are removed from it first. So are
+control characters; four of these, which are blanks to `str.strip`, mark places from the first steps to the joining of
+paragraphs.
 """
 
 import re
@@ -18,6 +20,15 @@ PAGE_TITLE = chr(_PRIVATE + 0x1F)
 ESCAPED_EQUALS = chr(_PRIVATE + 0x7F)
 """For a "=" that an inner template shows, so that it does not name an argument of an outer one."""
 
+DROPPED_INLINE = "\x1f"
+"""For what shows nothing within a line, such as a note: a line that holds nothing else is no blank line."""
+DROPPED_BLOCK = "\x1d"
+"""For what shows nothing between paragraphs, such as a box: a line that holds nothing else is a border."""
+DISPLAYED_FORMULA = "\x1c"
+"""In front of a formula at the start of a line."""
+SOFT_BREAK = "\x1e"
+"""For a line end within a paragraph."""
+
 _MARKUP = {ord(character): chr(_PRIVATE + ord(character)) for character in "<>[]{}|'\"=*#;:&_~!"}
 _SIGNS = {ord(character): chr(_PRIVATE + ord(character)) for character in "(),."}
 _SIGNS |= {ord(wide): chr(_PRIVATE + number) for number, wide in enumerate("（）「」『』、。，；：・", start=3)}
@@ -33,6 +44,10 @@ def escape_markup(text: str) -> str:
 def escape_literal(text: str) -> str:
     """Return `text` with brackets and punctuation escaped as well, so that line cleanup leaves them as they are."""
     return text.translate(_LITERAL)
+
+
+ESCAPED_STOP = escape_literal("。")
+"""For a 。 that belongs to a name."""
 
 
 def unescape_character(hidden: re.Match[str]) -> str:

@@ -24,6 +24,10 @@ _CONJUNCTION = re.compile("[・、,/／]|および|及び|ならびに|と|and")
 _MARKUP_IN_HEADING = re.compile(rf"'{{2,}}|<[^<>]*>|[\s{PRIVATE_RANGE}]+")
 
 
+HEADING = "="
+"""In the place of a heading."""
+
+
 def _heading(line: str) -> tuple[int, str] | None:
     """Return the level and title of a heading line (`== 歴史 ==` is level 2), None for any other line."""
     line = line.rstrip()
@@ -42,17 +46,16 @@ def _is_appendix(title: str) -> bool:
 
 
 def running_text_lines(text: str) -> Iterator[str]:
-    """Yield the lines that are neither headings nor part of an appendix, without list markers."""
+    """Yield the lines that are not part of an appendix, with HEADING for each heading."""
     appendix = 0  # the heading level of the current appendix
     for line in text.split("\n"):
         if line.startswith("=") and (heading := _heading(line)):
             level, title = heading
             if not appendix or level <= appendix:
                 appendix = level if len(title) <= _MAX_APPENDIX_HEADING and _is_appendix(title) else 0
+            yield HEADING
         elif not appendix:
-            line = line.lstrip("*#:;").lstrip(" \u3000")
-            if not line.startswith(("|", "!!", "{|")):  # rows of an unclosed table
-                yield line
+            yield line
 
 
 def category_pattern(site: SiteInfo) -> re.Pattern[str]:

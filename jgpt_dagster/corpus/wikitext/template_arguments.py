@@ -10,8 +10,10 @@ _NO_NAME = re.compile(r"[<>\[\]\n\"']")
 
 
 def _parse_named(part: str) -> tuple[str, str] | None:
-    """Return name and value of a named argument, None if there is no "=" or it is part of a tag or a sentence."""
+    """Return name and value of a named argument; None if there is no "=", or it is part of a tag or heading."""
     name, equals, value = part.partition("=")
+    if value[:1] == "=" and not name.rpartition("\n")[2].strip():
+        return None  # `==` at the start of a line is a heading
     name = name.strip()
     return (name, value.strip()) if equals and len(name) < 60 and not _NO_NAME.search(name) else None
 
@@ -37,3 +39,8 @@ def value(arguments: Arguments, *names: str) -> str:
 def positional(arguments: Arguments) -> list[str]:
     """Return the positional arguments that are not blank."""
     return [text for name, text in arguments.items() if name.isdecimal() and text.strip()]
+
+
+def numbered(arguments: Arguments, *names: str) -> list[str]:
+    """Return the arguments that are not blank and have one of the names, with or without a number behind it."""
+    return [text for name, text in arguments.items() if name.rstrip("0123456789") in names and text.strip()]

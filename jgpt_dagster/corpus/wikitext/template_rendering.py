@@ -7,13 +7,13 @@ may lack a word without it. To add one, list its name with the renderer that sho
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 from jgpt_dagster.corpus.wikitext.country_codes import country_name
-from jgpt_dagster.corpus.wikitext.invisible_templates import is_invisible
-from jgpt_dagster.corpus.wikitext.language_names import LANGUAGES
+from jgpt_dagster.corpus.wikitext.invisible_templates import is_invisible_block, is_invisible_inline
+from jgpt_dagster.corpus.wikitext.language_names import language_name, short_language_name
 from jgpt_dagster.corpus.wikitext.numbers_and_dates import (
     conversion,
     date,
@@ -22,8 +22,16 @@ from jgpt_dagster.corpus.wikitext.numbers_and_dates import (
     group_thousands,
     quantity,
 )
-from jgpt_dagster.corpus.wikitext.placeholders import MISSING_VALUE, PAGE_TITLE, UNKNOWN_TEMPLATE
-from jgpt_dagster.corpus.wikitext.template_arguments import Arguments, parse_arguments, positional, value
+from jgpt_dagster.corpus.wikitext.placeholders import (
+    DISPLAYED_FORMULA,
+    DROPPED_BLOCK,
+    DROPPED_INLINE,
+    MISSING_VALUE,
+    PAGE_TITLE,
+    UNKNOWN_TEMPLATE,
+    escape_literal,
+)
+from jgpt_dagster.corpus.wikitext.template_arguments import Arguments, numbered, parse_arguments, positional, value
 
 Renderer = Callable[[Arguments], str]
 
@@ -32,12 +40,32 @@ def _argument(*names: str) -> Renderer:
     return lambda arguments: value(arguments, *names)
 
 
-def _block_argument(*names: str) -> Renderer:
-    return lambda arguments: f"\n{value(arguments, *names)}\n"
+def _paragraphs(texts: Iterable[str]) -> str:
+    return "\n\n".join(["", *texts, ""])
 
 
-def _item_lines(arguments: Arguments) -> str:
-    return "\n".join(["", *positional(arguments), ""])
+def _block(*positions: str, lines: bool = False) -> Renderer:
+    """Return a renderer of the named text of a block, text1 and text2 … as well, or of the first of `positions`.
+
+    With `lines`, each line end is a line break.
+    """
+
+    def show(arguments: Arguments) -> str:
+        text = _paragraphs(numbered(arguments, *_TEXT_NAMES) or [value(arguments, *positions)])
+        return text.replace("\n", "\n\n") if lines else text
+
+    return show
+
+
+# How templates name the argument that holds a text or list.
+_TEXT_NAMES = ("text", "quote", "content", "contents", "文章", "本文", "引用文", "内容")
+_LIST_NAMES = (*_TEXT_NAMES, "", "col", "column", "list", "item", "列", "項目")
+_WIDTH = re.compile(r"\s*[0-9.]+ ?(?:em|px|%|列|段|cols?)?\s*")
+
+
+def _items(arguments: Arguments) -> str:
+    """Render the columns or items of a box, each of which may hold a list, but not their number or width."""
+    return _paragraphs(text for text in numbered(arguments, *_LIST_NAMES) if not _WIDTH.fullmatch(text))
 
 
 def _with_reading(arguments: Arguments) -> str:
@@ -57,6 +85,16 @@ def _citation(form: str, arguments: Arguments) -> str:
 
 def _language_label(arguments: Arguments) -> str:
     return f"{value(arguments, '2')}: {value(arguments, '3')}"
+
+
+def _labelled(arguments: Arguments) -> str:
+    """Render the code of a language and a text as フランス語: mot."""
+    label, text = value(arguments, "言語記事名", "label") or language_name(value(arguments, "1")), value(arguments, "2")
+    return f"{label}: {text}" if label and text else text
+
+
+def _numbered_formula(arguments: Arguments) -> str:
+    return f"\n:{DISPLAYED_FORMULA}{value(arguments, '2')}{DISPLAYED_FORMULA}\n"
 
 
 _CHINESE = {"c": "中国語", "s": "簡体字", "t": "繁体字", "p": "拼音", "hp": "拼音", "w": "ウェード式", "j": "粤拼"}
@@ -82,14 +120,15 @@ def _enclosed(before: str, after: str = "") -> Renderer:
     return lambda arguments: f"{before}{text}{after}" if (text := value(arguments, "1")) else ""
 
 
-def _constant(text: str) -> Renderer:
-    return lambda arguments: text
-
-
 def _possible_text(arguments: Arguments) -> str:
-    """Render an unlisted template: a placeholder if it may show a word, nothing for a box of several lines."""
-    texts = positional(arguments)
-    return UNKNOWN_TEMPLATE if texts and not any("\n" in text.strip() for text in texts) else ""
+    """Render an unlisted template: a placeholder if it may show a word, nothing for a box of several lines.
+
+    One without arguments may stand for a word; one with named arguments only is a note, unless they name a text.
+    """
+    texts = numbered(arguments, "", *_TEXT_NAMES)
+    if texts:
+        return UNKNOWN_TEMPLATE if not any("\n" in text.rstrip() for text in texts) else ""
+    return "" if arguments else UNKNOWN_TEMPLATE
 
 
 _TEMPLATES: dict[Renderer, str] = {
@@ -98,25 +137,26 @@ _TEMPLATES: dict[Renderer, str] = {
     _argument("text", "1"): "行内引用 citation_needed_span",
     _argument("1"): (
         "ipa ipa2 ipalink ipa音 unicode jis2004フォント jis90フォント jis2000フォント 補助漢字フォント 拡張漢字 "
-        "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large center u 下線 取消線 取り消し線 "
+        "cp932フォント nowrap 改行禁止 inline-block small smaller big larger large u 下線 取消線 取り消し線 "
         "打ち消し線 strike s 強調 旧字体 old-shinjitai 補助漢字 第3水準漢字 第4水準漢字 ilq abbr 略語 tooltip "
         "ツールチップ key キー kbd keyboard mono code tt samp var math mvar mathbf mathbb mathcal visible_anchor "
         "vanchor nobr bold em underline overline 高線 by by2 mlby 拼音 ピン音 下げ核 au iast polytonic nastaliq "
-        "簡体字 繁体字 smallcaps 縦書き right 右寄せ pdflink " + " ".join(code for code in LANGUAGES if code != "zh")
+        "簡体字 繁体字 smallcaps 縦書き pdflink grc"
     ),
     _argument("text", "2", "1"): "font",
     _argument("文章", "1"): "傍点 圏点",
-    _argument("2", "1"): "sname snamei w resize ラテン翻字",
+    _argument("2", "1"): "sname snamei w resize ラテン翻字 sort lang-*-latn",
     _argument("3", "2"): "transl 翻字 interlang font_color fontcolor colors",
-    _argument("2"): (
-        "lang lang2 rtl-lang script fontsize font_size color colour 色 背景色 bgcolor background_color legend legend2 "
-        "legend0 フォントサイズ wikt-lang audio-ipa audio"
+    _argument("2", "text"): (
+        "lang lang2 rtl-lang script fontsize font_size color colour 色 背景色 bgcolor background_color legend2 legend0 "
+        " フォントサイズ wikt-lang audio-ipa audio"
     ),
-    _block_argument("text", "quote", "1"): (
-        "quotation quote cquote blockquote bquote squote poemquote quote_box quotebox 引用文 引用 bq indent"
+    _block("1"): (
+        "quotation quotation2 quote quote2 quote_frame cquote blockquote bquote squote quote_box quotebox 引用文 引用 "
+        "bq indent 字下げ center 中央 right 右寄せ pull_quote epigraph"
     ),
-    _block_argument("text", "quote", "2"): "rquote",
-    _block_argument("2", "1"): "col-list columns-list",
+    _block("1", lines=True): "poemquote poem 詩 歌詞 verse",
+    _block("2"): "rquote legend",
     _with_reading: (
         "読み仮名 読み仮名_ruby不使用 読み仮名ruby不使用 ルビ ruby ruby-ja ruby-zh-p ruby-zh-b ふりがな 振り仮名 "
         "furigana"
@@ -125,6 +165,8 @@ _TEMPLATES: dict[Renderer, str] = {
     partial(_citation, "{} ({})"): "harvtxt harvcoltxt",
     partial(_citation, "({} {})"): "harv harvp harvcol",
     _language_label: "langwithname rtl-langwithname",
+    _labelled: "llang langx lang-*",
+    lambda arguments: language_name(value(arguments, "1")): "言語名 iso639言語名",
     partial(_chinese, ""): "zh",
     partial(_chinese, "中国語: "): "lang-zh",
     _vietnamese: "vie",
@@ -133,8 +175,9 @@ _TEMPLATES: dict[Renderer, str] = {
     fraction: "frac sfrac 分数",
     era_year: "和暦",
     date: "年月日",
-    _country: "flag flagcountry flagu 国旗 fb fbw",
-    _joined(""): "chem chem2 化学式 linktext gaps 語中改行",
+    _country: "flag flag2 flagcountry flagu 国旗 fb fbw",
+    _numbered_formula: "numblk 数式番号",
+    _joined(""): "sic ママ 原文ママ not_a_typo typo chem chem2 化学式 linktext gaps 語中改行",
     _joined("・"): "hlist",
     _joined("、"): "hlist-comma",
     _joined(", "): "auy",
@@ -151,16 +194,37 @@ _TEMPLATES: dict[Renderer, str] = {
     _enclosed("€"): "eur euro €",
     lambda arguments: f"/{''.join(positional(arguments))}/": "ipac-en",
     # The value of these is computed when the page is read.
-    _constant(MISSING_VALUE): "age age_in_days age_in_years as_of 享年 年数 周年 今日 現在年 to_usd",
-    _item_lines: "bulleted_list unbulleted_list ubl plainlist flatlist plain_list flat_list ul col no_col_break",
-    _constant("|"): "!",
-    _constant("="): "=",
-    _constant("・"): "· • ・ dot",
-    _constant("–"): "ndash – en_dash",
-    _constant("—"): "mdash — em_dash",
-    _constant("π"): "π pi",
-    _constant(" "): "sp space spaces nbsp スペース pad gap",
-    _constant("\n"): "br 改行",
+    lambda arguments: MISSING_VALUE: "age age_in_days age_in_years as_of 享年 年数 周年 to_usd",
+    _items: (
+        "bulleted_list unbulleted_list unordered_list ordered_list numbered_list 番号付きリスト 箇条書き ubl olist "
+        "plainlist flatlist plain_list flat_list definition_list ul no_col_break hidden 折り畳み collapsible_list "
+        "col-list columns-list"
+    ),
+}
+# What a template without arguments stands for: words, signs with a meaning in wikitext, and the parts of a table.
+_CONSTANTS = {
+    **{"!": "|", "!!": "||", "!-": "|-", "(!": "{|", "!)": "|}", "end": "|}", "=": "="},
+    **{name: escape_literal(name[-1]) for name in ("'", ":", ";", "#", "@", "&", "<", ">", "~")},
+    **{"(": escape_literal("{"), ")": escape_literal("}"), "((": escape_literal("{{"), "))": escape_literal("}}")},
+    **{"!(": escape_literal("["), ")!": escape_literal("]"), "!((": escape_literal("[["), "))!": escape_literal("]]")},
+    **dict.fromkeys(["'s"], escape_literal("'s")),
+    **dict.fromkeys(["·", "•", "・", "dot"], "・"),
+    **dict.fromkeys(["ndash", "–", "en dash"], "–"),
+    **dict.fromkeys(["mdash", "—", "em dash"], "—"),
+    **dict.fromkeys(["snd", "spnd", "spaced ndash", "spaced en dash"], " – "),
+    **dict.fromkeys(["minus", "−"], "−"),
+    **dict.fromkeys(["π", "pi"], "π"),
+    **dict.fromkeys(["times", "×"], "×"),
+    **dict.fromkeys(["±", "plus-minus"], "±"),
+    **dict.fromkeys(["prime", "′"], "′"),
+    **dict.fromkeys(
+        ["sp", "space", "spaces", "nbsp", "スペース", "pad", "gap", "thinsp", "hairsp", "ensp", "emsp"], " "
+    ),
+    **dict.fromkeys(["br", "改行", "crlf", "crlf2"], "\n\n"),
+    **{"tex": "TeX", "latex": "LaTeX", "c++": "C++", "c sharp": "C#", "csharp": "C#", "f sharp": "F#"},
+    **{"♂": "♂", "♀": "♀", "♯": "♯", "♭": "♭", "♮": "♮", "♪": "♪", "♥": "♥", "yen": "¥"},
+    # The value of these is computed when the page is read.
+    **dict.fromkeys(["今日", "現在年", "今年"], MISSING_VALUE),
 }
 _RENDERER_BY_NAME = {name.replace("_", " "): show for show, names in _TEMPLATES.items() for name in names.split()}
 
@@ -193,44 +257,55 @@ def _has_suffix(prefix: str) -> Callable[[_Name], bool]:
 
 
 def _language(name: _Name) -> Renderer:
-    """Render `{{lang-fr|mot}}` as フランス語: mot and `{{lang-fr-short|mot}}` as 仏: mot."""
+    """Render `{{lang-fr|mot}}` as フランス語: mot and `{{lang-fr-short|mot}}` as 仏: mot.
+
+    A text in Latin letters, `{{lang-grc-Latn|philosophía}}`, is a transliteration without a label.
+    """
     code = name.normalized.removeprefix("lang-")
-    full, short = LANGUAGES.get(code.removesuffix("-short"), ("", ""))
-    label = short if code.endswith("-short") else full
+    if code.endswith("-latn"):
+        return _argument("1")
+    label = short_language_name(code.removesuffix("-short")) if code.endswith("-short") else language_name(code)
     return _enclosed(f"{label}: " if label else "")
 
 
 def _pronunciation(name: _Name) -> Renderer:
     """Render `{{ipa-fr|mo}}` as フランス語発音: [mo]."""
-    language = LANGUAGES.get(name.normalized.removeprefix("ipa-"), ("", ""))[0]
+    language = language_name(name.normalized.removeprefix("ipa-"))
     return _enclosed(f"{language}発音: [" if language else "[", "]")
 
 
 # The value of these is computed when the page is read.
 _COMPUTED = ("自治体人口", "自治体面積", "#expr:", "#time:")
+# Boxes whose number of columns or terms is part of the name: 表2列, dl3, 段組2.
+_NUMBERED_BOX = re.compile(r"表[0-9]+列|(?:dl|col|columns?|段組み?)[0-9]*")
 
-# Read from top to bottom: the first predicate that holds decides. None renders nothing.
-_RULES: tuple[tuple[Callable[[_Name], bool], Callable[[_Name], Renderer | None]], ...] = (
-    (lambda name: country_name(name.spelled) != "", lambda name: _constant(country_name(name.spelled))),
-    (lambda name: name.spelled in _PAGE_NAMES, lambda _: _constant(PAGE_TITLE)),
-    (lambda name: _VARIABLE.match(name.spelled) is not None, lambda _: _constant(MISSING_VALUE)),
+# Read from top to bottom: the first predicate that holds decides.
+_RULES: tuple[tuple[Callable[[_Name], bool], Callable[[_Name], Renderer | str]], ...] = (
+    (lambda name: country_name(name.spelled) != "", lambda name: country_name(name.spelled)),
+    (lambda name: name.spelled in _PAGE_NAMES, lambda _: PAGE_TITLE),
+    (lambda name: _VARIABLE.match(name.spelled) is not None, lambda _: MISSING_VALUE),
+    (lambda name: name.normalized in _CONSTANTS, lambda name: _CONSTANTS[name.normalized]),
     (lambda name: name.normalized in _RENDERER_BY_NAME, lambda name: _RENDERER_BY_NAME[name.normalized]),
-    (lambda name: name.normalized.startswith(_COMPUTED), lambda _: _constant(MISSING_VALUE)),
-    (lambda name: name.normalized.endswith("年齢"), lambda _: _constant(MISSING_VALUE)),
+    (lambda name: name.normalized.startswith(_COMPUTED), lambda _: MISSING_VALUE),
+    (lambda name: name.normalized.endswith("年齢"), lambda _: MISSING_VALUE),
     # Text that an editor doubts: 要出典範囲, 独自研究範囲 …
-    (lambda name: name.normalized.endswith("範囲"), lambda _: _argument("1")),
+    (lambda name: name.normalized.endswith("範囲"), lambda _: _argument("範囲", "1", "text")),
     (_has_suffix("lang-"), _language),
     (_has_suffix("link-"), lambda _: _argument("label", "1")),
     (_has_suffix("ipa-"), _pronunciation),
-    (lambda name: is_invisible(name.normalized), lambda _: None),
-    (lambda name: name.normalized.startswith("#"), lambda _: _constant(UNKNOWN_TEMPLATE)),
+    (lambda name: is_invisible_inline(name.normalized), lambda _: DROPPED_INLINE),
+    (lambda name: is_invisible_block(name.normalized), lambda _: DROPPED_BLOCK),
+    (lambda name: _NUMBERED_BOX.fullmatch(name.normalized) is not None, lambda _: _items),
+    # {{fr|mot}}
+    (lambda name: len(name.normalized) == 2 and language_name(name.normalized) != "", lambda _: _argument("1")),
+    (lambda name: name.normalized.startswith("#"), lambda _: UNKNOWN_TEMPLATE),
     (lambda _: True, lambda _: _possible_text),
 )
 
 
 @lru_cache(maxsize=4096)
-def _renderer(spelled: str) -> Renderer | None:
-    """Return what renders a template, given its name as a call spells it; None if it shows nothing."""
+def _renderer(spelled: str) -> Renderer | str:
+    """Return what renders a template, given its name as a call spells it, or what it shows whatever its arguments."""
     spelled = spelled.strip()
     normalized = spelled.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
     name = _Name(spelled, normalized)
@@ -246,4 +321,15 @@ def render(parts: Sequence[str]) -> str:
     if colon and (shown := _FUNCTIONS.get(function.strip().lower())):
         return shown(first.strip())
     renderer = _renderer(parts[0][:_NAME_LIMIT])
-    return renderer(parse_arguments(parts[1:])) if renderer else ""
+    if not isinstance(renderer, str):
+        return renderer(parse_arguments(parts[1:]))
+    if renderer == DROPPED_INLINE and len(parts) > 1:
+        return _doubted_text(parts[1:]) or renderer
+    return renderer
+
+
+def _doubted_text(parts: Sequence[str]) -> str:
+    """Return the text that a doubt is about, which stays visible: {{要出典|範囲=主張}}."""
+    return next(
+        (text.strip() for name, _, text in (part.partition("=") for part in parts) if name.strip() == "範囲"), ""
+    )

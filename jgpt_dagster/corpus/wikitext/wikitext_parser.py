@@ -1,31 +1,35 @@
-"""Templates, tables and links of a page: a tokenizer, and a stack that replaces them with their visible text.
+"""Templates and links of a page: a tokenizer, and a stack that replaces them with their visible text.
 
-`visible_text` also takes out comments and extension tags (see `extension_tags`) and leaves headings, list markers, HTML
-tags and entities in place. Each pass reads the page once, so the time is linear in its length whatever it holds.
+`visible_text` also takes out comments and extension tags (see `extension_tags`), then tables and hidden elements (see
+`dropped_elements`), and leaves headings, list markers, HTML tags and entities in place. The order is MediaWiki's: a
+table may begin in one template and end in another. Each pass reads the page once, so the time is linear in its length
+whatever it holds.
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
-from jgpt_dagster.corpus.wikitext.extension_tags import without_comments, without_extension_tags
+from jgpt_dagster.corpus.wikitext.dropped_elements import without_dropped_elements
+from jgpt_dagster.corpus.wikitext.extension_tags import without_extension_tags
 from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_NESTING, WikitextError
-from jgpt_dagster.corpus.wikitext.placeholders import ESCAPED_EQUALS
+from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_BLOCK, DROPPED_INLINE, ESCAPED_EQUALS, ESCAPED_STOP
 from jgpt_dagster.corpus.wikitext.template_rendering import render
 
-# A table begins and ends at the start of a line; `|}}` there ends a template whose last argument is empty.
+# `{{a}}}` is a whole template and a brace, `{{{a}}` a brace and a template; `{{{a}}}` is neither.
 _EVEN = r"(?=(?:\}\})*+(?!\}))"
 # A template or link with no other inside is one token. Each alternative begins with a different character, which
 # makes the search several times as fast.
-_TOKEN = re.compile(
-    rf"(\n[ \t:*#;]*+\{{\||\n[ \t]*+\|\}}{_EVEN}"
-    rf"|\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\](?:\](?!\]))?|\|)"
-)
+_TOKEN = re.compile(rf"(\{{\{{(?:[^{{}}\[\]]*+\}}\}}{_EVEN})?|\}}\}}|\[\[(?:[^{{}}\[\]]*+\]\])?|\]\](?:\](?!\]))?|\|)")
 # Most links contain plain text only: replacing those first saves two thirds of the tokens.
 _PLAIN_LINK = re.compile(r"\[\[(?:[^\[\]{}|:=\n]++\|)? *+([^\[\]{}|:=\n]*[^\[\]{}|:=\s]) *+\]\]")
 # A parameter has no value in an article, so its default shows.
 _PARAMETER = re.compile(r"\{\{\{[^{}|\n]*+(?:\|([^{}]*+))?\}\}\}")
 _LANGUAGE_PREFIX = re.compile(r"(?!(?:mw|voy|doi):)(?:[a-z]{2,3}(?:-[a-z]{1,10}){0,2}|simple):")
+# The options of a file that does not stand within a line.
+_FLOATING = re.compile(
+    r"(?:^|\|)\s*+(?:thumb(?:nail)?|frame(?:d|less)?|left|right|center|none|サムネイル|フレーム|左|右|中央|なし)\s*+(?:[|=]|$)"
+)
 
 
 _TokenKind = Literal[
@@ -37,8 +41,6 @@ _TokenKind = Literal[
     "link",  # a whole `[[…]]` with no other construct inside
     "link start",
     "link end",  # `]]` or `]]]`
-    "table start",
-    "table end",
 ]
 _DELIMITERS: dict[str, _TokenKind] = {
     "|": "pipe",
@@ -51,13 +53,9 @@ _DELIMITERS: dict[str, _TokenKind] = {
 
 
 def _tokens(text: str) -> Iterator[tuple[_TokenKind, str]]:
-    """Yield the kind and the characters of each token; the line end in front of a table delimiter is text."""
+    """Yield the kind and the characters of each token."""
     *pieces, rest = _TOKEN.split(text)
     for before, token in zip(pieces[::2], pieces[1::2], strict=True):
-        if token[0] == "\n":
-            yield "text", before + "\n"
-            yield ("table start" if token[-1] == "|" else "table end"), token
-            continue
         if before:
             yield "text", before
         yield _DELIMITERS.get(token) or ("template" if token[0] == "{" else "link"), token
@@ -71,13 +69,15 @@ def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
         target = target[1:]
     elif ":" in target:
         namespace = target.partition(":")[0].strip().replace("_", " ").lower()
-        if namespace in hidden_namespaces or (not label and _LANGUAGE_PREFIX.match(target)):
-            return ""
+        if namespace in hidden_namespaces:
+            return DROPPED_BLOCK if label and _FLOATING.search(label) else DROPPED_INLINE
+        if not label and _LANGUAGE_PREFIX.match(target):
+            return DROPPED_INLINE
     return label or target
 
 
 class _Construct:
-    """An open template, link or table, or the page itself, with the text of its parts so far."""
+    """An open template or link, or the page itself, with the text of its parts so far."""
 
     __slots__ = ("kind", "parts")
 
@@ -137,10 +137,6 @@ class _OpenConstructs:
             self.close()
         self.append(third)
 
-    def drop(self) -> None:
-        """Drop the innermost construct, a table, with its text."""
-        self._pop()
-
     def abandon(self) -> None:
         """Keep the text of the innermost construct, which has no end."""
         self.append("|".join(self._pop().texts()))
@@ -153,7 +149,7 @@ class _OpenConstructs:
 
     def _check_nesting(self) -> None:
         if len(self._stack) > MAX_NESTING:
-            raise WikitextError(f"more than {MAX_NESTING} templates, links and tables nested or left open")
+            raise WikitextError(f"more than {MAX_NESTING} templates and links nested or left open")
 
     def _append_visible(self, kind: _TokenKind, parts: list[str]) -> None:
         is_link = kind == "link" or kind == "link start"
@@ -167,13 +163,15 @@ class _OpenConstructs:
 
 
 def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
-    """Return `text` with templates and links replaced by their visible text, innermost first, and without tables.
+    """Return `text` with templates and links replaced by their visible text, innermost first.
 
     Raises WikitextError if more than MAX_NESTING of them are open at once.
     """
     if "{{{" in text:
-        text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text)
-    text = "\n" + "".join(_PLAIN_LINK.split(text))  # a split at links yields their labels too
+        text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text).replace("{{{!}}", "{{(!}}")
+    for end in ("]]", "''"):  # モーニング娘。 and other names
+        text = text.replace(f"。{end}", f"{ESCAPED_STOP}{end}")
+    text = "".join(_PLAIN_LINK.split(text))  # a split at links yields their labels too
     constructs = _OpenConstructs(hidden_namespaces)
     for kind, token in _tokens(text):
         if kind == "text":
@@ -189,14 +187,9 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
             constructs.close_template()
         elif kind == "link end":
             constructs.close_link(token)
-        elif kind != "table end":
+        else:
             constructs.open(kind)
-        elif constructs.innermost.kind == "table start":
-            constructs.drop()
-        elif constructs.innermost.kind == "template start":  # a pipe and an argument that begins with "}"
-            constructs.next_part()
-            constructs.append("}")
-    return constructs.finish()[1:].replace(ESCAPED_EQUALS, "=")
+    return constructs.finish().replace(ESCAPED_EQUALS, "=")
 
 
 # The names that every wiki accepts, and the Japanese ones.
@@ -209,5 +202,5 @@ def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
 
 
 def visible_text(text: str, hidden: Collection[str]) -> str:
-    """Return `text` without comments, extension tags, templates, tables and links, but with their visible text."""
-    return without_structure(without_extension_tags(without_comments(text)), hidden)
+    """Return `text` without comments, extension tags, templates, links and tables, but with their visible text."""
+    return without_dropped_elements(without_structure(without_extension_tags(text), hidden))

@@ -258,10 +258,10 @@ def test_clean_drops_a_sentence_that_lacks_a_value_or_a_formula(wikitext: str, l
         ("[[画像:a.png|thumb\n|二行の[[説明]]<ref>q</ref>]]後", ["後"]),
         ('前\n<syntaxhighlight lang="python">\na = b[[0]]\n</syntaxhighlight>\n後', ["前", "後"]),
         ("{{#if:あ|い|う}}{{#switch:a|b}}{{DEFAULTSORT:げんご}}{{#tag:ref|注}}本文", ["本文"]),
-        ("本文{{\n次}}と{{{1|既定}}}", ["本文と既定"]),
+        ("本文{{\nsmall|次}}と{{{1|既定}}}", ["本文次と既定"]),
         ("&lt;ref&gt;と&hearts;と&unknown;", ["<ref>と♥と&unknown;"]),
         (
-            "集合は{1, 2}\n(1) 甲 (2)\n文<br>*注<br>:字\n++i\n<b>{a} と</b>",
+            "集合は{1, 2}\n\n(1) 甲 (2)\n\n文<br>*注<br>:字\n\n++i\n\n<b>{a} と</b>",
             ["集合は{1, 2}", "(1) 甲 (2)", "文", "*注", ":字", "++i", "{a} と"],
         ),
     ],
@@ -306,7 +306,7 @@ def test_clean_leaves_out_see_also_and_external_links_sections() -> None:
 )
 def test_clean_drops_everything_but_running_text(wikitext: str) -> None:
     unclosed = wikitext.startswith("<!--") and "-->" not in wikitext
-    assert clean(f"前\n{wikitext}\n後") == (["前"] if unclosed else ["前", "後"])
+    assert clean(f"前\n\n{wikitext}\n\n後") == (["前"] if unclosed else ["前", "後"])
 
 
 def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
@@ -332,8 +332,8 @@ def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
         ("a{{nbsp}}b", "a b"),
         ("[http://a 甲[http://b 乙]丙", "[http://a 甲乙丙"),
         ("[ [甲] ]と{''{乙}{{注}}}", "甲と乙"),
-        ("（ 甲 ,&nbsp;乙 ) と [ 丙 ]", "（甲, 乙) と [丙]"),
-        ("「 甲 」と .NET の .com 、2 : 3 .", "「甲」と .NET の .com、2: 3."),
+        ("（ 甲 ,&nbsp;乙 ) と [ 丙 ]", "（甲 , 乙) と [丙]"),
+        ("「 甲 」と .NET の .com 、2 : 3 .", "「甲」と .NET の .com、2 : 3 ."),
         ("甲,{{注}},乙....丙、''\"丁\"''", '甲,乙...丙、"丁"'),
         ('甲""乙""丙\u00ad\u200b', '甲"乙"丙'),
         ("a<b {{注}}''かつ'' c>d", "a<b かつ c>d"),
@@ -344,12 +344,30 @@ def test_clean_leaves_no_trace_of_dropped_markup(wikitext: str, line: str) -> No
     assert clean(wikitext) == [line]
 
 
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ('* 形容詞 ::= "小さい"', '形容詞 ::= "小さい"'),
+        ("[[BNF]] ::= ''x'' , {{lang|en|y}} . <small>z</small> : 2", "BNF ::= x , y . z : 2"),
+        ("[https://e.org x] , y", "x , y"),
+        ("x {{sfn|a|2000}}, y", "x, y"),
+        ("x<ref>a</ref> , y", "x, y"),
+        ("x {{sfn|a}} <ref>b</ref> : y .", "x: y ."),
+        ("x [https://e.org], y {{sfn|a}}.", "x, y."),
+        ("x （{{sfn|a}}） , y (（）), z", "x, y, z"),
+        ("x {{sfn|a}} .NET", "x .NET"),
+    ],
+)
+def test_a_blank_before_a_sign_goes_only_where_something_was_dropped(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
 def test_a_line_break_tag_ends_a_line() -> None:
     assert clean("一<br />二<p>三</p><div style='a'>四</div>") == ["一", "二", "三", "四"]
 
 
 def test_an_unclosed_template_costs_no_later_text() -> None:
-    assert clean("{{仮リンク|甲|en\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
+    assert clean("{{仮リンク|甲|en\n\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
 
 
 # The empty brackets of a call, `A()`, are its author's, and so are apostrophes beside bold and italics.

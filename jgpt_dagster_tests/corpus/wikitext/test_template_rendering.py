@@ -85,7 +85,7 @@ def test_a_quantity_is_shown_whole_and_as_given(call: str, text: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "CURRENTYEAR", "LOCALTIME", "NUMBEROFARTICLES", "#ifexpr:1|a", "#invoke:a|b", "#switch:a|b=c", "As of|2020",
+        "CURRENTYEAR", "LOCALTIME", "NUMBEROFARTICLES", "#ifexpr:1|a", "#invoke:a|b", "#switch:a|b=c", "未知", "未知|text=語", "As of|2020",
         "没年齢|1|2|3", "周年|1990", "和暦|1989", "和暦|1600", "val|1|2|3", "ウィキ座標度分秒|33|17", "未知|語",
     ],
 )  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_sentence_that_lacks_the_text_of_a_template_is_dropped(call: str) -> N
             "甲{{要出典|date=2020年}}は{{誰|date=2020年}}乙{{Sfn|丙|2020}}{{JR北路線記号|H}}{{flagicon|JPN}}。",
             ["甲は乙。"],
         ),
-        ("甲{{未知}}は乙{{未知|名=値}}。", ["甲は乙。"]),
+        ("甲{{未知|date=2020年}}は乙{{未知|名=値}}。", ["甲は乙。"]),
         ("甲{{未知|\n* 乙\n* 丙\n}}", ["甲"]),
     ],
 )
@@ -115,10 +115,11 @@ def test_a_template_that_shows_no_word_of_a_sentence_costs_none(wikitext: str, l
     "line", ["* {{未知|語}} - 説明", "{{未知|語}}は乙である。", "標高: {{未知|5}}", "{{未知|語}}（甲）"]
 )
 def test_a_line_that_lacks_its_first_or_last_word_is_dropped(line: str) -> None:
-    assert clean(f"前\n{line}\n後") == ["前", "後"]
+    assert clean(f"前\n\n{line}\n\n後") == ["前", "後"]
 
 
 def test_no_template_is_listed_twice() -> None:
     shown = [name for names in template_rendering._TEMPLATES.values() for name in names.split()]
-    for names in (shown, invisible_templates._NAMES.split()):
+    shown += template_rendering._CONSTANTS
+    for names in (shown, [*invisible_templates._INLINE_NAMES.split(), *invisible_templates._BLOCK_NAMES.split()]):
         assert [name for name, count in Counter(names).items() if count > 1] == []
