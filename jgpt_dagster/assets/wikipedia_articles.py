@@ -44,7 +44,7 @@ from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 
 PreviousArticles = PreviousRows[tuple[int, str, list[str]]]
 
