@@ -62,7 +62,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
         partition = shard_key(context, corpus)
         source, target = (store.parquet(asset, *partition) for asset in (corpus.text_asset, corpus.segmented_asset))
         with as_dagster_failure(), segmenter.open() as engine:
-            require_tokenizer_engine(store, engine.fingerprint)
+            require_tokenizer_engine(store.catalog.tokenizer, store.segmenter, engine.fingerprint)
             documents = source.verified()
             recipe = Recipe(
                 stage=target.asset,

@@ -108,23 +108,22 @@ def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
     return load_tokenizer(artifact.path), manifest
 
 
-def require_tokenizer_engine(store: CorpusStore, fingerprint: str) -> None:
+def require_tokenizer_engine(tokenizer: DirectoryArtifact, segmenter: str, fingerprint: str) -> None:
     """Raise TokenizerMismatchError if the frozen tokenizer encodes words of another engine than this one.
 
     Called before a sentence is segmented: words of another engine would replace good ones and could not be encoded.
     """
-    artifact = store.catalog.tokenizer
-    manifest = artifact.manifest()
+    manifest = tokenizer.manifest()
     frozen = manifest.recipe.libraries.get("segmenter", fingerprint) if manifest else fingerprint
     if frozen != fingerprint:
         raise TokenizerMismatchError(
             f"the tokenizer of this data root encodes words of the engine\n  {frozen}\n"
-            f"and JGPT_SEGMENTER={store.segmenter} is now\n  {fingerprint}\n"
+            f"and JGPT_SEGMENTER={segmenter} is now\n  {fingerprint}\n"
             "Nothing was segmented or overwritten. Put the tokenizer's engine back:\n"
             f"  {restore_step(frozen)}\n"
             "or use the new one in a new data root:\n  export JGPT_DATA=DIRECTORY\n"
             "or, in this one, segment every corpus again for a new tokenizer and new models, without the old one:\n"
-            f"  {_removal(artifact)}"
+            f"  {_removal(tokenizer)}"
         )
 
 

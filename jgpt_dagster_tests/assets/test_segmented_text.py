@@ -8,7 +8,7 @@ import pytest
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster_tests.support.deployments import Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, Deployment
 
 CHANGED = "mecab fugashi-9.9.9 jumandic sha256:0123"
 
@@ -53,6 +53,17 @@ def test_a_changed_engine_is_refused_before_it_segments_anything_and_overwrites_
             assert f"mv {segmented.data}/tokenizer " in error
     assert segmented.mtimes() == before
     assert segmented.materialize("cc100_segmented", "000").metadata["status"].text == "verified: complete and current"
+
+
+def test_a_run_with_a_changed_engine_is_refused_before_any_work(
+    segmented: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = segmented.mtimes()
+    monkeypatch.setattr(MecabSegmenter, "fingerprint", CHANGED)
+    refused = segmented.try_invoke("run", "--dump", DUMP)
+    assert refused.code == 1
+    assert "the tokenizer of this data root encodes words of the engine" in refused.output
+    assert segmented.mtimes() == before
 
 
 def test_without_the_tokenizer_every_shard_is_segmented_again(
