@@ -85,8 +85,8 @@ def _seed_normalizer() -> Callable[[str], str]:
     return normalize_seed
 
 
-# All but what most lines have: spaces, round brackets, single ー.
-_COMMON = re.compile("[ （）ー]")
+# All but what most lines have: spaces and round brackets.
+_COMMON = re.compile("[ （）]")
 _HAS_RARE = re.compile(f"[{_COMMON.sub('', normalized_characters('clean'))}]").search
 
 
