@@ -1,19 +1,22 @@
-"""Writes the tables of settings in the documents from the code: `make docs-tables`.
+"""Writes the tables of settings and of substitutions in the documents from the code: `make docs-tables`.
 
 A table stands between `<!-- begin generated: NAME -->` and `<!-- end generated -->`. Its words are the descriptions of
-the fields in `Settings` and in the run config classes of the assets; nothing else in a document is touched.
+the fields in `Settings` and in the run config classes of the assets, and of `SUBSTITUTIONS`; nothing else in a document
+is touched.
 """
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jgpt_dagster.corpus.text.substitutions import REPLACE_CHARACTERS, SUBSTITUTIONS
 from jgpt_dagster.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/settings.md", "docs/training.md")
+DOCUMENTS = ("README.md", "docs/settings.md", "docs/training.md", "docs/normalization.md")
 
 _BLOCK = re.compile(r"(<!-- begin generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
@@ -93,7 +96,49 @@ def training_settings(document: str) -> str:
     return _table(("setting", "default", "meaning"), rows)
 
 
-_TABLES = {"variables": variables, "run-config": run_config, "training-settings": training_settings}
+def substitutions(document: str) -> str:
+    """Return the table of what `clean` changes in text, each with an example before and after."""
+    examples = ((change.change, change.example, change.apply(change.example)) for change in SUBSTITUTIONS)
+    rows = [(change, f"`{_visible(before)}`", f"`{_visible(after)}`") for change, before, after in examples]
+    return _table(("what changes", "example", "becomes"), rows)
+
+
+def replaced_characters(document: str) -> str:
+    """Return the table of single characters that `clean` replaces, by what they become."""
+    sources: dict[str, str] = {}
+    for character, replacement in dict(REPLACE_CHARACTERS.replacement).items():
+        sources[replacement] = sources.get(replacement, "") + character
+    alone = {replacement: found for replacement, found in sources.items() if len(found) == 1}
+    rows = []
+    for is_ascii in (True, False):
+        shown = [replacement for replacement in alone if replacement.isascii() == is_ascii]
+        rows.append((f"`{''.join(alone[replacement] for replacement in shown)}`", f"`{''.join(shown)}`"))
+    for replacement, found in sources.items():
+        if len(found) > 1:
+            rows.append((", ".join(f"`{character}` U+{ord(character):04X}" for character in found), f"`{replacement}`"))
+    return _table(("characters", "become"), rows)
+
+
+def _visible(text: str) -> str:
+    """Return `text` with the code points of characters that cannot be seen or that change the one before."""
+    shown = [
+        character
+        if character == " " or (character.isprintable() and not unicodedata.combining(character))
+        else f"<U+{ord(character):04X}>"
+        for character in text
+    ]
+    return "".join(
+        "<U+0020>" if part == " " and place in (0, len(shown) - 1) else part for place, part in enumerate(shown)
+    )
+
+
+_TABLES = {
+    "variables": variables,
+    "run-config": run_config,
+    "training-settings": training_settings,
+    "substitutions": substitutions,
+    "replaced-characters": replaced_characters,
+}
 
 
 def _run_config_rows() -> Mapping[str, list[tuple[str, str, str]]]:

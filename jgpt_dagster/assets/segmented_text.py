@@ -19,9 +19,11 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
+from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.text.segment import SegmentCounts, segment_documents
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.runtime.batching import batches
@@ -29,7 +31,7 @@ from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 PreviousSegmented = PreviousRows[tuple[list[str], SegmentedLines]]
 
@@ -60,13 +62,14 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
         partition = shard_key(context, corpus)
         source, target = (store.parquet(asset, *partition) for asset in (corpus.text_asset, corpus.segmented_asset))
         with as_dagster_failure(), segmenter.open() as engine:
+            require_tokenizer_engine(store.catalog.tokenizer, store.segmenter, engine.fingerprint)
             documents = source.verified()
             recipe = Recipe(
                 stage=target.asset,
                 code_version=CODE_VERSION,
                 settings={"text": store.profile},
                 inputs={source.recipe_label: documents.data_sha256},
-                libraries={**library_versions("neologdn", "pyarrow"), "segmenter": engine.fingerprint},
+                libraries={**_libraries(store.profile), "segmenter": engine.fingerprint},
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
@@ -106,6 +109,10 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
             )
 
     return segmented
+
+
+def _libraries(profile: TextProfile) -> dict[str, str]:
+    return library_versions("pyarrow", *(("neologdn",) if profile == "seed" else ()))
 
 
 def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: ReuseStats) -> SegmentedLines | None:

@@ -1,6 +1,7 @@
 """`tokenizer`: trained once from the segmented corpora, then frozen."""
 
 import resource
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,16 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, progress
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
+from jgpt_dagster.corpus.segmenters import restore_step
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
-from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer, load_tokenizer, save_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    SegmentedDocument,
+    TextTokenizer,
+    TokenizerMismatchError,
+    load_tokenizer,
+    save_tokenizer,
+)
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ArtifactError
@@ -98,6 +106,32 @@ def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
     artifact = store.directory("tokenizer")
     manifest = _verified(artifact)
     return load_tokenizer(artifact.path), manifest
+
+
+def require_tokenizer_engine(tokenizer: DirectoryArtifact, segmenter: str, fingerprint: str) -> None:
+    """Raise TokenizerMismatchError if the frozen tokenizer encodes words of another engine than this one.
+
+    Called before a sentence is segmented: words of another engine would replace good ones and could not be encoded.
+    """
+    manifest = tokenizer.manifest()
+    frozen = manifest.recipe.libraries.get("segmenter", fingerprint) if manifest else fingerprint
+    if frozen != fingerprint:
+        raise TokenizerMismatchError(
+            f"the tokenizer of this data root encodes words of the engine\n  {frozen}\n"
+            f"and JGPT_SEGMENTER={segmenter} is now\n  {fingerprint}\n"
+            "Nothing was segmented or overwritten. Put the tokenizer's engine back:\n"
+            f"  {restore_step(frozen)}\n"
+            "or use the new one in a new data root:\n  export JGPT_DATA=DIRECTORY\n"
+            "or, in this one, segment every corpus again for a new tokenizer and new models, without the old one:\n"
+            f"  {_removal(tokenizer)}"
+        )
+
+
+def _removal(artifact: DirectoryArtifact) -> str:
+    """Return the step that takes an output out of the data root."""
+    if artifact.remote is not None:
+        return f"delete {artifact.remote}, and run\n  rm -r {shlex.quote(str(artifact.path))}"
+    return f"mv {shlex.quote(str(artifact.path))} DIRECTORY"
 
 
 def _verified(artifact: DirectoryArtifact) -> Manifest:

@@ -87,6 +87,8 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
     training = run_config.get("pretrained_model", {}).get("config", {})
     grace = PretrainingConfig(**training).stop_grace_seconds
     stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
+    if {stage.asset for stage in stages} & {corpus.segmented_asset for corpus in settings.corpora}:
+        _require_engine(settings)
     if any(stage.asset == "wikipedia_dump" for stage in stages):
         _require_dump(settings, dump)
     record = KeptConfig(settings.catalog)
@@ -114,6 +116,17 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
     say(f"{'all':<29} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
+
+
+def _require_engine(settings: Settings) -> None:
+    """Raise TokenizerMismatchError if the segmenter is not that of the tokenizer, before anything is fetched."""
+    from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
+    from jgpt_dagster.corpus.segmenters import open_segmenter
+
+    tokenizer = settings.catalog.tokenizer
+    if tokenizer.manifest() is not None:
+        with open_segmenter(settings.segmenter) as engine:
+            require_tokenizer_engine(tokenizer, settings.segmenter, engine.fingerprint)
 
 
 def _require_dump(settings: Settings, dump: str) -> None:

@@ -106,10 +106,10 @@ def test_an_output_made_by_another_code_version_is_stale(deployment: Deployment)
 
 
 def test_an_output_of_another_library_version_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jgpt_dagster.catalog.staleness.version", lambda name: {"neologdn": "9.9"}.get(name))
+    monkeypatch.setattr("jgpt_dagster.catalog.staleness.version", lambda name: {"pyarrow": "9.9"}.get(name))
     found = states(deployment)
-    assert found[f"wikipedia_segmented {DUMP}|000"].startswith("stale made with neologdn 0.")
-    assert found[f"wikipedia_articles {DUMP}|001"] == "done"
+    assert found[f"wikipedia_segmented {DUMP}|000"].startswith("stale made with pyarrow ")
+    assert found[f"wikipedia_dump {DUMP}"] == "done"
 
 
 def test_text_segmented_by_another_engine_is_stale(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,12 @@ _BATCH_PIECES = 2000
 _ADDRESS_SPACE_KIB = 4 << 20
 """Limit of the child's address space, so that a runaway analysis kills the child and not the machine."""
 
+# What Juman++ takes for digits and for decimal points (`src/util/characters.cc`). For a piece that ends in one of each,
+# releases up to 2.0.0-rc4 read behind its end (ku-nlp/jumanpp, issue 157): they crash, or the words depend on what the
+# memory there holds. Such a point is always a word of its own, so the program is never asked.
+_DIGITS = frozenset("0123456789０１２３４５６７８９○〇零一二三四五六七八九十百千万億兆")
+_POINTS = frozenset("・·．")
+
 _CANARY = "魅力 が たっぷり と 詰まって いる"
 """The example of Juman++'s README: what a working model answers."""
 
@@ -101,7 +107,12 @@ class JumanppSegmenter(PieceSegmenter):
         return child
 
     def _split(self, pieces: Sequence[str]) -> list[str]:
-        return [words for batch in batches(pieces, max_items=_BATCH_PIECES) for words in self._split_batch(batch)]
+        asked = [piece[:-1] if _ends_in_digit_and_point(piece) else piece for piece in pieces]
+        answers = [words for batch in batches(asked, max_items=_BATCH_PIECES) for words in self._split_batch(batch)]
+        return [
+            words if not words or len(part) == len(piece) else f"{words} {piece[-1]}"
+            for piece, part, words in zip(pieces, asked, answers, strict=True)
+        ]
 
     def _split_batch(self, pieces: Sequence[str]) -> Iterator[str]:
         """Yield the words of each piece; an empty string for one that Juman++ cannot process even alone."""
@@ -195,6 +206,10 @@ class _JumanppProcess:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with suppress(OSError):
                 pipe and pipe.close()
+
+
+def _ends_in_digit_and_point(piece: str) -> bool:
+    return piece[-1:] in _POINTS and piece[-2:-1] in _DIGITS
 
 
 def _write(pipe: IO[bytes], data: bytes) -> None:

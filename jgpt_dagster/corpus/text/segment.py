@@ -12,16 +12,18 @@ from itertools import chain
 from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.text.normalize import normalized_characters, normalizer
 from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
+from jgpt_dagster.corpus.text.substitutions import VARIATION_SELECTORS
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.runtime.batching import batches
 
 SPACE_SYMBOL = "\u2581"
 """Represents a half-width space of the text under `clean`, at the start of the word after it (`New ▁York`)."""
 
-_SPACE_SYMBOL_REPLACEMENT = "_"
-"""Replaces a U+2581 in the text itself."""
-
 _CARRIAGE_RETURN = re.compile("\r\n?")
+_SELECTOR = re.compile(f"[{VARIATION_SELECTORS}]")
+_SPACE_BEFORE_SELECTOR = re.compile(f" +(?={_SELECTOR.pattern})")
+# What belongs to the end of the sentence before: the form of its period, and further periods.
+_SELECTED_PERIODS = re.compile(f"(?:{_SELECTOR.pattern}+[{PERIODS}]*)+")
 
 _BATCH_CHARACTERS = 1_000_000
 """Characters at which a batch is full: limits memory if lines are huge."""
@@ -84,7 +86,7 @@ def _work_pattern(profile: TextProfile) -> re.Pattern[str]:
 
     Three of four lines of web text are one sentence unchanged.
     """
-    touched = normalized_characters(profile) + SPACE_SYMBOL
+    touched = normalized_characters(profile)
     return re.compile(f"[{touched}{PERIODS}](?:(?=[^{PERIODS}])|(?<=[{touched}]))")
 
 
@@ -103,11 +105,24 @@ def _clean_splitter() -> Callable[[str], list[str]]:
     normalize = normalizer("clean")
 
     def split(line: str) -> list[str]:
-        text = normalize(line).replace(SPACE_SYMBOL, _SPACE_SYMBOL_REPLACEMENT)
         # Before splitting, which strips: the space between two sentences stays, as the first character of the second.
-        return split_sentences(text.replace(" ", SPACE_SYMBOL))
+        text = normalize(line).replace(" ", SPACE_SYMBOL)
+        sentences = split_sentences(text)
+        return _with_whole_periods(sentences) if len(sentences) > 1 and _SELECTOR.search(text) else sentences
 
     return split
+
+
+def _with_whole_periods(sentences: list[str]) -> list[str]:
+    """Return the sentences with variation selectors in the sentence of the period that they belong to."""
+    whole: list[str] = []
+    for sentence in sentences:
+        if whole and (periods := _SELECTED_PERIODS.match(sentence)):
+            whole[-1] += periods[0]
+            sentence = sentence[periods.end() :]
+        if sentence:
+            whole.append(sentence)
+    return whole
 
 
 def _characters(document: list[list[str]]) -> int:
@@ -124,5 +139,7 @@ def _segment_batch(
     segmented: Iterator[str] = chain.from_iterable(map(segmenter.segment_joined, engine_batches))
     if profile == "clean":
         segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
+        if _SELECTOR.search("".join(sentences)):  # engines take variation selectors for words
+            segmented = (_SPACE_BEFORE_SELECTOR.sub("", words) for words in segmented)
     for document in documents:
         yield [[next(segmented) for _ in line] for line in document]

@@ -10,13 +10,15 @@ from functools import partial
 
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
+from jgpt_dagster.corpus.wikitext.apostrophes import with_literal_apostrophes
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import BoundedExtractor, TemplateLibrary, escape_xml
+from jgpt_dagster.corpus.wikitext.dropped_elements import without_marks
 from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_PAGE, WikitextError, check_limit
 from jgpt_dagster.corpus.wikitext.html_markup import decode_entities, without_html_tags
 from jgpt_dagster.corpus.wikitext.invisible_characters import normalize_characters
 from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER_MARKUP, tidy_lines
 from jgpt_dagster.corpus.wikitext.paragraphs import joined_paragraphs, without_soft_breaks
-from jgpt_dagster.corpus.wikitext.placeholders import ESCAPED_STOP, PAGE_TITLE, escape_literal
+from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_INLINE, ESCAPED_STOP, PAGE_TITLE, escape_literal
 from jgpt_dagster.corpus.wikitext.sections import category_pattern, end_sections_at_categories, running_text_lines
 from jgpt_dagster.corpus.wikitext.template_store import no_templates
 from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, visible_text
@@ -65,12 +67,12 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden)
+    text = with_literal_apostrophes(visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden))
     if "。" in title:
         text = text.replace(title, title.replace("。", ESCAPED_STOP))
     text = joined_paragraphs(running_text_lines(_BEHAVIOR_SWITCH.sub("", text)))
-    text = LEFTOVER_MARKUP.sub("", text)
-    text = without_soft_breaks(_EXTERNAL_LINK.sub(r"\1", decode_entities(without_html_tags(text))))
+    text = decode_entities(without_html_tags(LEFTOVER_MARKUP.sub("", text)))
+    text = without_soft_breaks(without_marks(_EXTERNAL_LINK.sub(lambda link: link[1] or DROPPED_INLINE, text)))
     check_limit(len(text) + text.count(PAGE_TITLE) * len(title), MAX_PAGE, "characters with the title at its places")
     return [title, *tidy_lines(text.replace(PAGE_TITLE, escape_literal(title)))]
 

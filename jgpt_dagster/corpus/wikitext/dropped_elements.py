@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_INLINE
+from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_BLOCK, DROPPED_INLINE, SOFT_BREAK
 
 _WIKI_TABLE = re.compile(r"\n(?:[ \t:*#;]*+(\{\|)|[ \t]*+\|\})")
 _HTML_TABLE = re.compile(r"<(?:(table)\b[^<>]*|/table\s*+)>", re.IGNORECASE)
@@ -26,6 +26,27 @@ _ROW = re.compile(rf"\s*+{_ROW_START}", re.IGNORECASE)
 _ROWS_END = re.compile(
     rf"\n(?:[ \t]*+(?=\n|\Z)|(?==)|(?=(?![ \t]*+{_ROW_START})[^\n]*[。．][」』）)]*+[ \t]*+(?:\n|\Z)))", re.IGNORECASE
 )
+
+
+_MARKS = f"{DROPPED_INLINE}{DROPPED_BLOCK}"
+_BLANK = f"[ \u3000{SOFT_BREAK}]"
+# The dot of `.NET` closes nothing.
+_CLOSING_SIGN = r"(?=[,:.](?![\w)]))"
+_MARKS_BEFORE_SIGN = rf"[{_MARKS}](?:[{_MARKS}]|{_BLANK})*+{_CLOSING_SIGN}"
+_MARK_BEFORE_SIGN = re.compile(_MARKS_BEFORE_SIGN)
+_STRAY_BLANKS = re.compile(rf"(?<!{_BLANK}){_BLANK}*+{_MARKS_BEFORE_SIGN}")
+
+BLANKS_BEFORE_SIGN = re.compile(rf"{_BLANK}*+{_CLOSING_SIGN}")
+"""Blanks before a comma, colon or full stop, which belong to what was dropped in front of them."""
+
+
+def without_marks(text: str) -> str:
+    """Return `text` without the marks of what was dropped, nor the blanks that it leaves before `,`, `:` and `.`."""
+    if _MARK_BEFORE_SIGN.search(text):  # begins with a set of signs, unlike the other, so this search is fast
+        text = _STRAY_BLANKS.sub("", text)
+    for mark in _MARKS:
+        text = text.replace(mark, "")
+    return text
 
 
 class _Delimiter(NamedTuple):

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from jgpt_dagster.corpus.wikitext.dropped_elements import BLANKS_BEFORE_SIGN
 from jgpt_dagster.corpus.wikitext.paragraphs import CONTINUATION
 from jgpt_dagster.corpus.wikitext.placeholders import (
     MISSING_VALUE,
@@ -29,9 +30,9 @@ def _without_repeats(text: str) -> str:
     return _DOUBLED_QUOTES.sub(r'"\1"', text) if '""' in text else text
 
 
-# Blanks before closing punctuation (the dot of `.NET` is none), after an opening bracket or after another blank.
+# Blanks before closing Japanese punctuation and brackets, after an opening bracket or after another blank.
 _STRAY_BLANKS = re.compile(
-    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»]|[,:.](?![\w)]))"
+    r"[ \u3000](?:[ \u3000]*+(?=[、。，．）」』)\]»])"
     r"|(?:(?<=[\[(«（「『][ \u3000])|(?<=[ \u3000]{2}))[ \u3000]*+)"
 )
 _LETTER = re.compile(r"\w")
@@ -76,6 +77,11 @@ def _without_empty_brackets(line: str) -> str:
             start, blank, bare = opened.pop()
             if empty and line[position : position + 1] != "内":  # 「（）内は単位」 is about brackets
                 del kept[start:]
+                if blanks := BLANKS_BEFORE_SIGN.match(line, position):
+                    position = blanks.end()
+                    while kept and not (text := kept.pop().rstrip(" \u3000")):
+                        pass
+                    kept.append(text)
                 continue
             blank = bare = False
         else:

@@ -8,6 +8,7 @@ sentence that it interrupts, even between blank lines, and so does a template in
 import re
 from collections.abc import Iterable
 
+from jgpt_dagster.corpus.wikitext.dropped_elements import without_marks
 from jgpt_dagster.corpus.wikitext.placeholders import (
     DISPLAYED_FORMULA,
     DROPPED_BLOCK,
@@ -108,10 +109,7 @@ def joined_paragraphs(lines: Iterable[str]) -> str:
             formula, is_open = "", is_plain
         pieces += (border, text)
         previous = text[-_TAIL:]
-    joined = "".join(pieces)
-    for mark in (DROPPED_INLINE, DROPPED_BLOCK, DISPLAYED_FORMULA):
-        joined = joined.replace(mark, "")
-    return joined
+    return without_marks("".join(pieces).replace(DISPLAYED_FORMULA, ""))
 
 
 def without_soft_breaks(text: str) -> str:

@@ -1,6 +1,7 @@
 """Promises of the whole way from lines to segmented sentences: nothing lost under `clean`, batches never show."""
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -11,11 +12,12 @@ from jgpt_dagster.corpus.segmenters import Segmenter, open_segmenter
 from jgpt_dagster.corpus.text import segment as segment_module
 from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL, SegmentCounts, restore_text, segment_documents
+from jgpt_dagster.corpus.text.substitutions import VARIATION_SELECTORS
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster_tests.support.code_points import CODE_POINTS
 
 ANY_LINE = st.text(st.characters(exclude_categories=[])) | st.text(
-    alphabet=st.sampled_from("あ漢Ab1。．，！?「」() \u3000\xa0\t\n\u2581_\ud800〜~ー")
+    alphabet=st.sampled_from("あ漢Ab1。．，！?「」() \u3000\xa0\t\n\u2581_\ud800〜~ー\ufe0f\U000e0100")
 )
 DOCUMENTS = st.lists(st.lists(ANY_LINE))
 
@@ -62,12 +64,33 @@ def test_the_two_profiles_differ_where_the_recipe_is_known_to_be_at_fault(mecab:
     assert segmented(mecab, "clean", line) == [["期間 は 、 1990 年 〜 2000 年 である 。", "次に"]]
 
 
+def test_words_of_other_scripts_stay_words(mecab: Segmenter) -> None:
+    assert segmented(mecab, "clean", "Москва столица России", "naïve café au lait") == [
+        ["Москва ▁столица ▁России"],
+        ["naïve ▁café ▁au ▁lait"],
+    ]
+
+
+def test_a_variation_selector_stays_in_the_word_and_sentence_of_its_character(mecab: Segmenter) -> None:
+    assert segmented(mecab, "clean", "葛\U000e0100城だ！\ufe0e次の猫。\ufe0e。", "犬。\ufe0e") == [
+        ["葛\U000e0100 城 だ ！\ufe0e", "次の 猫 。\ufe0e 。"],
+        ["犬 。\ufe0e"],
+    ]
+
+
+@given(DOCUMENTS)
+def test_no_word_begins_with_a_variation_selector(mecab: Segmenter, documents: list[list[str]]) -> None:
+    begins = re.compile(f"(?:^|[ {SPACE_SYMBOL}])[{VARIATION_SELECTORS}]")
+    for document in segment_documents(documents, "clean", mecab):
+        assert not [sentence for line in document for sentence in line if begins.search(sentence)]
+
+
 def test_a_space_symbol_of_the_text_is_replaced_and_counted(mecab: Segmenter) -> None:
     lines = ["グラフ▁▂▁ a b"]
     (document,) = segment_documents([lines], "clean", mecab)
     counts = SegmentCounts()
     counts.add(lines, document)
-    assert restore_text(document) == "グラフ_▂_a b\n"
+    assert restore_text(document) == "グラフ_▂_ a b\n"
     assert counts.own_space_symbols == 2
 
 

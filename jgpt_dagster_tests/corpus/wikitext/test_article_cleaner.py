@@ -336,13 +336,14 @@ def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
         ("読点「、」は残る", "読点「、」は残る"),
         ("A&nbsp;B&amp;nbsp;C&#160;&ndash;&amp;ndash;D&amp;amp;E", "A B C ––D&E"),
         ("AT&T  は '''太字''' と ''斜体''", "AT&T は 太字 と 斜体"),
+        ("雑誌 ''Orbit'''s 春号と新聞L''''équipe'''は古い。", "雑誌 Orbit's 春号と新聞L'équipeは古い。"),
         ("1990年〜2000年", "1990年〜2000年"),
         ("[https://example.org 公式]、[https://example.org]と[[a|b]", "公式、とa|b]"),
         ("a{{nbsp}}b", "a b"),
         ("[http://a 甲[http://b 乙]丙", "[http://a 甲乙丙"),
         ("[ [甲] ]と{''{乙}{{注}}}", "甲と乙"),
-        ("（ 甲 ,&nbsp;乙 ) と [ 丙 ]", "（甲, 乙) と [丙]"),
-        ("「 甲 」と .NET の .com 、2 : 3 .", "「甲」と .NET の .com、2: 3."),
+        ("（ 甲 ,&nbsp;乙 ) と [ 丙 ]", "（甲 , 乙) と [丙]"),
+        ("「 甲 」と .NET の .com 、2 : 3 .", "「甲」と .NET の .com、2 : 3 ."),
         ("甲,{{注}},乙....丙、''\"丁\"''", '甲,乙...丙、"丁"'),
         ('甲""乙""丙\u00ad\u200b', '甲"乙"丙'),
         ("a<b {{注}}''かつ'' c>d", "a<b かつ c>d"),
@@ -350,6 +351,24 @@ def test_clean_keeps_the_text_of_links_whose_title_holds_a_colon() -> None:
     ],
 )
 def test_clean_leaves_no_trace_of_dropped_markup(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ('* 形容詞 ::= "小さい"', '形容詞 ::= "小さい"'),
+        ("[[BNF]] ::= ''x'' , {{lang|en|y}} . <small>z</small> : 2", "BNF ::= x , y . z : 2"),
+        ("[https://e.org x] , y", "x , y"),
+        ("x {{sfn|a|2000}}, y", "x, y"),
+        ("x<ref>a</ref> , y", "x, y"),
+        ("x {{sfn|a}} <ref>b</ref> : y .", "x: y ."),
+        ("x [https://e.org], y {{sfn|a}}.", "x, y."),
+        ("x （{{sfn|a}}） , y (（）), z", "x, y, z"),
+        ("x {{sfn|a}} .NET", "x .NET"),
+    ],
+)
+def test_a_blank_before_a_sign_goes_only_where_something_was_dropped(wikitext: str, line: str) -> None:
     assert clean(wikitext) == [line]
 
 
@@ -361,9 +380,9 @@ def test_an_unclosed_template_costs_no_later_text() -> None:
     assert clean("{{仮リンク|甲|en\n\n次の段落。[[乙|丙]]{{lang|en|x}}")[-1] == "次の段落。丙x"
 
 
-# The empty brackets of a call, `A()`, are its author's.
+# The empty brackets of a call, `A()`, are its author's, and so are apostrophes beside bold and italics.
 FORBIDDEN = re.compile(
-    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|'''|formula_|codice_|（[\s、]*）|「\s*」|[（(][、,]|  "
+    r"\[\[|\]\]|\{\{|\}\}|\{\||\|\}|formula_|codice_|（[\s、]*）|「\s*」|[（(][、,]|  "
     r"|(?<![A-Za-z0-9_](?=\(\)))\([\s,]*\)|&(?:amp|nbsp|lt|gt|#\d+);|</?(?:b|br|p|ref|span|small|div|math)\b[\s/]*>|__NOTOC__"
 )
 # Literal text may show markup, so nothing literal is among these.
