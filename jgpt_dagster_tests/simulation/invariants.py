@@ -1,0 +1,201 @@
+"""What must hold after every event of a simulation, judged from the files themselves and from what the stages know.
+
+Each function raises Broken, which names the promise, what was found, and how the simulation came there.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.catalog.releases import newest_release
+from jgpt_dagster.catalog.status import DeploymentStatus, OutputStatus, next_step
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
+from jgpt_dagster.orchestration.run_history import makes, recent_runs, unfinished_runs
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster_tests.simulation.deployment import MODEL, SimulatedDeployment
+from jgpt_dagster_tests.simulation.mirror import POISON
+
+# A run that no process has claimed is given ten minutes, and a sensor looks every half minute.
+_MINUTES_TO_BEGIN = 11
+
+
+class Broken(AssertionError):
+    """A promise that does not hold."""
+
+
+@dataclass
+class Observed:
+    """What the last look has seen, by the output's label: the data of each whole output."""
+
+    whole: dict[str, str] = field(default_factory=dict)
+    checkpoints: set[str] = field(default_factory=set)
+
+
+# ---- the promises ------------------------------------------------------------------------------------------------
+
+
+def nothing_unchecked_is_released(world: SimulatedDeployment) -> None:
+    """A release is of a model and an evaluation that passed; automation builds on nothing that did not pass."""
+    for dump in world.store.root.dumps("release"):
+        release = world.stages.output("release", f"{dump}|{MODEL}")
+        manifest = release.manifest()
+        if manifest is None or "unchecked" in manifest.recipe.settings:
+            continue
+        for asset in ("pretrained_model", "evaluation"):
+            data = manifest.recipe.inputs[f"{asset} {dump}"]
+            if not world.stages.found.get((asset, data)):
+                raise _broken(world, nothing_unchecked_is_released, f"{release.label} is made of {asset} {data[:8]}")
+    for request in world.requests:
+        if request.doubtful_sources:
+            found = f"{request.name} is requested and builds on {', '.join(request.doubtful_sources)}"
+            raise _broken(world, nothing_unchecked_is_released, found)
+    world.requests.clear()
+
+
+def nothing_whole_is_lost(world: SimulatedDeployment, seen: Observed) -> None:
+    """What was whole stays whole, unless a person removed its dump; a model changes only if a person retrains it."""
+    before, now = dict(seen.whole), dict[str, str]()
+    for output in _outputs_on_disk(world):
+        manifest = output.manifest()
+        if manifest is not None:
+            now[output.label] = manifest.data_sha256
+    for label, data in before.items():
+        asset, _, partition = label.partition(" ")
+        dump = partition.partition("|")[0]
+        if label not in now and dump not in world.removed:
+            raise _broken(world, nothing_whole_is_lost, f"{label} is gone")
+        if asset in MODEL_ASSETS and now.get(label, data) != data and dump not in world.retrained | world.removed:
+            raise _broken(world, nothing_whole_is_lost, f"{label} was replaced, and nobody asked for it")
+    for label in now.keys() - before.keys() | {label for label in now if now[label] != before.get(label)}:
+        output = world.stages.labelled(label)
+        if mismatch := output.find_mismatch(output.manifest()):  # type: ignore[arg-type]
+            raise _broken(world, nothing_whole_is_lost, f"{label} looks whole and is not: {mismatch}")
+    checkpoints = {str(path.stat().st_ino) for path in world.settings.scratch_directory.rglob("checkpoint.json")}
+    if not world.pruned and not checkpoints >= seen.checkpoints and not world.removed:
+        raise _broken(world, nothing_whole_is_lost, "checkpoints are gone without `jgpt prune`")
+    seen.whole, seen.checkpoints = now, checkpoints
+
+
+def every_run_ends(world: SimulatedDeployment) -> None:
+    """No run stays unfinished without a process, once somebody has looked."""
+    live = {run.run_id for run in world.runs.live}
+    for run in unfinished_runs(world.instance):
+        record = world.instance.get_run_record_by_id(run.run_id)
+        assert record is not None
+        minutes = (world.clock.now - record.create_timestamp.timestamp()) / 60
+        if run.run_id not in live and minutes > _MINUTES_TO_BEGIN:
+            assets = sorted(key.to_user_string() for key in run.asset_selection or ())
+            raise _broken(world, every_run_ends, f"the run of {assets} is {run.status.value} after {minutes:.0f} min")
+
+
+def status_tells_the_truth(world: SimulatedDeployment) -> None:
+    """`jgpt status` says of every output what it is, and what to do next."""
+    fail_abandoned_runs(world.instance, world.settings.data, lambda _: None)
+    recent = recent_runs(world.instance)
+    shown = DeploymentStatus(world.catalog, world.code_versions, world.settings.segmenter)
+    shared = shown.status(None, lambda: recent)
+    for dump in world.store.root.dumps()[-2:]:
+        status = shown.status(dump, lambda: recent)
+        for output in (*shared.outputs, *status.outputs):
+            expected = _true_state(world, output.artifact)
+            if output.state not in expected:
+                said = f"{output.artifact.label} is {' or '.join(expected)}, not {output.state} ({output.reason})"
+                raise _broken(world, status_tells_the_truth, said)
+        step, left = next_step(shared, status, MODEL), [it for it in (*shared.outputs, *status.outputs) if _open(it)]
+        if left and step == "nothing: the release is made":
+            raise _broken(world, status_tells_the_truth, f"{step}, although {left[0].artifact.label} is not")
+        if step.startswith("wait for run") and step.split()[-1] not in {run.run_id for run in world.runs.live}:
+            raise _broken(world, status_tells_the_truth, f"{step}, which nobody makes")
+
+
+def the_newest_good_release_is_in_use(world: SimulatedDeployment) -> None:
+    """What `jgpt generate` opens is the newest release that is whole and passed its checks."""
+    good = [
+        dump
+        for dump in world.store.root.dumps("release")
+        for manifest in [world.stages.output("release", f"{dump}|{MODEL}").manifest()]
+        if manifest and world.stages.found.get(("release", manifest.data_sha256), True)
+    ]
+    try:
+        found = newest_release(world.store.root, MODEL).parent.name.removeprefix("dump=")
+    except JgptError:
+        found = "none"
+    if found != (good[-1] if good else "none"):
+        raise _broken(world, the_newest_good_release_is_in_use, f"{found} is in use, of the good {good}")
+
+
+def the_newest_good_dump_is_in_use(world: SimulatedDeployment) -> None:
+    """After a calm time in which a person did what was left to one, the newest good dump has its release."""
+    good = {date for date, text in world.mirror.honest.items() if text != POISON and date not in world.removed}
+    good |= {
+        dump
+        for dump in world.store.root.dumps("wikipedia_dump")
+        for manifest in [world.store.directory("wikipedia_dump", dump).manifest()]
+        if manifest and manifest.counts["text"] != POISON
+    }
+    if not good:
+        return
+    release = world.stages.output("release", f"{max(good)}|{MODEL}")
+    manifest = release.manifest()
+    if manifest is None:
+        raise _broken(world, the_newest_good_dump_is_in_use, f"{release.label} is not made; {world.reasons}")
+    if newest_release(world.store.root, MODEL).parent.name < f"dump={max(good)}":
+        raise _broken(world, the_newest_good_dump_is_in_use, f"{release.label} is made and not in use")
+
+
+AFTER_EVERY_EVENT: tuple[Callable[[SimulatedDeployment], None], ...] = (
+    nothing_unchecked_is_released,
+    status_tells_the_truth,
+    every_run_ends,
+    the_newest_good_release_is_in_use,
+)
+
+
+# ---- what is true ------------------------------------------------------------------------------------------------
+
+
+def _true_state(world: SimulatedDeployment, output: Artifact) -> tuple[str, ...]:
+    """Return the states of an output that are true."""
+    manifest = output.manifest()
+    finding = world.stages.found.get((output.asset, manifest.data_sha256)) if manifest else None
+    checked = finding is not None or not world.stages.has_checks(output.asset)
+    stale = manifest is not None and _is_stale(world, output, manifest)
+    if manifest is not None and not stale and checked and finding is not False:
+        return ("done",)
+    if any(makes(live.run, output) for live in world.runs.live):
+        return ("running",)
+    if manifest is not None and not stale and finding is False:
+        return ("failed",)
+    # A run that failed to make it explains why it is not there.
+    return ("failed", "stale" if stale else "missing" if manifest is None else "unchecked")
+
+
+def _is_stale(world: SimulatedDeployment, output: Artifact, manifest: Manifest) -> bool:
+    if output.asset == "tokenizer":
+        return False
+    for label, data in manifest.recipe.inputs.items():
+        if label == "pages":
+            continue
+        asset, _, partition = label.partition(" ")
+        source = world.stages.output(asset, f"{partition}|{MODEL}" if asset in MODEL_ASSETS else partition).manifest()
+        if source and source.data_sha256 != data:
+            return True
+    return False
+
+
+def _open(output: OutputStatus) -> bool:
+    return output.state != "done" and output.artifact.model in (None, MODEL)
+
+
+def _outputs_on_disk(world: SimulatedDeployment) -> Iterator[Artifact]:
+    root = world.store.root
+    yield root.directory("tokenizer")
+    for dump in root.dumps():
+        yield from world.catalog.dump_outputs(dump)
+
+
+def _broken(world: SimulatedDeployment, promise: Callable[..., None], found: str) -> Broken:
+    events = "\n".join(world.log)
+    return Broken(f"{promise.__name__}: {found}\n{events}")
