@@ -3,8 +3,11 @@
 Each function raises Broken, which names the promise, what was found, and how the simulation came there.
 """
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.catalog.releases import newest_release
@@ -13,9 +16,11 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.run_history import makes, recent_runs, unfinished_runs
 from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.manifest import Manifest
 from jgpt_dagster_tests.simulation.deployment import MODEL, SimulatedDeployment
 from jgpt_dagster_tests.simulation.mirror import POISON
+from jgpt_dagster_tests.simulation.stages import CHECKPOINT
 
 # A run that no process has claimed is given ten minutes, and a sensor looks every half minute.
 _MINUTES_TO_BEGIN = 11
@@ -27,10 +32,10 @@ class Broken(AssertionError):
 
 @dataclass
 class Observed:
-    """What the last look has seen, by the output's label: the data of each whole output."""
+    """What the last look has seen: inode and data of each whole output, by its manifest, and checkpoints by inode."""
 
-    whole: dict[str, str] = field(default_factory=dict)
-    checkpoints: set[str] = field(default_factory=set)
+    whole: dict[Path, tuple[int, str]] = field(default_factory=dict)
+    checkpoints: set[int] = field(default_factory=set)
 
 
 # ---- the promises ------------------------------------------------------------------------------------------------
@@ -56,24 +61,19 @@ def nothing_unchecked_is_released(world: SimulatedDeployment) -> None:
 
 def nothing_whole_is_lost(world: SimulatedDeployment, seen: Observed) -> None:
     """What was whole stays whole, unless a person removed its dump; a model changes only if a person retrains it."""
-    before, now = dict(seen.whole), dict[str, str]()
-    for output in _outputs_on_disk(world):
-        manifest = output.manifest()
-        if manifest is not None:
-            now[output.label] = manifest.data_sha256
-    for label, data in before.items():
-        asset, _, partition = label.partition(" ")
-        dump = partition.partition("|")[0]
-        if label not in now and dump not in world.removed:
-            raise _broken(world, nothing_whole_is_lost, f"{label} is gone")
-        if asset in MODEL_ASSETS and now.get(label, data) != data and dump not in world.retrained | world.removed:
-            raise _broken(world, nothing_whole_is_lost, f"{label} was replaced, and nobody asked for it")
-    for label in now.keys() - before.keys() | {label for label in now if now[label] != before.get(label)}:
-        output = world.stages.labelled(label)
-        if mismatch := output.find_mismatch(output.manifest()):  # type: ignore[arg-type]
-            raise _broken(world, nothing_whole_is_lost, f"{label} looks whole and is not: {mismatch}")
-    checkpoints = {str(path.stat().st_ino) for path in world.settings.scratch_directory.rglob("checkpoint.json")}
-    if not world.pruned and not checkpoints >= seen.checkpoints and not world.removed:
+    found = {path: path.stat() for path in _marks_of_whole_outputs(world)}
+    for path in seen.whole.keys() - found.keys():
+        if _dump_of(path) not in world.removed:
+            raise _broken(world, nothing_whole_is_lost, f"{path} is gone")
+    now = dict[Path, tuple[int, str]]()
+    for path, stat in found.items():
+        inode, data = seen.whole.get(path, (0, ""))
+        now[path] = (inode, data) if inode == stat.st_ino else (stat.st_ino, _verified(world, path))
+        asked_for = _dump_of(path) in world.retrained | world.removed
+        if data and now[path][1] != data and path.parts[len(world.settings.data.parts)] in MODEL_ASSETS and not asked_for:
+            raise _broken(world, nothing_whole_is_lost, f"{path} was replaced, and nobody asked for it")
+    checkpoints = {path.stat().st_ino for path in world.settings.scratch_directory.rglob(CHECKPOINT)}
+    if not (checkpoints >= seen.checkpoints or world.pruned or world.removed):
         raise _broken(world, nothing_whole_is_lost, "checkpoints are gone without `jgpt prune`")
     seen.whole, seen.checkpoints = now, checkpoints
 
@@ -93,11 +93,12 @@ def every_run_ends(world: SimulatedDeployment) -> None:
 def status_tells_the_truth(world: SimulatedDeployment) -> None:
     """`jgpt status` says of every output what it is, and what to do next."""
     fail_abandoned_runs(world.instance, world.settings.data, lambda _: None)
-    recent = recent_runs(world.instance)
+    recent = cache(lambda: recent_runs(world.instance))
     shown = DeploymentStatus(world.catalog, world.code_versions, world.settings.segmenter)
-    shared = shown.status(None, lambda: recent)
-    for dump in world.store.root.dumps()[-2:]:
-        status = shown.status(dump, lambda: recent)
+    shared = shown.status(None, recent)
+    dumps = world.store.root.dumps()
+    for dump in {dumps[-1], dumps[-1 - len(world.log) % min(3, len(dumps))]} if dumps else ():
+        status = shown.status(dump, recent)
         for output in (*shared.outputs, *status.outputs):
             expected = _true_state(world, output.artifact)
             if output.state not in expected:
@@ -189,11 +190,27 @@ def _open(output: OutputStatus) -> bool:
     return output.state != "done" and output.artifact.model in (None, MODEL)
 
 
-def _outputs_on_disk(world: SimulatedDeployment) -> Iterator[Artifact]:
-    root = world.store.root
-    yield root.directory("tokenizer")
-    for dump in root.dumps():
-        yield from world.catalog.dump_outputs(dump)
+def _marks_of_whole_outputs(world: SimulatedDeployment) -> list[Path]:
+    """Return the files that make outputs whole: manifests, and Parquet files, which hold theirs."""
+    found = []
+    for directory, folders, files in os.walk(world.settings.data):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(directory, name) for name in files if name == MANIFEST or name.endswith(".parquet")]
+    return found
+
+
+def _verified(world: SimulatedDeployment, path: Path) -> str:
+    """Return the hash of an output's data once each of its files is what its manifest says."""
+    keys = [part.partition("=")[2].partition(".")[0] for part in path.parts if "=" in part]
+    output = world.stages.output(path.parts[len(world.settings.data.parts)], "|".join(keys))
+    manifest = output.manifest()
+    if manifest is None or output.find_mismatch(manifest):
+        raise _broken(world, nothing_whole_is_lost, f"{output.label} looks whole and is not")
+    return manifest.data_sha256
+
+
+def _dump_of(path: Path) -> str:
+    return next((part.removeprefix("dump=") for part in path.parts if part.startswith("dump=")), "")
 
 
 def _broken(world: SimulatedDeployment, promise: Callable[..., None], found: str) -> Broken:
