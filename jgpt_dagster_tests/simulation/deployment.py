@@ -235,7 +235,12 @@ class SimulatedDeployment:
         """Go on with an empty Dagster instance over the same data; every process ended with the old one."""
         for live in list(self.runs.live) if hasattr(self, "runs") else ():
             self.runs.kill(live, "at once")
-        self.instance = dg.DagsterInstance.ephemeral()
+        # Nobody migrates this database, and stamping its version takes longer than making it.
+        with (
+            patch("dagster._core.storage.runs.in_memory.stamp_alembic_rev"),
+            patch("dagster._core.storage.event_log.in_memory.stamp_alembic_rev"),
+        ):
+            self.instance = dg.DagsterInstance.ephemeral()
         self.runs = Runs(self.instance, self.settings.data, self.stages)
         self._cursors = dict[str, str]()
         self._run_keys = set[str]()

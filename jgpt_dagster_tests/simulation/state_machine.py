@@ -1,5 +1,6 @@
 """The events of a year: one every few days, drawn by Hypothesis, and the promises looked at after each."""
 
+import re
 import tempfile
 from contextlib import ExitStack
 from datetime import timedelta
@@ -10,16 +11,20 @@ from hypothesis import HealthCheck, Phase, reject, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from jgpt_dagster.catalog.missing_work import missing_model_work, missing_work
 from jgpt_dagster_tests.simulation import invariants
 from jgpt_dagster_tests.simulation.clock import DAY, FIRST_DAY
 from jgpt_dagster_tests.simulation.deployment import MODEL, SHARDS, SimulatedDeployment
 from jgpt_dagster_tests.simulation.mirror import LIES, POISON
 from jgpt_dagster_tests.simulation.stages import HIGHEST_RATE
 
-EVENTS = 40
-_DAYS_BETWEEN = 365 / EVENTS
+EVENTS = 36
+# The last month has some weeks left to end calmly in.
+_DAYS_BETWEEN = 350 / EVENTS
 _DUMP_DAY = 1
+
+# What sensors leave to a person.
+_GIVEN_UP = re.compile(r"([a-z0-9_+]+)(?: (\d{8}\S*))?: (?:run \S+ was terminated|\d+ runs did not)")
+_DIVERGED = re.compile(r"pretrained_model (\S+): check loss_fell failed")
 
 # How often the daemon looks after an event, until the next: seldom enough that events meet unfinished work.
 _LOOKS = st.integers(0, 5)
@@ -38,7 +43,8 @@ class Year(RuleBasedStateMachine):
         self._stack.enter_context(self.world.in_charge())
         self._seen, self._events = invariants.Observed(), 0
         self._next_text, self._published = "good", FIRST_DAY
-        self._next_prune = 0.0
+        self._helped = set[tuple[str, str]]()
+        self._next_prune, self._databases_lost = 0.0, 0
 
     # ---- the daemon and time -------------------------------------------------------------------------------------
 
@@ -135,8 +141,11 @@ class Year(RuleBasedStateMachine):
 
     @rule(looks=_LOOKS)
     def dagsters_database_is_lost(self, looks: int) -> None:
-        self.world.say("Dagster's database is lost")
-        self.world.lose_database()
+        """Twice a year."""
+        if self._databases_lost < 2:
+            self._databases_lost += 1
+            self.world.say("Dagster's database is lost")
+            self.world.lose_database()
         self._let_pass(looks)
 
     # ---- people --------------------------------------------------------------------------------------------------
@@ -268,20 +277,25 @@ class Year(RuleBasedStateMachine):
         world.command("config", "set", "--yes", f"pretrained_model.learning_rate={HIGHEST_RATE / 2}")
         if world.mirror.down:
             world.mirror.come_back()
-        for _ in range(4):
+        for _ in range(8):
             world.hours_pass(6)
             self.look()
             if not self._a_person_helps():
                 break
-        world.hours_pass(6)
-        self.look()
-        assert not world.runs.live
+        assert not world.runs.live, world.runs.live
         invariants.the_newest_good_dump_is_in_use(world)
 
     def _a_person_helps(self) -> bool:
-        """Do by hand what the sensors have given up; return whether there was anything."""
-        world = self.world
-        return False
+        """Do once what the sensors say is left to a person; return whether there was anything."""
+        world, reasons = self.world, "; ".join(self.world.reasons.values())
+        left = {*_GIVEN_UP.findall(reasons), *(("diverged", it) for it in _DIVERGED.findall(reasons))} - self._helped
+        self._helped |= left
+        for assets, partition in sorted(left):
+            if assets == "diverged":
+                world.click(["pretrained_model"], partition, force=True)
+            else:
+                world.click(assets.split("+"), partition or None)
+        return bool(left)
 
     def _nth_newest(self, dates: list[str], place: int) -> str | None:
         return dates[-1 - place] if place < len(dates) else None
