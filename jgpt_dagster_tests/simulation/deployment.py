@@ -177,7 +177,7 @@ class SimulatedDeployment:
 
     # ---- people --------------------------------------------------------------------------------------------------
 
-    def click(self, assets: Sequence[str], partition: str | None, **config: Any) -> None:
+    def click(self, assets: Sequence[str], partition: str | None, **config: Any) -> LiveRun:
         """Materialize assets in the UI; `config` is that of the first."""
         self.say(f"a person materializes {'+'.join(assets)} {partition or ''} {config or ''}")
         dump = (partition or "").partition("|")[0]
@@ -187,7 +187,7 @@ class SimulatedDeployment:
             add_model(self.instance, MODEL)
         if config.get("force"):
             self.retrained.add(dump)
-        self.runs.queue(assets, partition, {assets[0]: {"config": config}} if config else {})
+        return self.runs.queue(assets, partition, {assets[0]: {"config": config}} if config else {})
 
     def terminate(self, live: LiveRun) -> None:
         self.runs.terminate(live)

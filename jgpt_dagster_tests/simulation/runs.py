@@ -1,11 +1,11 @@
 """Recorded runs of a simulated deployment: each goes on step by step, in a process that may be killed at any."""
 
-import shutil
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, StepMaterializationData
@@ -14,10 +14,7 @@ from filelock import FileLock
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, PROCESS_TAG, _hold, _Holder
 from jgpt_dagster.orchestration.run_history import PARTITION
-from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.atomic_write import temporary_path
-from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
-from jgpt_dagster_tests.simulation.stages import Killed, Stages, Step
+from jgpt_dagster_tests.simulation.stages import Stages, Step
 
 Death = Literal["at once", "while writing", "between renames"]
 
@@ -31,7 +28,6 @@ class LiveRun:
     partition: str
     process: FileLock | None = None
     work: Iterator[None] | None = None
-    writing: list[Artifact] = field(default_factory=list)
 
     @property
     def run_id(self) -> str:
@@ -95,22 +91,31 @@ class Runs:
                 return self._fail(live, getattr(error, "description", None) or str(error))
 
     def kill(self, live: LiveRun, death: Death) -> None:
-        """Kill the process of a run; what it was writing is left as a kill leaves it."""
+        """Kill the process of a run, at once or at a moment of the next output that it writes."""
         if live.work is not None and death != "at once":
+            # A real process, so that nothing is tidied up. What it has in memory is of no use any more.
+            child = os.fork()
+            if child == 0:
+                self._die(live, death)
+            os.waitpid(child, 0)
+        self._end(live, f"killed {death}")
 
-            def moment(output: Artifact) -> None:
-                live.writing.append(output)
-                raise Killed
+    def _die(self, live: LiveRun, death: Death) -> NoReturn:
+        """Go on with a run in a forked process until it dies."""
+        try:
+            rename = os.rename
 
-            self._stages.moment = moment
-            try:
-                self.go_on(live, 100)
-            except Killed:
-                _leave_unfinished(live.writing[-1], death)
-            finally:
-                self._stages.moment = lambda output: None
-        if live in self.live:
-            self._end(live, f"killed {death}")
+            def rename_and_die(*arguments: Any) -> None:
+                rename(*arguments)
+                os._exit(9)
+
+            if death == "between renames":
+                os.rename = rename_and_die
+            else:
+                self._stages.moment = lambda output: os._exit(9)
+            self.go_on(live, 100)
+        finally:
+            os._exit(9)
 
     def lose(self, live: LiveRun) -> None:
         """Let the process of a run be killed before it could say that it is there."""
@@ -151,15 +156,3 @@ class Runs:
             live.process.release()
         self.live.remove(live)
         self.ended.append((live, how))
-
-
-def _leave_unfinished(output: Artifact, death: Death) -> None:
-    """Put back what a writer removes on an error, which a killed one cannot do."""
-    temporary = temporary_path(output.path)
-    if isinstance(output, DirectoryArtifact):
-        temporary.mkdir()
-        (temporary / "half").write_text("half")
-        if death == "between renames" and output.path.exists():
-            output.path.rename(output.path.with_name(f".{output.path.name}.old"))
-    else:
-        temporary.write_text("half")

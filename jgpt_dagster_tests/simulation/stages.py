@@ -41,10 +41,8 @@ from jgpt_dagster_tests.simulation.mirror import POISON
 HIGHEST_RATE = 0.01
 
 CHECKPOINT = "checkpoint.json"
-
-
-class Killed(BaseException):
-    """The process of a run is killed at this moment."""
+UNUSABLE = "unusable"
+"""A file of a release that fails its check."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,14 @@ class Step:
 
 
 class Stages:
-    """The stages of a deployment. `moment` is called while an output is being written, and may raise Killed."""
+    """The stages of a deployment. `moment` is called while an output is being written, and may end the process."""
 
     def __init__(self, store: CorpusStore, mirror_url: str, code_versions: Mapping[str, str]) -> None:
         self._store, self._mirror_url, self._code_versions = store, mirror_url, code_versions
         self._required = required_checks(store.corpora)
         self._libraries = library_versions("torch")
         self.moment: Callable[[Artifact], None] = lambda artifact: None
+        self.next_release_is_unusable = False
         self.found = dict[tuple[str, str], bool]()
         """Whether the checks of an asset's data, by its hash, have passed: what verdicts should say."""
 
@@ -140,7 +139,8 @@ class Stages:
             check: Any = loss_fell if step.asset == "pretrained_model" else scores_are_finite
             passed = bool(check.op.compute_fn.decorated_fn(step, self._store).passed)
         else:
-            passed = not (step.asset == "wikipedia_articles" and manifest.counts["text"] == POISON)
+            poisoned = step.asset == "wikipedia_articles" and manifest.counts["text"] == POISON
+            passed = not (poisoned or (output.path / UNUSABLE).exists())
             for name in sorted(self._required.get(step.asset, ())):
                 record_verdict(output, name, passed, "as it should be" if passed else "articles are missing")
         self.found[step.asset, manifest.data_sha256] = passed
@@ -268,6 +268,9 @@ class Stages:
         def write(directory: Any, model: Any, tokenizer: Any, card: str) -> None:
             shutil.copyfile(model / "model.safetensors", directory / "model.safetensors")
             (directory / "README.md").write_text(card)
+            if self.next_release_is_unusable:
+                (directory / UNUSABLE).touch()
+                self.next_release_is_unusable = False
             self.moment(self.output(step.asset, step.partition_key))
 
         function: Any = release_asset.op.compute_fn

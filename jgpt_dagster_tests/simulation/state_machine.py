@@ -24,7 +24,7 @@ _DUMP_DAY = 1
 
 # What sensors leave to a person.
 _GIVEN_UP = re.compile(r"([a-z0-9_+]+)(?: (\d{8}\S*))?: (?:run \S+ was terminated|\d+ runs did not)")
-_DIVERGED = re.compile(r"pretrained_model (\S+): check loss_fell failed")
+_FAILED = re.compile(r"(pretrained_model|release) (\S+): check \S+ failed")
 
 # How often the daemon looks after an event, until the next: seldom enough that events meet unfinished work.
 _LOOKS = st.integers(0, 5)
@@ -97,6 +97,11 @@ class Year(RuleBasedStateMachine):
     @rule(looks=_LOOKS)
     def the_next_dump_is_poisoned(self, looks: int) -> None:
         self._next_text = POISON
+        self._let_pass(looks)
+
+    @rule(looks=_LOOKS)
+    def the_next_release_does_not_open(self, looks: int) -> None:
+        self.world.stages.next_release_is_unusable = True
         self._let_pass(looks)
 
     # ---- processes and disks -------------------------------------------------------------------------------------
@@ -186,6 +191,15 @@ class Year(RuleBasedStateMachine):
     def a_person_retrains(self, place: int, looks: int) -> None:
         if dump := self._nth_newest(self.world.store.root.dumps("pretrained_model"), place):
             self.world.click(["pretrained_model"], f"{dump}|{MODEL}", force=True)
+        self._let_pass(looks)
+
+    @rule(place=_PLACE, death=st.sampled_from(["while writing", "between renames"]), looks=_LOOKS)
+    def a_retraining_is_killed(self, place: int, death: str, looks: int) -> None:
+        if dump := self._nth_newest(self.world.store.root.dumps("pretrained_model"), place):
+            live = self.world.click(["pretrained_model"], f"{dump}|{MODEL}", force=True)
+            self.world.runs.begin(live)
+            if live.work is not None:
+                self.world.kill(live, death)
         self._let_pass(looks)
 
     @rule(place=_PLACE, looks=_LOOKS)
@@ -288,11 +302,11 @@ class Year(RuleBasedStateMachine):
     def _a_person_helps(self) -> bool:
         """Do once what the sensors say is left to a person; return whether there was anything."""
         world, reasons = self.world, "; ".join(self.world.reasons.values())
-        left = {*_GIVEN_UP.findall(reasons), *(("diverged", it) for it in _DIVERGED.findall(reasons))} - self._helped
+        left = {*_GIVEN_UP.findall(reasons), *_FAILED.findall(reasons)} - self._helped
         self._helped |= left
         for assets, partition in sorted(left):
-            if assets == "diverged":
-                world.click(["pretrained_model"], partition, force=True)
+            if assets in ("pretrained_model", "release"):
+                world.click([assets], partition, force=True)
             else:
                 world.click(assets.split("+"), partition or None)
         return bool(left)
