@@ -50,7 +50,7 @@ def nothing_unchecked_is_released(world: SimulatedDeployment) -> None:
             continue
         for asset in ("pretrained_model", "evaluation"):
             data = manifest.recipe.inputs[f"{asset} {dump}"]
-            if not world.stages.found.get((asset, data)):
+            if not world.stages.truths.get((asset, data)):
                 raise _broken(world, nothing_unchecked_is_released, f"{release.label} is made of {asset} {data[:8]}")
     for request in world.requests:
         if request.doubtful_sources:
@@ -116,8 +116,9 @@ def the_newest_good_release_is_in_use(world: SimulatedDeployment) -> None:
     good = [
         dump
         for dump in world.store.root.dumps("release")
-        for manifest in [world.stages.output("release", f"{dump}|{MODEL}").manifest()]
-        if manifest and world.stages.found.get(("release", manifest.data_sha256), True)
+        for output in [world.stages.output("release", f"{dump}|{MODEL}")]
+        for manifest in [output.manifest()]
+        if manifest and not (world.stages.is_checked(output, manifest) and not world.stages.truth(output, manifest))
     ]
     try:
         found = newest_release(world.store.root, MODEL).parent.name.removeprefix("dump=")
@@ -160,14 +161,14 @@ AFTER_EVERY_EVENT: tuple[Callable[[SimulatedDeployment], None], ...] = (
 def _true_state(world: SimulatedDeployment, output: Artifact) -> tuple[str, ...]:
     """Return the states of an output that are true."""
     manifest = output.manifest()
-    finding = world.stages.found.get((output.asset, manifest.data_sha256)) if manifest else None
-    checked = finding is not None or not world.stages.has_checks(output.asset)
+    checked = manifest is not None and world.stages.is_checked(output, manifest)
+    good = manifest is not None and world.stages.truth(output, manifest)
     stale = manifest is not None and _is_stale(world, output, manifest)
-    if manifest is not None and not stale and checked and finding is not False:
+    if checked and good and not stale:
         return ("done",)
     if any(makes(live.run, output) for live in world.runs.live):
         return ("running",)
-    if manifest is not None and not stale and finding is False:
+    if checked and not good and not stale:
         return ("failed",)
     # A run that failed to make it explains why it is not there.
     return ("failed", "stale" if stale else "missing" if manifest is None else "unchecked")
@@ -206,6 +207,7 @@ def _verified(world: SimulatedDeployment, path: Path) -> str:
     manifest = output.manifest()
     if manifest is None or output.find_mismatch(manifest):
         raise _broken(world, nothing_whole_is_lost, f"{output.label} looks whole and is not")
+    world.stages.truth(output, manifest)
     return manifest.data_sha256
 
 

@@ -74,8 +74,8 @@ class Stages:
         self._libraries = library_versions("torch")
         self.moment: Callable[[Artifact], None] = lambda artifact: None
         self.next_release_is_unusable = False
-        self.found = dict[tuple[str, str], bool]()
-        """Whether the checks of an asset's data, by its hash, have passed: what verdicts should say."""
+        self.truths = dict[tuple[str, str], bool]()
+        """Whether an asset's data, by its hash, is good: what its checks should find."""
 
     def output(self, asset: str, partition: str) -> Artifact:
         """Return the output of an asset's partition."""
@@ -90,10 +90,6 @@ class Stages:
         """Return the output with a label."""
         asset, _, partition = label.partition(" ")
         return self.output(asset, partition)
-
-    def has_checks(self, asset: str) -> bool:
-        """Return whether an asset has blocking checks."""
-        return bool(self._required.get(asset))
 
     def doubtful_sources(self, assets: Sequence[str], partition: str) -> list[str]:
         """Return what a run would build on that is not whole or did not pass its checks."""
@@ -121,7 +117,27 @@ class Stages:
         manifest = output.manifest()
         if manifest is None:
             return False
-        return not self.has_checks(output.asset) or self.found.get((output.asset, manifest.data_sha256), False)
+        return self.truth(output, manifest) and self.is_checked(output, manifest)
+
+    def truth(self, output: Artifact, manifest: Manifest) -> bool:
+        """Return whether an output is good, as its checks should find."""
+        counts = manifest.counts
+        good = {
+            "wikipedia_articles": counts.get("text") != POISON,
+            "pretrained_model": counts.get("last_loss", 0) <= counts.get("first_loss", 0),
+            "release": UNUSABLE not in manifest.files,
+        }.get(output.asset, True)
+        self.truths[output.asset, manifest.data_sha256] = good
+        return good
+
+    def is_checked(self, output: Artifact, manifest: Manifest) -> bool:
+        """Return whether every blocking check of an output's present data has left its verdict."""
+        try:
+            recorded = json.loads(output.verdicts_path.read_text())
+        except FileNotFoundError:
+            recorded = {}
+        names = {name for name, verdict in recorded.items() if verdict["data_sha256"] == manifest.data_sha256}
+        return names >= self._required.get(output.asset, frozenset())
 
     def make(self, step: Step) -> Any:
         """Make an output. Raises dagster.Failure as the stages do."""
@@ -129,7 +145,10 @@ class Stages:
         with as_dagster_failure():
             store.root.pin_settings(store.fixed)
             make: Callable[[Step], Any] = getattr(self, f"_{step.asset}")
-            return make(step)
+            made = make(step)
+            output = self.output(step.asset, step.partition_key)
+            self.truth(output, output.verified())
+            return made
 
     def check(self, step: Step) -> bool:
         """Run the blocking checks of an output; return whether they have passed."""
@@ -139,11 +158,9 @@ class Stages:
             check: Any = loss_fell if step.asset == "pretrained_model" else scores_are_finite
             passed = bool(check.op.compute_fn.decorated_fn(step, self._store).passed)
         else:
-            poisoned = step.asset == "wikipedia_articles" and manifest.counts["text"] == POISON
-            passed = not (poisoned or (output.path / UNUSABLE).exists())
+            passed = self.truth(output, manifest)
             for name in sorted(self._required.get(step.asset, ())):
-                record_verdict(output, name, passed, "as it should be" if passed else "articles are missing")
-        self.found[step.asset, manifest.data_sha256] = passed
+                record_verdict(output, name, passed, "as it should be" if passed else "something is missing")
         return passed
 
     # ---- the stages ----------------------------------------------------------------------------------------------
