@@ -78,6 +78,18 @@ def nothing_whole_is_lost(world: SimulatedDeployment, seen: Observed) -> None:
     seen.whole, seen.checkpoints = now, checkpoints
 
 
+def materialized(world: SimulatedDeployment) -> dict[str, set[str]]:
+    """Return the partitions of each asset that Dagster knows as materialized."""
+    keys = world.instance.all_asset_keys()
+    return {key.to_user_string(): world.instance.get_materialized_partitions(key) for key in keys}
+
+
+def no_materialization_is_lost(world: SimulatedDeployment, before: dict[str, set[str]]) -> None:
+    """`jgpt prune` deletes no run that holds the last materialization of a partition."""
+    if (now := materialized(world)) != before:
+        raise _broken(world, no_materialization_is_lost, f"{before} became {now}")
+
+
 def every_run_ends(world: SimulatedDeployment) -> None:
     """No run stays unfinished without a process, once somebody has looked."""
     live = {run.run_id for run in world.runs.live}

@@ -44,7 +44,7 @@ class Year(RuleBasedStateMachine):
         self._seen, self._events = invariants.Observed(), 0
         self._next_text, self._published = "good", FIRST_DAY
         self._helped = set[tuple[str, str]]()
-        self._next_prune, self._databases_lost = 0.0, 0
+        self._next_prune, self._databases_lost, self._config_is_broken = 0.0, 0, False
 
     # ---- the daemon and time -------------------------------------------------------------------------------------
 
@@ -157,11 +157,9 @@ class Year(RuleBasedStateMachine):
 
     @rule(looks=_LOOKS)
     def a_config_file_is_broken_or_mended(self, looks: int) -> None:
-        if "share: 0.3}" in self.world.run_config.read_text().replace("validation_", "x"):
-            self.world.break_config()
-        else:
-            self.world.mend_config()
-        self.world.say(f"the run config is {self.world.run_config.read_text()}")
+        self._config_is_broken = not self._config_is_broken
+        (self.world.break_config if self._config_is_broken else self.world.mend_config)()
+        self.world.say("JGPT_RUN_CONFIG names no field" if self._config_is_broken else "JGPT_RUN_CONFIG is mended")
         self._let_pass(looks)
 
     @rule(
@@ -254,7 +252,9 @@ class Year(RuleBasedStateMachine):
         if self.world.clock.now > self._next_prune:
             self._next_prune = self.world.clock.now + 90 * DAY
             self.world.pruned = True
+            before = invariants.materialized(self.world)
             self.world.command("prune")
+            invariants.no_materialization_is_lost(self.world, before)
         self._let_pass(looks)
 
     @rule(looks=_LOOKS)
@@ -291,11 +291,11 @@ class Year(RuleBasedStateMachine):
         world.command("config", "set", "--yes", f"pretrained_model.learning_rate={HIGHEST_RATE / 2}")
         if world.mirror.down:
             world.mirror.come_back()
-        for _ in range(8):
+        happened = -1
+        while len(world.log) > happened or self._a_person_helps():
+            happened = len(world.log)
             world.hours_pass(6)
             self.look()
-            if not self._a_person_helps():
-                break
         assert not world.runs.live, world.runs.live
         invariants.the_newest_good_dump_is_in_use(world)
 
