@@ -1,4 +1,4 @@
-"""Runs the years of many seeds: `python -m jgpt_dagster_tests.simulation SEEDS`. Prints what happened in one that fails."""
+"""`python -m jgpt_dagster_tests.simulation SEEDS` runs years by their seeds and prints what happened in bad ones."""
 
 import sys
 import time

@@ -165,7 +165,9 @@ class SimulatedDeployment:
                 self._run_keys.add(request.run_key)
                 assets = [key.to_user_string() for key in request.asset_selection]
                 partition = request.partition_key or ""
-                made = Request(f"{sensor}: {'+'.join(assets)} {partition}", self.stages.doubtful_sources(assets, partition))
+                made = Request(
+                    f"{sensor}: {'+'.join(assets)} {partition}", self.stages.doubtful_sources(assets, partition)
+                )
                 self.say(made.name)
                 self.requests.append(made)
                 self.runs.queue(assets, request.partition_key, request.run_config["ops"], request.tags)

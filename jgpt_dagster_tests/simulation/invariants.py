@@ -70,7 +70,12 @@ def nothing_whole_is_lost(world: SimulatedDeployment, seen: Observed) -> None:
         inode, data = seen.whole.get(path, (0, ""))
         now[path] = (inode, data) if inode == stat.st_ino else (stat.st_ino, _verified(world, path))
         asked_for = _dump_of(path) in world.retrained | world.removed
-        if data and now[path][1] != data and path.parts[len(world.settings.data.parts)] in MODEL_ASSETS and not asked_for:
+        if (
+            data
+            and now[path][1] != data
+            and path.parts[len(world.settings.data.parts)] in MODEL_ASSETS
+            and not asked_for
+        ):
             raise _broken(world, nothing_whole_is_lost, f"{path} was replaced, and nobody asked for it")
     checkpoints = {path.stat().st_ino for path in world.settings.scratch_directory.rglob(CHECKPOINT)}
     if not (checkpoints >= seen.checkpoints or world.pruned or world.removed):

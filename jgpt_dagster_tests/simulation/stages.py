@@ -7,7 +7,7 @@ are the package's own. Only the text work, training and scoring are not done.
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock, patch
@@ -53,7 +53,7 @@ class Step:
     asset: str
     partition_key: str
     instance: dg.DagsterInstance
-    log: Any = Mock()
+    log: Any = field(default_factory=Mock)
 
     @property
     def op_execution_context(self) -> Any:
@@ -264,8 +264,13 @@ class Stages:
         target = store.model_directory(step.asset, dump, model)
         given = EvaluationConfig(**step.config)
         with remembered(self._context(step), store, given, step.asset, model) as config:
-            weights, data = store.model_directory("pretrained_model", dump, model), store.directory("training_set", dump)
-            inputs = {it.recipe_label: it.verified().data_sha256 for it in (weights, data, store.directory("tokenizer"))}
+            weights, data = (
+                store.model_directory("pretrained_model", dump, model),
+                store.directory("training_set", dump),
+            )
+            inputs = {
+                it.recipe_label: it.verified().data_sha256 for it in (weights, data, store.directory("tokenizer"))
+            }
             recipe = self._recipe(step, config.model_dump(exclude={"force"}), inputs, self._libraries)
             trained_on = weights.verified().recipe.inputs.get(data.recipe_label)
             recipe = recipe_of_dependent(target, recipe, weights, data, trained_on)
@@ -335,5 +340,3 @@ class Stages:
 
     def _context(self, step: Step) -> Any:
         return step
-
-

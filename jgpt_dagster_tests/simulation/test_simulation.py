@@ -52,7 +52,7 @@ def test_a_release_of_a_diverged_model_is_caught(world: SimulatedDeployment, mon
     for asset, config in {"pretrained_model": {"force": True}, "evaluation": {}, "release": {}}.items():
         world.click([asset], f"{FIRST}|{MODEL}", **config)
         world.hours_pass(1)
-    with pytest.raises(Broken, match="release 20250101|tiny is made of pretrained_model"):
+    with pytest.raises(Broken, match=r"release 20250101\|tiny is made of pretrained_model"):
         invariants.nothing_unchecked_is_released(world)
 
 
@@ -111,7 +111,7 @@ def test_a_good_dump_that_is_passed_over_is_caught(world: SimulatedDeployment, m
     with monkeypatch.context() as broken:
         broken.setattr("jgpt_dagster.corpus.fetch.dumps_mirror.DumpMirror.dates", oldest)
         world.hours_pass(6)
-        with pytest.raises(Broken, match="release 20250201|tiny is not made"):
+        with pytest.raises(Broken, match=r"release 20250201\|tiny is not made"):
             invariants.the_newest_good_dump_is_in_use(world)
     world.hours_pass(6)
     invariants.the_newest_good_dump_is_in_use(world)
