@@ -107,6 +107,12 @@ def every_run_ends(world: SimulatedDeployment) -> None:
             raise _broken(world, every_run_ends, f"the run of {assets} is {run.status.value} after {minutes:.0f} min")
 
 
+def every_run_has_ended(world: SimulatedDeployment) -> None:
+    """After a calm time no run is unfinished."""
+    if left := unfinished_runs(world.instance):
+        raise _broken(world, every_run_has_ended, f"{len(left)} runs are unfinished")
+
+
 def status_tells_the_truth(world: SimulatedDeployment) -> None:
     """`jgpt status` says of every output what it is, and what to do next."""
     fail_abandoned_runs(world.instance, world.settings.data, lambda _: None)

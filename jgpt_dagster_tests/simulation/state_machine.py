@@ -305,7 +305,7 @@ class Year(RuleBasedStateMachine):
             happened = len(world.log)
             world.hours_pass(6)
             self.look()
-        assert not world.runs.live, world.runs.live
+        invariants.every_run_has_ended(world)
         invariants.the_newest_good_dump_is_in_use(world)
 
     def _a_person_helps(self) -> bool:

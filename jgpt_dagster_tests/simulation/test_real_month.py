@@ -51,7 +51,7 @@ def test_a_month_ends_with_the_newest_good_dump_released_and_nothing_lost(tmp_pa
             wait_until(lambda: failed_runs(deployment, WITHDRAWN), PATIENCE)
 
             publish(tmp_path, LYING)
-            dump_file(tmp_path, LYING).write_bytes(dump_file(tmp_path, FIRST).read_bytes())
+            dump_file(tmp_path, LYING).write_bytes(b"<html>It works!</html>")
             wait_until(lambda: failed_runs(deployment, LYING), PATIENCE)
 
             publish(tmp_path, LAST)
