@@ -15,7 +15,10 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 	JGPT_DUMPS_URL=file://$(DEMO)/mirror JGPT_CC100_URL=file://$(DEMO)/mirror/cc-100/ja.txt.xz \
 	JGPT_SHARDS=2 JGPT_MODEL=tiny JGPT_REFRESH=off
 
-.PHONY: install demo ui test pytest test-long lint lock docs docs-tables clean-demo
+# How many years `make simulate` runs through.
+SEEDS ?= 200
+
+.PHONY: install demo ui test pytest test-long simulate lint lock docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
@@ -53,6 +56,10 @@ pytest: install
 # Tests that repeat a promise at more moments, or through the UI, the daemon and a cluster.
 test-long: install
 	$(PYTEST) -m long
+
+# Years of a deployment in fast time, a seed each; `make test` has the first ten.
+simulate: install
+	$(BIN)/python -m jgpt_dagster_tests.simulation $(SEEDS)
 
 lint: install
 	$(BIN)/ruff check .

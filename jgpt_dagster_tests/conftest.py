@@ -43,6 +43,7 @@ _FIRST = (
     "e2e/test_kill.py",
     "e2e/test_dagster_ways.py",
     "e2e/test_run.py",
+    "simulation/test_simulation.py",
     "e2e/test_bad_input.py",
     "e2e/test_object_store.py",
     "e2e/test_earlier_root.py",

@@ -48,8 +48,21 @@ class WorkItem:
         return f"{self.name} from {self.inputs[:16]}" if self.inputs else self.name
 
 
+@dataclass(frozen=True)
+class DumpWork:
+    """What can be made for a dump now, in the order of the graph, and the first failed check of its text, in words."""
+
+    items: list[WorkItem]
+    failure: str = ""
+
+
 def missing_work(catalog: OutputCatalog, dump: str) -> list[WorkItem]:
-    """Return what can be made for a dump now, in the order of the graph; empty once its training set is there.
+    """Return what can be made for a dump now, in the order of the graph; empty once its training set is there."""
+    return work_of_dump(catalog, dump).items
+
+
+def work_of_dump(catalog: OutputCatalog, dump: str) -> DumpWork:
+    """Return what can be made for a dump now; nothing once its training set is there.
 
     All stages of a shard go into one run, because starting a run costs more than most of them take in a refresh. What
     needs every shard (a tokenizer, if there is none, and the training set) waits until all shards are there.
@@ -58,9 +71,11 @@ def missing_work(catalog: OutputCatalog, dump: str) -> list[WorkItem]:
     training_set = catalog.training_set(dump)
     if training_set.manifest():
         # What it was made from may have been removed since to free space.
-        return [] if disk.has(training_set) else list(disk.training_set_check())
-    text = [item for corpus in catalog.corpora for item in disk.corpus_work(corpus)]
-    return [*text, *disk.tokenizer_work(), *disk.training_set_work()]
+        items = [] if disk.has(training_set) else list(disk.training_set_check())
+    else:
+        text = [item for corpus in catalog.corpora for item in disk.corpus_work(corpus)]
+        items = [*text, *disk.tokenizer_work(), *disk.training_set_work()]
+    return DumpWork(items, disk.failure)
 
 
 def missing_model_work(catalog: OutputCatalog, dump: str) -> WorkItem | None:
@@ -85,12 +100,17 @@ class _Disk:
         self._required = required_checks(catalog.corpora)
         self._manifests: dict[Artifact, Manifest | None] = {}
         self._good: dict[Artifact, bool] = {}
+        self.failure = ""
+        """The first failed check of an output of the dump, among those that were looked at."""
 
     def has(self, artifact: Artifact) -> bool:
         """Return whether an output is complete and good."""
         if artifact not in self._good:
             manifest = self._manifest(artifact)
-            self._good[artifact] = manifest is not None and judge(artifact, manifest, self._required).quality == "good"
+            judgement = judge(artifact, manifest, self._required) if manifest else None
+            self._good[artifact] = judgement is not None and judgement.quality == "good"
+            if judgement and judgement.quality == "failed" and artifact.partition.startswith(self._dump):
+                self.failure = self.failure or f"{artifact.label}: {judgement.reason}"
         return self._good[artifact]
 
     def corpus_work(self, corpus: Corpus) -> Iterator[WorkItem]:
@@ -111,9 +131,9 @@ class _Disk:
             yield from self._shard_work(text_shard, stages)
 
     def tokenizer_work(self) -> Iterator[WorkItem]:
-        """Yield the training of a tokenizer once every shard is segmented."""
+        """Yield the training of a tokenizer once every shard is segmented, from text that is good."""
         segmented = self._every(lambda corpus: corpus.segmented_asset)
-        if all(map(self.has, segmented)):
+        if all(map(self.has, [*self._every(lambda corpus: corpus.text_asset), *segmented])):
             yield from self._item([self._catalog.tokenizer], segmented)
 
     def training_set_work(self) -> Iterator[WorkItem]:

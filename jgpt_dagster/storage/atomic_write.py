@@ -5,6 +5,7 @@ writer, and the leftovers of a killed writer are removed by the next one instead
 a link included, is removed and the file or directory is created anew, so nobody can lead a writer elsewhere.
 """
 
+import ctypes
 import errno
 import json
 import os
@@ -16,6 +17,9 @@ from typing import Any, BinaryIO
 
 from jgpt_dagster.storage.disk_space import as_disk_full_error
 from jgpt_dagster.storage.file_creation import create_directory, create_file, make_directory, remove
+
+# From fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -45,8 +49,9 @@ def atomic_file(path: Path, *, internal: bool = False, mode: int | None = None) 
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty directory to fill; it is renamed to `path` when the block ends without an error.
 
-    An existing directory is moved aside first and deleted afterwards. A kill between the two renames leaves `path`
-    missing, which a rerun repairs; it never leaves a mixture of both. Raises DiskFullError as `atomic_file` does.
+    It changes places with an existing directory, which is deleted afterwards: at every moment one of them is whole at
+    `path`. On a file system that cannot swap, the existing one is moved aside first, and a kill between the two renames
+    leaves `path` missing. Raises DiskFullError as `atomic_file` does.
     """
     make_directory(path.parent)
     temporary, retired = temporary_path(path), path.with_name(f".{path.name}.old")
@@ -59,14 +64,16 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file() and not file.is_symlink():
                     _sync_file(file)
-            if os.path.lexists(path):
-                os.rename(path, retired)
-            os.rename(temporary, path)
+            if not (os.path.lexists(path) and _swap(temporary, path)):
+                if os.path.lexists(path):
+                    os.rename(path, retired)
+                os.rename(temporary, path)
             _sync_directory(path.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    remove(retired)
+    for replaced in (temporary, retired):
+        remove(replaced)
 
 
 def write_json(path: Path, value: Any, *, internal: bool = False) -> None:
@@ -90,6 +97,14 @@ def link_or_copy(source: Path | str, target: Path | str) -> None:
 def temporary_path(path: Path) -> Path:
     """Return the path of a file or directory while it is being written."""
     return path.with_name(f".{path.name}.tmp")
+
+
+def _swap(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step; return whether the system and the file system can (renameat2(2))."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
 
 
 def _sync_file(path: Path) -> None:

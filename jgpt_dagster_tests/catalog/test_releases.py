@@ -7,6 +7,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.verdict import record_verdict
 
 DATES = ("20260101", "20260201", "20260301")
 
@@ -28,6 +29,12 @@ def test_the_newest_release_of_a_model_is_found(root: DataRoot) -> None:
 
 def test_the_release_of_a_dump_is_found(root: DataRoot) -> None:
     assert (newest_release(root, "tiny", "20260101") / "README.md").read_text() == "tiny 20260101"
+
+
+def test_a_release_that_failed_its_check_is_used_only_by_name(root: DataRoot) -> None:
+    record_verdict(root.directory("release", DATES[1], model="tiny"), "opens_offline", False, "it does not open")
+    assert (newest_release(root, "tiny") / "README.md").read_text() == "tiny 20260101"
+    assert (newest_release(root, "tiny", DATES[1]) / "README.md").read_text() == "tiny 20260201"
 
 
 def test_a_missing_release_is_an_error_with_the_command_that_makes_one(root: DataRoot) -> None:

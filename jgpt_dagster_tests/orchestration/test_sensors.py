@@ -1,5 +1,6 @@
 """The sensors ask for what is due and for nothing else, and say in plain words why they ask for nothing."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from jgpt_dagster.catalog.missing_work import missing_work, work_of_dump
+from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.orchestration.run_history import runs_using_dump
 from jgpt_dagster.orchestration.sensors import build_sensors, run_requests
 from jgpt_dagster.orchestration.sensors.run_requests import WORK_TAG
 from jgpt_dagster.settings import Settings, SettingsError, load_settings
+from jgpt_dagster.storage.verdict import record_verdict
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment, write_config
 from jgpt_dagster_tests.support.sensor_ticks import Desk, assets
 
@@ -129,6 +133,37 @@ def test_the_newest_fetched_dump_is_refreshed(tmp_path: Path, instance: dg.Dagst
         deployment.data / "wikipedia_dump" / f"dump={LATER_DUMP}"
     )
     assert [key for _, key in desk.asked("refresh_sensor")] == [f"{LATER_DUMP}|{shard}" for shard in SHARDS]
+
+
+def test_of_a_dump_whose_text_failed_a_check_nothing_is_requested_and_the_dump_before_is_refreshed(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    add_dumps(instance, [LATER_DUMP, DUMP])
+    desk = Desk(without(whole, tmp_path / "data", ("training_set", None)), instance)
+    data = desk.deployment.data
+    for asset in ("wikipedia_dump", "wikipedia_articles", "wikipedia_segmented"):
+        shutil.copytree(data / asset / f"dump={DUMP}", data / asset / f"dump={LATER_DUMP}")
+    articles = desk.deployment.shard("wikipedia_articles", LATER_DUMP, "001")
+    record_verdict(articles, "pages_add_up", False, "1 of 2 pages")
+    assert desk.asked("refresh_sensor") == [(["training_set"], DUMP)]
+
+
+def test_no_tokenizer_is_trained_on_articles_that_failed_a_check(
+    tmp_path: Path, instance: dg.DagsterInstance, whole: Deployment
+) -> None:
+    gone = [("training_set", None), ("tokenizer", None), *every("wikipedia_tokens")]
+    deployment = without(whole, tmp_path / "data", *gone)
+    assert [item.name for item in missing_work(deployment_catalog(deployment), DUMP)] == ["tokenizer"]
+    articles = deployment.shard("wikipedia_articles", DUMP, "001")
+    record_verdict(articles, "pages_add_up", False, "1 of 2 pages")
+    work = work_of_dump(deployment_catalog(deployment), DUMP)
+    assert "tokenizer" not in [item.name for item in work.items]
+    assert work.failure == f"wikipedia_articles {DUMP}|001: check pages_add_up failed: 1 of 2 pages"
+
+
+def deployment_catalog(deployment: Deployment) -> OutputCatalog:
+    values: dict[str, Any] = {name.lower(): value for name, value in deployment.settings.items()}
+    return Settings(data=deployment.data, scratch=None, **values).catalog
 
 
 def test_queued_and_running_work_is_not_requested_again(

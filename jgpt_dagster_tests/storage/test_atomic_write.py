@@ -151,11 +151,35 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_directory(tmp_path: Path) 
     assert names(tmp_path) == ["directory"]
 
 
-def test_a_kill_between_the_two_renames_leaves_no_mixture_and_a_rerun_mends_it(tmp_path: Path) -> None:
+def test_a_kill_while_a_directory_is_replaced_leaves_one_of_the_two_in_its_place(tmp_path: Path) -> None:
     target = tmp_path / "directory"
     with atomic_directory(target) as directory:
         (directory / "old").touch()
     killed(
+        "def dying(function):\n"
+        "    def call(*paths):\n        function(*paths); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return call\n"
+        "from jgpt_dagster.storage import atomic_write\n"
+        "os.rename, atomic_write._swap = dying(os.rename), dying(atomic_write._swap)\n"
+        "with atomic_directory(Path(sys.argv[1])) as directory: (directory / 'new').touch()",
+        target,
+    )
+    assert names(target) == ["new"]
+    with atomic_directory(target) as directory:
+        (directory / "newer").touch()
+    assert names(target) == ["newer"]
+    assert names(tmp_path) == ["directory"]
+
+
+def test_where_directories_cannot_swap_a_kill_between_renames_leaves_no_mixture_and_a_rerun_mends_it(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "directory"
+    with atomic_directory(target) as directory:
+        (directory / "old").touch()
+    killed(
+        "from jgpt_dagster.storage import atomic_write\n"
+        "atomic_write._swap = lambda *_: False\n"
         "rename = os.rename\n"
         "def rename_and_die(*paths):\n    rename(*paths); os.kill(os.getpid(), signal.SIGKILL)\n"
         "os.rename = rename_and_die\n"

@@ -1,8 +1,14 @@
-"""`refresh_sensor`: requests what is missing on disk for the newest fetched dump, up to its training set."""
+"""`refresh_sensor`: requests what is missing on disk for the newest fetched dump, up to its training set.
+
+A dump whose text failed a check is left to a person, and the one before it is the newest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
-from jgpt_dagster.catalog.missing_work import missing_work
+from jgpt_dagster.catalog.missing_work import WorkItem, work_of_dump
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
 from jgpt_dagster.orchestration.existing_models import report_existing_models
@@ -30,27 +36,46 @@ def build_refresh_sensor(settings: Settings) -> dg.SensorDefinition:
     return refresh_sensor
 
 
-def newest_fetched_dump(instance: dg.DagsterInstance, store: CorpusStore) -> str | None:
-    """Return the newest dump that is on disk; None if there is none."""
-    dumps = reversed(known_dumps(instance))
-    return next((dump for dump in dumps if store.directory("wikipedia_dump", dump).manifest()), None)
+@dataclass(frozen=True)
+class UsableDump:
+    """The newest dump on disk whose text passed its checks (None: there is none), and why newer ones are left out."""
+
+    date: str | None
+    items: Sequence[WorkItem]
+    failures: Sequence[str]
+
+    def skip(self, reason: str) -> dg.SkipReason:
+        """Return a skip reason that names the newer dumps too."""
+        return skip([*(f"{failure}. Nothing is built on it" for failure in self.failures), reason])
+
+
+def newest_usable_dump(instance: dg.DagsterInstance, store: CorpusStore) -> UsableDump:
+    """Return the newest dump on disk of which no check failed, with what is missing of it."""
+    failures = list[str]()
+    for dump in reversed(known_dumps(instance)):
+        if store.directory("wikipedia_dump", dump).manifest():
+            work = work_of_dump(store.catalog, dump)
+            if not work.failure:
+                return UsableDump(dump, work.items, failures)
+            failures.append(work.failure)
+    return UsableDump(None, [], failures)
 
 
 def _evaluate(
     context: dg.SensorEvaluationContext, store: CorpusStore, settings: Settings
 ) -> dg.SensorResult | dg.SkipReason:
-    dump = newest_fetched_dump(context.instance, store)
+    usable = newest_usable_dump(context.instance, store)
+    dump = usable.date
     if dump is None:
-        return dg.SkipReason("No dump is here yet.")
+        return usable.skip("No dump is here yet.")
     report_existing_models(context.instance, store.root)
-    items = missing_work(store.catalog, dump)
-    if not items:
+    if not usable.items:
         if store.directory("training_set", dump).manifest():
-            return dg.SkipReason(f"The dump of {dump} has its training set.")
-        return dg.SkipReason(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
+            return usable.skip(f"The dump of {dump} has its training set.")
+        return usable.skip(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
     fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     for run in unfinished_runs(context.instance):
         if COMMAND_TAG in run.tags and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
             return dg.SkipReason(f"A `jgpt run` is in progress (run {run.run_id}): it makes what is missing itself.")
-    requests, reasons = request_runs(context, items, settings)
+    requests, reasons = request_runs(context, usable.items, settings)
     return dg.SensorResult(run_requests=requests) if requests else skip(reasons)

@@ -54,6 +54,17 @@ def request_runs(
     return requests, reasons
 
 
+def given_up(instance: dg.DagsterInstance, items: Sequence[WorkItem]) -> dict[WorkItem, str]:
+    """Return the work items that failed too often, so that they are left to a person, with the reason in words."""
+    attempts = _previous_attempts(instance, items) if items else {}
+    running = unfinished_runs(instance) if attempts else []
+    return {
+        item: reason
+        for item in items
+        if (reason := _failed_too_often(item, attempts.get(item.key, []))) and not _already_running(item, running)
+    }
+
+
 def skip(reasons: Sequence[str]) -> dg.SkipReason:
     """Return a skip reason of the first few reasons and the number of the others."""
     more = len(reasons) - _REASONS_SHOWN
@@ -103,10 +114,16 @@ def _waiting_reason(item: WorkItem, previous: Sequence[dg.RunRecord]) -> str | N
     last = previous[0]
     if last.dagster_run.status == dg.DagsterRunStatus.CANCELED:
         return f"{item.name}: run {last.dagster_run.run_id} was terminated; materialize it by hand to continue"
-    if len(previous) >= _MAX_ATTEMPTS:
-        return (
-            f"{item.name}: {len(previous)} runs did not produce it, the last is {last.dagster_run.run_id}; fix what "
-            "its log names, then materialize it by hand"
-        )
+    if reason := _failed_too_often(item, previous):
+        return reason
     wait = (last.end_time or 0) + _FIRST_RETRY_SECONDS * 2 ** (len(previous) - 1) - time.time()
     return f"{item.name}: run {last.dagster_run.run_id} failed; retry in {wait:.0f} s" if wait > 0 else None
+
+
+def _failed_too_often(item: WorkItem, previous: Sequence[dg.RunRecord]) -> str | None:
+    if len(previous) < _MAX_ATTEMPTS or previous[0].dagster_run.status == dg.DagsterRunStatus.CANCELED:
+        return None
+    return (
+        f"{item.name}: {len(previous)} runs did not produce it, the last is {previous[0].dagster_run.run_id}; fix what "
+        "its log names, then materialize it by hand"
+    )

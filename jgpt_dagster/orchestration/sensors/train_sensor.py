@@ -7,7 +7,7 @@ from jgpt_dagster.catalog.missing_work import missing_model_work
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.orchestration.sensors.refresh_sensor import newest_fetched_dump
+from jgpt_dagster.orchestration.sensors.refresh_sensor import newest_usable_dump
 from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error
 from jgpt_dagster.settings import Settings
 
@@ -34,9 +34,10 @@ def build_train_sensor(settings: Settings) -> dg.SensorDefinition:
 def _evaluate(
     context: dg.SensorEvaluationContext, store: CorpusStore, settings: Settings
 ) -> dg.SensorResult | dg.SkipReason:
-    dump = newest_fetched_dump(context.instance, store)
+    usable = newest_usable_dump(context.instance, store)
+    dump = usable.date
     if dump is None or store.directory("training_set", dump).manifest() is None:
-        return dg.SkipReason(f"The training set of {dump or 'a first dump'} is not made yet.")
+        return usable.skip(f"The training set of {dump or 'a first dump'} is not made yet.")
     required = required_checks(store.corpora)
     for output in (store.catalog.training_set(dump), *store.catalog.model_outputs(dump)):
         manifest = output.manifest()
@@ -45,7 +46,7 @@ def _evaluate(
             return dg.SkipReason(f"{output.label}: {judgement.reason}. Nothing is built on it.")
     item = missing_model_work(store.catalog, dump)
     if item is None:
-        return dg.SkipReason(f"The dump of {dump} has its release of model {store.model}.")
+        return usable.skip(f"The dump of {dump} has its release of model {store.model}.")
     fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     requests, reasons = request_runs(context, [item], settings)
     if not requests:

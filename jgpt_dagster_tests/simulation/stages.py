@@ -1,0 +1,342 @@
+"""Small stand-ins for the stages: they write real outputs with real manifests and verdicts, in a millisecond each.
+
+Locks, skipping of what is current, kept run config, the fate of finished models, the release and the checks of models
+are the package's own. Only the text work, training and scoring are not done.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock, patch
+
+import dagster as dg
+
+from jgpt_dagster.assets.checks.model_checks import loss_fell, scores_are_finite
+from jgpt_dagster.assets.evaluation import EvaluationConfig
+from jgpt_dagster.assets.finished_models import given_fields, model_recipe, recipe_of_dependent
+from jgpt_dagster.assets.materialize import as_dagster_failure, materialize
+from jgpt_dagster.assets.pretraining_config import PretrainingConfig
+from jgpt_dagster.assets.release import ReleaseConfig
+from jgpt_dagster.assets.release import release as release_asset
+from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.training_run_directory import prepare_run_directory, root_run_id
+from jgpt_dagster.assets.training_set import TrainingSetConfig
+from jgpt_dagster.catalog.good_outputs import required_checks
+from jgpt_dagster.corpus.fetch.download import download_file
+from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+from jgpt_dagster.corpus.schemas import ARTICLES
+from jgpt_dagster.lm.training.metrics_files import RESULT
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.hashing import sha256_value
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.verdict import record_verdict
+from jgpt_dagster_tests.simulation.mirror import POISON
+
+# A training with a higher rate diverges.
+HIGHEST_RATE = 0.01
+
+CHECKPOINT = "checkpoint.json"
+UNUSABLE = "unusable"
+"""A file of a release that fails its check."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a stage is told: the parts of Dagster's context that the package reads."""
+
+    run: dg.DagsterRun
+    asset: str
+    partition_key: str
+    instance: dg.DagsterInstance
+    log: Any = field(default_factory=Mock)
+
+    @property
+    def op_execution_context(self) -> Any:
+        return SimpleNamespace(op=SimpleNamespace(name=self.asset))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        ops: Mapping[str, Any] = self.run.run_config.get("ops", {})
+        return ops.get(self.asset, {}).get("config", {})
+
+
+class Stages:
+    """The stages of a deployment. `moment` is called while an output is being written, and may end the process."""
+
+    def __init__(self, store: CorpusStore, mirror_url: str, code_versions: Mapping[str, str]) -> None:
+        self._store, self._mirror_url, self._code_versions = store, mirror_url, code_versions
+        self._required = required_checks(store.corpora)
+        self._libraries = library_versions("torch")
+        self.moment: Callable[[Artifact], None] = lambda artifact: None
+        self.next_release_is_unusable = False
+        self.truths = dict[tuple[str, str], bool]()
+        """Whether an asset's data, by its hash, is good: what its checks should find."""
+
+    def output(self, asset: str, partition: str) -> Artifact:
+        """Return the output of an asset's partition."""
+        dump, _, key = partition.partition("|")
+        if asset in ("pretrained_model", "evaluation", "release"):
+            return self._store.model_directory(asset, dump, key)
+        if asset in ("wikipedia_articles", "wikipedia_segmented"):
+            return self._store.parquet(asset, dump, key)
+        return self._store.directory(asset, dump or None, key or None)
+
+    def labelled(self, label: str) -> Artifact:
+        """Return the output with a label."""
+        asset, _, partition = label.partition(" ")
+        return self.output(asset, partition)
+
+    def doubtful_sources(self, assets: Sequence[str], partition: str) -> list[str]:
+        """Return what a run would build on that is not whole or did not pass its checks."""
+        dump = partition.partition("|")[0] or self._newest_segmented()
+        shards = [f"{dump}|{shard}" for shard in self._store.shard_keys]
+        articles, segmented, tokens = (
+            [f"wikipedia_{asset} {shard}" for shard in shards] for asset in ("articles", "segmented", "tokens")
+        )
+        sources = {
+            "wikipedia_dump": [],
+            "wikipedia_articles": [f"wikipedia_dump {dump}"],
+            "wikipedia_segmented": [f"wikipedia_articles {partition}"],
+            "tokenizer": [*articles, *segmented],
+            "wikipedia_tokens": [f"wikipedia_articles {partition}", f"wikipedia_segmented {partition}", "tokenizer"],
+            "training_set": [*articles, *segmented, *tokens, "tokenizer"],
+            "pretrained_model": [f"training_set {dump}"],
+            "evaluation": [f"pretrained_model {partition}"],
+            "release": [f"pretrained_model {partition}", f"evaluation {partition}"],
+        }
+        return [label for label in sources[assets[0]] if not self.is_good(label)]
+
+    def is_good(self, label: str) -> bool:
+        """Return whether an output is whole and its checks have passed."""
+        output = self.labelled(label)
+        manifest = output.manifest()
+        if manifest is None:
+            return False
+        return self.truth(output, manifest) and self.is_checked(output, manifest)
+
+    def truth(self, output: Artifact, manifest: Manifest) -> bool:
+        """Return whether an output is good, as its checks should find."""
+        counts = manifest.counts
+        good = {
+            "wikipedia_articles": counts.get("text") != POISON,
+            "pretrained_model": counts.get("last_loss", 0) <= counts.get("first_loss", 0),
+            "release": UNUSABLE not in manifest.files,
+        }.get(output.asset, True)
+        self.truths[output.asset, manifest.data_sha256] = good
+        return good
+
+    def is_checked(self, output: Artifact, manifest: Manifest) -> bool:
+        """Return whether every blocking check of an output's present data has left its verdict."""
+        try:
+            recorded = json.loads(output.verdicts_path.read_text())
+        except FileNotFoundError:
+            recorded = {}
+        names = {name for name, verdict in recorded.items() if verdict["data_sha256"] == manifest.data_sha256}
+        return names >= self._required.get(output.asset, frozenset())
+
+    def make(self, step: Step) -> Any:
+        """Make an output. Raises dagster.Failure as the stages do."""
+        store = self._store
+        with as_dagster_failure():
+            store.root.pin_settings(store.fixed)
+            make: Callable[[Step], Any] = getattr(self, f"_{step.asset}")
+            made = make(step)
+            output = self.output(step.asset, step.partition_key)
+            self.truth(output, output.verified())
+            return made
+
+    def check(self, step: Step) -> bool:
+        """Run the blocking checks of an output; return whether they have passed."""
+        output = self.output(step.asset, step.partition_key)
+        manifest = output.verified()
+        if step.asset in ("pretrained_model", "evaluation"):
+            check: Any = loss_fell if step.asset == "pretrained_model" else scores_are_finite
+            passed = bool(check.op.compute_fn.decorated_fn(step, self._store).passed)
+        else:
+            passed = self.truth(output, manifest)
+            for name in sorted(self._required.get(step.asset, ())):
+                record_verdict(output, name, passed, "as it should be" if passed else "something is missing")
+        return passed
+
+    # ---- the stages ----------------------------------------------------------------------------------------------
+
+    def _wikipedia_dump(self, step: Step) -> Any:
+        store, date = self._store, step.partition_key
+        recipe = self._recipe(step, {"wiki": store.wiki, "dump": date, "shards": store.shards})
+        incoming = store.root.path / ".incoming" / f"{store.wiki}-{date}"
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            (file,) = DumpMirror(self._mirror_url, store.wiki).files(date)
+            with target.writing(recipe) as out:
+                download_file(file.url, incoming / file.name, size=file.size, sha1=file.sha1)
+                text = (incoming / file.name).read_text()
+                (out.path / file.name).write_text(text)
+                shards = [{"sha256": sha256_value([text, shard])} for shard in store.shard_keys]
+                (out.path / "shards.json").write_text(json.dumps({"shards": shards}))
+                self.moment(target)
+                out.counts = {"text": text.split()[1]}
+            shutil.rmtree(incoming)
+
+        return self._materialize(step, store.directory(step.asset, date), recipe, make)
+
+    def _wikipedia_articles(self, step: Step) -> Any:
+        dump, _, shard = step.partition_key.partition("|")
+        source = self._store.directory("wikipedia_dump", dump)
+        manifest = source.verified()
+        shards = json.loads((source.path / "shards.json").read_text())["shards"]
+        pages = shards[self._store.shard_keys.index(shard)]["sha256"]
+        return self._parquet(step, {"pages": pages}, manifest.counts["text"])
+
+    def _wikipedia_segmented(self, step: Step) -> Any:
+        source = self.output("wikipedia_articles", step.partition_key)
+        manifest = source.verified()
+        return self._parquet(step, {source.recipe_label: manifest.data_sha256}, manifest.counts["text"])
+
+    def _parquet(self, step: Step, inputs: Mapping[str, str], text: str) -> Any:
+        target = self._store.parquet(step.asset, *step.partition_key.split("|"))
+
+        def make(target: Any, recipe: Recipe) -> None:
+            def rows() -> Any:
+                yield 1, 1, step.partition_key, [text, step.asset]
+                self.moment(target)
+
+            target.write(ARTICLES, rows(), recipe, lambda: {"text": text})
+
+        return self._materialize(step, target, self._recipe(step, {}, inputs), make)
+
+    def _tokenizer(self, step: Step) -> Any:
+        target = self._store.directory("tokenizer")
+        manifest = target.manifest()
+        dump = self._newest_segmented()
+        shards = [self.output("wikipedia_segmented", f"{dump}|{shard}") for shard in self._store.shard_keys]
+        inputs = manifest.recipe.inputs if manifest else {it.label: it.verified().data_sha256 for it in shards}
+        return self._plain(step, target, inputs)
+
+    def _wikipedia_tokens(self, step: Step) -> Any:
+        sources = (self.output("wikipedia_segmented", step.partition_key), self._store.directory("tokenizer"))
+        inputs = {source.recipe_label: source.verified().data_sha256 for source in sources}
+        return self._plain(step, self.output(step.asset, step.partition_key), inputs)
+
+    def _training_set(self, step: Step) -> Any:
+        store, dump = self._store, step.partition_key
+        given = TrainingSetConfig(**step.config)
+        with remembered(self._context(step), store, given, step.asset) as config:
+            shards = [self.output("wikipedia_tokens", f"{dump}|{shard}") for shard in store.shard_keys]
+            inputs = {it.recipe_label: it.verified().data_sha256 for it in (store.directory("tokenizer"), *shards)}
+            settings = {"weights": {"wikipedia": 1.0}, "validation_share": config.validation_share}
+            return self._plain(step, store.directory(step.asset, dump), inputs, settings, force=config.force)
+
+    def _pretrained_model(self, step: Step) -> Any:
+        store, (dump, _, model) = self._store, step.partition_key.partition("|")
+        target, run = store.model_directory(step.asset, dump, model), store.training_run_path(dump, model)
+        given = PretrainingConfig(**step.config)
+        with remembered(self._context(step), store, given, step.asset, model) as config:
+            data = store.directory("training_set", dump)
+            rate = config.learning_rate or 0.001
+            inputs = {data.recipe_label: data.verified().data_sha256}
+            recipe = self._recipe(step, {"model": "tiny", "learning_rate": rate}, inputs, self._libraries)
+            forced_by = root_run_id(step.run) if config.force else None
+            if not config.force:
+                recipe = model_recipe(self._context(step), target, recipe, given_fields(self._context(step)))
+
+            def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+                prepare_run_directory(run, recipe, forced_by)
+                (run / CHECKPOINT).write_text(json.dumps({"recipe": sha256_value(recipe.settings)}))
+                self.moment(target)
+                (run / RESULT).write_text("{}")
+                with target.writing(recipe) as out:
+                    (out.path / "model").mkdir()
+                    weights = f"{rate} {step.run.run_id if forced_by else ''}"
+                    (out.path / "model" / "model.safetensors").write_text(weights)
+                    last = 1.0 if rate <= HIGHEST_RATE else 100_000.0
+                    losses = {"first_loss": 9.0, "last_loss": last, "warm_start": False}
+                    out.counts = {**losses, "steps": 10, "warmup_steps": 1}
+
+            return self._materialize(step, target, recipe, make, force=config.force)
+
+    def _evaluation(self, step: Step) -> Any:
+        store, (dump, _, model) = self._store, step.partition_key.partition("|")
+        target = store.model_directory(step.asset, dump, model)
+        given = EvaluationConfig(**step.config)
+        with remembered(self._context(step), store, given, step.asset, model) as config:
+            weights, data = (
+                store.model_directory("pretrained_model", dump, model),
+                store.directory("training_set", dump),
+            )
+            inputs = {
+                it.recipe_label: it.verified().data_sha256 for it in (weights, data, store.directory("tokenizer"))
+            }
+            recipe = self._recipe(step, config.model_dump(exclude={"force"}), inputs, self._libraries)
+            trained_on = weights.verified().recipe.inputs.get(data.recipe_label)
+            recipe = recipe_of_dependent(target, recipe, weights, data, trained_on)
+
+            def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+                with target.writing(recipe) as out:
+                    scores = sha256_value(recipe.inputs)
+                    (out.path / "evaluation.json").write_text(json.dumps(scores))
+                    self.moment(target)
+                    out.counts = {"bits_per_character": 2.0, "tokens": 10}
+
+            return self._materialize(step, target, recipe, make, force=config.force)
+
+    def _release(self, step: Step) -> Any:
+        """Call the real asset, which decides whether a model is released; only the files are small."""
+
+        def write(directory: Any, model: Any, tokenizer: Any, card: str) -> None:
+            shutil.copyfile(model / "model.safetensors", directory / "model.safetensors")
+            (directory / "README.md").write_text(card)
+            if self.next_release_is_unusable:
+                (directory / UNUSABLE).touch()
+                self.next_release_is_unusable = False
+            self.moment(self.output(step.asset, step.partition_key))
+
+        function: Any = release_asset.op.compute_fn
+        card = ", ".join(f"{name} {value}" for name, value in step.config.items())
+        with (
+            patch("jgpt_dagster.assets.release.write_release", write),
+            patch("jgpt_dagster.assets.release._card", lambda *_: f"a model {card}"),
+        ):
+            return function.decorated_fn(step, ReleaseConfig(**step.config), self._store)
+
+    # ---- what they share -----------------------------------------------------------------------------------------
+
+    def _recipe(
+        self,
+        step: Step,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        libraries: Mapping[str, str] | None = None,
+    ) -> Recipe:
+        return Recipe(step.asset, self._code_versions[step.asset], settings, inputs or {}, libraries or {})
+
+    def _plain(
+        self,
+        step: Step,
+        target: Any,
+        inputs: Mapping[str, str],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
+    ) -> Any:
+        """Make a directory of one file whose content follows from the recipe."""
+
+        def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+            with target.writing(recipe) as out:
+                (out.path / "data.json").write_text(json.dumps(sha256_value([recipe.settings, recipe.inputs])))
+                self.moment(target)
+
+        return self._materialize(step, target, self._recipe(step, settings or {}, inputs), make, force=force)
+
+    def _materialize(self, step: Step, target: Any, recipe: Recipe, make: Any, *, force: bool = False) -> Any:
+        return materialize(self._context(step), self._store, target, recipe, make, force=force)
+
+    def _newest_segmented(self) -> str:
+        return next(reversed(self._store.root.dumps("wikipedia_segmented")), "")
+
+    def _context(self, step: Step) -> Any:
+        return step
