@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.corpora import Archive, configured_corpora
+from jgpt_dagster.corpus.fetch import retry
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import Deployment
 from jgpt_dagster_tests.support.flaky_server import Server, serving
@@ -17,7 +18,8 @@ SHA256 = {archive: hashlib.sha256(archive).hexdigest() for archive in (FIRST, OT
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(retry, "_sleep", lambda seconds: None)
     with serving() as server:
         server.files["/ja.txt.xz"] = FIRST
         yield server
