@@ -64,9 +64,7 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
                     )
                 except DownloadError as error:
                     if isinstance(error.__cause__, DamagedFileError):
-                        raise JgptError(
-                            f"{error} An earlier archive is still here. JGPT_CC100_URL names another copy."
-                        ) from error
+                        raise JgptError(f"{error} Or set JGPT_CC100_URL to another copy.") from error
                     if expected != first or "sha256" not in str(error):
                         raise
                     raise JgptError(
