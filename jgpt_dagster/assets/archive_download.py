@@ -9,7 +9,7 @@ from pydantic import Field
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
 from jgpt_dagster.catalog.corpora import Archive, Corpus
-from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, require_xz
+from jgpt_dagster.corpus.fetch.decompress import XZ_MAGIC, DamagedFileError, require_xz
 from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.fetch.errors import DownloadError
 from jgpt_dagster.errors import JgptError
@@ -54,22 +54,23 @@ def build_archive_download(corpus: Corpus, archive: Archive) -> dg.AssetsDefinit
             expected = archive.sha256 or config.sha256 or first
             with target.writing(recipe) as out:
                 try:
-                    entry = download_file(archive.url, download, sha256=expected or None, on_progress=bar.update)
+                    entry = download_file(
+                        archive.url,
+                        download,
+                        sha256=expected or None,
+                        magic=XZ_MAGIC,
+                        verify=require_xz,
+                        on_progress=bar.update,
+                    )
                 except DownloadError as error:
+                    if isinstance(error.__cause__, DamagedFileError):
+                        raise JgptError(f"{error} Or set JGPT_CC100_URL to another copy.") from error
                     if expected != first or "sha256" not in str(error):
                         raise
                     raise JgptError(
                         f"{error} The expected sha256 is that of the first download, which is still here. If the "
                         f"publisher has replaced the archive, accept the new one: materialize {asset} with `force: "
                         "true` and its `sha256`."
-                    ) from error
-                try:
-                    require_xz(download)
-                except DamagedFileError as error:
-                    download.unlink()
-                    raise JgptError(
-                        f"{archive.url}: {error}. It is deleted; an earlier archive is still here. Run the same "
-                        "command again later, or set JGPT_CC100_URL to another copy."
                     ) from error
                 link_or_copy(download, out.path / archive.file_name)
                 out.record_entry(archive.file_name, entry)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from jgpt_dagster.assets.metadata import MAKING_RATE, stage_metadata
+from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import visible
@@ -81,10 +81,13 @@ def record_run(
 
 def reuse_facts(stats: ReuseStats) -> dict[str, Any]:
     """Return facts about reuse of the previous dump's rows: rows reused and made, and the time that saved."""
-    facts: dict[str, Any] = {"reused_rows": stats.reused, "made_rows": stats.made}
-    if stats.rate is not None and stats.saved_seconds is not None:
-        facts |= {"saved_seconds": round(stats.saved_seconds, 3), MAKING_RATE: stats.rate}
-    return facts
+    known = {
+        "saved_seconds": None if stats.saved_seconds is None else round(stats.saved_seconds, 6),
+        MAKING_RATE: stats.rate,
+        FULL_SECONDS: stats.full_seconds if stats.reused else None,
+    }
+    facts = {"reused_rows": stats.reused, "made_rows": stats.made}
+    return facts | {name: value for name, value in known.items() if value is not None}
 
 
 def progress(

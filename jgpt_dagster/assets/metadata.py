@@ -13,6 +13,11 @@ from jgpt_dagster.storage.manifest import Manifest
 MAKING_RATE = "making_seconds_per_unit"
 """Key in run.json: seconds per unit of size, as in ReuseStats."""
 
+FULL_SECONDS = "full_run_seconds"
+"""Key in run.json of a run that reused rows: seconds of the last run of the shard that reused none."""
+
+_NOT_SHOWN = frozenset({MAKING_RATE, FULL_SECONDS})
+
 
 def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, made: bool) -> dict[str, Any]:
     """Return the metadata that every stage shows: its counts, the record of the run that made it, and its path."""
@@ -21,7 +26,7 @@ def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, m
     return {
         "status": status,
         **flat_counts(manifest.counts),
-        **{name: value for name, value in run.items() if isinstance(value, int | float) and name != MAKING_RATE},
+        **{name: value for name, value in run.items() if isinstance(value, int | float) and name not in _NOT_SHOWN},
         # Relative to the data root: the UI does not wrap paths, and a full one would make the table too wide.
         "path": dg.MetadataValue.path(str(artifact.path.relative_to(store.root.path))),
     }

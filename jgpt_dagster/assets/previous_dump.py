@@ -4,14 +4,14 @@ A row is reused only if the stage's code version, settings and libraries are equ
 of a full rebuild. A shard that is damaged or was made differently is skipped, and its rows are made again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 import numpy as np
 
-from jgpt_dagster.assets.metadata import MAKING_RATE
+from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
 from jgpt_dagster.lm.data.token_files import TokenFile
@@ -94,8 +94,15 @@ def _previous_rows(
         shards = store.catalog.all_shards(corpus, asset, dump)
         if dump < (key.dump or "") and all(shard.location.exists() for shard in shards):
             parts = [part(shard, dump) for shard in store.shard_keys]
-            return PreviousRows(found for found in parts if found is not None)
+            record = shards[store.shard_keys.index(key.shard)].run_record()
+            return PreviousRows((found for found in parts if found is not None), _full_seconds(record))
     return PreviousRows([])
+
+
+def _full_seconds(record: Mapping[str, Any]) -> float | None:
+    """Return how long the last run of a shard took that reused nothing, from the record of its last run, if known."""
+    seconds: float | None = record.get(FULL_SECONDS if record.get("reused_rows") else "seconds")
+    return seconds
 
 
 def _part(

@@ -1,7 +1,7 @@
 """Run config that follows what the data root keeps: given, then kept, then default. A contradiction is refused."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,19 +18,26 @@ ConfigT = TypeVar("ConfigT", bound=dg.Config)
 
 @contextmanager
 def remembered(
-    context: dg.AssetExecutionContext, store: CorpusStore, config: ConfigT, asset: str, model: str = ""
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    config: ConfigT,
+    asset: str,
+    model: str = "",
+    derived: Mapping[str, Callable[[], Any]] | None = None,
 ) -> Iterator[ConfigT]:
     """Yield the config of a step with the values that the root keeps for fields that the run does not give.
 
-    What is not kept yet is kept once the block has ended well. Raises JgptError if a given value differs from a kept
-    one.
+    `derived` returns, by field, the value that takes the place of a default: it is called if the field is neither given
+    nor kept. What is not kept yet is kept once the block has ended well. Raises JgptError if a given value differs from
+    a kept one.
     """
     record, values = KeptConfig(store.catalog), config.model_dump()
     kept = {name: value for name, value in record.of(asset, model).items() if name in values}
     given = {name: values[name] for name in given_fields(context) if name in values}
     if differing := record.differing({asset: {"config": given}}, model).get(asset):
         raise JgptError(_refusal(asset, model, kept, differing))
-    merged = {**values, **kept}
+    first = {name: derive() for name, derive in (derived or {}).items() if name not in kept and name not in given}
+    merged = {**values, **first, **kept}
     yield with_values(asset, type(config), merged)
     keep_config(store, asset, merged, model)
 

@@ -76,7 +76,11 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                 previous: PreviousSegmented = PreviousRows([])
                 if not config.force:
                     previous = previous_segmented(context, store, corpus, partition, recipe)
-                counts, stats, fallbacks = SegmentCounts(), ReuseStats(previous.rate), engine.fallbacks
+                counts, stats, fallbacks = (
+                    SegmentCounts(),
+                    ReuseStats(previous.rate, previous.full_seconds),
+                    engine.fallbacks,
+                )
                 bar = progress(context, target, "documents", documents.counts["rows"])
 
                 def segment_chunk(chunk: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

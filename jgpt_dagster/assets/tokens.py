@@ -71,7 +71,7 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
                 previous: PreviousTokens = PreviousRows([])
                 if not config.force:
                     previous = previous_tokens(context, store, corpus, partition, recipe)
-                stats = ReuseStats(previous.rate)
+                stats = ReuseStats(previous.rate, previous.full_seconds)
 
                 def encode(batch: KeyedDocuments) -> list[np.ndarray]:
                     """Encode what the previous dump does not have, and return the ids in their order."""

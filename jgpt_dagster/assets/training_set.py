@@ -1,6 +1,7 @@
 """`training_set`: which documents of the token files are trained on and which are held out."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,8 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
+from jgpt_dagster.lm.data.validation_share import MINIMUM_HELD_OUT, sufficient_share
+from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer
 from jgpt_dagster.orchestration.partitions import dump_key, dump_partitions
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.data_root import DataRoot
@@ -35,7 +38,11 @@ class TrainingSetConfig(StageConfig):
         "repeats every other document.",
     )
     validation_share: float = Field(
-        default=0.005, gt=0, lt=1, description="Share of documents held out, the same ones in every dump."
+        default=0.005,
+        gt=0,
+        lt=1,
+        description="Share of documents held out, the same ones in every dump. If it would hold out fewer than 20, the "
+        "first training set takes a larger share, and the data root keeps it.",
     )
 
 
@@ -62,15 +69,23 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
         dump = dump_key(context)
         target = store.directory(TRAINING_SET, dump)
         names = [corpus.name for corpus in store.corpora]
-        with as_dagster_failure():
-            _require_known(config.weights, names)
-        with as_dagster_failure(), remembered(context, store, config, TRAINING_SET) as config:
-            _require_known(config.weights, names)
-            tokenizer, tokenizer_manifest = open_tokenizer(store)
+
+        @cache
+        def inputs() -> tuple[TextTokenizer, Manifest, list[tuple[TokenShard, Manifest]]]:
             # Dagster counts an edge as satisfied if any shard is there; here every one must be complete.
-            shards = [
+            return *open_tokenizer(store), [
                 _token_shard(store, corpus, shard, dump) for corpus in store.corpora for shard in store.shard_keys
             ]
+
+        def share() -> float:
+            return _share(context, store, [shard for shard, _ in inputs()[-1]], config.validation_share)
+
+        with as_dagster_failure():
+            _require_known(config.weights, names)
+        derived = {"validation_share": share}
+        with as_dagster_failure(), remembered(context, store, config, TRAINING_SET, derived=derived) as config:
+            _require_known(config.weights, names)
+            tokenizer, tokenizer_manifest, shards = inputs()
             weights = {name: config.weights.get(name, 1.0) for name in names}
             recipe = Recipe(
                 stage=TRAINING_SET,
@@ -131,6 +146,21 @@ def _token_shard(store: CorpusStore, corpus: Corpus, shard: str, dump: str) -> t
         tokenizer_sha256=manifest.recipe.inputs["tokenizer"],
     )
     return token_shard, manifest
+
+
+def _share(
+    context: dg.AssetExecutionContext, store: CorpusStore, shards: Sequence[TokenShard], default: float
+) -> float:
+    """Return the share of documents that the first training set holds out; a larger one than the default is logged."""
+    share = sufficient_share(shards, store.root.path, default)
+    if share != default:
+        documents = sum(shard.documents for shard in shards)
+        context.log.warning(
+            f"validation_share is {share:g} here: of {documents:,} documents, {default:g} would hold out fewer than "
+            f"{MINIMUM_HELD_OUT}. The data root keeps it for all its dumps; "
+            "`jgpt config set training_set.validation_share=…` changes it."
+        )
+    return share
 
 
 def _describe_mixture(target: DirectoryArtifact) -> Mapping[str, Any]:

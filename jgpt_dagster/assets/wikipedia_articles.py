@@ -91,7 +91,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                 previous: PreviousArticles = PreviousRows([])
                 if not config.force:
                     previous = previous_articles(context, store, corpus, key, recipe)
-                stats = ReuseStats(previous.rate)
+                stats = ReuseStats(previous.rate, previous.full_seconds)
                 library = dump.templates(site) if store.profile == "seed" else None
                 clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
                 cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None

@@ -11,7 +11,7 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.dump_errors import published_fault
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
+from jgpt_dagster.corpus.fetch.decompress import BZ2_MAGIC, bz2_chunks
 from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
 from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, split_dump
@@ -71,7 +71,12 @@ def build_wikipedia_dump(corpus: Corpus) -> dg.AssetsDefinition:
                 for file in files:
                     bar = progress(context, target, "B", file.size)
                     entry = download_file(
-                        file.url, incoming / file.name, size=file.size, sha1=file.sha1, on_progress=bar.update
+                        file.url,
+                        incoming / file.name,
+                        size=file.size,
+                        sha1=file.sha1,
+                        magic=BZ2_MAGIC,
+                        on_progress=bar.update,
                     )
                     # A link, so that a kill from here on does not cost the download.
                     link_or_copy(incoming / file.name, out.path / file.name)

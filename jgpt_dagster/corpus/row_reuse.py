@@ -28,7 +28,9 @@ class PreviousShard(Generic[T]):
 class PreviousRows(Generic[T]):
     """The rows of an earlier output, looked up by ascending key; opens the shards that are needed, one at a time."""
 
-    def __init__(self, shards: Iterable[PreviousShard[T]]) -> None:
+    def __init__(self, shards: Iterable[PreviousShard[T]], full_seconds: float | None = None) -> None:
+        """`full_seconds` is how long a full run of the shard that is made now took in an earlier dump, if known."""
+        self.full_seconds = full_seconds
         self._shards = sorted(shards, key=lambda shard: shard.first, reverse=True)
         rates = [shard.rate for shard in self._shards if shard.rate is not None]
         self.rate = sum(rates) / len(rates) if rates else None
@@ -57,11 +59,12 @@ class PreviousRows(Generic[T]):
 class ReuseStats:
     """How many rows were reused and made, and how long making took (seconds of this process).
 
-    `size` is in a unit that the work is proportional to, such as characters; `previous_rate` (seconds a unit) is what
-    making cost in the earlier dump, for a run that makes nothing itself.
+    `size` is in a unit that the work is proportional to, such as characters. `previous_rate` (seconds a unit) and
+    `full_seconds` are what an earlier dump's run of the shard cost that reused nothing.
     """
 
     previous_rate: float | None = None
+    full_seconds: float | None = None
     reused: int = 0
     made: int = 0
     reused_size: int = 0
@@ -85,10 +88,18 @@ class ReuseStats:
 
     @property
     def rate(self) -> float | None:
-        """Seconds that making a unit of size takes: as measured in this run, else as in the earlier dump."""
-        return self.making_seconds / self.made_size if self.made_size else self.previous_rate
+        """Seconds that making a unit of size takes, as measured where most was made: in the earlier dump if anything is
+        reused from it, because the few rows that are made now may be unlike the others.
+        """
+        measured = self.making_seconds / self.made_size if self.made_size else None
+        first, second = (self.previous_rate, measured) if self.reused else (measured, self.previous_rate)
+        return second if first is None else first
 
     @property
     def saved_seconds(self) -> float | None:
-        """What making the reused rows would have cost; None if neither this run nor the earlier one made any."""
-        return None if self.rate is None else self.reused_size * self.rate
+        """What making the reused rows would have cost, and no more than a full run took; None if that is not known."""
+        if not self.reused:
+            return 0.0
+        if self.rate is None or self.full_seconds is None:
+            return None
+        return min(self.reused_size * self.rate, self.full_seconds)

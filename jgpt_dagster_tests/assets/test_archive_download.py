@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.corpora import Archive, configured_corpora
+from jgpt_dagster.corpus.fetch import retry
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import Deployment
 from jgpt_dagster_tests.support.flaky_server import Server, serving
@@ -17,7 +18,8 @@ SHA256 = {archive: hashlib.sha256(archive).hexdigest() for archive in (FIRST, OT
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(retry, "_sleep", lambda seconds: None)
     with serving() as server:
         server.files["/ja.txt.xz"] = FIRST
         yield server
@@ -58,6 +60,19 @@ def test_the_setting_decides_over_what_a_run_says(server: Server, deployment: De
         assert error is not None and f"expected {SHA256[FIRST]}" in error
     server.files["/ja.txt.xz"] = FIRST
     assert pinned.materialize("cc100_dump").error is None
+
+
+def test_an_archive_that_is_cut_short_is_not_served_and_continued_once_the_server_has_all_of_it(
+    server: Server, deployment: Deployment
+) -> None:
+    server.files["/ja.txt.xz"] = FIRST[:-10]
+    error = deployment.materialize("cc100_dump").error
+    assert error is not None and "is cut short" in error and "JGPT_CC100_URL" in error
+    assert (deployment.data / ".incoming" / "cc100" / "ja.txt.xz.part").read_bytes() == FIRST[:-10]
+    server.files["/ja.txt.xz"] = FIRST
+    assert deployment.materialize("cc100_dump").error is None
+    assert archive_of(deployment) == FIRST
+    assert not (deployment.data / ".incoming" / "cc100").exists()
 
 
 def test_an_archive_that_was_fetched_by_http_is_current_under_the_default_of_https(tmp_path: Path) -> None:

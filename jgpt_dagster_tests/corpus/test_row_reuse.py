@@ -1,12 +1,13 @@
 """Promises of reuse: every page that can be found is found, in one pass, and nothing else is."""
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
+from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard, ReuseStats
 
 
 def parts_of(keys: list[int], borders: list[int], opened: list[int]) -> list[PreviousShard[str]]:
@@ -46,3 +47,22 @@ def test_parts_without_a_wanted_key_are_not_opened() -> None:
 def test_a_key_out_of_order_is_only_not_found() -> None:
     rows = PreviousRows(parts_of([1, 2, 3, 4], [], []))
     assert [rows.seek(key) for key in (3, 1, 4)] == ["row 3", None, "row 4"]
+
+
+def test_no_more_is_said_to_be_saved_than_a_full_run_took() -> None:
+    stats = ReuseStats(previous_rate=0.01, full_seconds=8.0)
+    stats.measure(lambda: time.sleep(0.01), rows=1, size=1)
+    stats.count_reused(500)
+    # One row of unusual cost is no measure for the others.
+    assert (stats.rate, stats.saved_seconds) == (0.01, 5.0)
+    stats.count_reused(500)
+    assert stats.saved_seconds == 8.0
+
+
+def test_without_a_full_run_to_compare_with_nothing_is_said_to_be_saved() -> None:
+    stats = ReuseStats()
+    assert stats.saved_seconds == 0.0
+    stats.measure(lambda: time.sleep(0.01), rows=1, size=1)
+    assert stats.rate is not None and stats.rate >= 0.01
+    stats.count_reused(500)
+    assert stats.saved_seconds is None

@@ -12,6 +12,9 @@ from typing import Protocol
 
 from jgpt_dagster.errors import JgptError
 
+BZ2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
+"""What files of these formats begin with."""
+
 _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
 # `xz -9` needs 65 MiB to decompress; a header may ask for 4 GiB.
@@ -56,7 +59,7 @@ def require_xz(path: Path) -> None:
         head = file.read(16)
         file.seek(max(0, size - _INPUT_BYTES))
         tail = file.read()
-    if not head.startswith(b"\xfd7zXZ\0"):
+    if not head.startswith(XZ_MAGIC):
         raise DamagedFileError(f"{path} is no xz file: its {size:,} bytes do not begin as one does")
     if not tail.rstrip(b"\0").endswith(b"YZ"):
         raise DamagedFileError(f"{path} is cut short: its {size:,} bytes do not end as an xz file does")

@@ -1,20 +1,31 @@
 """Downloading large files: resumed after an interruption, verified, and renamed to their target only when complete.
 
-HTTP semantics are those of RFC 9110: a range request (section 14) asks for the missing bytes, and `If-Range` (13.1.5)
-for the whole file instead if its validator (8.8) has changed.
+What is done with an answer is decided in `response_decision`; here are the requests and the bytes.
 """
 
 import os
-from enum import Enum, auto
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
 from jgpt_dagster.corpus.fetch.checksums import ExpectedDigests, FileDigests, OnProgress
+from jgpt_dagster.corpus.fetch.download_parts import DownloadParts, part_paths
 from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
 from jgpt_dagster.corpus.fetch.http_client import Client, body_of, local_path, open_client, open_url, shown
-from jgpt_dagster.corpus.fetch.partial_file import PartialFile, partial_path
+from jgpt_dagster.corpus.fetch.partial_file import PartialFile, delete_part
+from jgpt_dagster.corpus.fetch.response_decision import (
+    HEAD_BYTES,
+    Action,
+    Decision,
+    decide,
+    range_end,
+    range_headers,
+    validator_of,
+    wrong_type,
+)
 from jgpt_dagster.corpus.fetch.retry import attempts
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.disk_space import DiskFullError, is_disk_full, require_free_space
 from jgpt_dagster.storage.file_creation import make_own_directory, remove
 from jgpt_dagster.storage.manifest import FileEntry
@@ -22,9 +33,8 @@ from jgpt_dagster.storage.manifest import FileEntry
 MAX_FILE_BYTES = 256 << 30
 """The largest file that is downloaded: ten times the largest dump of a Wikipedia."""
 
-# Of a size in a header: more digits than any file has bytes.
-_MAX_DIGITS = 19
-_MAX_VALIDATOR_CHARACTERS = 1000
+Verify = Callable[[Path], None]
+"""Raises JgptError if a complete file is not of the type that it should be."""
 
 
 def download_file(
@@ -34,39 +44,57 @@ def download_file(
     size: int | None = None,
     sha1: str | None = None,
     sha256: str | None = None,
+    magic: bytes = b"",
+    verify: Verify | None = None,
     on_progress: OnProgress | None = None,
 ) -> FileEntry:
     """Make `target` the verified content of an http, https or file URL; return its size and sha256.
 
     An unfinished download stays in `<target>.part` and the next call resumes it, with a known hash also from another
-    URL. Its directory is an internal one and must not be a link. A file URL is not copied: `target` becomes a hard link
-    to the file or, where that is impossible, a symbolic link. An existing `target` with the expected hash is not
-    downloaded again, unless it is a link.
+    URL. Where it has to be begun anew, that is done in `<target>.part.2` and so on, and nothing is deleted before the
+    file is whole. Its directory is an internal one and must not be a link. A file URL is not copied: `target` becomes a
+    hard link to the file or, where that is impossible, a symbolic link. An existing `target` with the expected hash is
+    not downloaded again, unless it is a link.
 
-    Raises DownloadError (URL, what was expected and found, what to do) and DiskFullError. After a mismatch of size or
-    hash the part is deleted; after any other error it is kept.
+    `magic` is what the file begins with: another answer is not stored. `verify` is called with the complete file.
+
+    Raises DownloadError (URL, what was expected and found, what to do) and DiskFullError. A complete file that is not
+    the expected one is requested once more before that.
     """
     expected = ExpectedDigests(size, sha1 and sha1.lower(), sha256 and sha256.lower())
     make_own_directory(target.parent)
     if (source := local_path(url)) is not None:
-        return _link(url, source, target, expected, on_progress)
+        return _link(url, source, target, expected, verify, on_progress)
     if expected.has_hash and target.is_file() and not target.is_symlink():
         found = FileDigests.of(target, on_progress)
         if not found.mismatch(expected):
             return found.entry()
-    with PartialFile(url, target, expected) as part, open_client() as client:
-        for attempt in attempts(shown(url), lambda: part.peak_size):
+    with DownloadParts(url, target, expected) as parts, open_client() as client:
+        for attempt in attempts(shown(url), lambda: parts.received):
             with attempt:
-                _download_rest(client, url, part, on_progress)
-        return part.finish()
+                _request_rest(client, parts, magic, on_progress)
+                mismatch, cause = _mismatch(parts.active.path, parts.active.digests, expected, verify)
+                if mismatch is not None:
+                    raise parts.reject(mismatch) from cause
+        return parts.finish()
 
 
-def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_progress: OnProgress | None) -> FileEntry:
+def _link(
+    url: str,
+    source: Path,
+    target: Path,
+    expected: ExpectedDigests,
+    verify: Verify | None,
+    on_progress: OnProgress | None,
+) -> FileEntry:
     source = source.resolve()
     digests = FileDigests.of(source, on_progress)
-    if mismatch := digests.mismatch(expected):
-        raise DownloadError(f"{shown(url)}: {mismatch}. The file is damaged or not the one announced; replace it.")
-    temporary = partial_path(target)
+    mismatch, cause = _mismatch(source, digests, expected, verify)
+    if mismatch is not None:
+        raise DownloadError(
+            f"{shown(url)}: {mismatch}. The file is damaged or not the one announced; replace it."
+        ) from cause
+    temporary = target.with_name(f".{target.name}.link")
     remove(temporary)
     try:
         os.link(source, temporary)
@@ -74,116 +102,146 @@ def _link(url: str, source: Path, target: Path, expected: ExpectedDigests, on_pr
         os.symlink(source, temporary)
     os.replace(temporary, target)
     temporary.unlink(missing_ok=True)  # rename does nothing between two names of one file
+    for path in part_paths(target):
+        delete_part(path)
     return digests.entry()
 
 
-def _download_rest(client: Client, url: str, part: PartialFile, on_progress: OnProgress | None) -> None:
+def _request_rest(client: Client, parts: DownloadParts, magic: bytes, on_progress: OnProgress | None) -> None:
     """Request the missing bytes once and append them.
 
-    Raises TemporaryError if the file is still incomplete, DownloadError if it cannot be the expected one.
+    Raises TemporaryError if the file is still incomplete, DownloadError if it cannot be downloaded from there.
     """
-    expected_size = part.expected.size
-    if part.size == expected_size:
+    held, expected_size = parts.active.held, parts.expected.size
+    if held.size == expected_size and not parts.ask_whole:
         return
-    _require_space_for(part, expected_size)
-    if part.size and not part.detects_other_file:
-        part.restart()
-    with open_url(client, url, _range_headers(part)) as response:
-        kind = _classify(response, part)
-        if kind is _Response.UNUSABLE:
-            offset = part.size
-            part.restart()
-            raise TemporaryError(f"HTTP {response.status_code} is not the rest of the file from byte {offset:,}")
-        if kind is _Response.WHOLE_FILE:
-            part.restart(_validator(response))
-        announced_size = _announced_size(response)
-        if announced_size is not None and expected_size not in (None, announced_size):
-            raise part.rejected(f"the server's copy has {announced_size:,} bytes, expected {expected_size:,}")
-        complete_size = announced_size if expected_size is None else expected_size
-        if kind is not _Response.NOTHING_LEFT:
-            _require_space_for(part, announced_size)
-            if complete_size is not None and complete_size > MAX_FILE_BYTES:
-                raise part.rejected(f"it has {complete_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
-            _append_body(client, response, part, complete_size, on_progress)
-    if complete_size is not None and part.size < complete_size:
-        raise TemporaryError(f"the connection ended after {part.size:,} of {complete_size:,} bytes")
+    _require_space(parts, expected_size, held.size)
+    resumed = held.size and not parts.ask_whole and (held.validator or parts.expected.has_hash)
+    with open_url(client, parts.url, range_headers(held) if resumed else {}) as response:
+        decision = decide(response.status_code, response.headers, held, expected_size)
+        parts.ask_whole = decision.action is Action.ASK_WHOLE
+        if decision.action in (Action.RETRY, Action.ASK_WHOLE):
+            raise TemporaryError(decision.reason)
+        if decision.action is not Action.KEEP:
+            _receive(client, response, decision, parts, magic, on_progress)
 
 
-def _require_space_for(part: PartialFile, complete_size: int | None) -> None:
-    if complete_size is not None:
-        require_free_space(part.path.parent, complete_size - part.size, f"downloading {shown(part.url)}")
+def _require_space(parts: DownloadParts, total: int | None, held: int, purpose: str = "downloading") -> None:
+    if total is not None:
+        require_free_space(parts.target.parent, total - held, f"{purpose} {shown(parts.url)}")
 
 
-def _range_headers(part: PartialFile) -> dict[str, str]:
-    """Return the headers that request the bytes after those received."""
-    if not part.size:
-        return {}
-    headers = {"Range": f"bytes={part.size}-"}
-    if part.validator and not part.validator.startswith("W/"):  # If-Range allows strong validators only
-        headers["If-Range"] = part.validator
-    return headers
-
-
-class _Response(Enum):
-    WHOLE_FILE = auto()
-    """200: the file from byte 0. The server ignores ranges, or the file has changed, or nothing was received yet."""
-    REST = auto()
-    """206: the requested range of the same file."""
-    NOTHING_LEFT = auto()
-    """416: the range is empty, because the part holds the whole file."""
-    UNUSABLE = auto()
-    """206 or 416 about another range or another file."""
-
-
-def _classify(response: httpx.Response, part: PartialFile) -> _Response:
-    content_range = response.headers.get("Content-Range", "")
-    if response.status_code == httpx.codes.OK:
-        return _Response.WHOLE_FILE
-    if part.validator and _validator(response) not in (None, part.validator):
-        return _Response.UNUSABLE
-    if response.status_code == httpx.codes.PARTIAL_CONTENT and content_range.startswith(f"bytes {part.size}-"):
-        return _Response.REST
-    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and content_range == f"bytes */{part.size}":
-        return _Response.NOTHING_LEFT
-    return _Response.UNUSABLE
-
-
-def _announced_size(response: httpx.Response) -> int | None:
-    """Return the size of the complete file in bytes, if the response states it."""
-    if response.status_code == httpx.codes.OK:
-        text = response.headers.get("Content-Length", "")
-    else:
-        text = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
-
-
-def _validator(response: httpx.Response) -> str | None:
-    validator: str | None = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    return validator if validator and len(validator) <= _MAX_VALIDATOR_CHARACTERS else None
-
-
-def _append_body(
+def _receive(
     client: Client,
     response: httpx.Response,
-    part: PartialFile,
-    complete_size: int | None,
+    decision: Decision,
+    parts: DownloadParts,
+    magic: bytes,
     on_progress: OnProgress | None,
 ) -> None:
+    """Append what the body of a 200 or 206 adds to what is on disk.
+
+    Raises TemporaryError if the file is still incomplete, or if the body is not the file.
+    """
+    total, former, received = decision.total, parts.active, parts.received
+    _require_space(parts, total, former.size)
+    if total is not None and total > MAX_FILE_BYTES:
+        raise DownloadError(f"{shown(parts.url)}: it has {total:,} bytes, more than the limit of {MAX_FILE_BYTES:,}.")
+    limit = MAX_FILE_BYTES if total is None else total
+    chunks = body_of(client, response)
+    if decision.action is Action.COMPARE:
+        chunks = _beyond_held(_of_type(chunks, response, magic), response, total, parts)
+    else:
+        former.begin_response(validator_of(response.headers), total)
+        limit = min(limit, range_end(response.headers) or limit)
     try:
-        for chunk in body_of(client, response):
-            if part.size + len(chunk) > (MAX_FILE_BYTES if complete_size is None else complete_size):
-                raise part.rejected(
-                    f"it is longer than the limit of {MAX_FILE_BYTES:,} bytes"
-                    if complete_size is None
-                    else f"it is longer than the expected {complete_size:,} bytes"
-                )
-            part.append(chunk)
+        for chunk in chunks:
+            if parts.active.size + len(chunk) > limit:
+                raise _too_long(parts, former, total, limit)
+            parts.append(chunk)
             if on_progress:
-                on_progress(part.size, complete_size)
+                on_progress(parts.active.size, total)
     except OSError as error:
         if is_disk_full(error):
             raise DiskFullError(
-                f"{part.path}: the disk is full. What was downloaded is kept; free some space, then run the same "
-                "command again and it resumes from there."
+                f"{parts.active.path}: the disk is full. What was downloaded is kept; free some space, then run the "
+                "same command again and it resumes from there."
             ) from error
         raise
+    size = parts.active.size
+    if total is not None and size < total:
+        if parts.active is not former:
+            parts.withdraw()  # it ended as it should, and has another size than the file
+        raise TemporaryError(f"the connection ended after {size:,} of {total:,} bytes")
+    is_end_known = total is not None or (response.status_code == 200 and "transfer-encoding" in response.headers)
+    if not is_end_known and parts.received > received:
+        raise TemporaryError(f"the connection ended after {size:,} bytes, and the server does not say of how many")
+
+
+def _too_long(parts: DownloadParts, former: PartialFile, total: int | None, limit: int) -> Exception:
+    """Give up the bytes of an answer that is too long; return the error to raise."""
+    if parts.active is former:
+        parts.drop_response()
+    else:
+        parts.withdraw()
+    if total is None:
+        return DownloadError(f"{shown(parts.url)}: it is longer than the limit of {limit:,} bytes.")
+    return TemporaryError(f"the answer is longer than the expected {limit:,} bytes")
+
+
+def _of_type(chunks: Iterator[bytes], response: httpx.Response, magic: bytes) -> Iterator[bytes]:
+    """Pass on a body that begins as the file does. Raises TemporaryError for another."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD_BYTES:
+            break
+    if reason := wrong_type(response.headers, head, magic):
+        raise TemporaryError(reason)
+    yield head
+    yield from chunks
+
+
+def _beyond_held(
+    chunks: Iterator[bytes], response: httpx.Response, total: int | None, parts: DownloadParts
+) -> Iterator[bytes]:
+    """Yield what a whole body has beyond the bytes of the active part, or, where it differs, beyond the common ones.
+
+    In that case another part has been begun with these. Raises TemporaryError if the body ends before the part does.
+    """
+    held, size, position = parts.active, parts.active.size, 0
+    validator = validator_of(response.headers)
+    for chunk in chunks:
+        known = held.read(position, min(len(chunk), size - position))
+        common = len(known) if chunk.startswith(known) else _common_length(chunk, known)
+        position += common
+        if common < len(known):
+            _require_space(parts, total, position, f"beside {held.path}, which has another beginning, downloading")
+            parts.begin_changed(position, validator, total)
+        elif common < len(chunk):
+            held.begin_response(validator, total)
+        else:
+            continue
+        yield chunk[common:]
+        yield from chunks
+        return
+    if position < size:
+        raise TemporaryError(f"the server's copy ended after {position:,} bytes, of which {held.path} has {size:,}")
+
+
+def _common_length(one: bytes, other: bytes) -> int:
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(other))
+
+
+def _mismatch(
+    path: Path, digests: FileDigests, expected: ExpectedDigests, verify: Verify | None
+) -> tuple[str | None, JgptError | None]:
+    """Return why a complete file is not the expected one, in words, and the error of `verify`; None if it is."""
+    if mismatch := digests.mismatch(expected):
+        return mismatch, None
+    try:
+        if verify is not None:
+            verify(path)
+    except JgptError as error:
+        return str(error).rstrip("."), error
+    return None, None

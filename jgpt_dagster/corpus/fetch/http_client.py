@@ -29,9 +29,10 @@ from jgpt_dagster.corpus.fetch.errors import DownloadError, MissingError, Tempor
 from jgpt_dagster.corpus.fetch.network_guard import AddressGuard, ForbiddenAddressError, GuardedTransport
 from jgpt_dagster.corpus.fetch.retry import attempts
 
-_MAX_RETRY_AFTER_SECONDS = 300.0
 _TIMEOUT = httpx.Timeout(60.0, connect=30.0)
-_RETRIED_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
+_MIN_RETRY_AFTER_SECONDS, _MAX_RETRY_AFTER_SECONDS = 1.0, 300.0
+# Besides all of 5xx, such as 511 of a network that wants a login first.
+_RETRIED_STATUS_CODES = frozenset({408, 425, 429})
 _MAX_REDIRECTS = 10
 _MAX_FRAME_BYTES = 1 << 20
 # Loggers of httpx and httpcore that show URLs and headers of requests.
@@ -157,9 +158,12 @@ def open_url(client: Client, url: str, headers: dict[str, str]) -> Iterator[http
     Raises TemporaryError or DownloadError for everything else, also while the body is being read.
     """
     with _answer(client, url, "GET", headers=headers) as response:
-        if response.status_code in _RETRIED_STATUS_CODES:
+        code = response.status_code
+        if code >= 500 or code in _RETRIED_STATUS_CODES:
             raise TemporaryError(_status(response), _retry_after(response))
-        if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
+        if code not in ((200, 206, 416) if "Range" in headers else (200,)):
+            if code < 300:
+                raise TemporaryError(f"{_status(response)}, which is not the file")
             raise _status_error(url, response)
         yield response
 
@@ -193,6 +197,11 @@ def _answer(client: Client, url: str, method: str, **options: Any) -> Iterator[h
         ) from None
     except httpx.ConnectError as error:  # no answer yet, so this is text of this system
         raise TemporaryError(f"ConnectError: {printable(str(error), 200)}") from None
+    except httpx.ProxyError as error:  # the proxy refuses to connect, and the message begins with its status
+        code = str(error)[:3]
+        if code == "407":
+            raise _proxy_login_error(url) from None
+        raise TemporaryError(f"the proxy answered {f'HTTP {code}' if code.isdigit() else 'with an error'}") from None
     except httpx.RequestError as error:
         raise TemporaryError(f"{type(error).__name__}: the connection or the answer broke off") from None
     finally:
@@ -269,6 +278,8 @@ def _status_error(url: str, response: httpx.Response) -> DownloadError:
     answer = f"{shown(url)}: {_status(response)}."
     if response.status_code in (404, 410):
         return MissingError(f"{answer} Check that this file exists at the mirror.")
+    if response.status_code == 407:
+        return _proxy_login_error(url)
     if response.status_code == 403 and not _contact():
         return DownloadError(
             f"{answer} Wikimedia turns away programs that do not say whom to reach about them: set JGPT_CONTACT to "
@@ -277,14 +288,22 @@ def _status_error(url: str, response: httpx.Response) -> DownloadError:
     return DownloadError(f"{answer} Check that this file exists at the mirror and may be read.")
 
 
+def _proxy_login_error(url: str) -> DownloadError:
+    return DownloadError(
+        f"{shown(url)}: HTTP 407 Proxy Authentication Required. Set http_proxy and https_proxy to "
+        "http://USER:PASSWORD@HOST:PORT of your proxy, then run the same command again."
+    )
+
+
 def _retry_after(response: httpx.Response) -> float | None:
     """Return the seconds to wait according to the Retry-After header (RFC 9110, 10.2.3: seconds or a date)."""
     value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), _MAX_RETRY_AFTER_SECONDS)
     try:
-        return min(
-            max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0), _MAX_RETRY_AFTER_SECONDS
+        seconds = (
+            float(value)
+            if value.isascii() and value.isdigit()
+            else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(seconds, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)

@@ -31,11 +31,16 @@ def split_documents(
     """
     hashes = _document_hashes(corpus, keys)
     empty = lengths <= 1
-    held_out = ~empty & (hashes.split < _threshold(validation_share))
+    held_out = ~empty & (hashes.split < threshold(validation_share))
     training = ~empty & ~held_out
     fraction, whole = math.modf(weight)
-    once_more = training & (hashes.mixture < _threshold(fraction))
+    once_more = training & (hashes.mixture < threshold(fraction))
     return DocumentSplit([training] * int(whole) + [once_more], held_out, empty)
+
+
+def split_hashes(corpus: str, keys: np.ndarray) -> np.ndarray:
+    """Return a uint64 for each document: it is held out if this lies below the threshold of the share."""
+    return _document_hashes(corpus, keys).split
 
 
 class _Hashes(NamedTuple):
@@ -50,6 +55,6 @@ def _document_hashes(corpus: str, keys: np.ndarray) -> _Hashes:
     return _Hashes(columns[:, 0], columns[:, 1])
 
 
-def _threshold(probability: float) -> np.uint64:
+def threshold(probability: float) -> np.uint64:
     """Return the number below which a uniform uint64 lies with a probability (0 <= probability < 1)."""
     return np.uint64(int(probability * 2**64))

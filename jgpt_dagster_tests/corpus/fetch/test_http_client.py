@@ -2,14 +2,17 @@
 
 import base64
 import re
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.corpus.fetch import retry
 from jgpt_dagster.corpus.fetch.errors import DownloadError
 from jgpt_dagster.corpus.fetch.http_client import fetch_text
-from jgpt_dagster_tests.support.flaky_server import Handler, Server, serving
+from jgpt_dagster_tests.support.flaky_server import Fault, Handler, Server, serving
 
 EXPECTED = "Basic " + base64.b64encode(b"me:hush").decode()
 
@@ -79,3 +82,42 @@ def test_who_is_turned_away_without_a_contact_is_told_how_to_give_one(
     with pytest.raises(DownloadError) as caught:
         fetch_text(server.url("/private"))
     assert "JGPT_CONTACT" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 501, 502, 503, 507, 511, 520, 599, 202, 204])
+def test_what_may_pass_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(retry, "_sleep", lambda seconds: None)
+    server.faults.append(lambda handler, body: handler.answer(code, b""))
+    assert fetch_text(server.url("/private")) == "text"
+
+
+def too_many_requests(retry_after: str) -> Fault:
+    return lambda handler, body: handler.answer(429, b"", {"Retry-After": retry_after})
+
+
+def test_a_server_may_ask_for_a_pause_between_a_second_and_five_minutes(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(retry, "_sleep", pauses.append)
+    monkeypatch.setattr(retry, "_MAX_FAILURES", 20)
+    asked = ["9", "0", "86400", "9" * 400, formatdate(time.time() + 86400, usegmt=True), formatdate(0, usegmt=True)]
+    for text in [*asked, "-5", "soon", "Mon, 01 Jan 0001 00:00:00", "\xb2"]:
+        server.faults.append(too_many_requests(text))
+    assert fetch_text(server.url("/private")) == "text"
+    assert pauses[:6] == [9, 1, 300, 300, 300, 1]
+    assert all(1 <= pause <= 300 for pause in pauses)
+
+
+def test_a_proxy_that_wants_a_password_is_named_and_one_that_fails_is_tried_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [502, 407]
+    monkeypatch.setattr(retry, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        server.RequestHandlerClass, "do_CONNECT", lambda self: self.answer(codes.pop(0), b"<html>"), raising=False
+    )
+    monkeypatch.setenv("https_proxy", server.url("").replace("http://", "http://me:hush@"))
+    with pytest.raises(DownloadError, match=r"HTTP 407 Proxy Authentication Required\. Set http_proxy") as caught:
+        fetch_text("https://mirror.example/dumpstatus.json")
+    assert not codes and "hush" not in str(caught.value)

@@ -350,9 +350,10 @@ def test_a_rest_that_is_longer_than_its_range_says_is_not_stored(server: Server,
         handler.answer(206, bytes(900_000), {"Content-Range": "bytes 100000-299999/300000"})
 
     server.files["/dump"] = body
-    server.faults.extend([lambda handler, _: handler.send(body, sent=100_000), longer])
+    server.faults.extend([lambda handler, _: handler.send(body, sent=100_000), *[longer] * 6])
     with pytest.raises(DownloadError, match="longer than the expected 300,000 bytes"):
-        download_file(server.url("/dump"), tmp_path / "dump")
+        download_file(server.url("/dump"), tmp_path / "dump", sha1="0" * 40)
+    assert (tmp_path / "dump.part").stat().st_size == 100_000
 
 
 def test_sizes_and_validators_of_any_length_do_no_harm(server: Server, tmp_path: Path) -> None:
