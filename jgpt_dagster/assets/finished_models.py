@@ -4,11 +4,15 @@ A model costs days. An upgraded library or another default makes it stale, which
 train it again. Its evaluation and its release stay with it.
 """
 
+import shlex
 from collections.abc import Container, Mapping
+from itertools import count
 from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.assets.materialize import tell
+from jgpt_dagster.assets.pretraining_config import SIZE_FIELDS
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
@@ -20,12 +24,20 @@ def model_recipe(
     """Return the recipe of the finished model at `target`, which stays, or `recipe` if no complete one is there.
 
     `given` are the settings that this run asks for by name. Raises JgptError if the finished model has others of them:
-    it is not what was asked for.
+    it is not what was asked for. Raises it too for a damaged model that another recipe made: this run would make
+    another model in its place.
     """
     manifest = target.manifest()
-    if manifest is None or manifest.recipe == recipe or target.find_mismatch(manifest):
+    if manifest is None or manifest.recipe == recipe:
         return recipe
-    made = manifest.recipe
+    made, changes = manifest.recipe, "; ".join(manifest.recipe.changes(recipe))
+    dump = target.partition.partition("|")[0]
+    retrain = shlex.join(["jgpt", "run", "--dump", dump, "--retrain"])
+    if mismatch := target.find_mismatch(manifest):
+        raise JgptError(
+            f"{target.label} is damaged: {mismatch}. It cannot be trained again as it was: {changes}. Restore its "
+            f"files, or replace it by another model with\n  {retrain}"
+        )
     contradicted = [
         f"{name} {made.settings.get(name)}, and this run asks for {value}"
         for name, value in recipe.settings.items()
@@ -36,8 +48,22 @@ def model_recipe(
             f"{target.label} was trained with {'; '.join(contradicted)}. Train another model beside it under a name of "
             "its own (JGPT_MODEL=NAME, with `preset:` in the run config), or replace it with `jgpt run --retrain`."
         )
-    context.log.warning(f"{target.label} is stale: {'; '.join(made.changes(recipe))}. `jgpt run --retrain` trains it.")
+    begin = shlex.join(["jgpt", "run", "--dump", dump, "--warm-start", "auto"])
+    size = [f"pretrained_model.{field}={made.settings.get(name)}" for field, name in SIZE_FIELDS.items()]
+    tell(
+        context,
+        target,
+        f"{target.label} is stale and stays as it is: {changes}. Replace it with\n  {retrain}\nor train on beside it "
+        f"under a name of its own with\n  export JGPT_MODEL={shlex.quote(_free_name(target))}\n"
+        f"  jgpt config set {shlex.join(size)}\n  {begin}",
+    )
     return made
+
+
+def _free_name(target: DirectoryArtifact) -> str:
+    """Return a name for another model beside one: its own with the first number that is free."""
+    names = (f"{target.model}-{number}" for number in count(2))
+    return next(name for name in names if not target.path.with_name(f"model={name}").exists())
 
 
 def given_fields(context: dg.AssetExecutionContext) -> set[str]:

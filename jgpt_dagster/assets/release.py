@@ -13,9 +13,10 @@ from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, score
 from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.finished_models import recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
-from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.tokenizer import open_tokenizer
+from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.catalog.corpora import corpus_named
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
@@ -61,12 +62,13 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
                 f"{'; '.join(failed)}. It is not released. Train it with other settings (`jgpt run --retrain`), or "
                 "release it all the same with `jgpt run --unchecked`: its card will say so."
             )
+        corpora = _trained_on(store, dump, model, target)
         recipe = Recipe(
             stage="release",
             code_version=CODE_VERSION,
             settings={
                 "wiki": store.wiki,
-                "corpora": [corpus.name for corpus in store.corpora],
+                "corpora": corpora,
                 **({"unchecked": failed} if failed else {}),
             },
             inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
@@ -75,7 +77,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, failed)
+            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, corpora, failed)
             with target.writing(recipe) as out:
                 write_release(out.path, model.path / MODEL, tokenizer.path, card)
                 out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
@@ -90,6 +92,28 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
         )
+
+
+def _trained_on(store: CorpusStore, dump: str, model: DirectoryArtifact, target: DirectoryArtifact) -> list[str]:
+    """Return the names of the corpora that a model was trained on: the deployment may have others since.
+
+    Raises JgptError if its training set was made again since, and no release of this model says it.
+    """
+    manifest, data, released = model.verified(), store.directory("training_set", dump), target.manifest()
+    names = [corpus.name for corpus in store.corpora]
+    made = data.manifest()
+    if made and made.data_sha256 == manifest.recipe.inputs.get(data.recipe_label):
+        weights = made.recipe.settings["weights"]
+        return [name for name in names if name in weights] + sorted(weights.keys() - {*names})
+    if released and released.recipe.inputs.get(model.recipe_label) == manifest.data_sha256:
+        return list(released.recipe.settings["corpora"])
+    if made is None:  # removed to free space
+        return names
+    raise JgptError(
+        f"{data.label} has been made again since {model.label} was trained, so the card of {target.label} cannot say "
+        "what it was trained on. Train the model again with `jgpt run --retrain`, or another one under a name of its "
+        "own (JGPT_MODEL)."
+    )
 
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
@@ -114,6 +138,7 @@ def _card(
     dump: str,
     model: DirectoryArtifact,
     scores: DirectoryArtifact,
+    corpora: Sequence[str],
     failed: Sequence[str],
 ) -> str:
     config = json.loads((model.path / MODEL / "config.json").read_text())
@@ -127,7 +152,7 @@ def _card(
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data={corpus.name: attribution(store.catalog, corpus, dump) for corpus in store.corpora},
+            data={name: attribution(store.catalog, corpus_named(store.corpora, name), dump) for name in corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             failed_checks=failed,
             figures={

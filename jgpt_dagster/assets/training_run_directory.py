@@ -15,6 +15,7 @@ from jgpt_dagster.storage.file_creation import make_directory
 from jgpt_dagster.storage.manifest import Recipe
 
 RECIPE = "recipe.json"
+_START = "start"
 
 
 def root_run_id(run: dg.DagsterRun) -> str:
@@ -36,11 +37,17 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
     return inputs
 
 
-def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> None:
+def recorded_words(run: Path) -> str:
+    """Return in words what a run started from, as it was told to `prepare_run_directory`; empty if it was not told."""
+    return str(_record(run).get(_START, ""))
+
+
+def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, start: str = "") -> None:
     """Prepare the directory of a run: a run that resumes keeps its checkpoints, a finished other run is set aside.
 
-    `forced_by` is the `root_run_id` that asks for a fresh start, or None. Its retries ask for it too and must keep what
-    it has trained, so the record names it, and only another Dagster run sets the directory aside again.
+    `start` says in words what the run starts from. `forced_by` is the `root_run_id` that asks for a fresh start, or
+    None. Its retries ask for it too and must keep what it has trained, so the record names it, and only another Dagster
+    run sets the directory aside again.
 
     An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
     """
@@ -53,7 +60,7 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None) -> N
         started_with = {}
     if not started_with:
         make_directory(run, internal=True)
-        write_json(run / RECIPE, {**wanted, "forced_by": forced_by})
+        write_json(run / RECIPE, {**wanted, "forced_by": forced_by, _START: start})
 
 
 def _set_aside(run: Path) -> None:

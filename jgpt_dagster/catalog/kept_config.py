@@ -21,7 +21,7 @@ FILE = "run_config.json"
 # What asks for an action, says how one dump's model begins, or belongs to a machine and not to what is made.
 _NEVER_KEPT = frozenset(
     {
-        *("force", "retrain", "unchecked", "dump", "sha256", "warm_start"),
+        *("force", "retrain", "unchecked", "dump", "sha256", "warm_start", "start_from"),
         *("hardware", "peak_tflops", "mfu", "price", "batch", "compile", "wandb_project"),
         *("micro_batch", "zero_stage", "offload", "activation_checkpointing"),
         *("checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "evaluation_blocks", "log_every"),
