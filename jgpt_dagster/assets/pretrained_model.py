@@ -27,6 +27,7 @@ from jgpt_dagster.assets.training_run_directory import (
     prepare_run_directory,
     recorded_inputs,
     recorded_words,
+    require_same_training_set,
     root_run_id,
 )
 from jgpt_dagster.assets.training_set import require_token_files
@@ -82,6 +83,8 @@ def pretrained_model(
             required = config.warm_start == "require" and not finished
             start = recorded_start(store, key, recorded, required=required)
         else:
+            if not config.force:
+                require_same_training_set(run, target, data.recipe_label, data_manifest.data_sha256)
             start = choose_start(
                 store, key, train_config, tokenizer, warm_start=config.warm_start, start_from=config.start_from
             )

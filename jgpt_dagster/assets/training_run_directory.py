@@ -1,6 +1,7 @@
 """The directory of a training run on the scratch disk: what the run started with, and when it starts from scratch."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -35,6 +37,23 @@ def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None)
         return manifest.recipe.inputs
     inputs: Mapping[str, str] = record.get("inputs", {})
     return inputs
+
+
+def require_same_training_set(run: Path, target: DirectoryArtifact, training_set: str, sha256: str) -> None:
+    """Raise JgptError if a run that is not finished has checkpoints of another training set than the one of now.
+
+    `training_set` is its label. The checkpoints stay, to go on with or to be set aside.
+    """
+    started_with = _record(run).get("inputs", {}).get(training_set, sha256)
+    if started_with == sha256 or (run / RESULT).exists() or not any(run.glob("checkpoints/step=*")):
+        return
+    dump = target.partition.partition("|")[0]
+    command = shlex.join(["jgpt", "run", "--dump", dump, "--retrain"])
+    raise JgptError(
+        f"{target.label} is half trained on another {training_set}: its corpora, their text or the run config of "
+        f"training_set have changed since. Set that back to go on with it; or set its checkpoints aside and begin "
+        f"again with\n  {command}\nor train another model beside it under a name of its own (JGPT_MODEL=NAME)."
+    )
 
 
 def recorded_words(run: Path) -> str:
