@@ -32,6 +32,11 @@ _NEVER_KEPT = frozenset(
 Values = Mapping[str, Any]
 
 
+def is_kept(field: str) -> bool:
+    """Return whether a root keeps a field of run config; others are given to each run that they are for."""
+    return field not in _NEVER_KEPT
+
+
 class KeptConfig:
     """The run config of a data root, by asset, and by model for the assets of a model."""
 

@@ -67,6 +67,7 @@ def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(de
         ("training_set.validation_share=2", "less than 1"),
         ("nothing.x=1", "there is no asset 'nothing'"),
         ("tokenizer.vocab_size=400", "No run config of tokenizer is kept"),
+        ("pretrained_model.warm_start=require", "pretrained_model.warm_start is not kept"),
     ],
 )
 def test_what_cannot_be_set_is_named(finished: Deployment, assignment: str, says: str) -> None:
