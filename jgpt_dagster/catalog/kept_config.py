@@ -106,12 +106,7 @@ class KeptConfig:
         recipe = self._newest_recipe(asset, model)
         if recipe is None:
             return {}
-        settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
-        if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
-            settings["weights"] = {name: weight for name, weight in settings["weights"].items() if weight != 1}
-        if asset == "pretrained_model":
-            settings["preset"] = settings.pop("model", model)
-        return settings
+        return _fields(asset, model, recipe)
 
     def _newest_recipe(self, asset: str, model: str) -> Recipe | None:
         root = self._catalog.root
@@ -122,6 +117,33 @@ class KeptConfig:
                 outputs = [root.parquet(asset, shard=shard) for shard in self._catalog.shards[:1]]  # type: ignore[misc]
         manifests = (output.manifest() for output in outputs)
         return next((manifest.recipe for manifest in manifests if manifest), None)
+
+
+def changed_fields(kept: Values, asset: str, model: str, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return the fields whose kept values are others than those that an output of this recipe was made with: both.
+
+    A kept value of None says that something else decides.
+    """
+    if not kept:
+        return {}
+    made = _fields(asset, model, recipe)
+    now = {**kept, "weights": _other_than_one(kept["weights"])} if "weights" in kept else kept
+    differing = [name for name, value in now.items() if value is not None and name in made and made[name] != value]
+    return {name: (made[name], now[name]) for name in differing}
+
+
+def _fields(asset: str, model: str, recipe: Recipe) -> dict[str, Any]:
+    """Return the run config that a recipe of an output of an asset was made of, as far as it says."""
+    settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
+    if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
+        settings["weights"] = _other_than_one(settings["weights"])
+    if asset == "pretrained_model":
+        settings["preset"] = settings.pop("model", model)
+    return settings
+
+
+def _other_than_one(weights: Mapping[str, float]) -> dict[str, float]:
+    return {name: weight for name, weight in weights.items() if weight != 1}
 
 
 def _name(asset: str, model: str) -> str:

@@ -1,17 +1,18 @@
 """Why an output that is on disk is stale: what its manifest records, compared with what would make it now.
 
-Only manifests, the installed versions and the names, sizes and times of the files of folders are read. A folder is read
-itself only if these have changed: its content may be the same all the same.
+Only manifests, the run config that the root keeps, the installed versions, and names, sizes and times of the files of
+folders are read. A folder is read itself only if these have changed: its content may be the same all the same.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
+from jgpt_dagster.catalog.kept_config import KeptConfig, changed_fields
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET, OutputCatalog
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
@@ -50,6 +51,7 @@ class StalenessCheck:
         """`code_versions` maps each asset to the version of the code that would make it now."""
         self._catalog, self._code_versions, self._segmenter = catalog, code_versions, segmenter
         self._read_manifest = read_manifest
+        self._kept = cache(KeptConfig(catalog).of)
         self._installed: dict[str, str | None] = {}
         self._hashes: dict[tuple[str, str], list[str]] = {}
         self._folders: dict[Path, _FolderNow] = {}
@@ -88,6 +90,10 @@ class StalenessCheck:
         for what, made_from, now in self._environment_settings(artifact.asset, recipe.settings):
             if made_from != now:
                 return f"made from {what} {made_from}, which is now {now}"
+        model = artifact.model or ""
+        kept = self._kept(artifact.asset, model)
+        for name, (before, now) in changed_fields(kept, artifact.asset, model, recipe).items():
+            return f"made with {name} {before}, which is now {now}"
         for label, sha256 in recipe.inputs.items():
             source = self._read_manifest(inputs[label]) if label in inputs else None
             if source and source.data_sha256 != sha256:

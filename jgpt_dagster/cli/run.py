@@ -155,7 +155,7 @@ def _require_start(settings: Settings, dump: str, training: Mapping[str, Any]) -
         store,
         key,
         training_config(config, key.model),
-        tokenizer and tokenizer.data_sha256,
+        tokenizer.data_sha256 if tokenizer else None,
         warm_start=config.warm_start,
         start_from=config.start_from,
     )

@@ -53,6 +53,9 @@ def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(de
     refused = deployment.try_invoke("config", "set", "training_set.validation_share=0.2")
     assert refused.code == 1 and "Stale from then on: training_set, plan, pretrained_model" in refused.output
     deployment.invoke("config", "set", "training_set.validation_share=0.2", "--yes")
+    status = deployment.invoke("status", "--dump", DUMP)
+    assert f"training_set {DUMP}: made with validation_share 0.08, which is now 0.2" in status
+    assert f"pretrained_model {KEY}: training_set {DUMP} is stale" in status
     made = deployment.materialize("training_set", DUMP)
     assert (made.error, made.metadata["status"].value) == (None, "made")
     kept = json.loads((deployment.data / "run_config.json").read_text())

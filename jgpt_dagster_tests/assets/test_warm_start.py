@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,9 +68,9 @@ def started(
     model: str = "tiny",
     mode: str | bool = "auto",
     tokenizer: str | None = "one",
-    **config: object,
+    **config: Any,
 ) -> Start:
-    fields = PretrainingConfig(**{"warm_start": mode, "preset": "tiny", **config})
+    fields = PretrainingConfig(**({"warm_start": mode, "preset": "tiny"} | config))
     return choose_start(
         store,
         ModelKey(date, model),
