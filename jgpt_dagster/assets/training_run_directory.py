@@ -45,7 +45,7 @@ def require_same_training_set(run: Path, target: DirectoryArtifact, training_set
     `training_set` is its label. The checkpoints stay, to go on with or to be set aside.
     """
     started_with = _record(run).get("inputs", {}).get(training_set, sha256)
-    if started_with == sha256 or (run / RESULT).exists() or not any(run.glob("checkpoints/step=*")):
+    if started_with == sha256 or (run / RESULT).exists() or not _has_checkpoints(run):
         return
     dump = target.partition.partition("|")[0]
     command = shlex.join(["jgpt", "run", "--dump", dump, "--retrain"])
@@ -68,7 +68,8 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
     None. Its retries ask for it too and must keep what it has trained, so the record names it, and only another Dagster
     run sets the directory aside again.
 
-    An unfinished run of another recipe is left alone; the training program refuses it and says what differs.
+    An unfinished run of another recipe is left alone if it has checkpoints; the training program refuses it and says
+    what differs.
     """
     wanted = {"settings": dict(recipe.settings), "inputs": dict(recipe.inputs)}
     record = _record(run)
@@ -77,7 +78,7 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
     if run.exists() and (forced or (started_with not in ({}, wanted) and (run / RESULT).exists())):
         _set_aside(run)
         started_with = {}
-    if not started_with:
+    if not started_with or (started_with != wanted and not _has_checkpoints(run)):
         make_directory(run, internal=True)
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by, _START: start})
 
@@ -86,6 +87,10 @@ def _set_aside(run: Path) -> None:
     """Rename a run directory: days of training are never deleted as a side effect. `jgpt prune` deletes it."""
     names = (f".{run.name}.aside-{number}" for number in count(1))
     run.rename(next(path for path in map(run.with_name, names) if not path.exists()))
+
+
+def _has_checkpoints(run: Path) -> bool:
+    return any(run.glob("checkpoints/step=*"))
 
 
 def _record(run: Path) -> Mapping[str, Any]:
