@@ -46,7 +46,7 @@ class InitialModel(NamedTuple):
         if found != self.sha256:
             raise JgptError(
                 f"{self.artifact.label} has been made again since this run started from it: sha256 {found[:16]}…, "
-                f"expected {self.sha256[:16]}…. Start over with `force: true`."
+                f"expected {self.sha256[:16]}…. Start over with `jgpt run --retrain`."
             )
 
 
