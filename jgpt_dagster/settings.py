@@ -19,7 +19,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.runtime.number_bounds import problem_text
 from jgpt_dagster.runtime.resource_limits import available_cores
-from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.data_root import PINNED, DataRoot, shard_names
 from jgpt_dagster.storage.safe_path import UnsafeNameError, require_form
 
 # Name of a folder corpus; it becomes part of asset keys.
@@ -246,6 +246,11 @@ class Settings(BaseSettings):
     def root(self) -> DataRoot:
         """The data root. Raises ObjectStoreError if it is a URL that cannot be opened."""
         return DataRoot.open(self.data, self.scratch_directory)
+
+    @property
+    def fixed(self) -> dict[str, str | int]:
+        """The settings that one data root cannot mix."""
+        return {name: getattr(self, name) for name in PINNED}
 
     @property
     def home(self) -> Path:

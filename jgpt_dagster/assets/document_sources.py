@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jgpt_dagster.catalog.corpora import Archive, Corpus, Folder
+from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
@@ -18,7 +18,7 @@ class DocumentSource:
 
     `inputs` are the inputs of a recipe; `size` is in bytes, `unpacked_size` about the bytes of text. `read` takes a log
     of rejected documents and a callback for the bytes read; document ids ascend from 0, rejected documents included.
-    `counts` are further counts of the source.
+    `counts` are further counts of the source, `facts` what belongs into the record of a run that reads it.
     """
 
     inputs: Mapping[str, str]
@@ -26,6 +26,7 @@ class DocumentSource:
     unpacked_size: int
     read: Callable[[RejectedRows, Callable[[int], None]], Iterator[DocumentRow]]
     counts: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_source(store: CorpusStore, corpus: Corpus) -> DocumentSource:
@@ -66,4 +67,5 @@ def _open_folder(source: Folder) -> DocumentSource:
             "files_passed_over": folder.skipped_files,
             **({"files_refused": len(folder.refused)} if folder.refused else {}),
         },
+        {FOLDER_FINGERPRINT: folder.fingerprint},
     )

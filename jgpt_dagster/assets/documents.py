@@ -104,7 +104,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 bar = Progress(label, "documents", None, context.log.info, source.size)
                 _OnePass(store, source, stale, recipe, selection).write(bar)
                 for target in stale.values():
-                    record_run(context, target, time.monotonic() - started)
+                    record_run(context, target, time.monotonic() - started, source.facts)
             for number, target in targets.items():
                 metadata = dict(_describe(target)) | stage_metadata(store, target, target.verified(), number in stale)
                 context.add_asset_metadata(metadata, partition_key=f"{number:03d}")

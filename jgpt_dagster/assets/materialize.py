@@ -14,7 +14,7 @@ from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import visible
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.runtime.progress import Progress
+from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.manifest import Manifest, Recipe
@@ -88,6 +88,12 @@ def reuse_facts(stats: ReuseStats) -> dict[str, Any]:
     }
     facts = {"reused_rows": stats.reused, "made_rows": stats.made}
     return facts | {name: value for name, value in known.items() if value is not None}
+
+
+def tell(context: dg.AssetExecutionContext, artifact: Artifact, text: str) -> None:
+    """Say something to whoever follows a run: in its log, and on the terminal of `jgpt run`."""
+    context.log.warning(text)
+    publish(ProgressEvent(artifact.label, line=text))
 
 
 def progress(

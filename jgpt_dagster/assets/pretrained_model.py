@@ -13,7 +13,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_recipe
-from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, tell
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
@@ -24,9 +24,15 @@ from jgpt_dagster.assets.pretraining_config import (
     training_config,
 )
 from jgpt_dagster.assets.remembered_config import given_fields, keep_config, remembered
-from jgpt_dagster.assets.training_run_directory import prepare_run_directory, recorded_inputs, root_run_id
+from jgpt_dagster.assets.training_run_directory import (
+    prepare_run_directory,
+    recorded_inputs,
+    recorded_words,
+    require_same_training_set,
+    root_run_id,
+)
 from jgpt_dagster.assets.training_set import require_token_files
-from jgpt_dagster.assets.warm_start import initial_model
+from jgpt_dagster.assets.warm_start import MODEL, TOKENIZER_RECORD, choose_start, recorded_start
 from jgpt_dagster.catalog.training_data_links import keep_training_data
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
@@ -47,7 +53,6 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 
 CODE_VERSION = "1"
-MODEL = "model"
 
 
 @stage_asset(
@@ -65,30 +70,36 @@ def pretrained_model(
 
     Checkpoints lie in the scratch directory; an interrupted run resumes from the newest valid one.
     """
-    dump, model_name = model_key(context)
-    target = store.model_directory("pretrained_model", dump, model_name)
-    run = store.training_run_path(dump, model_name)
-    with as_dagster_failure(), remembered(context, store, config, "pretrained_model", model_name) as config:
-        data = store.directory("training_set", dump)
+    key = model_key(context)
+    target = store.model_directory("pretrained_model", *key)
+    run = store.training_run_path(*key)
+    with as_dagster_failure(), remembered(context, store, config, "pretrained_model", key.model) as config:
+        data = store.directory("training_set", key.dump)
         data_manifest = data.verified()
         forced_by = root_run_id(context.run) if config.force else None
+        tokenizer = data_manifest.recipe.inputs["tokenizer"]
+        train_config = training_config(config, key.model, training_set=data.path, data_root=store.root.path, output=run)
         recorded = recorded_inputs(target, run, forced_by)
-        initial = initial_model(context, store, recorded, data_manifest) if config.warm_start else None
-        train_config = training_config(
-            config,
-            model_name,
-            training_set=data.path,
-            data_root=store.root.path,
-            output=run,
-            initial_model=initial and initial.artifact.path / MODEL,
-        )
+        finished = target.manifest() is not None and not config.force
+        if finished or recorded.get(data.recipe_label) == data_manifest.data_sha256:
+            required = config.warm_start == "require" and not finished
+            start = recorded_start(store, key, recorded, required=required)
+        else:
+            if not config.force:
+                require_same_training_set(run, target, data.recipe_label, data_manifest.data_sha256)
+            start = choose_start(
+                store, key, train_config, tokenizer, warm_start=config.warm_start, start_from=config.start_from
+            )
+        initial = start.model
+        if initial:
+            train_config = train_config.model_copy(update={"initial_model": initial.artifact.path / MODEL})
         recipe = Recipe(
             stage="pretrained_model",
             code_version=CODE_VERSION,
             settings=recipe_settings(train_config),
             inputs={
                 data.recipe_label: data_manifest.data_sha256,
-                **({initial.artifact.recipe_label: initial.sha256} if initial else {}),
+                **({initial.input_label(key.model): initial.sha256} if initial else {}),
             },
             libraries=library_versions("torch", "deepspeed", "transformers"),
         )
@@ -107,9 +118,11 @@ def pretrained_model(
             plan, laid_out_config = plan_training(config, launcher, train_config, TrainingSet.open(data.path))
             require_hardware(plan.hardware, launcher)
             require_own_scratch(run)
-            prepare_run_directory(run, recipe, forced_by)
+            prepare_run_directory(run, recipe, forced_by, start.words)
             # From here on the run can be resumed, which another config would not do.
-            keep_config(store, "pretrained_model", resolved_values(config, train_config), model_name)
+            keep_config(store, "pretrained_model", resolved_values(config, train_config), key.model)
+            if initial or config.warm_start != "off":
+                tell(context, target, f"{target.label}: training starts {recorded_words(run) or start.words}")
             _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
@@ -121,7 +134,7 @@ def pretrained_model(
                     "warmup_steps": warmup_steps(train_config, result["steps"]),
                     "warm_start": train_config.initial_model is not None,
                 }
-            return _run_facts(plan, run)
+            return {**_run_facts(plan, run), "start": recorded_words(run) or start.words, TOKENIZER_RECORD: tokenizer}
 
         return materialize(
             context,
@@ -187,11 +200,12 @@ def _run_facts(plan: TrainingPlan, run: Path) -> Mapping[str, Any]:
 
 def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
     record = target.run_record()
-    rows = record.get("plan_and_actual")
+    rows, start = record.get("plan_and_actual"), record.get("start")
     curves = training_charts(
         read_metrics(target.path), record.get("speeds", []), peak_speed=record.get("peak_tokens_per_second")
     )
     return {
+        **({"start": start} if start else {}),
         **{name: _picture(name, svg) for name, svg in curves.items()},
         **({"plan_and_actual": table(["what", "plan", "actual"], rows)} if rows else {}),
     }

@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 from pydantic.fields import FieldInfo
 
 from jgpt_dagster.assets.materialize import StageConfig
@@ -59,6 +59,22 @@ else:
     )
 
 
+SIZE_FIELDS = {"preset": "model", "context": "context"}
+"""The fields that decide a model's architecture, and what recipes call them."""
+
+WarmStart = Literal["auto", "require", "off"]
+
+
+def _warm_start(value: object) -> WarmStart:
+    """Return the word for a value of `warm_start`, which used to be true or false; YAML reads `off` as false too."""
+    if isinstance(value, bool):
+        return "auto" if value else "off"
+    for word in get_args(WarmStart):
+        if value == word:
+            return cast(WarmStart, word)
+    raise ValueError("must be auto, require or off")
+
+
 class PretrainingConfig(_TrainingSettings):
     """Run config of the training run: the fields of `TrainConfig`, and those that only the asset needs.
 
@@ -73,10 +89,18 @@ class PretrainingConfig(_TrainingSettings):
     context: int | None = Field(
         default=None, ge=8, le=1_048_576, description=TrainConfig.model_fields["context"].description
     )
-    warm_start: bool = Field(
-        default=False,
-        description="Start from the model of the newest earlier dump, if there is one, instead of from scratch. The "
-        "optimizer starts anew and the learning rate warms up again; a third of the first run's peak suits it.",
+    # Dagster has no type for words and truth values.
+    warm_start: Annotated[Any, AfterValidator(_warm_start)] = Field(
+        default="off",
+        description="Start from a finished model: `auto` from scratch if none is fit, and says why; `require` is "
+        "refused then, before any work; `off` always from scratch. True stands for auto, false for off. The optimizer "
+        "starts anew and the learning rate warms up again; a third of the first run's peak suits it.",
+    )
+    start_from: str | None = Field(
+        default=None,
+        pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
+        description="Name of the model that a warm start begins with, of this dump or an earlier one; by default its "
+        "own name, then that of its preset.",
     )
     hardware: str = Field(
         default="auto",

@@ -14,8 +14,9 @@ from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, score
 from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
-from jgpt_dagster.assets.pretrained_model import MODEL
+from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution
+from jgpt_dagster.catalog.corpora import corpus_named
 from jgpt_dagster.catalog.good_outputs import failed_inputs, judge, required_checks
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
@@ -56,7 +57,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
     with as_dagster_failure():
         model, scores = (store.model_directory(name, dump, model_name) for name in ("pretrained_model", "evaluation"))
         root, _ = model_data_root(store, model, dump)
-        tokenizer, corpora = root.directory("tokenizer"), _trained_corpora(store, root, dump)
+        tokenizer = root.directory("tokenizer")
         failed = [
             *_failed_data_checks(store, root, dump),
             *_failed_check(model, "loss_fell", loss_outcome),
@@ -68,6 +69,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
                 "model with `jgpt run --retrain`), or release the model all the same with `jgpt run --unchecked`: its "
                 "card will say so."
             )
+        corpora = _trained_on(store, root, dump, model, target)
         recipe = Recipe(
             stage="release",
             code_version=CODE_VERSION,
@@ -99,12 +101,28 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         )
 
 
-def _trained_corpora(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:
-    """Return the names of the corpora in the training set of `root`: those in use now may be others."""
+def _trained_on(
+    store: CorpusStore, root: DataRoot, dump: str, model: DirectoryArtifact, target: DirectoryArtifact
+) -> list[str]:
+    """Return the names of the corpora that a model was trained on: the deployment may have others since.
+
+    Raises JgptError if its training set is not in `root` any more, and no release of this model says it.
+    """
+    manifest, data, released = model.verified(), root.directory(TRAINING_SET, dump), target.manifest()
     names = [corpus.name for corpus in store.corpora]
-    manifest = root.directory(TRAINING_SET, dump).manifest()
-    trained_on = names if manifest is None else list(manifest.recipe.settings["weights"])
-    return [name for name in names if name in trained_on] + sorted(set(trained_on) - set(names))
+    made = data.manifest()
+    if made and made.data_sha256 == manifest.recipe.inputs.get(data.recipe_label):
+        weights = made.recipe.settings["weights"]
+        return [name for name in names if name in weights] + sorted(weights.keys() - {*names})
+    if released and released.recipe.inputs.get(model.recipe_label) == manifest.data_sha256:
+        return list(released.recipe.settings["corpora"])
+    if made is None:  # removed to free space
+        return names
+    raise JgptError(
+        f"{data.label} has been made again since {model.label} was trained, so the card of {target.label} cannot say "
+        "what it was trained on. Train the model again with `jgpt run --retrain`, or another one under a name of its "
+        "own (JGPT_MODEL)."
+    )
 
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
@@ -144,12 +162,6 @@ def _card(
     corpora: Sequence[str],
     failed: Sequence[str],
 ) -> str:
-    configured = {corpus.name: corpus for corpus in store.corpora}
-    if unknown := [corpus for corpus in corpora if corpus not in configured]:
-        raise JgptError(
-            f"{model.label} was trained on {', '.join(unknown)}, which this deployment no longer knows, so the model "
-            "card cannot name the source and the licence. Set JGPT_CC100_URL or JGPT_FOLDERS back for this run."
-        )
     config = json.loads((model.path / MODEL / "config.json").read_text())
     tokenizer = load_tokenizer(tokenizer_path)
     model_manifest, scores_manifest = model.verified(), scores.verified()
@@ -161,7 +173,7 @@ def _card(
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data={name: attribution(store.catalog, configured[name], dump) for name in corpora},
+            data={name: attribution(store.catalog, corpus_named(store.corpora, name), dump) for name in corpora},
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             failed_checks=failed,
             figures={

@@ -43,6 +43,10 @@ class Archive:
         return self.url.replace("https://data.statmt.org/", "http://data.statmt.org/", 1)
 
 
+FOLDER_FINGERPRINT = "folder_fingerprint"
+"""Key in the run record of a folder's documents: what `text_folder.folder_fingerprint` returned for the folder."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """Text files below a folder, which are read where they lie."""

@@ -21,7 +21,7 @@ FILE = "run_config.json"
 # What asks for an action, says how one dump's model begins, or belongs to a machine and not to what is made.
 _NEVER_KEPT = frozenset(
     {
-        *("force", "retrain", "unchecked", "dump", "sha256", "warm_start"),
+        *("force", "retrain", "unchecked", "dump", "sha256", "warm_start", "start_from"),
         *("hardware", "peak_tflops", "mfu", "price", "batch", "compile", "wandb_project"),
         *("micro_batch", "zero_stage", "offload", "activation_checkpointing"),
         *("checkpoint_every", "keep_checkpoints", "keep_every", "evaluate_every", "evaluation_blocks", "log_every"),
@@ -36,6 +36,11 @@ _LENGTH = frozenset({"steps", "tokens", "epochs"})
 _CONSTANTS = frozenset({"betas", "minimum_learning_rate_ratio"})
 
 Values = Mapping[str, Any]
+
+
+def is_kept(field: str) -> bool:
+    """Return whether a root keeps a field of run config; others are given to each run that they are for."""
+    return field not in _NEVER_KEPT
 
 
 class KeptConfig:
@@ -111,13 +116,7 @@ class KeptConfig:
         recipe = self._newest_recipe(asset, model)
         if recipe is None:
             return {}
-        settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
-        if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
-            settings["weights"] = {name: weight for name, weight in settings["weights"].items() if weight != 1}
-        if asset == "pretrained_model":
-            settings = {name: value for name, value in settings.items() if name not in _CONSTANTS}
-            settings["preset"] = settings.pop("model", model)
-        return settings
+        return _fields(asset, model, recipe)
 
     def _newest_recipe(self, asset: str, model: str) -> Recipe | None:
         root = self._catalog.root
@@ -135,6 +134,34 @@ def replace_values(values: Values, by: Values) -> dict[str, Any]:
     if any(by.get(name) is not None for name in _LENGTH):
         values = {**values, **dict.fromkeys(_LENGTH)}
     return {**values, **by}
+
+
+def changed_fields(kept: Values, asset: str, model: str, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return the fields whose kept values are others than those that an output of this recipe was made with: both.
+
+    A kept value of None says that something else decides.
+    """
+    if not kept:
+        return {}
+    made = _fields(asset, model, recipe)
+    now = {**kept, "weights": _other_than_one(kept["weights"])} if "weights" in kept else kept
+    differing = [name for name, value in now.items() if value is not None and name in made and made[name] != value]
+    return {name: (made[name], now[name]) for name in differing}
+
+
+def _fields(asset: str, model: str, recipe: Recipe) -> dict[str, Any]:
+    """Return the run config that a recipe of an output of an asset was made of, as far as it says."""
+    settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
+    if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
+        settings["weights"] = _other_than_one(settings["weights"])
+    if asset == "pretrained_model":
+        settings = {name: value for name, value in settings.items() if name not in _CONSTANTS}
+        settings["preset"] = settings.pop("model", model)
+    return settings
+
+
+def _other_than_one(weights: Mapping[str, float]) -> dict[str, float]:
+    return {name: weight for name, weight in weights.items() if weight != 1}
 
 
 def _name(asset: str, model: str) -> str:

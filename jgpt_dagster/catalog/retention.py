@@ -165,9 +165,11 @@ def _objects_of_dump(remote: "UPath", dump: str) -> dict["UPath", int]:
 def _warm_started_from(scratch: Path, dump: str) -> Path | None:
     """Return the directory of an unfinished training run, of another dump, that started from a model of this one."""
     for recipe in scratch.glob("pretrained_model/dump=*/model=*/recipe.json"):
-        if (
-            not (recipe.parent / RESULT).exists()
-            and f"pretrained_model {dump}" in json.loads(recipe.read_text())["inputs"]
-        ):
-            return recipe.parent
+        run = recipe.parent
+        if (run / RESULT).exists() or run.parent.name == f"dump={dump}":
+            continue
+        # The label of a model of another name has the name in it.
+        inputs = {label.partition("|")[0] for label in json.loads(recipe.read_text())["inputs"]}
+        if f"pretrained_model {dump}" in inputs:
+            return run
     return None

@@ -1,21 +1,41 @@
 """Why an output that is on disk is stale: what its manifest records, compared with what would make it now.
 
-Only manifests and the installed versions are read. Run config that another run would have is not compared.
+Only manifests, the run config that the root keeps, the installed versions, and names, sizes and times of the files of
+folders are read. A folder is read itself only if these have changed: its content may be the same all the same.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from jgpt_dagster.catalog.corpora import Archive, Corpus
+from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
+from jgpt_dagster.catalog.kept_config import KeptConfig, changed_fields
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET, OutputCatalog
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
+from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 from jgpt_dagster.storage.object_store import read_bytes
 
 ManifestReader = Callable[[Artifact], Manifest | None]
+
+
+class _FolderNow:
+    """A folder of text files as it is, looked at once. Its properties raise TextFolderError and OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return folder_fingerprint(self._path)
+
+    @cached_property
+    def content(self) -> str:
+        return TextFolder.open(self._path).sha256
 
 
 class StalenessCheck:
@@ -31,14 +51,33 @@ class StalenessCheck:
         """`code_versions` maps each asset to the version of the code that would make it now."""
         self._catalog, self._code_versions, self._segmenter = catalog, code_versions, segmenter
         self._read_manifest = read_manifest
+        self._kept = cache(KeptConfig(catalog).of)
         self._installed: dict[str, str | None] = {}
         self._hashes: dict[tuple[str, str], list[str]] = {}
+        self._folders: dict[Path, _FolderNow] = {}
+        self._reasons: dict[Artifact, str] = {}
 
     def reason(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
         """Return what has changed since an output was made; empty if it is current.
 
-        `inputs` are the outputs that it may have been made from, by label.
+        `inputs` are the outputs that it may have been made from, by label. What is made of a stale output is stale.
         """
+        if artifact not in self._reasons:
+            own = self._own_reason(artifact, manifest, inputs)
+            self._reasons[artifact] = own or self._stale_input(artifact, manifest, inputs)
+        return self._reasons[artifact]
+
+    def _stale_input(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
+        """Say which input is stale: a run makes it again, and this output after it."""
+        if artifact.asset == TOKENIZER:
+            return ""
+        for label in manifest.recipe.inputs:
+            source = inputs.get(label)
+            if source and (made := self._read_manifest(source)) and self.reason(source, made, inputs):
+                return f"{source.label} is stale"
+        return ""
+
+    def _own_reason(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
         if artifact.asset == TOKENIZER:  # frozen: it stays, whatever it was made from
             return ""
         recipe = manifest.recipe
@@ -51,11 +90,15 @@ class StalenessCheck:
         for what, made_from, now in self._environment_settings(artifact.asset, recipe.settings):
             if made_from != now:
                 return f"made from {what} {made_from}, which is now {now}"
+        model = artifact.model or ""
+        kept = self._kept(artifact.asset, model)
+        for name, (before, now) in changed_fields(kept, artifact.asset, model, recipe).items():
+            return f"made with {name} {before}, which is now {now}"
         for label, sha256 in recipe.inputs.items():
             source = self._read_manifest(inputs[label]) if label in inputs else None
             if source and source.data_sha256 != sha256:
                 return f"{label} has been made again since"
-        return self._changed_pages(artifact, recipe)
+        return self._changed_pages(artifact, recipe) or self._changed_folder(artifact, recipe)
 
     def _changed_pages(self, artifact: Artifact, recipe: Recipe) -> str:
         """Say whether a dump that was fetched again has other bytes for a shard of its text."""
@@ -65,6 +108,21 @@ class StalenessCheck:
                 hashes = self._shard_hashes(corpus, dump)
                 if hashes and recipe.inputs.get("pages") != hashes[self._catalog.shards.index(shard)]:
                     return "the dump has other pages for this shard now"
+        return ""
+
+    def _changed_folder(self, artifact: Artifact, recipe: Recipe) -> str:
+        """Say whether a folder has other files or other content now, or cannot be read."""
+        for corpus in self._catalog.undated_corpora:
+            if artifact.asset == corpus.text_asset and isinstance(corpus.source, Folder):
+                folder = self._folders.setdefault(corpus.source.path, _FolderNow(corpus.source.path))
+                try:
+                    if artifact.run_record().get(FOLDER_FINGERPRINT) == folder.fingerprint:
+                        return ""
+                    if folder.content == recipe.inputs.get("files"):
+                        return ""
+                except (TextFolderError, OSError) as error:
+                    return str(error)
+                return f"the files in {corpus.source.path} have changed since"
         return ""
 
     def _shard_hashes(self, corpus: Corpus, dump: str) -> list[str]:

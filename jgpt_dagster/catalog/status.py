@@ -1,7 +1,7 @@
 """What `jgpt status` shows: for each dump what is done, stale, running, failed and missing, and what to run next.
 
-Disk decides what is done. Only manifests and the verdicts of checks are read, and no data is hashed. Recorded runs
-explain why an output is not there.
+Disk decides what is done. Only manifests and the verdicts of checks are read, and no data is hashed but the files of a
+folder that has changed. Recorded runs explain why an output is not there.
 """
 
 import shlex
@@ -71,11 +71,16 @@ class Status:
 def _states(outputs: Sequence[OutputStatus]) -> str:
     """Return the state of an asset: of its one output, by model, or as counts."""
     if len(outputs) == 1:
-        return outputs[0].state
+        return _kept(outputs[0])
     if outputs[0].artifact.model:
-        return ", ".join(f"{output.artifact.model} {output.state}" for output in outputs)
+        return ", ".join(f"{output.artifact.model} {_kept(output)}" for output in outputs)
     counts = {state: sum(output.state == state for output in outputs) for state in STATES}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def _kept(output: OutputStatus) -> str:
+    """Return the state of an output. A run makes what is stale again, but not a model and what is made of it."""
+    return "stale (kept)" if output.artifact.model and output.state == "stale" else output.state
 
 
 class DeploymentStatus:
@@ -140,9 +145,11 @@ def next_step(shared: Status, status: Status, model: str) -> str:
         return "nothing: the release is made"
     if running := next((output.reason for output in left if output.state == "running"), None):
         return f"wait for {running}"
-    if all(output.artifact.model and output.state == "stale" for output in left):
-        command = shlex.join(["jgpt", "run", "--dump", str(status.dump), "--retrain"])
-        return f"nothing must be done: {left[0].artifact.label} is stale and stays; {command} replaces it"
+    command = shlex.join(["jgpt", "run", "--dump", status.dump or ""])
+    kept = [output.artifact.label for output in left if output.artifact.model and output.state == "stale"]
+    remark = f"{kept[0]} is stale and stays; --retrain replaces it, JGPT_MODEL=NAME trains another" if kept else ""
+    if len(kept) == len(left):
+        return f"nothing must be done: {remark}"
     failed = [output for output in left if output.state == "failed"]
     first = "fix what failed, then " if failed else ""
-    return first + shlex.join(["jgpt", "run", "--dump", status.dump or ""])
+    return f"{first}{command}" + (f" ({remark})" if remark else "")

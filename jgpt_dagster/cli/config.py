@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jgpt_dagster.catalog.kept_config import KeptConfig
+from jgpt_dagster.catalog.kept_config import KeptConfig, is_kept
 from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
@@ -51,6 +51,11 @@ def set_values(assignments: tuple[str, ...], yes: bool) -> None:
     record = KeptConfig(settings.catalog)
     if unknown := sorted(set(checked) - set(record.assets)):
         raise JgptError(f"No run config of {', '.join(unknown)} is kept; it is kept of {', '.join(record.assets)}.")
+    if passing := [f"{asset}.{field}" for asset, op in checked.items() for field in op["config"] if not is_kept(field)]:
+        raise JgptError(
+            f"{', '.join(passing)} is not kept with the data root: it is given to each run that it is for, by `jgpt "
+            "run --config` or an option of its own."
+        )
     change(settings, graph, {asset: op["config"] for asset, op in checked.items()}, yes)
 
 

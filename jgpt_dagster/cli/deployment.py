@@ -1,4 +1,4 @@
-"""What commands share: the settings with a writable data root and DAGSTER_HOME, and the option `--config`."""
+"""What commands share: the settings, checked against the data root, DAGSTER_HOME, and the option `--config`."""
 
 import os
 import shlex
@@ -18,15 +18,21 @@ from jgpt_dagster.storage.file_creation import make_root
 def open_deployment() -> Settings:
     """Return the settings, with a writable data root and DAGSTER_HOME set; print the line to export if it was not.
 
-    Raises JgptError if the data root cannot be written.
+    Raises JgptError if the data root cannot be written, and RootMismatchError if it was made with other settings.
     """
     settings = load_settings()
     _require_writable(settings)
+    require_matching_root(settings)
     announced = "DAGSTER_HOME" not in os.environ
     home = ensure_dagster_home(settings)
     if announced:
         say(f"export DAGSTER_HOME={shlex.quote(str(home))}", err=True)
     return settings
+
+
+def require_matching_root(settings: Settings) -> None:
+    """Raise RootMismatchError if the data root was made with other settings."""
+    settings.root.check_pinned_settings(settings.fixed)
 
 
 def all_dumps(root: DataRoot) -> list[str]:

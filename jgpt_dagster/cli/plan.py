@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jgpt_dagster.catalog.kept_config import KeptConfig, replace_values
-from jgpt_dagster.cli.deployment import config_option
+from jgpt_dagster.cli.deployment import config_option, require_matching_root
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import load_settings
 
@@ -30,6 +30,7 @@ def plan(
     What --config does not give is as the data root keeps it.
     """
     settings = load_settings()
+    require_matching_root(settings)
     from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
     from jgpt_dagster.assets.remembered_config import with_values
     from jgpt_dagster.definitions import defs

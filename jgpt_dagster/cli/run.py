@@ -27,6 +27,12 @@ _LAUNCHER_SECONDS = 30.0
 @click.option("--to", "until", default="release", show_default=True, help="The last asset to bring up to date.")
 @config_option("Run config in Dagster's YAML form (ops: <asset>: config: ...); default JGPT_RUN_CONFIG.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
+@click.option(
+    "--warm-start",
+    type=click.Choice(["auto", "require", "off"]),
+    help="Start from a finished model: `require` is refused if none is fit, `auto` then starts from scratch.",
+)
+@click.option("--start-from", metavar="NAME", help="The model that a warm start begins with.")
 @click.option("--retrain", is_flag=True, help="Train the model again, in place of a finished one.")
 @click.option("--unchecked", is_flag=True, help="Release a model whose checks failed; its card says so.")
 @click.option("--yes", is_flag=True, help="Change the run config that the data root keeps without asking.")
@@ -37,6 +43,8 @@ def run(
     until: str,
     config_path: Path | None,
     workers: int | None,
+    warm_start: str | None,
+    start_from: str | None,
     retrain: bool,
     unchecked: bool,
     yes: bool,
@@ -51,11 +59,19 @@ def run(
         settings = open_deployment()
         _warn_of_idle_workers()
         require_form("dump", dump)
+        if start_from is not None:
+            require_form("model", start_from)
         given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
         run_config = _run_config(settings, config_path, given, yes)
-        for asset, field, wanted in (("pretrained_model", "force", retrain), ("release", "unchecked", unchecked)):
-            if wanted:
-                run_config.setdefault(asset, {"config": {}})["config"][field] = True
+        options = (
+            ("pretrained_model", "force", retrain),
+            ("pretrained_model", "warm_start", warm_start),
+            ("pretrained_model", "start_from", start_from),
+            ("release", "unchecked", unchecked),
+        )
+        for asset, field, value in options:
+            if value:
+                run_config.setdefault(asset, {"config": {}})["config"][field] = value
         _run(settings, dump, until, workers or settings.workers, run_config, resume)
 
 
@@ -83,12 +99,14 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
     from jgpt_dagster.orchestration.existing_models import report_existing_models
     from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
 
-    report_existing_models(DagsterInstance.get(), settings.root)
     training = run_config.get("pretrained_model", {}).get("config", {})
     grace = PretrainingConfig(**training).stop_grace_seconds
     stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
     if {stage.asset for stage in stages} & {corpus.segmented_asset for corpus in settings.corpora}:
         _require_engine(settings)
+    if any(stage.asset == "pretrained_model" for stage in stages):
+        _require_start(settings, dump, training)
+    report_existing_models(DagsterInstance.get(), settings.root)
     if any(stage.asset == "wikipedia_dump" for stage in stages):
         _require_dump(settings, dump)
     record = KeptConfig(settings.catalog)
@@ -127,6 +145,36 @@ def _require_engine(settings: Settings) -> None:
     if tokenizer.manifest() is not None:
         with open_segmenter(settings.segmenter) as engine:
             require_tokenizer_engine(tokenizer, settings.segmenter, engine.fingerprint)
+
+
+def _require_start(settings: Settings, dump: str, training: Mapping[str, Any]) -> None:
+    """Raise WarmStartError if a training that has not begun must start from a model and has none: before any stage."""
+    from jgpt_dagster.assets.pretraining_config import PretrainingConfig, training_config
+    from jgpt_dagster.assets.training_run_directory import recorded_inputs
+    from jgpt_dagster.assets.warm_start import choose_start
+    from jgpt_dagster.orchestration.partitions import ModelKey
+    from jgpt_dagster.orchestration.resources import CorpusStore
+
+    kept = KeptConfig(settings.catalog).of("pretrained_model", settings.model)
+    fields = {name: value for name, value in kept.items() if name in PretrainingConfig.model_fields}
+    config, store, key = (
+        PretrainingConfig(**{**training, **fields}),
+        CorpusStore.of(settings),
+        ModelKey(dump, settings.model),
+    )
+    target, run = store.model_directory("pretrained_model", *key), store.training_run_path(*key)
+    if config.warm_start != "require" or (recorded_inputs(target, run, None) and not config.force):
+        return
+    # The tokenizer is frozen, so the training set that is still to be made will have it.
+    tokenizer = store.directory("tokenizer").manifest()
+    choose_start(
+        store,
+        key,
+        training_config(config, key.model),
+        tokenizer.data_sha256 if tokenizer else None,
+        warm_start=config.warm_start,
+        start_from=config.start_from,
+    )
 
 
 def _require_dump(settings: Settings, dump: str) -> None:

@@ -18,14 +18,12 @@ def status(dates: tuple[str, ...]) -> None:
     from jgpt_dagster.catalog.status import DeploymentStatus, next_step
     from jgpt_dagster.definitions import code_versions, defs
     from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
-    from jgpt_dagster.orchestration.resources import CorpusStore
     from jgpt_dagster.orchestration.run_history import recent_runs
     from jgpt_dagster.storage.safe_path import require_form
 
     for date in dates:
         require_form("dump", date)
     root, instance = settings.root, DagsterInstance.get()
-    root.check_pinned_settings(CorpusStore.of(settings).fixed)
     fail_abandoned_runs(instance, root.path, lambda _: None)
     deployment = DeploymentStatus(settings.catalog, code_versions(defs), settings.segmenter)
     runs = cache(lambda: recent_runs(instance))

@@ -13,7 +13,7 @@ from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.orchestration.abandoned_runs import record_process
 from jgpt_dagster.settings import Settings
-from jgpt_dagster.storage.data_root import DataRoot, shard_names
+from jgpt_dagster.storage.data_root import PINNED, DataRoot, shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster.storage.safe_path import UnsafeNameError, child_path, require_form
@@ -78,7 +78,7 @@ class CorpusStore(dg.ConfigurableResource[Any]):
     @property
     def fixed(self) -> dict[str, str | int]:
         """The settings that one data root cannot mix."""
-        return {"wiki": self.wiki, "text": self.text, "segmenter": self.segmenter, "shards": self.shards}
+        return {name: getattr(self, name) for name in PINNED}
 
     @property
     def root(self) -> DataRoot:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+PINNED = ("wiki", "text", "segmenter", "shards")
+"""The settings that one data root cannot mix."""
+
+
 class RootMismatchError(JgptError):
     """A setting differs from the value that the data root was made with."""
 
@@ -67,12 +71,18 @@ class DataRoot:
                 upload(self.path / "root.json", self.remote / "root.json")
 
     def check_pinned_settings(self, fixed: Mapping[str, str | int]) -> bool:
-        """Return whether settings are recorded. Raises RootMismatchError if they differ."""
+        """Return whether settings are recorded. Raises RootMismatchError if they differ or cannot be read."""
         record = self.location / "root.json"
         try:
-            recorded = json.loads(read_bytes(record))
+            recorded = dict(json.loads(read_bytes(record)))
         except FileNotFoundError:
             return False
+        except (ValueError, TypeError) as error:
+            shown = ", ".join(f"JGPT_{name.upper()}={value}" for name, value in fixed.items())
+            raise RootMismatchError(
+                f"{record} is damaged, so it does not say what the data was made with. Restore it, or delete it if you "
+                f"know that this was {shown}: the next run writes it again."
+            ) from error
         differing = [
             f"JGPT_{name.upper()}={value}, but the data in it was made with {recorded.get(name)}"
             for name, value in fixed.items()

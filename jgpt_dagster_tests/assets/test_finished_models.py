@@ -45,13 +45,18 @@ def remake(artifact: DirectoryArtifact) -> None:
     write_json(artifact.path / "manifest.json", manifest)
 
 
-def test_two_models_of_a_dump_stand_side_by_side(deployment: Deployment) -> None:
+def test_two_models_of_a_dump_stand_side_by_side(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warm start that finds no model of the same size says so: in the log, on the terminal and in the metadata."""
     before = model_files(deployment)
     in_process_instance().add_dynamic_partitions("model", ["tiny-lr3"])
-    made = deployment.materialize(
-        "pretrained_model", f"{DUMP}|tiny-lr3", **TRAINING | {"preset": "tiny", "steps": 3, "warmup_steps": 0}
-    )
+    short = {"preset": "tiny", "steps": 3, "warmup_steps": 0, "context": 32, "warm_start": "auto"}
+    made = deployment.materialize("pretrained_model", f"{DUMP}|tiny-lr3", **TRAINING | short)
     assert made.error is None
+    why = f"from scratch: pretrained_model {KEY} has another architecture (n_positions 64, not 32)"
+    assert made.metadata["start"].value == why
+    assert f"pretrained_model {DUMP}|tiny-lr3: training starts {why}" in capsys.readouterr().out
+    again = deployment.materialize("pretrained_model", f"{DUMP}|tiny-lr3")
+    assert (again.error, again.metadata["start"].value) == (None, why)
     assert model_files(deployment) == before
     other = deployment.root.directory("pretrained_model", DUMP, model="tiny-lr3").verified()
     assert (other.recipe.settings["model"], other.recipe.settings["steps"]) == ("tiny", 3)
@@ -88,9 +93,17 @@ def test_another_setting_than_the_finished_models_is_refused_and_names_the_ways_
     assert model_files(deployment) == before
 
 
-def test_a_training_set_that_was_made_again_leaves_model_evaluation_and_release(deployment: Deployment) -> None:
+def test_a_training_set_that_was_made_again_leaves_model_evaluation_and_release(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = model_files(deployment)
     remake(deployment.root.directory("training_set", DUMP))
+    made = deployment.materialize("pretrained_model", KEY)
+    told = f"pretrained_model {KEY} is stale and stays as it is: training_set {DUMP} has been made again."
+    assert made.error is None and told in (said := capsys.readouterr().out)
+    assert f"  jgpt run --dump {DUMP} --retrain\n" in said and "  export JGPT_MODEL=tiny-2\n" in said
+    assert "  jgpt config set pretrained_model.preset=tiny pretrained_model.context=64\n" in said
+    assert f"  jgpt run --dump {DUMP} --warm-start auto" in said
     for asset in MODEL_ASSETS:
         made = deployment.materialize(asset, KEY, **SMALL_RUN.get(asset, {}))
         assert made.error is None, made
@@ -139,6 +152,41 @@ def test_links_go_once_no_model_was_trained_on_them(deployment: Deployment) -> N
     deployment.root.directory("pretrained_model", DUMP, model="tiny").remove()
     (links,) = (deployment.data / "trained_on").glob("dump=*/*")
     assert list(unused_links(deployment.root, deployment.data)) == [(DUMP, links)]
+
+
+def test_a_damaged_model_is_not_replaced_by_one_of_another_training_set(deployment: Deployment) -> None:
+    weights = deployment.root.directory("pretrained_model", DUMP, model="tiny").path / "model" / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(damaged)
+    before = model_files(deployment)
+    remake(deployment.root.directory("training_set", DUMP))
+    error = deployment.materialize("pretrained_model", KEY).error
+    assert error is not None and "is damaged" in error and error.endswith(f"jgpt run --dump {DUMP} --retrain")
+    assert model_files(deployment) == before
+
+
+def test_the_card_of_a_kept_model_names_the_corpora_that_it_was_trained_on(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    (tmp_path / "news").mkdir()
+    (tmp_path / "news" / "one.txt").write_text("港の祭りは毎年八月の終わりに開かれる。")
+    longer = deployment.with_settings(FOLDERS=f"news={tmp_path / 'news'}")
+    before = model_files(deployment)
+    assert longer.materialize("release", KEY).error is None
+    assert model_files(deployment) == before
+    release = deployment.root.directory("release", DUMP, model="tiny")
+    card = (release.path / "README.md").read_text()
+    release.remove()
+    assert longer.materialize("release", KEY).error is None
+    assert (release.path / "README.md").read_text() == card
+    remake(deployment.root.directory("training_set", DUMP))
+    shutil.rmtree(deployment.data / "trained_on")
+    assert longer.materialize("release", KEY).error is None
+    release.remove()
+    error = longer.materialize("release", KEY).error
+    assert error is not None and "cannot say what it was trained on" in error
 
 
 def test_models_on_disk_that_dagster_has_no_record_of_are_reported_once(finished: Deployment) -> None:

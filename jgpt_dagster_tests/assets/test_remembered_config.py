@@ -58,6 +58,9 @@ def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(de
     refused = deployment.try_invoke("config", "set", "training_set.validation_share=0.2")
     assert refused.code == 1 and "Stale from then on: training_set, plan, pretrained_model" in refused.output
     deployment.invoke("config", "set", "training_set.validation_share=0.2", "--yes")
+    status = deployment.invoke("status", "--dump", DUMP)
+    assert f"training_set {DUMP}: made with validation_share 0.08, which is now 0.2" in status
+    assert f"pretrained_model {KEY}: training_set {DUMP} is stale" in status
     made = deployment.materialize("training_set", DUMP)
     assert (made.error, made.metadata["status"].value) == (None, "made")
     kept = json.loads((deployment.data / "run_config.json").read_text())
@@ -72,6 +75,7 @@ def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(de
         ("training_set.validation_share=2", "less than 1"),
         ("nothing.x=1", "there is no asset 'nothing'"),
         ("tokenizer.vocab_size=400", "No run config of tokenizer is kept"),
+        ("pretrained_model.warm_start=require", "pretrained_model.warm_start is not kept"),
     ],
 )
 def test_what_cannot_be_set_is_named(finished: Deployment, assignment: str, says: str) -> None:

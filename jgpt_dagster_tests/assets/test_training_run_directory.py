@@ -7,7 +7,15 @@ import dagster as dg
 import pytest
 
 from jgpt_dagster.assets import pretrained_model
-from jgpt_dagster.assets.training_run_directory import RECIPE, prepare_run_directory, recorded_inputs, root_run_id
+from jgpt_dagster.assets.training_run_directory import (
+    RECIPE,
+    prepare_run_directory,
+    recorded_inputs,
+    recorded_words,
+    require_same_training_set,
+    root_run_id,
+)
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.launch.process_group import LaunchError
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -23,7 +31,7 @@ def begun(tmp_path: Path) -> Path:
     """A run that Dagster run `first` has begun, with a checkpoint."""
     run = tmp_path / "run"
     prepare_run_directory(run, MADE, "first")
-    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "step=00000002").mkdir(parents=True)
     return run
 
 
@@ -33,10 +41,41 @@ def test_force_clears_the_run_directory_once_and_not_at_retries(begun: Path) -> 
     prepare_run_directory(begun, MADE, "second")
     assert not (begun / "checkpoints").exists(), "another run that is forced starts again"
     assert (begun.with_name(".run.aside-1") / "checkpoints").exists(), "and loses nothing"
-    (begun / "checkpoints").mkdir()
+    (begun / "checkpoints" / "step=00000002").mkdir(parents=True)
     prepare_run_directory(begun, MADE, "third")
     assert (begun.with_name(".run.aside-2") / "checkpoints").exists()
     assert json.loads((begun / RECIPE).read_text())["forced_by"] == "third"
+
+
+def test_checkpoints_of_another_training_set_are_kept_and_the_ways_on_are_named(begun: Path) -> None:
+    target = DirectoryArtifact("pretrained_model", f"{DUMP}|tiny", begun, model="tiny")
+    (label, sha256), other = next(iter(MADE.inputs.items())), "00fe"
+    require_same_training_set(begun, target, label, sha256)
+    with pytest.raises(JgptError, match="is half trained on another training_set 20260101") as caught:
+        require_same_training_set(begun, target, label, other)
+    assert f"\n  jgpt run --dump {DUMP} --retrain\n" in str(caught.value) and "JGPT_MODEL=NAME" in str(caught.value)
+    (begun / RESULT).touch()
+    require_same_training_set(begun, target, label, other)
+
+
+def test_a_run_without_checkpoints_begins_anew_with_the_training_set_of_now(tmp_path: Path) -> None:
+    target, run = (
+        DirectoryArtifact("pretrained_model", f"{DUMP}|tiny", tmp_path / "model", model="tiny"),
+        tmp_path / "run",
+    )
+    prepare_run_directory(run, MADE, None)
+    require_same_training_set(run, target, "training_set 20260101", "00fe")
+    prepare_run_directory(run, OTHER, None)
+    (run / "checkpoints" / "step=00000004").mkdir(parents=True)
+    require_same_training_set(run, target, "training_set 20260101", "00fe")
+    assert recorded_inputs(target, run, None) == OTHER.inputs
+
+
+def test_a_run_remembers_in_words_what_it_started_from(tmp_path: Path) -> None:
+    assert recorded_words(tmp_path) == ""
+    prepare_run_directory(tmp_path / "run", MADE, None, "from scratch: no model is finished")
+    prepare_run_directory(tmp_path / "run", MADE, None, "from scratch")
+    assert recorded_words(tmp_path / "run") == "from scratch: no model is finished"
 
 
 def test_a_retry_keeps_a_run_that_has_finished(begun: Path) -> None:

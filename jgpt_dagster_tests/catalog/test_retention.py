@@ -151,13 +151,16 @@ def test_a_dump_with_an_unfinished_run_is_not_removed(
     assert dumps_on_disk(deployment.root) == list(DATES)
 
 
+@pytest.mark.parametrize("name", ["", "|base"], ids=["of its own name", "of another name"])
 def test_a_dump_is_kept_until_training_that_started_from_its_model_has_finished(
-    deployment: Deployment, instance: dg.DagsterInstance
+    deployment: Deployment, instance: dg.DagsterInstance, name: str
 ) -> None:
     place_model(deployment, "pretrained_model", DATES[0])
     run = deployment.data / ".scratch" / "pretrained_model" / f"dump={DATES[1]}" / "model=tiny"
     run.mkdir(parents=True)
-    (run / "recipe.json").write_text(json.dumps({"settings": {}, "inputs": {f"pretrained_model {DATES[0]}": "0"}}))
+    inputs = {f"pretrained_model {DATES[0]}{name}": "0"}
+    (run / "recipe.json").write_text(json.dumps({"settings": {}, "inputs": inputs}))
+    shutil.copytree(run, run.parents[1] / f"dump={DATES[0]}" / "model=other")  # goes with its dump
     code, output = jgpt("dumps", "remove", "--force", DATES[0])
     assert code == 1
     assert f"unfinished training run {run} started from its model" in output

@@ -1,6 +1,7 @@
 """`jgpt status` says for each dump what is done, stale, running, failed and missing, why, and what to run next."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 from jgpt_dagster.definitions import build_definitions, code_versions, defs
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.settings import Settings
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import shard_names
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_manifest
 from jgpt_dagster.storage.verdict import record_verdict
@@ -125,6 +128,100 @@ def test_a_training_set_of_other_corpora_is_stale(deployment: Deployment) -> Non
         pass
     expected = "stale made from the corpora news, wikipedia, which is now wikipedia"
     assert states(deployment)[f"training_set {DUMP}"] == expected
+
+
+def put(artifact: Artifact, inputs: dict[str, str], **settings: object) -> str:
+    """Write an output that was made of inputs by the code of now; return the hash of its data."""
+    assert isinstance(artifact, DirectoryArtifact)
+    with artifact.writing(
+        Recipe(artifact.asset, code_versions(defs).get(artifact.asset, "1"), settings, inputs)
+    ) as out:
+        (out.path / "content").write_text(artifact.label)
+    return artifact.verified().data_sha256
+
+
+def put_model(deployment: Deployment, tokens: dict[str, str], corpora: list[str]) -> None:
+    """Write a training set of tokens, and what a model of it consists of."""
+    root = deployment.root
+    data = root.directory("training_set", DUMP)
+    trained_on = put(data, tokens, weights=dict.fromkeys(corpora, 1.0))
+    model, scores, release = (
+        root.directory(asset, DUMP, model="tiny") for asset in ("pretrained_model", "evaluation", "release")
+    )
+    weights = put(model, {data.label: trained_on})
+    figures = put(scores, {model.recipe_label: weights, data.label: trained_on})
+    put(release, {model.recipe_label: weights, scores.recipe_label: figures})
+
+
+FROM_TRAINING_SET = {
+    f"pretrained_model {DUMP}|tiny": f"training_set {DUMP} is stale",
+    f"evaluation {DUMP}|tiny": f"pretrained_model {DUMP}|tiny is stale",
+    f"release {DUMP}|tiny": f"evaluation {DUMP}|tiny is stale",
+}
+
+
+def test_another_list_of_corpora_makes_model_evaluation_and_release_stale_before_the_run(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(deployment, {}, ["wikipedia"])
+    assert not [state for state in states(deployment).values() if state.startswith("stale")]
+    (tmp_path / "news").mkdir()
+    longer = deployment.with_settings(FOLDERS=f"news={tmp_path / 'news'}")
+    found = states(longer)
+    assert found[f"training_set {DUMP}"] == "stale made from the corpora wikipedia, which is now news, wikipedia"
+    assert {label: found[label] for label in FROM_TRAINING_SET} == {
+        label: f"stale {reason}" for label, reason in FROM_TRAINING_SET.items()
+    }
+    monkeypatch.setenv("JGPT_FOLDERS", longer.settings["FOLDERS"])
+    output = printed()
+    assert "pretrained_model     stale (kept)" in output and "release              stale (kept)" in output
+    next_line = f"next: jgpt run --dump {DUMP} (pretrained_model {DUMP}|tiny is stale and stays; --retrain replaces it"
+    assert next_line in output
+
+
+def test_a_change_in_a_folder_makes_all_that_is_made_of_it_stale_before_the_run(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "news"
+    folder.mkdir()
+    (folder / "one.jsonl").write_text('{"text": "港の祭りは毎年八月の終わりに開かれる。"}\n' * 2)
+    news = deployment.with_settings(FOLDERS=f"news={folder}")
+    for shard in SHARDS:
+        assert news.materialize("news_documents", shard).error is None
+    root = news.root
+    documents = {shard: root.parquet("news_documents", shard=shard).verified() for shard in SHARDS}
+    tokens = root.directory("news_tokens", shard="000")
+    made = put(tokens, {"news_documents 000": documents["000"].data_sha256})
+    put_model(news, {tokens.label: made}, ["wikipedia", "news"])
+
+    def stale() -> dict[str, str]:
+        status = deployment_status(settings_of(news))
+        outputs = [*status.status(None, lambda: []).outputs, *status.status(DUMP, lambda: []).outputs]
+        return {output.artifact.label: output.reason for output in outputs if output.state == "stale"}
+
+    def stale_because(reason: str) -> dict[str, str]:
+        return {
+            **{f"news_documents {shard}": reason for shard in SHARDS},
+            tokens.label: "news_documents 000 is stale",
+            f"training_set {DUMP}": f"{tokens.label} is stale",
+            **FROM_TRAINING_SET,
+        }
+
+    assert stale() == {}
+    os.utime(folder / "one.jsonl")
+    assert stale() == {}, "other times alone change nothing"
+    text = (folder / "one.jsonl").read_text()
+    (folder / "one.jsonl").write_text(text.replace("八月", "九月"))
+    assert stale() == stale_because(f"the files in {folder} have changed since")
+    (folder / "one.jsonl").write_text(text)
+    assert stale() == {}
+    (folder / "two.txt").write_text("夜になると百を超える舟に灯がともる。")
+    assert stale() == stale_because(f"the files in {folder} have changed since")
+    for file in folder.iterdir():
+        file.unlink()
+    assert stale()["news_documents 000"].startswith(f"{folder} has no file that ends in")
+    folder.rmdir()
+    assert stale()["news_documents 000"] == f"{folder}: No such file or directory. All of {folder} has to be readable."
 
 
 def test_settings_that_differ_from_the_root_are_refused(

@@ -40,7 +40,8 @@ class TextFolderError(JgptError):
 class TextFolder:
     """The files of a folder at the time it was opened; `sha256` covers their paths and contents.
 
-    `skipped_files` is the number of other files; `refused` has the reason for each of `files` that is not read.
+    `skipped_files` is the number of other files; `refused` has the reason for each of `files` that is not read. As long
+    as `folder_fingerprint` returns `fingerprint`, nothing has changed.
     """
 
     path: Path
@@ -48,21 +49,14 @@ class TextFolder:
     refused: Mapping[Path, str]
     skipped_files: int
     sha256: str
+    fingerprint: str
     _states: Mapping[Path, tuple[int, int]]
 
     @classmethod
     def open(cls, path: Path) -> "TextFolder":
         """Hash the files of a folder. Raises TextFolderError if it has none, or if some cannot be read."""
-        found = sorted(islice(_files_below(path), _FILE_LIMIT + 1), key=str)
-        if len(found) > _FILE_LIMIT:
-            raise TextFolderError(f"{path} has more than {_FILE_LIMIT:,} files. Put many documents in one .jsonl file.")
-        files = [file for file in found if file.name.endswith(_ENDINGS)]
-        if not files:
-            raise TextFolderError(
-                f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
-            )
-        if dangling := [file for file in files if not file.exists()]:
-            raise TextFolderError(f"{dangling[0]} is a link to nothing. Mend or remove it.")
+        files, skipped = _text_files(path)
+        fingerprint = _fingerprint(path, files)  # before they are read: what changes meanwhile has another one
         states = {file: _state(file) for file in files}
         contents, refused = dict[str, str](), dict[Path, str]()
         for file in files:
@@ -72,7 +66,7 @@ class TextFolder:
             except _RefusedFile as error:
                 contents[str(file.relative_to(path))] = refused[file] = str(error)
                 del states[file]  # what is behind a link may change at any time
-        return cls(path, files, refused, len(found) - len(files), sha256_value(contents), states)
+        return cls(path, files, refused, skipped, sha256_value(contents), fingerprint, states)
 
     @property
     def size(self) -> int:
@@ -145,6 +139,42 @@ class TextFolder:
 
     def _changed(self) -> TextFolderError:
         return TextFolderError(f"{self.path} was changed while it was read. Run it again once nobody writes there.")
+
+
+def folder_fingerprint(path: Path) -> str:
+    """Return a hash of the names, sizes and times of a folder's text files, without reading them.
+
+    The same one means the same content; another one may still be of the same content. Raises TextFolderError.
+    """
+    return _fingerprint(path, _text_files(path)[0])
+
+
+def _fingerprint(path: Path, files: Sequence[Path]) -> str:
+    try:
+        states = {str(file.relative_to(path)): [_times(file.lstat()), _times(file.stat())] for file in files}
+    except OSError as error:
+        raise TextFolderError(f"{error.filename}: {error.strerror}. All of {path} has to be readable.") from error
+    return sha256_value(states)
+
+
+def _times(found: os.stat_result) -> tuple[int, int, int]:
+    """Return size and times; nobody can set the last of them (ctime) back."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _text_files(path: Path) -> tuple[list[Path], int]:
+    """Return the text files of a folder in order, and the number of its other files. Raises TextFolderError."""
+    found = sorted(islice(_files_below(path), _FILE_LIMIT + 1), key=str)
+    if len(found) > _FILE_LIMIT:
+        raise TextFolderError(f"{path} has more than {_FILE_LIMIT:,} files. Put many documents in one .jsonl file.")
+    files = [file for file in found if file.name.endswith(_ENDINGS)]
+    if not files:
+        raise TextFolderError(
+            f"{path} has no file that ends in {', '.join(_ENDINGS)}. Put some there, or name another."
+        )
+    if dangling := [file for file in files if not file.exists()]:
+        raise TextFolderError(f"{dangling[0]} is a link to nothing. Mend or remove it.")
+    return files, len(found) - len(files)
 
 
 def _files_below(path: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
-from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError
+from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
 
 
 def read(path: Path, limit_bytes: int = 1 << 20) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
@@ -151,3 +151,37 @@ def test_the_identity_is_that_of_paths_and_contents(tmp_path: Path) -> None:
         (tmp_path / folder / "a.txt").write_text(content)
     one, two, three = (TextFolder.open(tmp_path / folder).sha256 for folder in ("one", "two", "three"))
     assert one == two != three
+
+
+def test_a_fingerprint_changes_with_every_change_of_the_text_files_and_reads_none(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("一")
+    (folder / "b.jsonl").write_text('{"text": "二"}')
+    opened = TextFolder.open(folder)
+    assert opened.fingerprint == folder_fingerprint(folder)
+    (folder / "README.md").write_text("no text of the corpus")
+    assert opened.fingerprint == folder_fingerprint(folder)
+
+    seen = {opened.fingerprint}
+
+    def changed() -> bool:
+        before = len(seen)
+        seen.add(folder_fingerprint(folder))
+        return len(seen) > before
+
+    times = (folder / "a.txt").stat()
+    (folder / "a.txt").write_text("丁")
+    os.utime(folder / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert changed(), "other content of the same size and time"
+    (folder / "c.txt").write_text("三")
+    assert changed()
+    (folder / "c.txt").rename(folder / "d.txt")
+    assert changed()
+    (folder / "d.txt").unlink()
+    (folder / "d.txt").symlink_to(folder / "a.txt")
+    assert changed()
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(TextFolderError, match=r"\.txt, \.txt\.gz"):
+        folder_fingerprint(folder)
