@@ -12,8 +12,8 @@ from pydantic import Field
 from jgpt_dagster.assets.metadata import MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.literal_text import visible
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.told_failure import told
 from jgpt_dagster.runtime.progress import Progress
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
@@ -44,7 +44,7 @@ def materialize(
 
     `make` writes the artifact and may return facts about this run that are not part of the output, such as how much was
     reused. `describe` adds metadata of the finished output, which is shown first. A complete and current output is
-    verified and left alone unless `force`. Raises dagster.Failure with the message of any JgptError.
+    verified and left alone unless `force`. Raises ToldFailure.
     """
     with as_dagster_failure(), partition_locked(context, store, artifact):
         manifest = None if force else artifact.up_to_date_manifest(recipe)
@@ -94,13 +94,4 @@ def progress(
     return Progress(artifact.label, unit, total, context.log.info, size)
 
 
-@contextmanager
-def as_dagster_failure() -> Iterator[None]:
-    """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it.
-
-    The message may quote a page or a server: control characters in it are shown, not passed on to logs and terminals.
-    """
-    try:
-        yield
-    except JgptError as error:
-        raise dg.Failure(description=visible(str(error))) from error
+as_dagster_failure = told

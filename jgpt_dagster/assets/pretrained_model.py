@@ -4,7 +4,8 @@ import base64
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,19 @@ from jgpt_dagster.assets.warm_start import initial_model
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
-from jgpt_dagster.lm.launch.process_group import run_process_group
+from jgpt_dagster.lm.launch.process_group import LaunchError, LaunchInterruptedError, ReportedError, run_process_group
 from jgpt_dagster.lm.planning.plan_vs_actual import actual_throughput, plan_vs_actual_rows
 from jgpt_dagster.lm.planning.training_plan import TrainingPlan
 from jgpt_dagster.lm.training.checkpoint_trust import require_own_scratch
 from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
+from jgpt_dagster.lm.training.run_progress import interruption
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.lm.training.training_charts import subsample, training_charts
+from jgpt_dagster.orchestration.interrupted_training import resume_command
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
+from jgpt_dagster.orchestration.told_failure import INTERRUPTS, ToldInterrupt
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -103,7 +107,8 @@ def pretrained_model(
             require_hardware(plan.hardware, launcher)
             require_own_scratch(run)
             prepare_run_directory(run, recipe, forced_by)
-            _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
+            with _telling_how_to_go_on(run, resume_command(dump, model_name, store.model)):
+                _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
                 for name in (METRICS, RESULT):
@@ -125,6 +130,21 @@ def pretrained_model(
             force=config.force,
             describe=lambda _: {**stale, **_describe_run(target)},
         )
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Path, command: str) -> Iterator[None]:
+    """Say of a training that ends early at which step that was, and which command goes on from there."""
+    try:
+        yield
+    except INTERRUPTS:
+        raise ToldInterrupt(interruption(run, command)) from None
+    except LaunchInterruptedError as error:
+        raise LaunchInterruptedError(interruption(run, command)) from error
+    except ReportedError:
+        raise
+    except LaunchError as error:
+        raise LaunchError(f"{error}\nThe training was {interruption(run, command)}") from error
 
 
 def _train(

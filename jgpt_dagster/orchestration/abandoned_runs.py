@@ -24,6 +24,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from filelock import FileLock
 
+from jgpt_dagster.orchestration.interrupted_training import interruption_of
 from jgpt_dagster.orchestration.run_history import STARTED
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.file_creation import make_own_directory
@@ -37,6 +38,8 @@ PROCESS_TAG = "jgpt/process"
 """The run tag that names the process that makes a run, followed by the id of the run: a retry copies tags."""
 
 _LOCK = re.compile("(command|process)-([0-9a-f]{32})[.]lock")
+
+_KILLED = ", or the machine stopped (out of memory? See the kernel's log)"
 
 # From its creation to the first resource, a run takes a second.
 _BEGIN_SECONDS = 600.0
@@ -120,6 +123,8 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
     latest = instance.get_run_by_id(run.run_id)
     if latest is None or latest.is_finished:
         return
+    if training := interruption_of(run):
+        reason = f"{reason} Its training was {training}"
     if latest.status == dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(latest, reason)
     else:
@@ -201,9 +206,9 @@ def _dead_processes(instance: dg.DagsterInstance, root: Path, stack: ExitStack) 
             continue
         stack.callback(lock.release)
         if match[1] == "command":
-            yield match[2], "The `jgpt run` that this run belonged to was killed."
+            yield match[2], f"The `jgpt run` that this run belonged to was killed{_KILLED}."
         elif holder:
-            yield match[2], f"The process of this run ({holder.pid} on {holder.host}) was killed."
+            yield match[2], f"The process of this run ({holder.pid} on {holder.host}) was killed{_KILLED}."
 
 
 def _read_holder(path: Path) -> _Holder | None:

@@ -23,6 +23,7 @@ from dagster._utils.interrupts import capture_interrupts
 
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER
+from jgpt_dagster.causes import cause_of
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
@@ -34,6 +35,7 @@ from jgpt_dagster.runtime.worker_pool import die_with_parent
 ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
 LoadDefinitions = Callable[[], dg.Definitions]
 
+_MEMORY_ADVICE = "See the kernel's log (`dmesg`); fewer workers (--workers 1) take less memory."
 _POLL_SECONDS = 0.2
 # A run may wait for the pool slot of one that is killed meanwhile.
 _DEAD_RUNS_SECONDS = 15.0
@@ -205,7 +207,7 @@ def _outcomes(
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield Outcome(label, "its worker process was killed (out of memory?)")
+                yield Outcome(label, f"its worker process was killed (out of memory?). {_MEMORY_ADVICE}")
 
 
 # ---- interrupts ------------------------------------------------------------------------------------------------------
@@ -279,7 +281,7 @@ def _execute(
             )
         except Exception as error:
             # As text: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
-            return Outcome(label, f"Dagster refused the run: {error}")
+            return Outcome(label, cause_of(error) or f"Dagster refused the run: {error}")
     publish(ProgressEvent(label, ended=True))
     accepted = result.success or (_unchecked(asset, run_config) and _failed_checks_alone(result))
     return Outcome(label, None if accepted else _error_of(result))
