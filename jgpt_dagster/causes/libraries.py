@@ -36,10 +36,10 @@ def _sqlite(problem: str) -> Callable[[], str]:
     def describe() -> str:
         home = Path(os.environ.get("DAGSTER_HOME", ".")).expanduser()
         name = f"Dagster's database (DAGSTER_HOME={home})"
-        if not problem or system.is_full(home):
-            return system.disk_full(name)
         if home.is_dir() and os.statvfs(home).f_flag & os.ST_RDONLY:
             return f"{name}: its file system is mounted read-only. Mount it for writing, {AGAIN}."
+        if not problem or system.is_full(home):
+            return system.disk_full(name)
         return f"{name} {problem}"
 
     return describe

@@ -9,7 +9,7 @@ from pathlib import Path
 AGAIN = "then run the same command again"
 
 # A disk with less than this is full for all that this package and Dagster write.
-_FULL_BYTES = 1 << 20
+_FULL_BYTES = 1 << 18
 
 PORT_TAKEN = f"their port is taken by another program. Set MASTER_PORT to a free one or unset it, {AGAIN}."
 _RIGHTS = f"this user may not do that. Give the user that runs this command the rights to it, {AGAIN}."
@@ -36,7 +36,8 @@ _ADVICE = {
 def describe(error: OSError) -> str:
     """Return the cause of an error of the system: the file, what is wrong with it, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(_name(error.filename))
+        # Of a copy, the second is the one that is written.
+        return disk_full(_name(error.filename2 or error.filename))
     if error.errno == errno.ENOMEM:
         return out_of_memory()
     advice = _ADVICE.get(error.errno or 0, f"see the kernel's log (`dmesg`), {AGAIN}.")
