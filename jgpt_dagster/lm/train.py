@@ -6,6 +6,7 @@ message, 143 ended by SIGTERM after saving a checkpoint.
 
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     die_with_launcher()
+    threading.excepthook = _tell_of_thread
     os.environ.update(training_environment(processes=1))
     try:
         config = read_config(Path(arguments[0]))
@@ -43,6 +45,15 @@ def main(arguments: list[str]) -> int:
             _report("lost peer" if cause == LOST_PEER else "failed", cause)
         return 1
     return 0
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Print why a thread of a library has ended, such as a tracker's that writes to a full disk."""
+    cause = ended.exc_value and cause_of(ended.exc_value)
+    if cause is None:
+        threading.__excepthook__(ended)
+    else:
+        print(f"warning: {cause}", file=sys.stderr, flush=True)
 
 
 def _report(kind: Kind, cause: str) -> None:
