@@ -10,7 +10,7 @@ from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import recipe_of_dependent
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.pretrained_model import MODEL
 from jgpt_dagster.assets.remembered_config import remembered
@@ -64,7 +64,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
     """
     dump, model_name = model_key(context)
     target = store.model_directory("evaluation", dump, model_name)
-    with as_dagster_failure(), remembered(context, store, config, "evaluation", model_name) as config:
+    with remembered(context, store, config, "evaluation", model_name) as config:
         model, data = store.model_directory("pretrained_model", dump, model_name), store.directory("training_set", dump)
         tokenizer = store.directory("tokenizer")
         recipe = Recipe(

@@ -13,7 +13,6 @@ from jgpt_dagster.assets.metadata import MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.orchestration.told_failure import told
 from jgpt_dagster.runtime.progress import Progress
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
@@ -44,9 +43,9 @@ def materialize(
 
     `make` writes the artifact and may return facts about this run that are not part of the output, such as how much was
     reused. `describe` adds metadata of the finished output, which is shown first. A complete and current output is
-    verified and left alone unless `force`. Raises ToldFailure.
+    verified and left alone unless `force`.
     """
-    with as_dagster_failure(), partition_locked(context, store, artifact):
+    with partition_locked(context, store, artifact):
         manifest = None if force else artifact.up_to_date_manifest(recipe)
         made = manifest is None
         if manifest is None:
@@ -92,6 +91,3 @@ def progress(
 ) -> Progress:
     """Return a progress counter whose lines go to the run's log."""
     return Progress(artifact.label, unit, total, context.log.info, size)
-
-
-as_dagster_failure = told

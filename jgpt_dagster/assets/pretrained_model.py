@@ -14,7 +14,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import given_fields, model_recipe
-from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
@@ -70,7 +70,7 @@ def pretrained_model(
     dump, model_name = model_key(context)
     target = store.model_directory("pretrained_model", dump, model_name)
     run = store.training_run_path(dump, model_name)
-    with as_dagster_failure(), remembered(context, store, config, "pretrained_model", model_name) as config:
+    with remembered(context, store, config, "pretrained_model", model_name) as config:
         data = store.directory("training_set", dump)
         data_manifest = data.verified()
         forced_by = root_run_id(context.run) if config.force else None

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.tokenizer import open_tokenizer
@@ -61,9 +61,8 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
         dump = dump_key(context)
         target = store.directory(TRAINING_SET, dump)
         names = [corpus.name for corpus in store.corpora]
-        with as_dagster_failure():
-            _require_known(config.weights, names)
-        with as_dagster_failure(), remembered(context, store, config, TRAINING_SET) as config:
+        _require_known(config.weights, names)
+        with remembered(context, store, config, TRAINING_SET) as config:
             _require_known(config.weights, names)
             tokenizer, tokenizer_manifest = open_tokenizer(store)
             # Dagster counts an edge as satisfied if any shard is there; here every one must be complete.

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterUserCodeProcessError
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from jgpt_dagster.causes import cause_of
 from jgpt_dagster.literal_text import visible
@@ -24,7 +24,8 @@ class _Told(DagsterUserCodeProcessError):
     def __init__(self, cause: str | None) -> None:
         # The cause may quote a page or a server: its control characters are shown, not passed on.
         told = SerializableErrorInfo(message=visible(cause or ""), stack=[], cls_name=None)
-        super().__init__(told.message, user_code_process_error_infos=[told])
+        initialize: Callable[..., None] = super().__init__  # untyped
+        initialize(told.message, user_code_process_error_infos=[told])
 
 
 class ToldFailure(dg.Failure, _Told):
@@ -60,11 +61,10 @@ def told() -> Iterator[None]:
 def told_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function of a step that runs in `told`."""
 
-    @wraps(function)
     def telling(*arguments: Any, **named: Any) -> Any:
         with told():
             return function(*arguments, **named)
 
     # Dagster links a step to the file of its function's code.
     telling.__code__ = telling.__code__.replace(co_filename=function.__code__.co_filename)
-    return telling
+    return wraps(function)(telling)

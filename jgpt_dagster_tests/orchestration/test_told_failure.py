@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData
+from dagster_shared.error import SerializableErrorInfo
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
@@ -95,9 +97,7 @@ def test_an_error_of_dagsters_own_database_is_told_from_its_text(instance: dg.Da
     run = dg.DagsterRun("job")
     instance.add_run(run)
     error = "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full\n[SQL: INSERT …]"
-    data = dg._core.events.JobFailureData(  # type: ignore[attr-defined]
-        error=dg._utils.error.SerializableErrorInfo(error, ["File …"], "OperationalError")  # type: ignore[attr-defined]
-    )
+    data = JobFailureData(error=SerializableErrorInfo(error, ["File …"], "OperationalError"))
     instance.report_run_failed(run, "An exception was thrown during execution.", data)
     assert "the disk is full. Free some space" in failure_reason(instance, run.run_id)
 
