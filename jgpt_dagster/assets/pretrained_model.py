@@ -144,7 +144,9 @@ def _telling_how_to_go_on(run: Path, command: str) -> Iterator[None]:
     except ReportedError:
         raise
     except LaunchError as error:
-        raise LaunchError(f"{error}\nThe training was {interruption(run, command)}") from error
+        # On the first line, which status and alerts show.
+        first, line_end, rest = str(error).partition("\n")
+        raise LaunchError(f"{first} The training was {interruption(run, command)}{line_end}{rest}") from error
 
 
 def _train(

@@ -11,7 +11,7 @@ AGAIN = "then run the same command again"
 # A disk with less than this is full for all that this package and Dagster write.
 _FULL_BYTES = 1 << 18
 
-PORT_TAKEN = f"their port is taken by another program. Set MASTER_PORT to a free one or unset it, {AGAIN}."
+PORT_TAKEN = f"this port is taken by another program. In training, set MASTER_PORT to a free one or unset it, {AGAIN}."
 _RIGHTS = f"this user may not do that. Give the user that runs this command the rights to it, {AGAIN}."
 _NETWORK = f"the connection failed. Check the network and whether the other side runs, {AGAIN}."
 _ADVICE = {

@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_and_a_side_that_does_not_answer_are_told() -> None
         (
             "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. "
             "port: 29500, useIpv6: false, code: -98, name: EADDRINUSE, message: address already in use",
-            "the training processes cannot meet: their port is taken",
+            "the training processes cannot meet: this port is taken",
         ),
         (
             "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Connection closed by peer",
