@@ -39,7 +39,7 @@ PROCESS_TAG = "jgpt/process"
 
 _LOCK = re.compile("(command|process)-([0-9a-f]{32})[.]lock")
 
-_KILLED = ", or the machine stopped (out of memory? See the kernel's log)"
+_KILLED = " or could not record its end (out of memory, a full disk, a restart? See the kernel's log)"
 
 # From its creation to the first resource, a run takes a second.
 _BEGIN_SECONDS = 600.0
