@@ -24,7 +24,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from filelock import FileLock
 
-from jgpt_dagster.orchestration.interrupted_training import interruption_of
+from jgpt_dagster.orchestration.interrupted_training import with_interruption
 from jgpt_dagster.orchestration.run_history import STARTED
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.file_creation import make_own_directory
@@ -97,7 +97,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(STARTED))):
             name = _process_of(run)
             if name in dead:
-                _end(instance, run, dead[name])
+                _end(instance, run, with_interruption(dead[name], run))
             elif name is None and _never_began(instance, run):
                 _end(instance, run, "The process of this run was killed before the run began.")
         for name in dead:
@@ -123,8 +123,6 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
     latest = instance.get_run_by_id(run.run_id)
     if latest is None or latest.is_finished:
         return
-    if training := interruption_of(run):
-        reason = f"{reason} Its training was {training}"
     if latest.status == dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(latest, reason)
     else:

@@ -18,6 +18,12 @@ def resume_command(dump: str, model: str, own_model: str) -> str:
     return command if model == own_model else f"JGPT_MODEL={model} {command}"
 
 
+def with_interruption(reason: str, run: dg.DagsterRun) -> str:
+    """Return why a run ended and, if it trained, at which step it was interrupted and what goes on."""
+    training = interruption_of(run)
+    return f"{reason} Its training was {training}" if training else reason
+
+
 def interruption_of(run: dg.DagsterRun) -> str:
     """Return at which step the training of a Dagster run was interrupted, and what goes on; empty for other runs."""
     dump, _, model = run.tags.get(PARTITION, "").partition("|")

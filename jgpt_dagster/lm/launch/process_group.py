@@ -32,11 +32,9 @@ EXIT_INTERRUPTED = 143
 
 _FATAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
 _KILLED = {
-    signal.SIGKILL: "was killed by SIGKILL: out of memory? See the kernel's log (`dmesg`). Use a smaller "
-    "`micro_batch`, `activation_checkpointing: true` or fewer processes (JGPT_PROCESSES), then run the same "
-    "command again.",
-    signal.SIGBUS: "was killed by SIGBUS: is /dev/shm, or a disk, full? Free some space, then run the same command "
-    "again.",
+    signal.SIGKILL: ": out of memory? See the kernel's log (`dmesg`). Use a smaller `micro_batch`, "
+    "`activation_checkpointing: true` or fewer processes (JGPT_PROCESSES), then run the same command again.",
+    signal.SIGBUS: ": is /dev/shm, or a disk, full? Free some space, then run the same command again.",
 }
 _LAUNCH_ID = "JGPT_LAUNCH"
 # The name of a training process, as `ps -o comm` shows it; Linux allows 15 characters.
@@ -243,8 +241,8 @@ def _failure(argv: Sequence[str], code: int, tail: Sequence[str], reports: Seque
     killed_by = _fatal_signal(code, tail)
     if report and report.kind == "failed":
         return ReportedError(report.cause)
-    if killed_by not in (None, signal.SIGTERM):
-        return LaunchError(f"a training process {_KILLED.get(killed_by, f'was killed by {killed_by.name}')}")
+    if killed_by and killed_by != signal.SIGTERM:
+        return LaunchError(f"a training process was killed by {killed_by.name}{_KILLED.get(killed_by, '.')}")
     if report and report.kind == "lost peer":
         return ReportedError(report.cause)
     if code == EXIT_INTERRUPTED or killed_by or (report and report.kind == "interrupted"):
