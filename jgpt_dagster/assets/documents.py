@@ -16,7 +16,6 @@ from jgpt_dagster.assets.document_sources import DocumentSource, open_source
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
-    as_dagster_failure,
     partition_locked,
     record_run,
 )
@@ -79,7 +78,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
         """
         keys = shard_keys(context)
         targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in keys}
-        with as_dagster_failure(), ExitStack() as locks:
+        with ExitStack() as locks:
             if store.profile == "clean":  # the only one that has these settings
                 config = locks.enter_context(remembered(context, store, config, corpus.text_asset))
             selection = _selection(store, corpus, config)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_set import require_token_files
@@ -64,7 +64,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
     """
     dump, model_name = model_key(context)
     target = store.model_directory("evaluation", dump, model_name)
-    with as_dagster_failure(), remembered(context, store, config, "evaluation", model_name) as config:
+    with remembered(context, store, config, "evaluation", model_name) as config:
         model = store.model_directory("pretrained_model", dump, model_name)
         root, trained_on = model_data_root(store, model, dump)
         data, tokenizer = root.directory("training_set", dump), root.directory("tokenizer")

@@ -12,7 +12,6 @@ from pydantic import Field
 from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.literal_text import visible
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
 from jgpt_dagster.storage.artifact import Artifact
@@ -44,9 +43,9 @@ def materialize(
 
     `make` writes the artifact and may return facts about this run that are not part of the output, such as how much was
     reused. `describe` adds metadata of the finished output, which is shown first. A complete and current output is
-    verified and left alone unless `force`. Raises dagster.Failure with the message of any JgptError.
+    verified and left alone unless `force`.
     """
-    with as_dagster_failure(), partition_locked(context, store, artifact):
+    with partition_locked(context, store, artifact):
         manifest = None if force else artifact.up_to_date_manifest(recipe)
         made = manifest is None
         if manifest is None:
@@ -101,15 +100,3 @@ def progress(
 ) -> Progress:
     """Return a progress counter whose lines go to the run's log."""
     return Progress(artifact.label, unit, total, context.log.info, size)
-
-
-@contextmanager
-def as_dagster_failure() -> Iterator[None]:
-    """Turn a JgptError into a dagster.Failure whose description is the message, so that the UI leads with it.
-
-    The message may quote a page or a server: control characters in it are shown, not passed on to logs and terminals.
-    """
-    try:
-        yield
-    except JgptError as error:
-        raise dg.Failure(description=visible(str(error))) from error

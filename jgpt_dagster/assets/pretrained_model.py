@@ -4,7 +4,8 @@ import base64
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_recipe
-from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, tell
+from jgpt_dagster.assets.materialize import Materialization, materialize, tell
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
@@ -37,16 +38,19 @@ from jgpt_dagster.catalog.training_data_links import keep_training_data
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
-from jgpt_dagster.lm.launch.process_group import run_process_group
+from jgpt_dagster.lm.launch.process_group import LaunchError, LaunchInterruptedError, ReportedError, run_process_group
 from jgpt_dagster.lm.planning.plan_vs_actual import actual_throughput, plan_vs_actual_rows
 from jgpt_dagster.lm.planning.training_plan import TrainingPlan
 from jgpt_dagster.lm.training.checkpoint_trust import require_own_scratch
 from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT, read_metrics, read_throughput
+from jgpt_dagster.lm.training.run_progress import interruption
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.lm.training.training_charts import subsample, training_charts
+from jgpt_dagster.orchestration.interrupted_training import resume_command
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore, TrainingLauncher
+from jgpt_dagster.orchestration.told_failure import INTERRUPTS, ToldInterrupt
 from jgpt_dagster.runtime.progress import ProgressEvent, publish
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -73,7 +77,7 @@ def pretrained_model(
     key = model_key(context)
     target = store.model_directory("pretrained_model", *key)
     run = store.training_run_path(*key)
-    with as_dagster_failure(), remembered(context, store, config, "pretrained_model", key.model) as config:
+    with remembered(context, store, config, "pretrained_model", key.model) as config:
         data = store.directory("training_set", key.dump)
         data_manifest = data.verified()
         forced_by = root_run_id(context.run) if config.force else None
@@ -123,7 +127,8 @@ def pretrained_model(
             keep_config(store, "pretrained_model", resolved_values(config, train_config), key.model)
             if initial or config.warm_start != "off":
                 tell(context, target, f"{target.label}: training starts {recorded_words(run) or start.words}")
-            _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
+            with _telling_how_to_go_on(run, resume_command(key.dump, key.model, store.model)):
+                _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)
                 for name in (METRICS, RESULT):
@@ -156,6 +161,23 @@ def _keep_training_data(context: dg.AssetExecutionContext, store: CorpusStore, d
             f"No hard links to {data.label} could be made ({error.strerror or type(error).__name__}): the model cannot "
             "be evaluated once its training set is made again."
         )
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Path, command: str) -> Iterator[None]:
+    """Say of a training that ends early at which step that was, and which command goes on from there."""
+    try:
+        yield
+    except INTERRUPTS:
+        raise ToldInterrupt(interruption(run, command)) from None
+    except LaunchInterruptedError as error:
+        raise LaunchInterruptedError(interruption(run, command)) from error
+    except ReportedError:
+        raise
+    except LaunchError as error:
+        # On the first line, which status and alerts show.
+        first, line_end, rest = str(error).partition("\n")
+        raise LaunchError(f"{first} The training was {interruption(run, command)}{line_end}{rest}") from error
 
 
 def _train(

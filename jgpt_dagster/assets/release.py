@@ -13,7 +13,7 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, scores_outcome
 from jgpt_dagster.assets.evaluation import with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution
 from jgpt_dagster.catalog.corpora import corpus_named
@@ -54,51 +54,49 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
     """The directory that `AutoModelForCausalLM` and `AutoTokenizer` open offline, with a model card."""
     dump, model_name = model_key(context)
     target = store.model_directory("release", dump, model_name)
-    with as_dagster_failure():
-        model, scores = (store.model_directory(name, dump, model_name) for name in ("pretrained_model", "evaluation"))
-        root, _ = model_data_root(store, model, dump)
-        tokenizer = root.directory("tokenizer")
-        failed = [
-            *_failed_data_checks(store, root, dump),
-            *_failed_check(model, "loss_fell", loss_outcome),
-            *_failed_check(scores, "scores_are_finite", scores_outcome),
-        ]
-        if failed and not config.unchecked:
-            raise JgptError(
-                f"{'; '.join(failed)}. {target.label} is not made. Make again what failed, with other settings (a "
-                "model with `jgpt run --retrain`), or release the model all the same with `jgpt run --unchecked`: its "
-                "card will say so."
-            )
-        corpora = _trained_on(store, root, dump, model, target)
-        recipe = Recipe(
-            stage="release",
-            code_version=CODE_VERSION,
-            settings={
-                "wiki": store.wiki,
-                "corpora": corpora,
-                **({"unchecked": failed} if failed else {}),
-            },
-            inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
+    model, scores = (store.model_directory(name, dump, model_name) for name in ("pretrained_model", "evaluation"))
+    root, _ = model_data_root(store, model, dump)
+    tokenizer = root.directory("tokenizer")
+    failed = [
+        *_failed_data_checks(store, root, dump),
+        *_failed_check(model, "loss_fell", loss_outcome),
+        *_failed_check(scores, "scores_are_finite", scores_outcome),
+    ]
+    if failed and not config.unchecked:
+        raise JgptError(
+            f"{'; '.join(failed)}. {target.label} is not made. Make again what failed, with other settings (a "
+            "model with `jgpt run --retrain`), or release the model all the same with `jgpt run --unchecked`: its "
+            "card will say so."
         )
-        evaluated_with = scores.verified().recipe.inputs.get(tokenizer.recipe_label)
-        recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
+    corpora = _trained_on(store, root, dump, model, target)
+    recipe = Recipe(
+        stage="release",
+        code_version=CODE_VERSION,
+        settings={
+            "wiki": store.wiki,
+            "corpora": corpora,
+            **({"unchecked": failed} if failed else {}),
+        },
+        inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
+    )
+    evaluated_with = scores.verified().recipe.inputs.get(tokenizer.recipe_label)
+    recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
 
-        def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-            card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, tokenizer.path, corpora, failed)
-            with target.writing(recipe) as out:
-                write_release(out.path, model.path / MODEL, tokenizer.path, card)
-                out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
-            verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
-            return {
-                "checks": {
-                    asset: {name: asdict(verdict) for name, verdict in found.items()}
-                    for asset, found in verdicts.items()
-                }
+    def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+        card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, tokenizer.path, corpora, failed)
+        with target.writing(recipe) as out:
+            write_release(out.path, model.path / MODEL, tokenizer.path, card)
+            out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
+        verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
+        return {
+            "checks": {
+                asset: {name: asdict(verdict) for name, verdict in found.items()} for asset, found in verdicts.items()
             }
+        }
 
-        return materialize(
-            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
-        )
+    return materialize(
+        context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
+    )
 
 
 def _trained_on(

@@ -12,7 +12,6 @@ from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
-    as_dagster_failure,
     materialize,
     progress,
     reuse_facts,
@@ -61,7 +60,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
     ) -> Materialization:
         partition = shard_key(context, corpus)
         source, target = (store.parquet(asset, *partition) for asset in (corpus.text_asset, corpus.segmented_asset))
-        with as_dagster_failure(), segmenter.open() as engine:
+        with segmenter.open() as engine:
             require_tokenizer_engine(store.catalog.tokenizer, store.segmenter, engine.fingerprint)
             documents = source.verified()
             recipe = Recipe(

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure, materialize, progress
+from jgpt_dagster.assets.materialize import Materialization, materialize, progress
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.corpus.segmenters import restore_step
@@ -75,30 +75,25 @@ def tokenizer(
     stale. Its manifest records what it was trained on.
     """
     target = store.directory("tokenizer")
-    with as_dagster_failure():
-        frozen = target.manifest() is not None and not config.retrain
-        recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
+    frozen = target.manifest() is not None and not config.retrain
+    recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
 
-        def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
-            bar = progress(context, target, "characters")
-            shards = [store.root.parquet_by_label(label) for label in recipe.inputs]
-            trained = train_tokenizer(
-                lambda: _documents(shards, config.sample_share),
-                store.profile,
-                TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
-                bar.message,
-            )
-            with target.writing(recipe) as out:
-                save_tokenizer(
-                    trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"]
-                )
-                out.counts = trained.counts
-            # Linux counts in KiB. This is the peak of the whole process, including tokenizers trained in it before.
-            return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
-
-        return materialize(
-            context, store, target, recipe, make, force=config.retrain, describe=lambda _: _describe(target)
+    def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
+        bar = progress(context, target, "characters")
+        shards = [store.root.parquet_by_label(label) for label in recipe.inputs]
+        trained = train_tokenizer(
+            lambda: _documents(shards, config.sample_share),
+            store.profile,
+            TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
+            bar.message,
         )
+        with target.writing(recipe) as out:
+            save_tokenizer(trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"])
+            out.counts = trained.counts
+        # Linux counts in KiB. This is the peak of the whole process, including tokenizers trained in it before.
+        return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+
+    return materialize(context, store, target, recipe, make, force=config.retrain, describe=lambda _: _describe(target))
 
 
 def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:

@@ -10,7 +10,6 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
-    as_dagster_failure,
     materialize,
     progress,
     reuse_facts,
@@ -56,47 +55,44 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
         partition = shard_key(context, corpus)
         source = store.parquet(corpus.segmented_asset, *partition)
         target = store.directory(corpus.tokens_asset, *partition)
-        with as_dagster_failure():
-            segmented = source.verified()
-            tokenizer, tokenizer_manifest = open_tokenizer(store)
-            tokenizer.require_segmenter(store.segmenter, segmented.recipe.libraries["segmenter"])
-            recipe = Recipe(
-                stage=target.asset,
-                code_version=CODE_VERSION,
-                inputs={source.recipe_label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
-                libraries=library_versions("tokenizers", "pyarrow"),
-            )
+        segmented = source.verified()
+        tokenizer, tokenizer_manifest = open_tokenizer(store)
+        tokenizer.require_segmenter(store.segmenter, segmented.recipe.libraries["segmenter"])
+        recipe = Recipe(
+            stage=target.asset,
+            code_version=CODE_VERSION,
+            inputs={source.recipe_label: segmented.data_sha256, "tokenizer": tokenizer_manifest.data_sha256},
+            libraries=library_versions("tokenizers", "pyarrow"),
+        )
 
-            def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-                previous: PreviousTokens = PreviousRows([])
-                if not config.force:
-                    previous = previous_tokens(context, store, corpus, partition, recipe)
-                stats = ReuseStats(previous.rate, previous.full_seconds)
+        def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            previous: PreviousTokens = PreviousRows([])
+            if not config.force:
+                previous = previous_tokens(context, store, corpus, partition, recipe)
+            stats = ReuseStats(previous.rate, previous.full_seconds)
 
-                def encode(batch: KeyedDocuments) -> list[np.ndarray]:
-                    """Encode what the previous dump does not have, and return the ids in their order."""
-                    reused = [_reused(previous, key, lines, stats) for key, lines in batch]
-                    new = [lines for (_, lines), found in zip(batch, reused, strict=True) if found is None]
-                    encoded = iter(
-                        stats.measure(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new)))
-                    )
-                    return [next(encoded) if found is None else found for found in reused]
+            def encode(batch: KeyedDocuments) -> list[np.ndarray]:
+                """Encode what the previous dump does not have, and return the ids in their order."""
+                reused = [_reused(previous, key, lines, stats) for key, lines in batch]
+                new = [lines for (_, lines), found in zip(batch, reused, strict=True) if found is None]
+                encoded = iter(stats.measure(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new))))
+                return [next(encoded) if found is None else found for found in reused]
 
-                bar = progress(context, target, "documents", segmented.counts["rows"])
-                documents = bar.track(read_rows(source.path, [corpus.key_column, "lines"]))
-                with target.writing(recipe) as out:
-                    out.counts = write_tokens(documents, tokenizer, out.path, encode=encode)
-                return reuse_facts(stats)
+            bar = progress(context, target, "documents", segmented.counts["rows"])
+            documents = bar.track(read_rows(source.path, [corpus.key_column, "lines"]))
+            with target.writing(recipe) as out:
+                out.counts = write_tokens(documents, tokenizer, out.path, encode=encode)
+            return reuse_facts(stats)
 
-            return materialize(
-                context,
-                store,
-                target,
-                recipe,
-                make,
-                force=config.force,
-                describe=lambda _: _describe(target, tokenizer),
-            )
+        return materialize(
+            context,
+            store,
+            target,
+            recipe,
+            make,
+            force=config.force,
+            describe=lambda _: _describe(target, tokenizer),
+        )
 
     return tokens
 

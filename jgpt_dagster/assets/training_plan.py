@@ -3,7 +3,7 @@
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.materialize import Materialization, as_dagster_failure
+from jgpt_dagster.assets.materialize import Materialization
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, plan_training, training_config
 from jgpt_dagster.assets.remembered_config import given_fields, with_values
@@ -30,13 +30,12 @@ def plan(
 
     Its run config is that of `pretrained_model`.
     """
-    with as_dagster_failure():
-        dump, model = model_key(context)
-        kept, given = KeptConfig(store.catalog).of("pretrained_model", model), given_fields(context)
-        fields = config.model_dump()
-        values = {name: value if name in given else kept.get(name, value) for name, value in fields.items()}
-        config = with_values("pretrained_model", PretrainingConfig, values)
-        data = store.directory("training_set", dump)
-        data.verified()
-        plan, _ = plan_training(config, launcher, training_config(config, model), TrainingSet.open(data.path))
-        return dg.MaterializeResult(metadata={"plan": table(["what", "figure"], plan.rows())})
+    dump, model = model_key(context)
+    kept, given = KeptConfig(store.catalog).of("pretrained_model", model), given_fields(context)
+    fields = config.model_dump()
+    values = {name: value if name in given else kept.get(name, value) for name, value in fields.items()}
+    config = with_values("pretrained_model", PretrainingConfig, values)
+    data = store.directory("training_set", dump)
+    data.verified()
+    plan, _ = plan_training(config, launcher, training_config(config, model), TrainingSet.open(data.path))
+    return dg.MaterializeResult(metadata={"plan": table(["what", "figure"], plan.rows())})

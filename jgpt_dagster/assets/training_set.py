@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
-from jgpt_dagster.assets.materialize import Materialization, StageConfig, as_dagster_failure, materialize
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.tokenizer import open_tokenizer
@@ -80,10 +80,9 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
         def share() -> float:
             return _share(context, store, [shard for shard, _ in inputs()[-1]], config.validation_share)
 
-        with as_dagster_failure():
-            _require_known(config.weights, names)
+        _require_known(config.weights, names)
         derived = {"validation_share": share}
-        with as_dagster_failure(), remembered(context, store, config, TRAINING_SET, derived=derived) as config:
+        with remembered(context, store, config, TRAINING_SET, derived=derived) as config:
             _require_known(config.weights, names)
             tokenizer, tokenizer_manifest, shards = inputs()
             weights = {name: config.weights.get(name, 1.0) for name in names}

@@ -15,7 +15,6 @@ from jgpt_dagster.assets.dump_errors import published_fault
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
-    as_dagster_failure,
     materialize,
     progress,
     reuse_facts,
@@ -70,61 +69,56 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
         """
         key = shard_key(context, corpus)
         target = store.parquet(corpus.text_asset, *key)
-        with as_dagster_failure():
-            dump = _Dump(store, store.directory(f"{corpus.name}_dump", key.dump))
-            part = dump.ranges.shards[int(key.shard)]
-            site = read_siteinfo(dump.path, dump.ranges)
-            recipe = Recipe(
-                stage=corpus.text_asset,
-                code_version=CODE_VERSION,
-                settings={
-                    "text": store.profile,
-                    "namespaces": sha256_value(sorted(site.namespaces.items())),
-                    **dump.templates_setting(),
-                },
-                inputs={"pages": part.sha256},
-                libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
-            )
+        dump = _Dump(store, store.directory(f"{corpus.name}_dump", key.dump))
+        part = dump.ranges.shards[int(key.shard)]
+        site = read_siteinfo(dump.path, dump.ranges)
+        recipe = Recipe(
+            stage=corpus.text_asset,
+            code_version=CODE_VERSION,
+            settings={
+                "text": store.profile,
+                "namespaces": sha256_value(sorted(site.namespaces.items())),
+                **dump.templates_setting(),
+            },
+            inputs={"pages": part.sha256},
+            libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
+        )
 
-            def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
-                counts, totals = PageCounts(), ArticleTotals()
-                previous: PreviousArticles = PreviousRows([])
-                if not config.force:
-                    previous = previous_articles(context, store, corpus, key, recipe)
-                stats = ReuseStats(previous.rate, previous.full_seconds)
-                library = dump.templates(site) if store.profile == "seed" else None
-                clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
-                cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None
-                bar = progress(
-                    context, target, "articles", size=cached_xml.stat().st_size if cached_xml else part.length
+        def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            counts, totals = PageCounts(), ArticleTotals()
+            previous: PreviousArticles = PreviousRows([])
+            if not config.force:
+                previous = previous_articles(context, store, corpus, key, recipe)
+            stats = ReuseStats(previous.rate, previous.full_seconds)
+            library = dump.templates(site) if store.profile == "seed" else None
+            clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
+            cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None
+            bar = progress(context, target, "articles", size=cached_xml.stat().st_size if cached_xml else part.length)
+            if cached_xml:
+                chunks = read_cached_xml(cached_xml, bar.count_input_bytes)
+            else:
+                chunks = read_range(dump.path, part, bar.count_input_bytes)
+            fault = f"materialize {corpus.name}_dump with `force: true`"
+            with RejectedLog(store.scratch_path) as rejected, published_fault(fault):
+                rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
+                target.write(
+                    corpus.text_schema,
+                    totals.count(bar.track(rows if part.length else iter(()))),
+                    recipe,
+                    lambda: {**asdict(counts), **asdict(totals)},
+                    lambda: rejected,
                 )
-                if cached_xml:
-                    chunks = read_cached_xml(cached_xml, bar.count_input_bytes)
-                else:
-                    chunks = read_range(dump.path, part, bar.count_input_bytes)
-                fault = f"materialize {corpus.name}_dump with `force: true`"
-                with RejectedLog(store.scratch_path) as rejected, published_fault(fault):
-                    rows = read_articles(
-                        chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages
-                    )
-                    target.write(
-                        corpus.text_schema,
-                        totals.count(bar.track(rows if part.length else iter(()))),
-                        recipe,
-                        lambda: {**asdict(counts), **asdict(totals)},
-                        lambda: rejected,
-                    )
-                return reuse_facts(stats)
+            return reuse_facts(stats)
 
-            return materialize(
-                context,
-                store,
-                target,
-                recipe,
-                make,
-                force=config.force,
-                describe=lambda made: _describe(target, made.counts),
-            )
+        return materialize(
+            context,
+            store,
+            target,
+            recipe,
+            make,
+            force=config.force,
+            describe=lambda made: _describe(target, made.counts),
+        )
 
     return wikipedia_articles
 

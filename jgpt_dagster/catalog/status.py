@@ -25,11 +25,11 @@ _DETAILS_SHOWN = 4
 class RunSummary:
     """A recorded run, as far as it explains why an output is not done.
 
-    `makes` says whether the run was to make an output, `reason` why it failed.
+    `makes` says whether the run was to make an output, `reason` why it failed or was cancelled.
     """
 
     run_id: str
-    state: Literal["running", "failed", "ended"]
+    state: Literal["running", "failed", "cancelled", "ended"]
     makes: Callable[[Artifact], bool]
     reason: Callable[[], str] = lambda: ""
 
@@ -129,6 +129,8 @@ class DeploymentStatus:
             return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
         if judgement:
             return OutputStatus(artifact, "unchecked", judgement.reason)
+        if run and run.state == "cancelled" and not manifest:
+            return OutputStatus(artifact, "missing", f"run {run.run_id} was cancelled: {run.reason()}")
         return OutputStatus(artifact, "stale" if stale else "missing", stale)
 
     def _manifest(self, artifact: Artifact) -> Manifest | None:

@@ -1,9 +1,10 @@
-"""The command group `jgpt`, which shows a JgptError as its message alone."""
+"""The command group `jgpt`, which shows an error that a person can mend as its cause alone."""
 
 from typing import Any
 
 import click
 
+from jgpt_dagster.causes import cause_of
 from jgpt_dagster.cli.config import config
 from jgpt_dagster.cli.dumps import dumps
 from jgpt_dagster.cli.generate import generate
@@ -13,18 +14,22 @@ from jgpt_dagster.cli.run import run
 from jgpt_dagster.cli.status import status
 from jgpt_dagster.cli.ui import ui, webserver
 from jgpt_dagster.cli.worker import worker
-from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import visible
 
 
 class _PlainErrors(click.Group):
-    """Shows a JgptError as its message; any other exception is a bug and keeps its traceback."""
+    """Shows the cause of an error; an error without a cause is a bug and keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except JgptError as error:
-            raise click.ClickException(visible(str(error))) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click knows them, a reader that has gone away included
+        except Exception as error:
+            cause = cause_of(error)
+            if cause is None:
+                raise
+            raise click.ClickException(visible(cause)) from error
 
 
 @click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})

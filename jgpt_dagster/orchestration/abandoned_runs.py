@@ -24,6 +24,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from filelock import FileLock
 
+from jgpt_dagster.orchestration.interrupted_training import with_interruption
 from jgpt_dagster.orchestration.run_history import STARTED
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.file_creation import make_own_directory
@@ -37,6 +38,8 @@ PROCESS_TAG = "jgpt/process"
 """The run tag that names the process that makes a run, followed by the id of the run: a retry copies tags."""
 
 _LOCK = re.compile("(command|process)-([0-9a-f]{32})[.]lock")
+
+_KILLED = " or could not record its end (out of memory, a full disk, a restart? See the kernel's log)"
 
 # From its creation to the first resource, a run takes a second.
 _BEGIN_SECONDS = 600.0
@@ -94,7 +97,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, root: Path, report: Callab
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(STARTED))):
             name = _process_of(run)
             if name in dead:
-                _end(instance, run, dead[name])
+                _end(instance, run, with_interruption(dead[name], run))
             elif name is None and _never_began(instance, run):
                 _end(instance, run, "The process of this run was killed before the run began.")
         for name in dead:
@@ -201,9 +204,9 @@ def _dead_processes(instance: dg.DagsterInstance, root: Path, stack: ExitStack) 
             continue
         stack.callback(lock.release)
         if match[1] == "command":
-            yield match[2], "The `jgpt run` that this run belonged to was killed."
+            yield match[2], f"The `jgpt run` that this run belonged to was killed{_KILLED}."
         elif holder:
-            yield match[2], f"The process of this run ({holder.pid} on {holder.host}) was killed."
+            yield match[2], f"The process of this run ({holder.pid} on {holder.host}) was killed{_KILLED}."
 
 
 def _read_holder(path: Path) -> _Holder | None:

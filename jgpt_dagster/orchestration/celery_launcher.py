@@ -22,6 +22,7 @@ from dagster_celery.tasks import create_execute_job_task
 
 from jgpt_dagster.catalog.output_catalog import GPU_ASSETS
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.interrupted_training import with_interruption
 
 CPU_QUEUE = "cpu"
 GPU_QUEUE = "gpu"
@@ -92,7 +93,8 @@ class QueueRunLauncher(CeleryRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         if task.state == SUCCESS:
             return CheckRunHealthResult(WorkerStatus.SUCCESS)
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"Worker {worker or 'of the run'} is gone, or lost the run.")
+        lost = f"Worker {worker or 'of the run'} is gone, or lost the run."
+        return CheckRunHealthResult(WorkerStatus.FAILED, with_interruption(lost, run))
 
     def _is_running(self, task_id: str, worker: str | None) -> bool:
         """Ask a worker, or all workers if it is unknown, whether it is executing a task."""

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 from dagster._utils.interrupts import capture_interrupts
 
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER
+from jgpt_dagster.causes import cause_of
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
@@ -34,6 +36,7 @@ from jgpt_dagster.runtime.worker_pool import die_with_parent
 ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
 LoadDefinitions = Callable[[], dg.Definitions]
 
+_MEMORY_ADVICE = "See the kernel's log (`dmesg`); fewer workers (--workers 1) take less memory."
 _POLL_SECONDS = 0.2
 # A run may wait for the pool slot of one that is killed meanwhile.
 _DEAD_RUNS_SECONDS = 15.0
@@ -56,10 +59,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one run: None for success, else the error for the user."""
+    """The result of one run: None for success, else the error for the user.
+
+    `unrecorded` is the id of a run whose end Dagster could not record, such as on a full disk.
+    """
 
     label: str
     error: str | None
+    unrecorded: str | None = None
 
 
 def stages_up_to(
@@ -144,6 +151,7 @@ def run_stages(
                 _stop_workers(pool, stopping, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
                 return
             if failed:
+                _record_failures(instance, failed)
                 raise StageFailedError(
                     "\n".join(f"{outcome.label} failed: {outcome.error}" for outcome in failed)
                     + f"\nWhat was finished is kept. Resume with:\n  {resume}"
@@ -205,7 +213,16 @@ def _outcomes(
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield Outcome(label, "its worker process was killed (out of memory?)")
+                yield Outcome(label, f"its worker process was killed (out of memory?). {_MEMORY_ADVICE}")
+
+
+def _record_failures(instance: dg.DagsterInstance, outcomes: Sequence[Outcome]) -> None:
+    """Record the failures that Dagster could not: what the runs had written is gone, so there may be room now."""
+    for outcome in outcomes:
+        with suppress(Exception):  # the command says it in any case
+            run = instance.get_run_by_id(outcome.unrecorded) if outcome.unrecorded else None
+            if run and not run.is_finished:
+                instance.report_run_failed(run, outcome.error)
 
 
 # ---- interrupts ------------------------------------------------------------------------------------------------------
@@ -261,6 +278,7 @@ def _execute(
     tags = {COMMAND_TAG: command}
     if len(keys) > 1:
         tags |= {RANGE_START: keys[0], RANGE_END: keys[-1]}
+    run_id = make_new_run_id()
     with capture_interrupts():  # an interrupt that comes before the step has started ends it when it starts
         if _stopping and _stopping.value:
             return Outcome(label, "not started")
@@ -273,13 +291,14 @@ def _execute(
                     asset_selection=[dg.AssetKey(asset)],
                     run_config=_run_config_of(asset, run_config),
                     tags=tags,
+                    run_id=run_id,
                     raise_on_error=False,
                     **partition,
                 )
             )
         except Exception as error:
             # As text: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
-            return Outcome(label, f"Dagster refused the run: {error}")
+            return Outcome(label, cause_of(error) or f"Dagster refused the run: {error}", run_id)
     publish(ProgressEvent(label, ended=True))
     accepted = result.success or (_unchecked(asset, run_config) and _failed_checks_alone(result))
     return Outcome(label, None if accepted else _error_of(result))

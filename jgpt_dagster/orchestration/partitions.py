@@ -6,6 +6,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.orchestration.told_failure import ToldFailure
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.safe_path import KeyKind, UnsafeNameError, has_form, require_form
@@ -41,7 +42,7 @@ def corpus_partitions(corpus: Corpus) -> dg.PartitionsDefinition:
 
 
 def dump_key(context: _PartitionedContext) -> str:
-    """Return the dump that a step makes. Raises dagster.Failure for a key that is not of this form.
+    """Return the dump that a step makes. Raises ToldFailure for a key that is not of this form.
 
     Dagster itself takes any text, from the Launchpad and from a run's tags, and the key becomes part of paths.
     """
@@ -49,7 +50,7 @@ def dump_key(context: _PartitionedContext) -> str:
 
 
 def shard_key(context: _PartitionedContext, corpus: Corpus) -> ShardKey:
-    """Return the shard that a step makes. Raises dagster.Failure for a key that is not of the corpus's form.
+    """Return the shard that a step makes. Raises ToldFailure for a key that is not of the corpus's form.
 
     Dagster orders the dimensions of a key by name, so the dump comes first.
     """
@@ -60,13 +61,13 @@ def shard_key(context: _PartitionedContext, corpus: Corpus) -> ShardKey:
 
 
 def model_key(context: _PartitionedContext) -> ModelKey:
-    """Return the model that a step makes. Raises dagster.Failure for a key that is not of this form."""
+    """Return the model that a step makes. Raises ToldFailure for a key that is not of this form."""
     dump, _, model = context.partition_key.partition("|")
     return ModelKey(_checked("dump", dump), _checked("model", model))
 
 
 def shard_keys(context: _PartitionedContext) -> list[str]:
-    """Return the shards that a step makes, in order. Raises dagster.Failure for a key that is not of this form."""
+    """Return the shards that a step makes, in order. Raises ToldFailure for a key that is not of this form."""
     return sorted(_checked("shard", key) for key in context.partition_keys)
 
 
@@ -74,7 +75,7 @@ def _checked(kind: KeyKind, key: str) -> str:
     try:
         return require_form(kind, key)
     except UnsafeNameError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise ToldFailure(str(error)) from None
 
 
 def add_dumps(instance: dg.DagsterInstance, dates: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.launch.gpus import gpu_count
 from jgpt_dagster.lm.launch.multi_node import read_hostfile
 from jgpt_dagster.orchestration.abandoned_runs import record_process
+from jgpt_dagster.orchestration.told_failure import told
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.data_root import PINNED, DataRoot, shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -69,11 +70,12 @@ class CorpusStore(dg.ConfigurableResource[Any]):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Refuse a data root that was made with other fixed settings, and record which process makes a run.
 
-        Raises RootMismatchError and LockRefusedError.
+        Raises ToldFailure for other settings, and for a disk or lock that refuses.
         """
-        self.root.pin_settings(self.fixed)
-        if context.run is not None and context.instance is not None:
-            record_process(context.instance, context.run, self.root.path)
+        with told():
+            self.root.pin_settings(self.fixed)
+            if context.run is not None and context.instance is not None:
+                record_process(context.instance, context.run, self.root.path)
 
     @property
     def fixed(self) -> dict[str, str | int]:

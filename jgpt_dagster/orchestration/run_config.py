@@ -1,14 +1,20 @@
-"""Run config files, in Dagster's YAML form: `ops: <asset>: config: <field>: <value>`."""
+"""Run config: its files, and what is told of wrong values in it.
 
+Files are in Dagster's YAML form: `ops: <asset>: config: <field>: <value>`.
+"""
+
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import yaml
 from pydantic import ValidationError
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.told_failure import ToldFailure
 from jgpt_dagster.runtime.number_bounds import problem_text
 
 if TYPE_CHECKING:
@@ -73,16 +79,42 @@ def _read_config(graph: "AssetGraph", name: str, value: Any) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise JgptError(f"{name}: expected `config: <field>: <value>`, found {value!r}")
     function: Any = graph.assets_def_for_key(known[name]).op.compute_fn
-    config_class = function.get_config_arg().annotation
+    config_class = inspect.unwrap(function.get_config_arg().annotation)
     problems = [f"{name}: there is no field {field!r}" for field in fields if field not in config_class.model_fields]
     try:
         config = config_class.model_validate(fields)
     except ValidationError as error:
-        problems += [
-            f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: "
-            f"{problem_text(problem, config_class.model_fields.get('.'.join(map(str, problem['loc']))))}"
-            for problem in error.errors()
-        ]
+        problems += _problems(name, config_class, error)
     if problems:
         raise JgptError("\n".join(problems))
     return dict(config.model_dump(include=set(fields)))
+
+
+def _problems(name: str, config_class: type[dg.Config], error: ValidationError) -> list[str]:
+    """Return a line for each wrong field of the config of an asset."""
+    return [
+        f"{name}: {'.'.join(map(str, problem['loc']))} is {problem['input']!r}: "
+        f"{problem_text(problem, config_class.model_fields.get('.'.join(map(str, problem['loc']))))}"
+        for problem in error.errors()
+    ]
+
+
+def told_config(name: str, config_class: type[dg.Config]) -> type[dg.Config]:
+    """Return the config class of an asset whose wrong values fail a run with a line for each, and no traceback.
+
+    Dagster makes the config before it calls the function of the asset. `inspect.unwrap` returns the class itself.
+    """
+
+    class ToldConfig(config_class):  # type: ignore[misc,valid-type]  # a class of the caller's
+        __doc__ = config_class.__doc__
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                wrong = "\n".join(_problems(name, config_class, error))
+                raise ToldFailure(f"the run config is wrong: {wrong}\nCorrect it and launch the run again.") from None
+
+    ToldConfig.__name__ = ToldConfig.__qualname__ = config_class.__name__
+    ToldConfig.__wrapped__ = config_class
+    return ToldConfig

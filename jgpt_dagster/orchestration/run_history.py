@@ -1,13 +1,14 @@
-"""Recorded Dagster runs: what each makes, which are unfinished, and why one failed."""
+"""Recorded Dagster runs: what each makes, which are unfinished, and why one failed or was interrupted."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
 from jgpt_dagster.catalog.status import RunSummary
+from jgpt_dagster.causes import cause_of_text
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.artifact import Artifact
 
@@ -22,7 +23,14 @@ STARTED = (
 )
 """The states of a run that a process has, or is about to have."""
 
+_ENDS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+
 _UNFINISHED = (*STARTED, dg.DagsterRunStatus.QUEUED)
+
+_STATES: dict[dg.DagsterRunStatus, Literal["failed", "cancelled"]] = {
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "cancelled",
+}
 
 # Enough for all shards of a dump several times over; older failures no longer matter.
 _RECENT = 2_000
@@ -77,17 +85,18 @@ def failure_text(data: Any) -> str:
     described = getattr(data, "user_failure_data", None)
     if described and described.description:
         return str(described.description)
-    error = getattr(data, "error", None)
-    if error is None:
-        return ""
-    while error.cause:
+    error, message = getattr(data, "error", None), ""
+    while error:
+        if cause := cause_of_text(error.message):
+            return cause
+        message = re.sub(rf"^(\w+\.)+{error.cls_name}: ", "", str(error.message).strip())
         error = error.cause
-    return re.sub(rf"^(\w+\.)+{error.cls_name}: ", "", str(error.message).strip())
+    return message
 
 
 def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
-    """Return why a run failed, in one line: the error of its first failed step or, if no step ran, Dagster's own."""
-    failures = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE})
+    """Return why a run failed or was cancelled, in one line: the cause of its first failed step, else Dagster's own."""
+    failures = instance.all_logs(run_id, of_type=_ENDS)
     for event in (entry.dagster_event for entry in failures if entry.dagster_event):
         text = failure_text(event.event_specific_data) or (event.message or "").strip()
         if text:
@@ -96,10 +105,9 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _summary(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunSummary:
-    failed = run.status == dg.DagsterRunStatus.FAILURE
     return RunSummary(
         run.run_id,
-        "running" if run.status in _UNFINISHED else "failed" if failed else "ended",
+        "running" if run.status in _UNFINISHED else _STATES.get(run.status, "ended"),
         lambda output: makes(run, output),
         lambda: failure_reason(instance, run.run_id),
     )

@@ -13,6 +13,8 @@ from jgpt_dagster.catalog.status import DeploymentStatus, Status, next_step
 from jgpt_dagster.cli import main
 from jgpt_dagster.corpus.segmenters.mecab import MecabSegmenter
 from jgpt_dagster.definitions import build_definitions, code_versions, defs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG
+from jgpt_dagster.orchestration.interrupted_training import interruption_of
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
@@ -307,6 +309,38 @@ def test_the_next_step_is_to_wait_for_a_run_in_progress(deployment: Deployment) 
         output = printed()
     assert "wikipedia_segmented  1 done, 1 running" in output
     assert f"next: wait for run {again.run_id}" in output
+
+
+def test_a_training_that_was_cancelled_or_killed_says_where_it_stands_and_what_goes_on(deployment: Deployment) -> None:
+    run_directory = deployment.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=tiny"
+    (run_directory / "checkpoints" / "step=00000011").mkdir(parents=True)
+    (run_directory / "checkpoints" / "step=00000009").mkdir()
+    stands = f"interrupted at step 11, goes on with: jgpt run --dump {DUMP}"
+    with dg.DagsterInstance.get() as instance:
+        cancelled = record(instance, "pretrained_model", f"{DUMP}|tiny")
+        instance.report_run_canceled(cancelled, interruption_of(cancelled))
+        assert f"pretrained_model {DUMP}|tiny: run {cancelled.run_id} was cancelled: {stands}\n" in printed()
+        killed = record(instance, "pretrained_model", f"{DUMP}|tiny")
+        # Nothing of its process is left, not even its lock.
+        instance.add_run_tags(killed.run_id, {COMMAND_TAG: "0" * 32})
+        (deployment.data / ".locks").mkdir(exist_ok=True)
+        (deployment.data / ".locks" / f"command-{'0' * 32}.lock").touch()
+        output = printed()
+    assert f"run {killed.run_id}: The `jgpt run` that this run belonged to was killed" in output
+    assert f"Its training was {stands}\n" in output
+
+
+def test_a_full_disk_of_dagsters_database_is_told_by_every_command(
+    deployment: Deployment, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(small_disk))
+    (small_disk / "fill").write_bytes(b"0" * 900_000)
+    for command in ("status", "config"):
+        result = CliRunner().invoke(main, [command])
+        if command == "status":
+            assert result.exit_code == 1, result.output
+            assert f"Error: Dagster's database (DAGSTER_HOME={small_disk}): the disk is full." in result.output
+        assert "Traceback" not in result.output
 
 
 def test_each_dump_has_its_own_status(deployment: Deployment) -> None:

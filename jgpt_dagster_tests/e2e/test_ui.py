@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jgpt_dagster.lm.training.checkpoint import latest_valid
-from jgpt_dagster.lm.training.trainer import CHECKPOINTS
+from jgpt_dagster.lm.training.run_progress import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
 from jgpt_dagster_tests.support.browser import FOREIGN_NAME, browsing, chromium, open_page, processes_of, running_ui

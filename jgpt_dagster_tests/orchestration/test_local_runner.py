@@ -9,6 +9,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from jgpt_dagster.catalog.corpora import configured_corpora
@@ -16,6 +17,7 @@ from jgpt_dagster.definitions import defs, load_definitions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration import local_runner
 from jgpt_dagster.orchestration.local_runner import Stage, StageFailedError, run_stages, stages_up_to
+from jgpt_dagster.orchestration.run_history import failure_reason
 from jgpt_dagster_tests.support.waiting import wait_until
 
 CORPORA = configured_corpora("jawiki", "https://example.org/ja.txt.xz", {})
@@ -105,3 +107,19 @@ def test_any_number_of_interrupts_ends_a_run_once_and_in_time(tmp_path: Path, ki
     assert (tmp_path / "tidied").exists() == tidied
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_a_run_whose_end_could_not_be_recorded_is_recorded_as_failed_with_its_cause() -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    begun, ended = (
+        instance.add_run(dg.DagsterRun("job", status=status))
+        for status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS)
+    )
+    outcomes = [
+        local_runner.Outcome("tokenizer", "the disk is full", run_id)
+        for run_id in ("00000000-0000-0000-0000-000000000000", begun.run_id, ended.run_id, None)
+    ]
+    local_runner._record_failures(instance, outcomes)
+    assert failure_reason(instance, begun.run_id) == "the disk is full"
+    found = [instance.get_run_by_id(run.run_id) for run in (begun, ended)]
+    assert [run and run.status for run in found] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]

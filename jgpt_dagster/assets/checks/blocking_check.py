@@ -6,6 +6,7 @@ from functools import wraps
 import dagster as dg
 
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.told_failure import told_function
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.verdict import record_verdict
 
@@ -34,6 +35,6 @@ def blocking_check(
 
         return dg.asset_check(
             asset=asset, name=check, partitions_def=partitions, blocking=True, description=description
-        )(recorded)
+        )(told_function(recorded))
 
     return decorate

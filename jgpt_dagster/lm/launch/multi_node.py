@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jgpt_dagster.causes.report import Report
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.launch.environment import FORWARDED_VARIABLES
 from jgpt_dagster.lm.launch.launch_command import deepspeed_launcher_arguments
@@ -25,6 +26,12 @@ from jgpt_dagster.lm.launch.process_group import EXIT_INTERRUPTED
 _HOST = re.compile(r"(?P<name>\w[\w.:@-]*)\s+slots=(?P<slots>\d+)")
 # A host that does not answer for a minute is lost.
 _SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+# What ssh itself ends with.
+_SSH_FAILED = 255
+_UNREACHABLE = (
+    "cannot be reached by ssh, or its connection broke. Start it and let this user log in there without a password, or "
+    "leave it out of the hostfile, then run the same command again."
+)
 _POLL_SECONDS = 0.2
 # Time for the other hosts to report errors once one has failed.
 _ERROR_REPORT_SECONDS = 10.0
@@ -97,6 +104,8 @@ def run_on_hosts(commands: Mapping[str, str]) -> int:
             if host_code and not code:
                 code = host_code
                 print(f"host {host} ended with exit code {host_code}", file=sys.stderr, flush=True)
+                if host_code == _SSH_FAILED:
+                    Report("failed", f"host {host} {_UNREACHABLE}").send()
                 if host_code != EXIT_INTERRUPTED:
                     deadline = time.monotonic() + _ERROR_REPORT_SECONDS
         if time.monotonic() > deadline:
@@ -113,6 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         return run_on_hosts(host_commands(read_hostfile(Path(hostfile)), int(processes), program, os.environ))
     except JgptError as error:
         print(f"error: {error}", file=sys.stderr)
+        Report("failed", str(error)).send()
         return 1
 
 

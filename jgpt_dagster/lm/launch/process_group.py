@@ -11,7 +11,9 @@ those are gone.
 
 import ctypes
 import os
+import re
 import selectors
+import shlex
 import signal
 import subprocess
 import threading
@@ -21,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from jgpt_dagster.causes.report import Report, most_telling, read_report
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runtime.interrupts import hold_interrupts
 
@@ -28,6 +31,11 @@ EXIT_INTERRUPTED = 143
 """Exit code of a training process that saved a checkpoint and ended on SIGTERM: 128 + 15."""
 
 _FATAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+_KILLED = {
+    signal.SIGKILL: ": out of memory? See the kernel's log (`dmesg`). Use a smaller `micro_batch`, "
+    "`activation_checkpointing: true` or fewer processes (JGPT_PROCESSES), then run the same command again.",
+    signal.SIGBUS: ": is /dev/shm, or a disk, full? Free some space, then run the same command again.",
+}
 _LAUNCH_ID = "JGPT_LAUNCH"
 # The name of a training process, as `ps -o comm` shows it; Linux allows 15 characters.
 _TRAINING_PROCESS_NAME = "jgpt-train"
@@ -43,7 +51,15 @@ _LAUNCHER_SECONDS = 5.0
 
 
 class LaunchError(JgptError):
-    """A command that could not be started, or a launch that failed."""
+    """A command that could not be started, or a launch that failed; the message is the cause."""
+
+
+class LaunchInterruptedError(LaunchError):
+    """A launch whose processes were asked to end, and did."""
+
+
+class ReportedError(LaunchError):
+    """A launch of which a process has reported the cause and what to do."""
 
 
 def run_process_group(
@@ -62,8 +78,9 @@ def run_process_group(
 
     SIGINT and SIGTERM end the call, however many come: their handlers are called once no process is left.
 
-    Raises LaunchError with the last lines of output if the command cannot be started, ends with a code other than 0, or
-    ends before the processes that it started (a killed launcher may report success).
+    Raises LaunchError if the command cannot be started, ends with a code other than 0, or ends before the processes
+    that it started (a killed launcher may report success): with the cause that its processes have reported (see
+    `causes.report`), else with the last lines of output; LaunchInterruptedError if they were ended by SIGTERM.
     """
     with hold_interrupts() as interrupts:
         group = _ProcessGroup(argv, env, on_line)
@@ -79,7 +96,7 @@ def run_process_group(
             group.stop(stop_grace_seconds)
     code = group.process.wait()
     if code or abandoned:
-        raise LaunchError(_failure_message(argv, code, group.tail))
+        raise _failure(argv, code, group.tail, group.reports)
     return code
 
 
@@ -98,6 +115,7 @@ class _ProcessGroup:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]) -> None:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.reports: list[Report] = []
         self._launch_id = uuid.uuid4().hex
         self._on_line = on_line
         self._partial_line = b""
@@ -173,6 +191,9 @@ class _ProcessGroup:
 
     def _forward(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
+        if report := read_report(text):
+            self.reports.append(report)
+            return
         self.tail.append(text)
         try:
             self._on_line(text)
@@ -214,17 +235,32 @@ def _die_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _failure_message(argv: Sequence[str], code: int, tail: Sequence[str]) -> str:
-    command = " ".join(argv)
-    if 256 - code in _FATAL_SIGNALS:
-        # DeepSpeed's launcher exits with the negative signal number of a killed process.
-        code -= 256
-    if code in (EXIT_INTERRUPTED, -signal.SIGTERM):
-        return f"interrupted: {command}\nRun it again to resume from the newest checkpoint."
-    how = f"ended with exit code {code}"
-    if code < 0:
-        cause = " (out of memory? See the kernel log)" if code == -signal.SIGKILL else ""
-        how = f"was killed by {signal.Signals(-code).name}{cause}; run it again to resume from the newest checkpoint"
-    if code == 0:
-        how = "ended before the processes that it started"
-    return "\n".join([f"{command} {how}. The last lines of its output:", *tail])
+def _failure(argv: Sequence[str], code: int, tail: Sequence[str], reports: Sequence[Report]) -> LaunchError:
+    """Return the error of a launch that failed: the cause first, the command and its output only if nobody knows it."""
+    report = most_telling(reports)
+    killed_by = _fatal_signal(code, tail)
+    if report and report.kind == "failed":
+        return ReportedError(report.cause)
+    if killed_by and killed_by != signal.SIGTERM:
+        return LaunchError(f"a training process was killed by {killed_by.name}{_KILLED.get(killed_by, '.')}")
+    if report and report.kind == "lost peer":
+        return ReportedError(report.cause)
+    if code == EXIT_INTERRUPTED or killed_by or (report and report.kind == "interrupted"):
+        words = report.cause if report else "interrupted before it had begun"
+        return LaunchInterruptedError(f"{words}\nRun it again to resume from the newest checkpoint.")
+    how = f"ended with exit code {code}" if code else "ended before the processes that it started"
+    cause = report.cause.partition("\n")[0] if report else how
+    return LaunchError(
+        "\n".join(
+            [f"the training program failed: {cause}", f"{shlex.join(argv)} {how}. The last lines of its output:", *tail]
+        )
+    )
+
+
+def _fatal_signal(code: int, tail: Sequence[str]) -> signal.Signals | None:
+    """Return the signal that killed a process of a launch, by the launcher's exit code or what torchrun prints."""
+    # DeepSpeed's launcher exits with the negative signal number of a killed process, a shell with 128 more.
+    number = next((value for value in (-code, 256 - code, code - 128) if value in _FATAL_SIGNALS), 0)
+    torchrun = re.search(r"Signal (\d+) \(SIG\w+\) received by PID", "\n".join(tail))
+    number = number or (int(torchrun[1]) if torchrun else 0)
+    return signal.Signals(number) if number in _FATAL_SIGNALS else None

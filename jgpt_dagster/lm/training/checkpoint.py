@@ -29,12 +29,12 @@ from jgpt_dagster.lm.training.checkpoint_trust import (
     signing_key,
 )
 from jgpt_dagster.lm.training.collectives import all_gather
+from jgpt_dagster.lm.training.run_progress import CHECKPOINT_PREFIX, checkpoint_directories, step_of
 from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
 
-_PREFIX = "step="
 _ENGINE = "engine"
 # Weights, master weights and the two moments of Adam, all in fp32; bf16 weights take a little less.
 _BYTES_PER_PARAMETER = 16
@@ -64,7 +64,7 @@ def latest_valid(root: Path, data_root: Path, report: Callable[[str], None]) -> 
     """
     require_own_scratch(root)
     key = signing_key(data_root)
-    for path in reversed(_directories(root)):
+    for path in reversed(checkpoint_directories(root)):
         try:
             manifest = read_signed_manifest(path, key, data_root)
         except UntrustedError as error:
@@ -80,17 +80,14 @@ def latest_valid(root: Path, data_root: Path, report: Callable[[str], None]) -> 
 
 def newest(root: Path, before: int | None = None) -> Path | None:
     """Return the newest checkpoint below `root`, of a step before `before` if given, without verifying its files."""
-    return next((path for path in reversed(_directories(root)) if before is None or step_of(path) < before), None)
-
-
-def step_of(path: Path) -> int:
-    """Return the step of a checkpoint's directory."""
-    return int(path.name.removeprefix(_PREFIX))
+    return next(
+        (path for path in reversed(checkpoint_directories(root)) if before is None or step_of(path) < before), None
+    )
 
 
 def remove_leftovers(root: Path) -> None:
     """Delete what killed runs left below `root`: half-written checkpoints and copies in the universal format."""
-    for leftover in root.glob(f".*{_PREFIX}*"):
+    for leftover in root.glob(f".*{CHECKPOINT_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -105,7 +102,7 @@ def find_resumable(root: Path, data_root: Path, report: Callable[[str], None]) -
         refused.append(line)
         report(line)
 
-    found, names = latest_valid(root, data_root, note), [path.name for path in _directories(root)]
+    found, names = latest_valid(root, data_root, note), [path.name for path in checkpoint_directories(root)]
     if found is None and names:
         raise CheckpointError(
             f"no checkpoint in {root} is whole and made here: {', '.join(names)}. The newest: {refused[0]}\nRepair the "
@@ -141,7 +138,7 @@ def save(
     and later all stay and do not count: the ones before them may still be needed.
     """
     rank = dist.get_rank()
-    path = root / f"{_PREFIX}{step:08d}"
+    path = root / f"{CHECKPOINT_PREFIX}{step:08d}"
     if rank == 0:
         _require_room(engine, root, _BYTES_PER_PARAMETER, f"the checkpoint {path.name}")
     with atomic_directory(path) if rank == 0 else nullcontext(temporary_path(path)) as directory:
@@ -157,7 +154,7 @@ def save(
     if rank == 0:
         # A damaged checkpoint of a later step must not count among the newest.
         limit = step + 1 if diverging_since is None else diverging_since
-        for old in [other for other in _directories(root) if step_of(other) < limit][:-keep]:
+        for old in [other for other in checkpoint_directories(root) if step_of(other) < limit][:-keep]:
             if keep_every is None or step_of(old) % keep_every:
                 DirectoryArtifact("checkpoint", "", old).remove()
 
@@ -235,10 +232,6 @@ def _require_room(engine: Any, root: Path, bytes_per_parameter: int, purpose: st
     parameters = deepspeed_internals.whole_parameter_count(engine.module)
     arithmetic = f"{purpose}, at {bytes_per_parameter} bytes for each of {parameters:,} parameters,"
     require_free_space(root, bytes_per_parameter * parameters, arithmetic, "JGPT_SCRATCH")
-
-
-def _directories(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob(f"{_PREFIX}*") if path.is_dir())
 
 
 def _files(directory: Path) -> list[str]:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from jgpt_dagster.causes.report import Report
+
 HEARTBEATS = "heartbeats"
 _HEARTBEATS_PER_TIMEOUT = 10
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -75,11 +77,13 @@ class Watchdog:
 
     def _explain(self, who: str, *, in_full: bool) -> None:
         if in_full:
-            _print_error(
-                f"error: no progress for {self._seconds:,.0f} s at step {self._step:,}: {who}. Look at what holds it "
-                "up (memory, disk, GPU errors in the kernel's log), then run again to resume from the newest "
-                "checkpoint. If steps legitimately take longer, raise stall_seconds."
+            cause = (
+                f"no progress for {self._seconds:,.0f} s at step {self._step:,}: {who}. Look at what holds it up "
+                "(memory, disk, GPU errors in the kernel's log), then run again to resume from the newest checkpoint. "
+                "If steps legitimately take longer, raise stall_seconds."
             )
+            _print_error(f"error: {cause}")
+            Report("failed", cause, self._rank).send()
             # Last, since the disk of the checkpoints may be what hangs.
             _print_error(f"newest checkpoint: {self._newest_checkpoint()}")
         else:

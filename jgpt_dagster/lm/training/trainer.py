@@ -27,6 +27,7 @@ from jgpt_dagster.lm.training.loss_monitor import MARGIN, LossMonitor
 from jgpt_dagster.lm.training.metrics_files import RESULT, TIMING, read_metrics
 from jgpt_dagster.lm.training.metrics_logger import MetricsLogger
 from jgpt_dagster.lm.training.rendezvous import describe_ports
+from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, step_of
 from jgpt_dagster.lm.training.stall_watchdog import Watchdog
 from jgpt_dagster.lm.training.step_runner import StepRunner
 from jgpt_dagster.lm.training.stop_request import StopRequest
@@ -34,8 +35,6 @@ from jgpt_dagster.lm.training.train_config import BatchSizes, TrainConfig, batch
 from jgpt_dagster.storage.manifest import Recipe
 
 MODEL = "model"
-CHECKPOINTS = "checkpoints"
-_DIVERGENCE_REMEDY = "start a new run with a lower learning rate, a longer warm-up or a lower gradient_clipping."
 
 
 def train(config: TrainConfig) -> None:
@@ -94,8 +93,8 @@ class _Run:
         result = self.runner.train(step, learning_rate, stop)
         if not result.finite:
             raise self._divergence_error(
-                f"step {step:,}: loss {result.loss}, gradient norm {result.gradient_norm}",
-                f"Run it again to resume from there; if it fails at the same step again, {_DIVERGENCE_REMEDY}",
+                f"at step {step:,}: loss {result.loss}, gradient norm {result.gradient_norm}",
+                "If it was the hardware, another run gets over it: run it again to resume from there.",
             )
         row: dict[str, Any] = {
             "step": step,
@@ -123,7 +122,7 @@ class _Run:
     def newest_checkpoint(self, before: int | None = None) -> str:
         """Return path and step of the newest checkpoint (of a step before `before`), unverified, for a message."""
         newest = checkpoint.newest(self.config.output / CHECKPOINTS, before)
-        return f"{newest} (step {checkpoint.step_of(newest):,})" if newest else "none"
+        return f"{newest} (step {step_of(newest):,})" if newest else "none"
 
     def _log(self, row: dict[str, Any]) -> None:
         """Log a row of metrics. Raises TrainingError if the loss has diverged."""
@@ -138,10 +137,9 @@ class _Run:
             )
         if monitor.diverged:
             raise self._divergence_error(
-                f"step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level of "
-                f"{monitor.lowest_smoothed_loss:.3f} since step {monitor.diverging_since:,}",
-                "To resume from there anyway, delete the later ones and set divergence_steps to 0; better, "
-                f"{_DIVERGENCE_REMEDY}",
+                f"at step {step:,}: the loss is {row['loss']:.3f} and has been over {MARGIN:g} above its lowest level "
+                f"of {monitor.lowest_smoothed_loss:.3f} since step {monitor.diverging_since:,}",
+                "To resume from there anyway, delete the later ones and set divergence_steps to 0.",
                 before=monitor.diverging_since,
             )
 
@@ -165,10 +163,17 @@ class _Run:
 
         It names the newest checkpoint of a step before `before`, without the minutes that verifying it would take.
         """
+        told = f"the run has diverged {problem}"
         if self.logger is None:
-            return TrainingError(f"{problem}: the run has diverged")
+            return TrainingError(told)
+        config = self.config
+        remedy = (
+            f"Start a new run (`force: true`, or `jgpt run --retrain`) with a lower learning rate (now "
+            f"{config.learning_rate:g}), a longer warm-up or a lower gradient_clipping (now "
+            f"{config.gradient_clipping:g})."
+        )
         which = "Newest checkpoint" if before is None else "Newest checkpoint before that"
-        return TrainingError(f"{problem}: the run has diverged. {which}: {self.newest_checkpoint(before)}. {advice}")
+        return TrainingError(f"{told}. {remedy} {which}: {self.newest_checkpoint(before)}. {advice}")
 
 
 def _set_up(config: TrainConfig, device: torch.device) -> tuple[_Run, checkpoint.Checkpoint | None]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
+from jgpt_dagster.causes.report import Report
+from jgpt_dagster.lm.launch.process_group import LaunchError, LaunchInterruptedError, run_process_group
 from jgpt_dagster_tests.support.waiting import wait_until
 
 ENVIRONMENT = dict(os.environ)
@@ -229,3 +230,46 @@ def test_a_second_interrupt_does_not_cost_the_checkpoint(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         run_process_group([*python(SAVING), str(tmp_path)], ENVIRONMENT, on_line=interrupt_again_and_again)
     assert (tmp_path / "saved").exists()
+
+
+def failure_of(*reports: Report, end: str, noise: str = "") -> LaunchError:
+    """Return the error of a launch whose processes send reports, and which ends by a statement."""
+    code = f"""
+import os, signal
+from jgpt_dagster.causes.report import Report
+print({noise!r})
+for report in {reports!r}:
+    report.send()
+{end}
+"""
+    lines: list[str] = []
+    with pytest.raises(LaunchError) as error:
+        run_process_group(python(code), ENVIRONMENT, on_line=lines.append)
+    assert lines == [noise], "reports are not output"
+    return error.value
+
+
+LOST, STOPPED = Report("lost peer", "the connection broke", 0), Report("interrupted", "interrupted at step 3", 1)
+
+
+def test_the_cause_that_a_process_reports_is_the_error_without_the_launchers_command() -> None:
+    error = failure_of(LOST, Report("failed", "the disk is full\nFree some", 2), STOPPED, end="exit(1)")
+    assert str(error) == "the disk is full\nFree some"
+
+
+def test_a_killed_process_explains_a_launch_before_those_that_it_took_along() -> None:
+    for end, noise in (
+        ("exit(-9)", ""),  # DeepSpeed's launcher
+        ("exit(137)", ""),  # a shell, a container
+        ("exit(1)", "traceback : Signal 9 (SIGKILL) received by PID 123"),  # torchrun
+        ("os.kill(os.getpid(), signal.SIGKILL)", ""),
+    ):
+        error = failure_of(LOST, STOPPED, end=end, noise=noise)
+        assert str(error).startswith("a training process was killed by SIGKILL: out of memory?")
+
+
+def test_an_interrupted_launch_says_so_and_one_that_crashed_names_the_error_first() -> None:
+    error = failure_of(STOPPED, end="exit(143)")
+    assert isinstance(error, LaunchInterruptedError) and str(error).startswith("interrupted at step 3\n")
+    crash = str(failure_of(Report("crashed", "ValueError: x"), LOST, end="exit(1)", noise="last words"))
+    assert crash.startswith("the training program failed: ValueError: x\n") and "last words" in crash

@@ -11,8 +11,9 @@ import pytest
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import LaunchError, run_process_group
-from jgpt_dagster.lm.training.checkpoint import latest_valid, newest, step_of
+from jgpt_dagster.lm.training.checkpoint import latest_valid, newest
 from jgpt_dagster.lm.training.metrics_files import read_metrics
+from jgpt_dagster.lm.training.run_progress import step_of
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.train_many import output_of
 from jgpt_dagster_tests.support.training_runs import train_many, write_config
@@ -61,7 +62,7 @@ def test_a_loss_that_stays_far_above_its_lowest_level_ends_the_run_and_names_the
 ) -> None:
     error = error_of(output, "diverged")
     rows = read_metrics(root / "diverged")
-    rose = int(error.split("since step ")[1].split(":")[0])
+    rose = int(error.split("since step ")[1].split(".")[0])
     assert rows[-1]["step"] == rose + 6
     assert all(row["loss"] > min(row["loss"] for row in rows) + 1 for row in rows if row["step"] >= rose)
     good = newest(root / "diverged" / "checkpoints", before=rose)
@@ -74,12 +75,15 @@ def test_one_of_two_processes_explains_a_failure_and_both_end_at_once(root: Path
     fields = {"learning_rate": 1e30, "checkpoint_every": 1, "warmup_steps": 0, "micro_batch": 2}
     config = write_config(root, "not_finite2", **fields)
     lines: list[str] = []
-    with pytest.raises(LaunchError):
+    with pytest.raises(LaunchError) as error:
         run_process_group(launch_command("deepspeed", 2, config), training_environment(2), on_line=lines.append)
     errors = [line for line in lines if "the run has diverged" in line]
     (explained,) = [line for line in errors if not line.startswith("process 1: ")]
     assert "Newest checkpoint: " in explained and "lower learning rate" in explained
-    assert all(line.endswith("the run has diverged") for line in errors if line != explained)
+    assert all(
+        line.startswith("process 1: error: the run has diverged at step") for line in errors if line != explained
+    )
+    assert error.value.args[0] == explained.removeprefix("error: "), "the cause, without the launcher's command"
 
 
 def test_a_run_whose_validation_loss_no_longer_falls_stops_early_with_a_model(root: Path, output: str) -> None:
