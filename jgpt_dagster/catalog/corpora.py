@@ -106,6 +106,16 @@ class Corpus:
         return f"{self.name}_tokens"
 
     @property
+    def signatures(self) -> str:
+        """The name of the output with the hashes by which copies of the documents are found."""
+        return f"{self.name}_signatures"
+
+    @property
+    def duplicates(self) -> str:
+        """The name of the output that says which copies were dropped, and what of."""
+        return f"{self.name}_duplicates"
+
+    @property
     def shard_assets(self) -> tuple[str, str, str]:
         """The sharded assets, in the order in which they are made."""
         return self.text_asset, self.segmented_asset, self.tokens_asset

@@ -1,0 +1,121 @@
+"""`<corpus>_signatures` of a corpus without dumps: the hashes by which copies are found, one table for each shard.
+
+They are made by `<corpus>_documents`, which selects documents by them. A run that was killed after this pass does not
+repeat it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.document_sources import DocumentSource
+from jgpt_dagster.assets.materialize import partition_locked, record_run
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.duplicates.decisions import Decisions, decide
+from jgpt_dagster.corpus.duplicates.signatures import SIGNATURES
+from jgpt_dagster.corpus.web.cc100 import shard_of
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, sign_documents
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.runtime.progress import Progress
+from jgpt_dagster.runtime.worker_pool import OrderedMap
+from jgpt_dagster.storage.disk_space import require_free_space
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import RowWriter
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.scratch_directory import scratch_directory
+
+CODE_VERSION = "1"
+
+# Bytes of intermediate files for each byte of text: 66 million documents, each with 14 bands and 8 long paragraphs of
+# 8 bytes, come to 12 GB beside the 75 GB of CC-100 ja; the documents that others repeat are kept for comparison.
+_SCRATCH_SHARE = 0.3
+
+_PURPOSE = "the index of known documents and paragraphs"
+
+
+@contextmanager
+def decisions_on_copies(
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    corpus: Corpus,
+    source: DocumentSource,
+    selection: SelectionSettings,
+    ordered_map: OrderedMap,
+    *,
+    force: bool,
+) -> Iterator[Decisions]:
+    """Yield what is dropped of a corpus, after signing its documents unless their signatures are current.
+
+    Raises DiskFullError.
+    """
+    require_free_space(store.scratch_path, int(_SCRATCH_SHARE * source.unpacked_size), _PURPOSE, "JGPT_SCRATCH")
+    with ExitStack() as files:
+        folder = files.enter_context(scratch_directory(store.scratch_path, _PURPOSE))
+        with ExitStack() as locks:
+            tables = [store.parquet(corpus.signatures, shard=key) for key in store.shard_keys]
+            for table in tables:
+                locks.enter_context(partition_locked(context, store, table))
+            recipe = _recipe(store, corpus, source, selection)
+            if force or not all(table.up_to_date_manifest(recipe) for table in tables):
+                _sign(context, tables, recipe, source, selection, ordered_map)
+            decisions = decide(
+                [table.path for table in tables],
+                folder,
+                keys=tables[0].verified().counts["archive_documents"],
+                bands=selection.bands_of_document,
+                minimum_characters=selection.minimum_characters,
+                ordered_map=ordered_map,
+            )
+        yield decisions
+
+
+def _recipe(store: CorpusStore, corpus: Corpus, source: DocumentSource, selection: SelectionSettings) -> Recipe:
+    return Recipe(
+        stage=corpus.signatures,
+        code_version=CODE_VERSION,
+        settings={"shards": store.shards, "selection": selection.model_dump()},
+        inputs=source.inputs,
+        libraries=library_versions("pyarrow", "rensa"),
+    )
+
+
+class _RejectedCount:
+    """Counts rejected documents, which the pass that writes the documents records."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.total += 1
+
+
+def _sign(
+    context: dg.AssetExecutionContext,
+    tables: Sequence[ParquetArtifact],
+    recipe: Recipe,
+    source: DocumentSource,
+    selection: SelectionSettings,
+    ordered_map: OrderedMap,
+) -> None:
+    started = time.monotonic()
+    rejected = _RejectedCount()
+    signed = 0
+
+    def counts() -> dict[str, int]:
+        return {"archive_documents": signed + rejected.total}
+
+    bar = Progress(recipe.stage, "documents", None, context.log.info, source.size)
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(RowWriter.open(table.path, SIGNATURES, recipe, counts, dictionaries=False))
+            for table in tables
+        ]
+        documents = bar.track(source.read(rejected, bar.count_input_bytes))
+        for row in sign_documents(documents, selection, ordered_map):
+            writers[shard_of(row[0], len(writers))].append(row)
+            signed += 1
+    for table in tables:
+        record_run(context, table, time.monotonic() - started)
