@@ -83,6 +83,7 @@ class RowWriter:
         self.manifest: Manifest
         """The manifest in the footer; set when the block has ended."""
         self._writer, self._schema = writer, schema
+        self._texts = [place for place, field in enumerate(schema) if _holds_text(field.type)]
         self._pending: list[Sequence[Any]] = []
         self._count_characters = 0
         self._group: list[pa.RecordBatch] = []
@@ -132,7 +133,7 @@ class RowWriter:
         """Add one row: one value a column, in schema order."""
         self.rows += 1
         self._pending.append(row)
-        self._count_characters += sum(map(_count_characters, row))
+        self._count_characters += sum([_count_characters(row[place]) for place in self._texts])
         if len(self._pending) == _BATCH_ROWS or self._count_characters >= _BATCH_CHARACTERS:
             self._end_batch()
             if _rows(self._group) >= _GROUP_ROWS or self._group_bytes >= _GROUP_BYTES:
@@ -225,6 +226,11 @@ def _footer_sha256(unsealed: bytes | bytearray) -> bytes:
 
 def _rows(batches: list[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    """Return whether a type is a string or a list, nested or not, of strings."""
+    return _holds_text(kind.value_type) if pa.types.is_list(kind) else bool(pa.types.is_string(kind))
 
 
 def _count_characters(value: Any) -> int:
