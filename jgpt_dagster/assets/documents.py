@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -13,7 +13,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
-from jgpt_dagster.assets.document_signatures import decisions_on_copies
+from jgpt_dagster.assets.document_signatures import decisions_on_copies, map_for
 from jgpt_dagster.assets.document_sources import DocumentSource, open_source
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -42,7 +42,6 @@ from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
 from jgpt_dagster.runtime.read_ahead import read_ahead
-from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process, map_in_worker_pool
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
@@ -50,11 +49,6 @@ from jgpt_dagster.storage.parquet_artifact import DROPPED, REJECTED, ParquetArti
 
 CODE_VERSION = "2"
 EXPLANATIONS_CODE_VERSION = "1"
-
-# Above this many bytes of text, some 10 s of work, worker processes are worth their start. This process reads and
-# writes in a third of the time that one worker takes to sign documents.
-_WORKERS_FROM_BYTES = 64 << 20
-_WORKERS = 4
 
 _ROWS_LOOKED_AT = 10_000
 
@@ -114,7 +108,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 with ExitStack() as steps:
                     decisions = None
                     if selection:
-                        ordered_map = steps.enter_context(_map(store, source))
+                        ordered_map = steps.enter_context(map_for(store, source.unpacked_size))
                         decisions = steps.enter_context(
                             decisions_on_copies(
                                 context, store, corpus, source, selection, ordered_map, force=config.force
@@ -149,16 +143,6 @@ def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> S
             "document. Remove it from the run config."
         )
     return None
-
-
-@contextmanager
-def _map(store: CorpusStore, source: DocumentSource) -> Iterator[OrderedMap]:
-    """Yield a map over worker processes if the source is worth their start, else over this process."""
-    if store.workers > 1 and source.unpacked_size > _WORKERS_FROM_BYTES:
-        with map_in_worker_pool(min(store.workers, _WORKERS)) as ordered_map:
-            yield ordered_map
-    else:
-        yield map_in_process
 
 
 def explanations(store: CorpusStore, corpus: Corpus, number: int) -> ParquetArtifact:

@@ -111,6 +111,11 @@ class Corpus:
         return f"{self.name}_signatures"
 
     @property
+    def text_signatures(self) -> str:
+        """The name of the same for the text of `text_asset`, where `signatures` have other hashes or are not made."""
+        return f"{self.name}_text_signatures"
+
+    @property
     def duplicates(self) -> str:
         """The name of the output that says which copies were dropped, and what of."""
         return f"{self.name}_duplicates"

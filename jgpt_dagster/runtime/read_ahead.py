@@ -1,7 +1,7 @@
 """Reading ahead: a thread takes the next items of an iterable while the current one is worked on."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Full, Queue
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.5
 
 
-def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def read_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield the items in order, with up to `depth` of them taken in advance by a thread, whose errors are raised here.
 
     Worth its while if taking an item releases the interpreter's lock, as decompression does.

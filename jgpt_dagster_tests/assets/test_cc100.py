@@ -72,8 +72,8 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
         started.append(count)
         return map_in_worker_pool(count)
 
-    monkeypatch.setattr("jgpt_dagster.assets.documents._WORKERS_FROM_BYTES", 0)
-    monkeypatch.setattr("jgpt_dagster.assets.documents.map_in_worker_pool", pool)
+    monkeypatch.setattr("jgpt_dagster.assets.document_signatures._WORKERS_FROM_BYTES", 0)
+    monkeypatch.setattr("jgpt_dagster.assets.document_signatures.map_in_worker_pool", pool)
     more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "2"})
     kept(more, 1)
     assert started == [2]

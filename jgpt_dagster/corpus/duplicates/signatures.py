@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jgpt_dagster.corpus.duplicates.sketches import Sketch
-from jgpt_dagster.storage.parquet import read_batches
+from jgpt_dagster.corpus.duplicates.sketches import DeduplicationSettings, Sketch
+from jgpt_dagster.runtime.batching import batches
+from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.parquet import RowWriter, read_batches, read_rows
 
 SIGNATURES = pa.schema(
     [
@@ -30,7 +32,11 @@ HASH_COLUMNS = ("bands", "paragraph_hashes")
 # Some 200 bytes each.
 _BATCH_ROWS = 8192
 
-_NO_HASHES = ([], [], [], [])
+# Documents whose sketches are made at once.
+_SKETCH_DOCUMENTS = 128
+_SKETCH_CHARACTERS = 256 << 10
+
+_NO_HASHES: tuple[list[int], ...] = ([], [], [], [])
 
 
 def signature_row(key: int, sketch: Sketch) -> tuple[Any, ...]:
@@ -41,6 +47,22 @@ def signature_row(key: int, sketch: Sketch) -> tuple[Any, ...]:
 def dropped_row(key: int, reason: str, detail: str) -> tuple[Any, ...]:
     """Return the row of a document that a quality filter drops."""
     return (key, reason, detail, 0, *_NO_HASHES)
+
+
+def write_signatures(
+    text: Path, key_column: str, target: Path, settings: DeduplicationSettings, recipe: Recipe
+) -> None:
+    """Write the signatures of the documents of a Parquet file, which has their lines in the column `lines`."""
+    documents = batches(
+        read_rows(text, [key_column, "lines"]),
+        max_items=_SKETCH_DOCUMENTS,
+        max_size=_SKETCH_CHARACTERS,
+        size=lambda row: sum(map(len, row[1])),
+    )
+    with RowWriter.open(target, SIGNATURES, recipe, dict, dictionaries=False) as writer:
+        for batch in documents:
+            for (key, _), sketch in zip(batch, settings.sketches([lines for _, lines in batch]), strict=True):
+                writer.append(signature_row(key, sketch))
 
 
 def read_signatures(path: Path) -> Iterator[pa.RecordBatch]:
