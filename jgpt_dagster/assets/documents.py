@@ -28,7 +28,6 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, Decisions
 from jgpt_dagster.corpus.duplicates.explanations import EXPLANATIONS
 from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
-from jgpt_dagster.corpus.schemas import DOCUMENTS
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
 from jgpt_dagster.corpus.web.document_selection import (
     SelectionSettings,
@@ -79,7 +78,8 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
 
         Under the profile `clean`, documents that are too short, not Japanese, repetitive or nearly equal to an earlier
         one are dropped, and so are paragraphs that occurred before. All of them are counted, and
-        `shard=<NNN>.dropped.jsonl` holds samples.
+        `shard=<NNN>.dropped.jsonl` holds samples. A document of a folder has the `url`, `license`, `date` and `id` of
+        its line of JSON.
         """
         keys = shard_keys(context)
         targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in keys}
@@ -212,7 +212,9 @@ class _OnePass:
         if self._decisions is not None:
             sidecars[DROPPED] = self._shard_counts[number].samples
         path = self._targets[number].path
-        return RowWriter.open(path, DOCUMENTS, self._recipe, lambda: self._counts(number, rejected), sidecars)
+        return RowWriter.open(
+            path, self._corpus.text_schema, self._recipe, lambda: self._counts(number, rejected), sidecars
+        )
 
     def _explanation_writer(self, number: int) -> Any:
         path = explanations(self._store, self._corpus, number).path
@@ -231,7 +233,7 @@ class _OnePass:
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
-    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path), 4)]
+    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path, ["document_id", "lines"]), 4)]
     with target.rejected_path.open() as stream:
         rejected = [json.loads(line) for line in islice(stream, 5)]
     shown = [(str(row["document_id"]), row["reason"]) for row in rejected]

@@ -78,7 +78,9 @@ class Corpus:
     @property
     def text_schema(self) -> pa.Schema:
         """The columns of `text_asset`."""
-        return schemas.ARTICLES if self.dated else schemas.DOCUMENTS
+        if self.dated:
+            return schemas.ARTICLES
+        return schemas.FOLDER_DOCUMENTS if isinstance(self.source, Folder) else schemas.DOCUMENTS
 
     @property
     def segmented_schema(self) -> pa.Schema:

@@ -14,7 +14,8 @@ from jgpt_dagster.storage.parquet import RowWriter
 # The longest Japanese books have about 3 MB of text.
 MAX_DOCUMENT_BYTES = 8 << 20
 
-DocumentRow = tuple[int, list[str]]
+DocumentRow = tuple[int, list[str], *tuple[str | None, ...]]
+"""A document's id and lines; then what its source says of it, in the order of `schemas.ORIGIN`, if it says anything."""
 
 
 def read_documents(

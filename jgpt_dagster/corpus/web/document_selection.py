@@ -129,12 +129,12 @@ def select_documents(
     """
     remaining = iter(decisions)
     decision = next(remaining, None)
-    for document_id, lines in documents:
+    for document_id, lines, *origin in documents:
         counts = counts_by_shard.get(shard_of(document_id, shards))
         if decision is None or document_id < decision.key:
             texts.add(document_id, lines)
             if counts:
-                yield document_id, lines
+                yield document_id, lines, *origin
             continue
         if decision.key != document_id:
             break
@@ -148,7 +148,7 @@ def select_documents(
             else:
                 counts.drop_paragraphs(document_id, [lines[number] for number in decision.repeated_lines])
                 dropped = {*decision.repeated_lines}
-                yield document_id, [line for number, line in enumerate(lines) if number not in dropped]
+                yield document_id, [line for number, line in enumerate(lines) if number not in dropped], *origin
         decision = next(remaining, None)
     if decision is not None:
         raise ChangedSourceError(
@@ -158,10 +158,10 @@ def select_documents(
 
 
 def _sign(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> list[tuple[Any, ...]]:
-    reasons = [selection.drop_reason(lines) for _, lines in documents]
-    passed = [lines for (_, lines), reason in zip(documents, reasons, strict=True) if reason is None]
+    reasons = [selection.drop_reason(lines) for _, lines, *_ in documents]
+    passed = [lines for (_, lines, *_), reason in zip(documents, reasons, strict=True) if reason is None]
     sketches = iter(selection.sketches(passed) if passed else ())
     return [
         signature_row(document_id, next(sketches)) if reason is None else dropped_row(document_id, *reason)
-        for (document_id, _), reason in zip(documents, reasons, strict=True)
+        for (document_id, *_), reason in zip(documents, reasons, strict=True)
     ]
