@@ -108,7 +108,7 @@ def test_what_was_signed_is_signed_once_for_all_shards_and_again_under_other_set
 
 def test_every_copy_is_explained_by_what_was_kept(planted: Deployment) -> None:
     rows = dict(kept(planted, 2))
-    source = dict(documents())
+    source: dict[int, list[str]] = dict(documents())
     explained: dict[str, int] = {}
     for shard in ("000", "001"):
         counts = planted.root.parquet("cc100_documents", shard=shard).verified().counts

@@ -25,7 +25,7 @@ def test_a_document_has_the_url_licence_date_and_id_of_its_line(tmp_path: Path, 
     (folder / "b.txt").write_text(TEXTS[4])
     settings = {"FOLDERS": f"own={folder}", "CC100_URL": "", "SHARDS": "2", "TEXT": profile, "MODEL": "tiny"}
     deployment = Deployment(tmp_path / "data", settings)
-    found = {}
+    found: dict[int, tuple[str | None, ...]] = {}
     for shard in ("000", "001"):
         made = deployment.materialize("own_documents", shard)
         assert made.error is None and all(made.checks.values())

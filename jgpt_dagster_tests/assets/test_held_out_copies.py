@@ -35,10 +35,11 @@ def test_articles_that_an_own_folder_repeats_are_held_out_and_not_scored(tmp_pat
     folder = tmp_path / "folder"
     folder.mkdir()
     whole, quoted = articles.values()
-    (folder / "whole.txt").write_text("\n".join(whole))
-    (folder / "quoted.txt").write_text("\n".join(["これは引用を含む別の文書です。", *quoted[1:]]))
+    # Their places, 0 and 1, are those of documents that are trained on.
+    (folder / "a.txt").write_text("\n".join(whole))
+    (folder / "b.txt").write_text("\n".join(["これは引用を含む別の文書です。", *quoted[1:]]))
     for number in range(60):
-        (folder / f"{number}.txt").write_text(f"これは番号が{number}の、ほかには何の関係もない文書です。" * 3)
+        (folder / f"other-{number}.txt").write_text(f"これは番号が{number}の、ほかには何の関係もない文書です。" * 3)
     deployment = finished.copy(tmp_path / "data").with_settings(FOLDERS=f"own={folder}")
     for asset, partitions in text_partitions(DUMP, ["000", "001"], cc100=True).items():
         if asset.startswith("cc100_") and asset != "cc100_dump":

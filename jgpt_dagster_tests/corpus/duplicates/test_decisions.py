@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from jgpt_dagster_tests.corpus.duplicates.single_pass import Choice, select_in_o
 from jgpt_dagster_tests.corpus.web.test_document_selection import documents
 from jgpt_dagster_tests.support.selection import select
 
-UNFILTERED = {
+UNFILTERED: dict[str, Any] = {
     "minimum_japanese": 0,
     "minimum_hiragana": 0,
     "maximum_repeated_lines": 1,

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jgpt_dagster.corpus.duplicates.explanations import PARAGRAPH_REASON
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.web.document_selection import (
     DROP_REASONS,
-    PARAGRAPH_REASON,
     SelectionSettings,
     ShardCounts,
 )
@@ -103,7 +103,7 @@ def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_s
 
 def test_samples_say_what_went_and_why_and_are_bounded(tmp_path):
     _, tallies = chosen(tmp_path, 2, [0, 1])
-    source = dict(documents())
+    source: dict[int, list[str]] = dict(documents())
     for number, tally in tallies.items():
         samples = tally.samples()
         for reason in (*DROP_REASONS, PARAGRAPH_REASON):
