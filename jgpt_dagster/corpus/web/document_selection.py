@@ -15,7 +15,7 @@ from typing import Any
 
 from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, NOTHING_NEW, Decision
 from jgpt_dagster.corpus.duplicates.explanations import PARAGRAPH_REASON, explanation_rows
-from jgpt_dagster.corpus.duplicates.signatures import dropped_row, signature_row
+from jgpt_dagster.corpus.duplicates.signatures import PackedRows, dropped_row, pack_rows, signature_row, unpack_rows
 from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
 from jgpt_dagster.corpus.duplicates.sketches import DeduplicationSettings
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
@@ -110,8 +110,8 @@ def sign_documents(
     documents: Iterable[DocumentRow], selection: SelectionSettings, ordered_map: OrderedMap = map_in_process
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the row of each document in the table of signatures."""
-    for _, rows in ordered_map(partial(_sign, selection), document_batches(documents)):
-        yield from rows
+    for _, packed in ordered_map(partial(_sign, selection), document_batches(documents)):
+        yield from unpack_rows(packed)
 
 
 def select_documents(
@@ -157,11 +157,12 @@ def select_documents(
         )
 
 
-def _sign(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> list[tuple[Any, ...]]:
+def _sign(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> PackedRows:
     reasons = [selection.drop_reason(lines) for _, lines, *_ in documents]
     passed = [lines for (_, lines, *_), reason in zip(documents, reasons, strict=True) if reason is None]
     sketches = iter(selection.sketches(passed) if passed else ())
-    return [
+    rows = [
         signature_row(document_id, next(sketches)) if reason is None else dropped_row(document_id, *reason)
         for (document_id, *_), reason in zip(documents, reasons, strict=True)
     ]
+    return pack_rows(rows)
