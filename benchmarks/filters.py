@@ -1,7 +1,7 @@
 """What the filters and the deduplication of `cc100_documents` cost, and how well they find what was planted.
 
-Speed: the pass from xz to Parquet over made documents, in processes of their own: without the selection of `clean`,
-with it, and with a worker process for it. A document is some lines of the source with a character in fifty changed, so
+Speed: the way from xz to Parquet of made documents, in processes of their own: without the selection of `clean`, with
+it, and with two worker processes for it. A document is some lines of the source with a character in fifty changed, so
 that few are alike. Quality: pairs of documents of a known Jaccard similarity, and unrelated ones.
 """
 
@@ -14,20 +14,34 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
+from jgpt_dagster.corpus.duplicates.decisions import decide
+from jgpt_dagster.corpus.duplicates.explanations import EXPLANATIONS
+from jgpt_dagster.corpus.duplicates.signatures import SIGNATURES, signature_row
+from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
+from jgpt_dagster.corpus.duplicates.sketches import DeduplicationSettings
 from jgpt_dagster.corpus.schemas import DOCUMENTS
-from jgpt_dagster.corpus.web.cc100 import read_documents
-from jgpt_dagster.corpus.web.deduplication import DeduplicationSettings, Deduplicator
-from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
+from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents, shard_of
+from jgpt_dagster.corpus.web.document_selection import (
+    SelectionSettings,
+    ShardCounts,
+    document_batches,
+    select_documents,
+    sign_documents,
+)
+from jgpt_dagster.runtime.read_ahead import read_ahead
 from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
 from jgpt_dagster.sample.pack import write_mirror
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.parquet import write_rows
+from jgpt_dagster.storage.parquet import RowWriter, write_rows
+from jgpt_dagster.storage.scratch_directory import scratch_directory
 
 # CC-100 ja has 75 GB in 66 million documents.
 _DOCUMENT_BYTES = 1_140
@@ -63,22 +77,60 @@ def made_documents(source: Sequence[Sequence[str]], size: float, chooser: random
 # ---- speed -------------------------------------------------------------------------------------------------------
 
 
-PASSES = {"seed: all kept": None, "clean": 0, "clean, one worker": 1}
+PASSES = {"seed: all kept": None, "clean": 0, "clean, two processes": 2}
 """How many workers select the documents; None: nobody does."""
+
+_SHARDS = 8
+
+
+def select_archive(archive: Path, folder: Path, shards: int, workers: int) -> tuple[dict[int, ShardCounts], int]:
+    """Write the selected documents of an archive to shards in a folder, as the asset does.
+
+    Return the counts of the shards, and how many documents were rejected.
+    """
+    rejected: list[dict[str, Any]] = []
+    counts = {number: ShardCounts() for number in range(shards)}
+
+    def write_all(name: str, schema: Any, rows: Iterator[Any], **options: Any) -> list[Path]:
+        paths = [folder / name / f"{number:03d}.parquet" for number in range(shards)]
+        with ExitStack() as files:
+            writers = [files.enter_context(RowWriter.open(path, schema, _RECIPE, dict, **options)) for path in paths]
+            for row in rows:
+                writers[shard_of(row[0], shards)].append(row)
+        return paths
+
+    def counted(rows: Iterator[DocumentRow]) -> Iterator[DocumentRow]:
+        for row in rows:
+            counts[shard_of(row[0], shards)].keep(row[1])
+            yield row
+
+    with ExitStack() as steps:
+        ordered_map = steps.enter_context(map_in_worker_pool(workers)) if workers else map_in_process
+        scratch = steps.enter_context(scratch_directory(folder, "the benchmark"))
+        signed = sign_documents(read_documents(archive, rejected), SelectionSettings(), ordered_map)
+        tables = write_all("signatures", SIGNATURES, signed, dictionaries=False)
+        keys = sum(pq.read_metadata(table).num_rows for table in tables) + len(rejected)
+        decisions = decide(tables, scratch, keys=keys, bands=14, minimum_characters=50, ordered_map=ordered_map)
+        again: Iterator[DocumentRow] = read_documents(archive, [])
+        if workers:
+            again = chain.from_iterable(steps.enter_context(closing(read_ahead(document_batches(again), 8))))
+        explanations = RowWriter.open(folder / "explanations.parquet", EXPLANATIONS, _RECIPE, dict)
+        explain = steps.enter_context(explanations).append
+        texts = steps.enter_context(KeptTexts(scratch, decisions.wanted))
+        write_all("documents", DOCUMENTS, counted(select_documents(again, decisions, texts, counts, shards, explain)))
+    return counts, len(rejected)
 
 
 def run_pass(archive: Path, folder: Path, workers: int | None) -> None:
-    """Write one shard of the archive's documents, as the asset does; print how many were kept, and its own CPU time."""
-    rejected: list[dict[str, Any]] = []
-    rows = read_documents(archive, rejected)
-    with (
-        DiskHashSet(folder) as seen,
-        map_in_worker_pool(workers) if workers else nullcontext(map_in_process) as ordered_map,
-    ):
-        if workers is not None:
-            rows = select_documents(rows, SelectionSettings(), seen, {0: ShardCounts()}, 1, ordered_map)
-        manifest = write_rows(folder / "documents.parquet", DOCUMENTS, rows, _RECIPE, dict)
-        print(manifest.counts["rows"], seen.disk_bytes, time.process_time())
+    """Write the archive's documents, as the asset does; print how many were kept, and its own CPU time."""
+    if workers is None:
+        manifest = write_rows(folder / "documents.parquet", DOCUMENTS, read_documents(archive, []), _RECIPE, dict)
+        print(manifest.counts["rows"], 0, time.process_time())
+        return
+    select_archive(archive, folder, _SHARDS, workers)
+    documents, signatures = ([*(folder / name).iterdir()] for name in ("documents", "signatures"))
+    kept = sum(pq.read_metadata(path).num_rows for path in documents)
+    print(kept, sum(path.stat().st_size for path in signatures), time.process_time())
 
 
 @dataclass(frozen=True)
@@ -90,7 +142,7 @@ class Pass:
     seconds: float
     resident: int
     kept: int
-    index_bytes: int
+    signature_bytes: int
 
 
 def measured_pass(archive: Path, work: Path, name: str) -> Pass:
@@ -104,9 +156,9 @@ def measured_pass(archive: Path, work: Path, name: str) -> Pass:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             sys.exit(f"the pass failed with {process.returncode}")
-        kept, index_bytes, own_cpu = output.split()
+        kept, signature_bytes, own_cpu = output.split()
         cpu, seconds = usage.ru_utime + usage.ru_stime, time.monotonic() - started
-        return Pass(cpu, float(own_cpu), seconds, usage.ru_maxrss * 1024, int(kept), int(index_bytes))
+        return Pass(cpu, float(own_cpu), seconds, usage.ru_maxrss * 1024, int(kept), int(signature_bytes))
 
 
 def compare_passes(source: Sequence[Sequence[str]], work: Path, megabytes: float, rounds: int) -> None:
@@ -118,7 +170,7 @@ def compare_passes(source: Sequence[Sequence[str]], work: Path, megabytes: float
             documents += 1
             size += len(text)
     print(f"{documents:,} documents, {size / 1e6:,.0f} MB")
-    print("| pass | CPU s | of the one process | s | documents/CPU s | resident MB | index MB | kept |")
+    print("| pass | CPU s | of the one process | s | documents/CPU s | resident MB | signatures MB | kept |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     passes: dict[str, list[Pass]] = {name: [] for name in PASSES}
     for _ in range(rounds):
@@ -132,26 +184,25 @@ def compare_passes(source: Sequence[Sequence[str]], work: Path, megabytes: float
             f"{best.seconds:.1f}",
             f"{documents / best.cpu:,.0f}",
             f"{best.resident / 1e6:.0f}",
-            f"{best.index_bytes / 1e6:.0f}",
+            f"{best.signature_bytes / 1e6:.0f}",
             f"{best.kept:,}",
         )
         print(f"| {name} | {' | '.join(figures)} |")
 
 
-def time_parts(source: Sequence[Sequence[str]], work: Path, megabytes: float) -> None:
-    """Print what the parts of the selection take of a document, one after the other in this process."""
+def time_parts(source: Sequence[Sequence[str]], megabytes: float) -> None:
+    """Print what the signature of a document takes, without and with its parts."""
     documents = list(enumerate(made_documents(source, megabytes * 1e6, random.Random(2))))
     settings = {
         "filters": SelectionSettings(near_duplicates=False, duplicate_paragraphs=False),
         "filters, near duplicates": SelectionSettings(duplicate_paragraphs=False),
         "filters, near duplicates, paragraphs": SelectionSettings(),
     }
-    print("| selection | µs a document |\n|---|---:|")
+    print("| signature | µs a document |\n|---|---:|")
     for name, selection in settings.items():
-        with DiskHashSet(work) as seen:
-            started = time.process_time()
-            for _ in select_documents(documents, selection, seen, {}, 1):
-                pass
+        started = time.process_time()
+        for _ in sign_documents(documents, selection):
+            pass
         print(f"| {name} | {(time.process_time() - started) / len(documents) * 1e6:.0f} |")
 
 
@@ -164,43 +215,46 @@ def likeness(first: str, second: str) -> float:
     return len(one & other) / len(one | other)
 
 
+def dropped(documents: Sequence[Sequence[str]], work: Path) -> int:
+    """Return how many documents are near duplicates of earlier ones, whatever their quality."""
+    tables = [work / "signatures.parquet"]
+    sketches = DeduplicationSettings(duplicate_paragraphs=False).sketches(documents)
+    write_rows(tables[0], SIGNATURES, map(signature_row, range(len(documents)), sketches), _RECIPE, dict)
+    with scratch_directory(work, "the benchmark") as scratch:
+        decisions = decide(
+            tables, scratch, keys=len(documents), bands=14, minimum_characters=0, ordered_map=map_in_process
+        )
+        return sum(1 for _ in decisions)
+
+
 def find_planted(source: Sequence[Sequence[str]], work: Path) -> None:
     """Print how many near duplicates of each likeness are found, beside what the formula says."""
     texts = [text for text in ("\n".join(lines) for lines in source) if 300 <= len(text) <= 2000][:200]
     chooser = random.Random(3)
     print("| Jaccard similarity | pairs | found | by the formula |\n|---|---:|---:|---:|")
     for low in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        pairs, found, expected = 0, 0, 0.0
-        with DiskHashSet(work) as seen:
-            deduplicator = Deduplicator(DeduplicationSettings(duplicate_paragraphs=False), seen)
-            for text in texts:
-                deduplicator.deduplicate([text], 0)
-            for text in texts:
-                copy, alike = text, 1.0
-                width = len(text) // 40  # what one edit replaces: less than a tenth of the likeness
-                while alike >= low + 0.1:
-                    place = chooser.randrange(len(copy) - width)
-                    copy = copy[:place] + chooser.choice(texts)[:width] + copy[place + width :]
-                    alike = likeness(text, copy)
-                if alike < low:
-                    continue
-                pairs += 1
-                found += deduplicator.deduplicate([copy], 0)[2] is not None
+        copies, expected = list[str](), 0.0
+        for text in texts:
+            copy, alike = text, 1.0
+            width = len(text) // 40  # what one edit replaces: less than a tenth of the likeness
+            while alike >= low + 0.1:
+                place = chooser.randrange(len(copy) - width)
+                copy = copy[:place] + chooser.choice(texts)[:width] + copy[place + width :]
+                alike = likeness(text, copy)
+            if alike >= low:
+                copies.append(copy)
                 expected += 1 - (1 - alike**8) ** 14
+        found, pairs = dropped([[text] for text in (*texts, *copies)], work), len(copies)
         print(f"| {low:.1f} to {low + 0.1:.1f} | {pairs} | {found / pairs:.3f} | {expected / pairs:.3f} |")
-    with DiskHashSet(work) as seen:
-        deduplicator = Deduplicator(DeduplicationSettings(duplicate_paragraphs=False), seen)
-        wrong = sum(deduplicator.deduplicate(lines, 0)[2] is not None for lines in source)
-    print(f"{wrong} of {len(source)} different documents of the source taken for near duplicates")
+    print(f"{dropped(source, work)} of {len(source)} different documents of the source taken for near duplicates")
 
 
 def account(source: Sequence[Sequence[str]], work: Path) -> None:
     """Print what goes of the source for which reason."""
-    tally = ShardCounts()
-    with DiskHashSet(work) as seen:
-        for _, lines in select_documents(enumerate(map(list, source)), SelectionSettings(), seen, {0: tally}, 1):
-            tally.keep(lines)
-    print({"documents": len(source), **tally.counts()})
+    archive = work / "source.txt.xz"
+    archive.write_bytes(lzma.compress("\n\n".join("\n".join(lines) for lines in source).encode()))
+    counts, _ = select_archive(archive, work / "account", 1, 0)
+    print({"documents": len(source), **counts[0].counts()})
 
 
 def main() -> int:
@@ -219,7 +273,7 @@ def main() -> int:
         source = source_documents(work, options.data)
         account(source, work)
         find_planted(source, work)
-        time_parts(source, work, options.megabytes / 6)
+        time_parts(source, options.megabytes / 6)
         compare_passes(source, work, options.megabytes, options.rounds)
     return 0
 

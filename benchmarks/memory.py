@@ -14,19 +14,17 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filters import select_archive
 from text import DATE, WIKI, measure, repeated, sample, segmented
 
-from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
+from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts
-from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, read_documents, shard_of
-from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.multistream import read_range, read_siteinfo, split_dump
 from jgpt_dagster.corpus.wikitext import article_cleaner
@@ -34,10 +32,8 @@ from jgpt_dagster.lm.data.token_files import write_tokens
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.sample.dump_writer import Page, write_dump
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.parquet import RowWriter, read_rows, write_rows
-from jgpt_dagster.storage.parquet_artifact import DROPPED
+from jgpt_dagster.storage.parquet import read_rows, write_rows
 
 GOAL = 600e6
 HUGE = 50e6
@@ -94,38 +90,12 @@ def _write_articles(folder: Path) -> None:
     assert [row["title"] for row in rejected if "bytes" in row["reason"]] == ["長い記事"]
 
 
-def _write_documents(folder: Path, shards: int) -> None:
-    """All shards in one pass, filtered and deduplicated, as the asset does under `clean`."""
-    rejected: list[dict[str, Any]] = []
+def _write_documents(folder: Path, shards: int, workers: int = 0) -> None:
+    """All shards, filtered and deduplicated, as the asset does under `clean`."""
     place = _documents(folder, shards)
     place.mkdir()
-    tallies = {number: ShardCounts() for number in range(shards)}
-
-    def kept(rows: Iterator[DocumentRow]) -> Iterator[DocumentRow]:
-        for row in rows:
-            tallies[shard_of(row[0], shards)].keep(row[1])
-            yield row
-
-    with ExitStack() as files:
-        writers = {
-            number: files.enter_context(
-                RowWriter.open(
-                    place / f"{number:03d}.parquet", DOCUMENTS, _RECIPE, tally.counts, {DROPPED: tally.samples}
-                )
-            )
-            for number, tally in tallies.items()
-        }
-        seen = files.enter_context(DiskHashSet(place))
-        distribute_to_shards(
-            kept(
-                select_documents(
-                    read_documents(folder / _ARCHIVE, rejected), SelectionSettings(), seen, tallies, shards
-                )
-            ),
-            shards,
-            writers,
-        )
-    assert len(rejected) == 1
+    _, rejected = select_archive(folder / _ARCHIVE, place, shards, workers)
+    assert rejected == 1
 
 
 def _documents(folder: Path, shards: int) -> Path:
@@ -134,7 +104,7 @@ def _documents(folder: Path, shards: int) -> Path:
 
 def _whole(folder: Path) -> Iterator[tuple[Any, ...]]:
     """The rows of all shards of the archive: a shard as large as the archive."""
-    for path in sorted(_documents(folder, 64).glob("*.parquet")):
+    for path in sorted((_documents(folder, 64) / "documents").glob("*.parquet")):
         yield from read_rows(path)
 
 

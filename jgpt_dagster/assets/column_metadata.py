@@ -8,6 +8,10 @@ _DESCRIPTIONS = {
     "revision_id": "Number of the text's revision; a page that is not edited keeps it.",
     "title": "Title of the page.",
     "document_id": "Position of the document in the archive, from 0.",
+    "url": "Where the document comes from, as its line of JSON says; null if it does not.",
+    "license": "The terms of the document, as its line of JSON says.",
+    "date": "The date of the document, as its line of JSON says.",
+    "id": "The name of the document at its source, as its line of JSON says.",
 }
 _LINES = {
     pa.list_(pa.string()): "Lines of the cleaned text; a Wikipedia article begins with its title.",

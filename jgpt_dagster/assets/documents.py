@@ -1,17 +1,19 @@
-"""`<corpus>_documents`: the documents of a corpus without dumps, selected and distributed to shards in one pass."""
+"""`<corpus>_documents`: the documents of a corpus without dumps, selected and distributed to shards."""
 
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
+from jgpt_dagster.assets.document_signatures import decisions_on_copies, map_for
 from jgpt_dagster.assets.document_sources import DocumentSource, open_source
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -22,33 +24,34 @@ from jgpt_dagster.assets.materialize import (
 from jgpt_dagster.assets.metadata import preview, stage_metadata
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.corpus.schemas import DOCUMENTS
+from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, Decisions
+from jgpt_dagster.corpus.duplicates.explanations import EXPLANATIONS
+from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
-from jgpt_dagster.corpus.web.document_selection import SelectionSettings, ShardCounts, select_documents
+from jgpt_dagster.corpus.web.document_selection import (
+    SelectionSettings,
+    ShardCounts,
+    document_batches,
+    select_documents,
+)
 from jgpt_dagster.corpus.web.rejected_documents import RejectedDocumentLog
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
-from jgpt_dagster.runtime.worker_pool import map_in_process, map_in_worker_pool
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
-from jgpt_dagster.storage.disk_space import require_free_space
+from jgpt_dagster.runtime.read_ahead import read_ahead
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
 from jgpt_dagster.storage.parquet_artifact import DROPPED, REJECTED, ParquetArtifact
 
 CODE_VERSION = "2"
+EXPLANATIONS_CODE_VERSION = "1"
 
-# Bytes of the index of known hashes for each byte of text: 66 million documents, each with 14 bands and 8 long
-# paragraphs, at 15.5 bytes a hash, come to 22.5 GB beside the 75 GB of CC-100 ja.
-_INDEX_SHARE = 0.3
+_ROWS_LOOKED_AT = 10_000
 
-# Above this many bytes of text, some 20 s of work, worker processes are worth their start. What this process does for a
-# document takes as long as what a worker does: one keeps up with it, and a second helps where the workers' part is
-# longer.
-_WORKERS_FROM_BYTES = 64 << 20
-_WORKERS = 2
+# Lists of documents that are read ahead: some MB.
+_READ_AHEAD = 8
 
 
 class DocumentsConfig(StageConfig, SelectionSettings):
@@ -74,7 +77,8 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
 
         Under the profile `clean`, documents that are too short, not Japanese, repetitive or nearly equal to an earlier
         one are dropped, and so are paragraphs that occurred before. All of them are counted, and
-        `shard=<NNN>.dropped.jsonl` holds samples.
+        `shard=<NNN>.dropped.jsonl` holds samples. A document of a folder has the `url`, `license`, `date` and `id` of
+        its line of JSON.
         """
         keys = shard_keys(context)
         targets = {int(key): store.parquet(corpus.text_asset, shard=key) for key in keys}
@@ -100,12 +104,26 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
             if stale:
                 started = time.monotonic()
                 label = step_label(recipe.stage, keys)
-                bar = Progress(label, "documents", None, context.log.info, source.size)
-                _OnePass(store, source, stale, recipe, selection).write(bar)
-                for target in stale.values():
+                with ExitStack() as steps:
+                    decisions = None
+                    if selection:
+                        ordered_map = steps.enter_context(map_for(store, source.unpacked_size))
+                        decisions = steps.enter_context(
+                            decisions_on_copies(
+                                context, store, corpus, source, selection, ordered_map, force=config.force
+                            )
+                        )
+                    bar = Progress(label, "documents", None, context.log.info, source.size)
+                    _OnePass(store, corpus, source, stale, recipe, decisions).write(bar)
+                for number, target in stale.items():
+                    if selection:
+                        explanations(store, corpus, number).upload()
                     record_run(context, target, time.monotonic() - started, source.facts)
             for number, target in targets.items():
-                metadata = dict(_describe(target)) | stage_metadata(store, target, target.verified(), number in stale)
+                copies = _copies(explanations(store, corpus, number)) if selection else {}
+                metadata = {**_describe(target), **copies} | stage_metadata(
+                    store, target, target.verified(), number in stale
+                )
                 context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
         # One data version for all shards of the run: Dagster allows no other, and they change together.
         return dg.MaterializeResult(data_version=dg.DataVersion(sha256_value([recipe.settings, recipe.inputs])))
@@ -126,52 +144,60 @@ def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> S
     return None
 
 
+def explanations(store: CorpusStore, corpus: Corpus, number: int) -> ParquetArtifact:
+    """Return the table that explains what was dropped of a shard as a copy, and of what."""
+    return store.parquet(corpus.duplicates, shard=f"{number:03d}")
+
+
 class _OnePass:
-    """One pass over the source, which writes the given shards by their numbers."""
+    """One pass over the source, which writes the given shards by their numbers, without what was decided to drop."""
 
     def __init__(
         self,
         store: CorpusStore,
+        corpus: Corpus,
         source: DocumentSource,
         targets: Mapping[int, ParquetArtifact],
         recipe: Recipe,
-        selection: SelectionSettings | None,
+        decisions: Decisions | None,
     ) -> None:
-        self._store, self._source, self._targets = store, source, targets
-        self._recipe, self._selection = recipe, selection
+        self._store, self._corpus, self._source, self._targets = store, corpus, source, targets
+        self._recipe, self._decisions = recipe, decisions
         self._shard_counts = {number: ShardCounts() for number in targets}
         self._read = 0
 
     def write(self, bar: Progress) -> None:
         """Read the source once and write the shards."""
-        shards = self._store.shards
-        if self._selection:
-            needed = int(_INDEX_SHARE * self._source.unpacked_size)
-            require_free_space(self._store.scratch_path, needed, "the index of known documents and paragraphs")
+        shards, scratch = self._store.shards, self._store.scratch_path
         with ExitStack() as files:
-            rejected = files.enter_context(
-                RejectedDocumentLog(self._store.scratch_path, partial(shard_of, shards=shards))
-            )
+            rejected = files.enter_context(RejectedDocumentLog(scratch, partial(shard_of, shards=shards)))
             writers = {number: files.enter_context(self._writer(number, rejected)) for number in self._targets}
-            rows: Iterable[DocumentRow] = bar.track(self._documents(rejected, bar))
-            if self._selection:
-                rows = self._selected(rows, self._selection, files)
+            rows = bar.track(self._documents(rejected, bar, files))
+            if self._decisions is not None:
+                rows = self._selected(rows, self._decisions, files)
             distribute_to_shards(self._counted(rows), shards, writers)
 
-    def _documents(self, rejected: RejectedDocumentLog, bar: Progress) -> Iterator[DocumentRow]:
-        for row in self._source.read(rejected, bar.count_input_bytes):
+    def _documents(self, rejected: RejectedDocumentLog, bar: Progress, files: ExitStack) -> Iterator[DocumentRow]:
+        """Yield the documents of the source; the next ones are read meanwhile, if more than one core may be used."""
+        rows = self._source.read(rejected, bar.count_input_bytes)
+        if self._store.workers > 1:
+            ahead = files.enter_context(closing(read_ahead(document_batches(rows), _READ_AHEAD)))
+            rows = chain.from_iterable(ahead)
+        for row in rows:
             self._read += 1
             yield row
 
-    def _selected(
-        self, rows: Iterable[DocumentRow], selection: SelectionSettings, files: ExitStack
-    ) -> Iterator[DocumentRow]:
-        """Yield the documents that are kept, deciding in worker processes if that is worth their start."""
-        seen = files.enter_context(DiskHashSet(self._store.scratch_path))
-        large = self._source.unpacked_size > _WORKERS_FROM_BYTES
-        workers = min(self._store.workers - 1, _WORKERS) if large else 0
-        ordered_map = files.enter_context(map_in_worker_pool(workers)) if workers else map_in_process
-        return select_documents(rows, selection, seen, self._shard_counts, self._store.shards, ordered_map)
+    def _selected(self, rows: Iterable[DocumentRow], decisions: Decisions, files: ExitStack) -> Iterator[DocumentRow]:
+        """Yield the documents that are kept with the lines that are kept."""
+        shards = self._store.shards
+        # They end before the documents do: a complete shard has its explanations.
+        writers = {number: files.enter_context(self._explanation_writer(number)) for number in self._targets}
+
+        def explain(row: tuple[Any, ...]) -> None:
+            writers[shard_of(row[0], shards)].append(row)
+
+        texts = files.enter_context(KeptTexts(self._store.scratch_path, decisions.wanted))
+        return select_documents(rows, decisions, texts, self._shard_counts, shards, explain)
 
     def _counted(self, rows: Iterable[DocumentRow]) -> Iterator[DocumentRow]:
         for row in rows:
@@ -182,10 +208,17 @@ class _OnePass:
     def _writer(self, number: int, rejected: RejectedDocumentLog) -> Any:
         """Return the writer of a shard, with its sidecar files of rejected and dropped documents."""
         sidecars: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.rows_of(number)}
-        if self._selection:
+        if self._decisions is not None:
             sidecars[DROPPED] = self._shard_counts[number].samples
         path = self._targets[number].path
-        return RowWriter.open(path, DOCUMENTS, self._recipe, lambda: self._counts(number, rejected), sidecars)
+        return RowWriter.open(
+            path, self._corpus.text_schema, self._recipe, lambda: self._counts(number, rejected), sidecars
+        )
+
+    def _explanation_writer(self, number: int) -> Any:
+        path = explanations(self._store, self._corpus, number).path
+        recipe = replace(self._recipe, stage=self._corpus.duplicates, code_version=EXPLANATIONS_CODE_VERSION)
+        return RowWriter.open(path, EXPLANATIONS, recipe, dict)
 
     def _counts(self, number: int, rejected: RejectedDocumentLog) -> dict[str, int]:
         total = self._read + rejected.counts.total()
@@ -199,7 +232,7 @@ class _OnePass:
 
 
 def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
-    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path), 4)]
+    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path, ["document_id", "lines"]), 4)]
     with target.rejected_path.open() as stream:
         rejected = [json.loads(line) for line in islice(stream, 5)]
     shown = [(str(row["document_id"]), row["reason"]) for row in rejected]
@@ -208,6 +241,18 @@ def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
         **({"rejected_documents": preview(("document_id", "reason"), shown)} if shown else {}),
         **_dropped_samples(target),
     }
+
+
+def _copies(table: ParquetArtifact) -> Mapping[str, Any]:
+    """Return the first near duplicates of a shard; nothing for documents that an earlier version made."""
+    if not table.path.exists():
+        return {}
+    first_rows = islice(read_rows(table.path), _ROWS_LOOKED_AT)
+    near = (row for row in first_rows if row[2] == NEAR_DUPLICATE)
+    rows = [(str(copy), f"{jaccard:.3f} like {kept}") for copy, _, _, kept, _, jaccard in islice(near, 5)]
+    return (
+        {"near_duplicates": preview(("document_id", "Jaccard similarity to the kept document"), rows)} if rows else {}
+    )
 
 
 def _dropped_samples(target: ParquetArtifact) -> Mapping[str, Any]:

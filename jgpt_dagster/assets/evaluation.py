@@ -60,6 +60,8 @@ class EvaluationConfig(StageConfig):
 def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, store: CorpusStore) -> Materialization:
     """Perplexity, bits per character and per byte on the held-out documents, and texts that the model wrote.
 
+    Held-out documents that have copies in what is trained on are not scored.
+
     A unigram and a bigram model of the same training documents are scored for comparison.
     """
     dump, model_name = model_key(context)
@@ -80,7 +82,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             # torch reads it on import. Threads that spin while they wait would slow other processes down.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            from jgpt_dagster.lm.evaluation.held_out_scores import evaluate
+            from jgpt_dagster.lm.evaluation.held_out_scores import UNSCORED, evaluate
 
             require_token_files(root, data)
             device = _device()
@@ -105,7 +107,8 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             with target.writing(recipe) as out:
                 write_json(out.path / EVALUATION, result)
                 write_json(out.path / SAMPLES, samples)
-                out.counts = result["total"]
+                unscored = {name: result[name] for name in (UNSCORED,) if name in result}
+                out.counts = {**result["total"], **unscored}
 
         return materialize(
             context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_evaluation(target)

@@ -138,6 +138,11 @@ def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[s
     return own + failed_inputs(training_set, outputs, required)
 
 
+def _unscored(total: Mapping[str, Any]) -> Mapping[str, str]:
+    unscored = total.get("unscored_documents")
+    return {"held-out documents with copies in the training text, not scored": f"{unscored:,}"} if unscored else {}
+
+
 def _failed_check(
     output: DirectoryArtifact, check: str, outcome_of: Callable[[Mapping[str, Any]], Outcome]
 ) -> list[str]:
@@ -176,6 +181,7 @@ def _card(
             failed_checks=failed,
             figures={
                 "held-out documents": f"{total['documents']:,}",
+                **_unscored(total),
                 "perplexity per token": f"{total['perplexity']:.2f}",
                 "bits per character (95 % interval over documents)": with_interval(total, places=4),
                 "of a bigram model (Kneser-Ney) of the same training documents": (

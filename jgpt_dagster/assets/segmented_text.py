@@ -97,7 +97,7 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                         bar.count_input_bytes(len("".join(lines).encode()))
                         yield (*key, result)
 
-                rows = (row for chunk in _chunks(source) for row in segment_chunk(chunk))
+                rows = (row for chunk in _chunks(source, corpus) for row in segment_chunk(chunk))
                 target.write(corpus.segmented_schema, bar.track(rows), recipe, lambda: asdict(counts))
                 return {**reuse_facts(stats), "fallbacks": engine.fallbacks - fallbacks}
 
@@ -127,10 +127,10 @@ def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: Reus
     return found[1]
 
 
-def _chunks(source: ParquetArtifact) -> Iterator[list[tuple[Any, ...]]]:
+def _chunks(source: ParquetArtifact, corpus: Corpus) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the rows in chunks that keep the engine busy and memory bounded."""
     return batches(
-        read_rows(source.path),
+        read_rows(source.path, corpus.segmented_schema.names),
         max_items=_CHUNK_ROWS,
         max_size=_CHUNK_CHARACTERS,
         size=lambda row: sum(map(len, row[-1])),

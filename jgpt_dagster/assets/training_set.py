@@ -1,13 +1,17 @@
 """`training_set`: which documents of the token files are trained on and which are held out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import dagster as dg
+import numpy as np
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.held_out_copies import held_out_copies
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.remembered_config import remembered
@@ -16,7 +20,7 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TOKENS
-from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSet
+from jgpt_dagster.lm.data.training_set import HELD_OUT_COPIES_SCHEMA, SCORED, TokenShard, TrainingSet
 from jgpt_dagster.lm.data.training_set_builder import build_training_set
 from jgpt_dagster.lm.data.validation_share import MINIMUM_HELD_OUT, sufficient_share
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer
@@ -65,7 +69,10 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
     def training_set(
         context: dg.AssetExecutionContext, config: TrainingSetConfig, store: CorpusStore
     ) -> Materialization:
-        """Which documents of which token files are trained on and which are held out; copies no tokens."""
+        """Which documents of which token files are trained on and which are held out; copies no tokens.
+
+        Held-out documents that have copies in what is trained on, in any corpus, are not scored.
+        """
         dump = dump_key(context)
         target = store.directory(TRAINING_SET, dump)
         names = [corpus.name for corpus in store.corpora]
@@ -99,8 +106,10 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
 
             def make(target: DirectoryArtifact, recipe: Recipe) -> None:
                 with target.writing(recipe) as out:
+                    token_shards = [shard for shard, _ in shards]
+                    copies = held_out_copies(context, store, dump, token_shards, weights, config.validation_share)
                     made = build_training_set(
-                        [shard for shard, _ in shards],
+                        token_shards,
                         weights,
                         config.validation_share,
                         vocab_size=tokenizer.vocab_size,
@@ -108,9 +117,10 @@ def build_training_set_asset(corpora: Sequence[Corpus]) -> dg.AssetsDefinition:
                         tokenizer_sha256=tokenizer_manifest.data_sha256,
                         data_root=store.root.path,
                         directory=out.path,
+                        copies=copies,
                     )
-                    documents = sum(shard.documents for shard, _ in shards)
-                    out.counts = {"documents": documents, "token_files": len(shards), **vars(made.counts)}
+                    documents = sum(shard.documents for shard in token_shards)
+                    out.counts = {"documents": documents, "token_files": len(shards), **made.counts.to_dict()}
 
             return materialize(
                 context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_mixture(target)
@@ -169,4 +179,31 @@ def _describe_mixture(target: DirectoryArtifact) -> Mapping[str, Any]:
         files = [file for file in made.token_files if file.corpus == corpus]
         documents, tokens = sum(file.documents for file in files), sum(file.tokens for file in files)
         rows.append([corpus, f"{len(files)}", f"{documents:,}", f"{tokens:,}", f"{weight:g}"])
-    return {"mixture": table(["corpus", "token files", "documents", "tokens", "weight"], rows)}
+    mixture = table(["corpus", "token files", "documents", "tokens", "weight"], rows)
+    return {"mixture": mixture, **_describe_copies(made)}
+
+
+def _describe_copies(made: TrainingSet) -> Mapping[str, Any]:
+    """Return how many held-out documents of each corpus are not scored, and examples with their copies."""
+    if not made.counts.unscored_documents:
+        return {}
+    documents, copies = made.held_out_documents(), made.held_out_copies()
+    corpora = [file.corpus for file in made.token_files]
+    held_out, unscored = (
+        Counter(corpora[shard] for shard in documents["shard"][mask].tolist())
+        for mask in (np.ones_like(documents[SCORED]), ~documents[SCORED])
+    )
+    examples = islice(zip(*(copies[name].tolist() for name in HELD_OUT_COPIES_SCHEMA.names), strict=True), 10)
+    return {
+        "held_out": table(
+            ["corpus", "held out", "not scored"],
+            [[corpus, f"{count:,}", f"{unscored[corpus]:,}"] for corpus, count in held_out.items()],
+        ),
+        "held_out_copies": table(
+            ["held out", "a copy that is trained on", "bands in common", "characters in common"],
+            [
+                [f"{corpora[shard]} {key}", f"{corpora[copy_shard]} {copy_key}", f"{bands}", f"{characters:,}"]
+                for shard, key, copy_shard, copy_key, bands, characters in examples
+            ],
+        ),
+    }

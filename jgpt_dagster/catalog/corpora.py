@@ -82,7 +82,9 @@ class Corpus:
     @property
     def text_schema(self) -> pa.Schema:
         """The columns of `text_asset`."""
-        return schemas.ARTICLES if self.dated else schemas.DOCUMENTS
+        if self.dated:
+            return schemas.ARTICLES
+        return schemas.FOLDER_DOCUMENTS if isinstance(self.source, Folder) else schemas.DOCUMENTS
 
     @property
     def segmented_schema(self) -> pa.Schema:
@@ -108,6 +110,21 @@ class Corpus:
     def tokens_asset(self) -> str:
         """The asset that holds the token ids of each document."""
         return f"{self.name}_tokens"
+
+    @property
+    def signatures(self) -> str:
+        """The name of the output with the hashes by which copies of the documents are found."""
+        return f"{self.name}_signatures"
+
+    @property
+    def text_signatures(self) -> str:
+        """The name of the same for the text of `text_asset`, where `signatures` have other hashes or are not made."""
+        return f"{self.name}_text_signatures"
+
+    @property
+    def duplicates(self) -> str:
+        """The name of the output that says which copies were dropped, and what of."""
+        return f"{self.name}_duplicates"
 
     @property
     def shard_assets(self) -> tuple[str, str, str]:

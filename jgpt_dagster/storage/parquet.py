@@ -83,9 +83,11 @@ class RowWriter:
         self.manifest: Manifest
         """The manifest in the footer; set when the block has ended."""
         self._writer, self._schema = writer, schema
+        self._texts = [place for place, field in enumerate(schema) if _holds_text(field.type)]
         self._pending: list[Sequence[Any]] = []
         self._count_characters = 0
         self._group: list[pa.RecordBatch] = []
+        self._group_bytes = 0
 
     @classmethod
     @contextmanager
@@ -96,12 +98,22 @@ class RowWriter:
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
         sidecars: Sidecars = MappingProxyType({}),
+        *,
+        dictionaries: bool = True,
     ) -> Iterator["RowWriter"]:
-        """Yield a writer whose file is renamed to `path` when the block ends without an error. See `write_rows`."""
+        """Yield a writer whose file is renamed to `path` when the block ends without an error. See `write_rows`.
+
+        Values that hardly repeat, such as hashes, take less time and space without `dictionaries`.
+        """
         with atomic_file(path) as stream:
             sink = _HashingSink(stream)
             parquet_writer = pq.ParquetWriter(
-                pa.PythonFile(sink, mode="w"), schema, compression="zstd", write_statistics=False, store_schema=False
+                pa.PythonFile(sink, mode="w"),
+                schema,
+                compression="zstd",
+                use_dictionary=dictionaries,
+                write_statistics=False,
+                store_schema=False,
             )
             with parquet_writer:
                 writer = cls(parquet_writer, schema)
@@ -121,22 +133,24 @@ class RowWriter:
         """Add one row: one value a column, in schema order."""
         self.rows += 1
         self._pending.append(row)
-        self._count_characters += sum(map(_count_characters, row))
+        self._count_characters += sum([_count_characters(row[place]) for place in self._texts])
         if len(self._pending) == _BATCH_ROWS or self._count_characters >= _BATCH_CHARACTERS:
             self._end_batch()
-            if _rows(self._group) >= _GROUP_ROWS or sum(batch.nbytes for batch in self._group) >= _GROUP_BYTES:
+            if _rows(self._group) >= _GROUP_ROWS or self._group_bytes >= _GROUP_BYTES:
                 self._end_group()
 
     def _end_batch(self) -> None:
         if self._pending:
-            self._group.append(_batch(self._schema, self._pending))
+            batch = _batch(self._schema, self._pending)
+            self._group.append(batch)
+            self._group_bytes += batch.nbytes
             self._pending, self._count_characters = [], 0
 
     def _end_group(self) -> None:
         self._end_batch()
         if self._group:
             self._writer.write_table(pa.Table.from_batches(self._group), row_group_size=_rows(self._group))
-            self._group = []
+            self._group, self._group_bytes = [], 0
 
 
 def sidecar_path(path: Path, name: str) -> Path:
@@ -182,14 +196,14 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file in order, as record batches of up to 64 rows, with columns in the given order.
+def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file in order, as record batches of up to `rows`, with columns in the given order.
 
     A batch lies within a row group, whose size is limited, so that 64 large documents are never in memory together.
     """
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            for batch in file.iter_batches(_BATCH_ROWS, [group], list(columns) if columns else None):
+            for batch in file.iter_batches(rows, [group], list(columns) if columns else None):
                 yield batch.select(list(columns)) if columns else batch
 
 
@@ -212,6 +226,11 @@ def _footer_sha256(unsealed: bytes | bytearray) -> bytes:
 
 def _rows(batches: list[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    """Return whether a type is a string or a list, nested or not, of strings."""
+    return _holds_text(kind.value_type) if pa.types.is_list(kind) else bool(pa.types.is_string(kind))
 
 
 def _count_characters(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,75 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
         started.append(count)
         return map_in_worker_pool(count)
 
-    monkeypatch.setattr("jgpt_dagster.assets.documents._WORKERS_FROM_BYTES", 0)
-    monkeypatch.setattr("jgpt_dagster.assets.documents.map_in_worker_pool", pool)
-    more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "3"})
+    monkeypatch.setattr("jgpt_dagster.assets.document_signatures._WORKERS_FROM_BYTES", 0)
+    monkeypatch.setattr("jgpt_dagster.assets.document_signatures.map_in_worker_pool", pool)
+    more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "2"})
     kept(more, 1)
     assert started == [2]
-    shards = [deployment.root.parquet("cc100_documents", shard="000") for deployment in (one, more)]
-    assert shards[0].path.read_bytes() == shards[1].path.read_bytes()
-    assert shards[0].dropped_path.read_bytes() == shards[1].dropped_path.read_bytes()
+    for asset in ("cc100_documents", "cc100_signatures", "cc100_duplicates"):
+        shards = [deployment.root.parquet(asset, shard="000") for deployment in (one, more)]
+        assert shards[0].path.read_bytes() == shards[1].path.read_bytes()
+    names = [{path.name for path in deployment.data.rglob("*.parquet")} for deployment in (one, more)]
+    assert names[0] == names[1]
+    dropped = [deployment.root.parquet("cc100_documents", shard="000").dropped_path for deployment in (one, more)]
+    assert dropped[0].read_bytes() == dropped[1].read_bytes()
+
+
+def test_what_was_signed_is_signed_once_for_all_shards_and_again_under_other_settings(planted: Deployment) -> None:
+    kept(planted, 2)
+    tables = [planted.root.parquet("cc100_signatures", shard=shard) for shard in ("000", "001")]
+    made = [table.path.stat().st_mtime_ns for table in tables]
+    signed = sorted(row for table in tables for row in read_rows(table.path, ["key", "drop_reason", "characters"]))
+    assert [key for key, _, _ in signed] == list(range(400))
+    assert {reason for _, reason, _ in signed} == {None, "too_short", "not_japanese", "repetitive"}
+    planted.root.parquet("cc100_documents", shard="001").remove()
+    kept(planted, 2)
+    assert [table.path.stat().st_mtime_ns for table in tables] == made
+    tables[0].path.write_bytes(tables[0].path.read_bytes()[:-100])
+    planted.root.parquet("cc100_documents", shard="001").remove()
+    kept(planted, 2)
+    assert [table.verified().counts["archive_documents"] for table in tables] == [401, 401]
+    planted.invoke("config", "set", "cc100_documents.minimum_characters=60", "--yes")
+    before = tables[1].verified().recipe
+    kept(planted, 2)
+    assert tables[1].verified().recipe != before
+
+
+def test_every_copy_is_explained_by_what_was_kept(planted: Deployment) -> None:
+    rows = dict(kept(planted, 2))
+    source: dict[int, list[str]] = dict(documents())
+    explained: dict[str, int] = {}
+    for shard in ("000", "001"):
+        counts = planted.root.parquet("cc100_documents", shard=shard).verified().counts
+        table = planted.root.parquet("cc100_duplicates", shard=shard)
+        assert (
+            table.verified().recipe.inputs
+            == planted.root.parquet("cc100_documents", shard=shard).verified().recipe.inputs
+        )
+        of_shard = list(read_rows(table.path))
+        assert [row[0] for row in of_shard] == sorted(row[0] for row in of_shard)
+        reasons = Counter(reason for _, _, reason, *_ in of_shard)
+        assert reasons["near_duplicate"] == counts["dropped_near_duplicate"]
+        assert reasons["nothing_new"] == counts["dropped_nothing_new"]
+        of_kept = [row for row in of_shard if row[2] == "duplicate_paragraph" and row[0] in rows]
+        assert len(of_kept) == counts["dropped_paragraphs"]
+        explained = Counter(explained) + reasons
+        for document_id, line, _, kept_id, kept_line, jaccard in of_shard:
+            assert kept_id < document_id
+            if line is None:
+                one, other = ({*ngrams("\n".join(source[number]))} for number in (document_id, kept_id))
+                assert jaccard == len(one & other) / len(one | other)
+                assert kept_id in rows and document_id not in rows
+            else:
+                assert source[document_id][line].strip() == source[kept_id][kept_line].strip()
+                assert source[kept_id][kept_line] in rows[kept_id]
+    assert {*explained} == {"near_duplicate", "nothing_new", "duplicate_paragraph"}
+    shown = rows_of(planted.materialize("cc100_documents", "001").metadata["near_duplicates"])
+    assert all(" like " in similarity for _, similarity in shown) and len(shown) == 5
+
+
+def ngrams(text: str) -> list[str]:
+    return [text[start : start + 5] for start in range(len(text) - 4)]
 
 
 def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment) -> None:
@@ -107,7 +169,7 @@ def test_another_setting_makes_the_shard_again(planted: Deployment) -> None:
 
 
 def test_room_for_the_index_is_asked_for_before_the_pass(planted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jgpt_dagster.assets.documents._INDEX_SHARE", 1e12)
+    monkeypatch.setattr("jgpt_dagster.assets.document_signatures._SCRATCH_SHARE", 1e12)
     planted.materialize("cc100_dump")
     error = planted.materialize("cc100_documents", "000").error
     assert error is not None

@@ -9,9 +9,9 @@ import pytest
 
 from jgpt_dagster.storage.atomic_write import atomic_directory, atomic_file, write_json
 from jgpt_dagster.storage.data_root import DataRoot
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 from jgpt_dagster.storage.file_creation import LinkedPathError, create_file, make_own_directory
 from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster.storage.scratch_directory import scratch_directory
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o000], ids="{:03o}".format)
@@ -33,7 +33,7 @@ def fill(root: Path) -> None:
         with atomic_directory(root / "tokenizer") as directory:
             (directory / "file").touch()
         write_json(root / "tokenizer" / "run.json", {}, internal=True)
-    with DiskHashSet(root / ".scratch"):
+    with scratch_directory(root / ".scratch", "a test"):
         pass
 
 

@@ -6,6 +6,7 @@ happens to the text of a document is not decided here.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from jgpt_dagster.corpus.fetch.decompress import xz_chunks
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
@@ -14,7 +15,8 @@ from jgpt_dagster.storage.parquet import RowWriter
 # The longest Japanese books have about 3 MB of text.
 MAX_DOCUMENT_BYTES = 8 << 20
 
-DocumentRow = tuple[int, list[str]]
+DocumentRow = tuple[Any, ...]
+"""A document's id and lines; then what its source says of it, in the order of `schemas.ORIGIN`, if it says anything."""
 
 
 def read_documents(

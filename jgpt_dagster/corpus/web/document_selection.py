@@ -1,33 +1,42 @@
 """Selection of web documents: quality filters, then deduplication, with counts and samples of what is dropped.
 
-It is one pass in source order, so the result depends neither on the number of shards nor on which of them are written.
+A first pass over the source signs each document by itself, which worker processes do. The copies are decided on from
+the signatures of all shards, in the order of the source, and a second pass drops them. So the result depends neither on
+the number of shards nor on which of them are written.
 """
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, NOTHING_NEW, Decision
+from jgpt_dagster.corpus.duplicates.explanations import PARAGRAPH_REASON, explanation_rows
+from jgpt_dagster.corpus.duplicates.signatures import PackedRows, dropped_row, pack_rows, signature_row, unpack_rows
+from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
+from jgpt_dagster.corpus.duplicates.sketches import DeduplicationSettings
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
-from jgpt_dagster.corpus.web.deduplication import DeduplicationSettings, Deduplicator, Sketch
-from jgpt_dagster.corpus.web.quality_filters import DropReason, QualityFilters
+from jgpt_dagster.corpus.web.quality_filters import QualityFilters
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
 
-DROP_REASONS = ("too_short", "not_japanese", "repetitive", "near_duplicate", "nothing_new")
-PARAGRAPH_REASON = "duplicate_paragraph"
+DROP_REASONS = ("too_short", "not_japanese", "repetitive", NEAR_DUPLICATE, NOTHING_NEW)
 
 # Enough to judge a reason by; at most 50 MB of text with 99 shards.
 _SAMPLES = 20
 _SAMPLE_CHARACTERS = 1000
 
-# Documents for each query of the hash index: one at a time, the selection took a third more time.
+# Documents that a worker process signs at once, and that are read ahead.
 _BATCH_DOCUMENTS = 128
 _BATCH_CHARACTERS = 256 << 10
+
+
+class ChangedSourceError(JgptError):
+    """A source whose documents are not those that were signed."""
 
 
 class SelectionSettings(DeduplicationSettings, QualityFilters):
@@ -87,43 +96,73 @@ class ShardCounts:
         (heapq.heappushpop if len(samples) == _SAMPLES else heapq.heappush)(samples, (rank, document_id, row))
 
 
+def document_batches(documents: Iterable[DocumentRow]) -> Iterator[list[DocumentRow]]:
+    """Yield the documents in lists that are worth their passage to a worker process or thread."""
+    return batches(
+        documents,
+        max_items=_BATCH_DOCUMENTS,
+        max_size=_BATCH_CHARACTERS,
+        size=lambda document: sum(map(len, document[1])),
+    )
+
+
+def sign_documents(
+    documents: Iterable[DocumentRow], selection: SelectionSettings, ordered_map: OrderedMap = map_in_process
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the row of each document in the table of signatures."""
+    for _, packed in ordered_map(partial(_sign, selection), document_batches(documents)):
+        yield from unpack_rows(packed)
+
+
 def select_documents(
     documents: Iterable[DocumentRow],
-    selection: SelectionSettings,
-    seen: DiskHashSet,
+    decisions: Iterable[Decision],
+    texts: KeptTexts,
     counts_by_shard: Mapping[int, ShardCounts],
     shards: int,
-    ordered_map: OrderedMap = map_in_process,
+    explain: Callable[[tuple[Any, ...]], None] = lambda row: None,
 ) -> Iterator[DocumentRow]:
-    """Yield the kept documents with their kept lines, and count what is dropped in `counts_by_shard`.
+    """Yield the kept documents with their kept lines; count what is dropped in `counts_by_shard`, and explain it.
 
-    A shard without counts is not written, but its documents enter the index `seen` all the same. `ordered_map` runs
-    what depends on a single document, which is half of the work; the index belongs to this process.
+    Documents of a shard without counts are left out. `explain` takes the rows of EXPLANATIONS. Raises
+    ChangedSourceError if a document with a decision does not come.
     """
-    deduplicator = Deduplicator(selection, seen)
-    document_batches = batches(documents, max_items=_BATCH_DOCUMENTS, max_size=_BATCH_CHARACTERS, size=_characters)
-    for batch, sketches_or_reasons in ordered_map(partial(_filter_or_sketch, selection), document_batches):
-        sketched = [
-            (lines, sketch)
-            for (_, lines), sketch in zip(batch, sketches_or_reasons, strict=True)
-            if isinstance(sketch, Sketch)
-        ]
-        deduplicated = iter(deduplicator.deduplicate_batch(sketched, selection.minimum_characters))
-        for (document_id, lines), outcome in zip(batch, sketches_or_reasons, strict=True):
-            kept, repeated, drop_reason = next(deduplicated) if isinstance(outcome, Sketch) else (lines, [], outcome)
-            shard_counts = counts_by_shard.get(shard_of(document_id, shards))
-            if shard_counts and drop_reason:
-                shard_counts.drop(document_id, *drop_reason, lines)
-            elif shard_counts and repeated:
-                shard_counts.drop_paragraphs(document_id, repeated)
-            if drop_reason is None:
-                yield document_id, kept
+    remaining = iter(decisions)
+    decision = next(remaining, None)
+    for document_id, lines, *origin in documents:
+        counts = counts_by_shard.get(shard_of(document_id, shards))
+        if decision is None or document_id < decision.key:
+            texts.add(document_id, lines)
+            if counts:
+                yield document_id, lines, *origin
+            continue
+        if decision.key != document_id:
+            break
+        if not decision.drop_reason:
+            texts.add(document_id, lines)
+        if counts:
+            for row in explanation_rows(decision, lines, texts):
+                explain(row)
+            if decision.drop_reason:
+                counts.drop(document_id, decision.drop_reason, decision.drop_detail or "", lines)
+            else:
+                counts.drop_paragraphs(document_id, [lines[number] for number in decision.repeated_lines])
+                dropped = {*decision.repeated_lines}
+                yield document_id, [line for number, line in enumerate(lines) if number not in dropped], *origin
+        decision = next(remaining, None)
+    if decision is not None:
+        raise ChangedSourceError(
+            f"document {decision.key} does not come where it came when it was signed: the source was changed. "
+            "Run the same command again."
+        )
 
 
-def _filter_or_sketch(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> list[DropReason | Sketch]:
-    """Return for each document why the quality filters drop it, or its sketch if they do not."""
-    return [selection.drop_reason(lines) or selection.sketch(lines) for _, lines in documents]
-
-
-def _characters(document: DocumentRow) -> int:
-    return sum(map(len, document[1]))
+def _sign(selection: SelectionSettings, documents: Sequence[DocumentRow]) -> PackedRows:
+    reasons = [selection.drop_reason(lines) for _, lines, *_ in documents]
+    passed = [lines for (_, lines, *_), reason in zip(documents, reasons, strict=True) if reason is None]
+    sketches = iter(selection.sketches(passed) if passed else ())
+    rows = [
+        signature_row(document_id, next(sketches)) if reason is None else dropped_row(document_id, *reason)
+        for (document_id, *_), reason in zip(documents, reasons, strict=True)
+    ]
+    return pack_rows(rows)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from jgpt_dagster.corpus.web.character_ngrams import code_points, distinct, ngram_hashes
+from jgpt_dagster.corpus.duplicates.character_ngrams import code_points, distinct, ngram_hashes
 
 DropReason = tuple[str, str]
 """Why a document is dropped: the name of the reason, and the figure behind it."""

@@ -1,5 +1,7 @@
 """A folder of text files as a corpus: `*.txt` holds one document, `*.jsonl` one a line, in the field `text`.
 
+The fields `url`, `license`, `date` and `id` of a line say where its document comes from.
+
 Either may be compressed (`.gz`, `.xz`). Files are read in the order of their paths below the folder; other files are
 skipped and counted. A link that leads out of the folder, and what is no file (a FIFO, socket or device), is rejected
 like a document that cannot be read: whoever may write to the folder must not choose what else this process reads.
@@ -14,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError, xz_chunks
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
+from jgpt_dagster.corpus.schemas import ORIGIN
 from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_stream, sha256_value
@@ -86,11 +89,12 @@ class TextFolder:
         limit_bytes: int = MAX_DOCUMENT_BYTES,
         on_read: Callable[[int], None] = lambda size: None,
     ) -> Iterator[DocumentRow]:
-        """Yield (document id, lines) of each document, holding no more than one in memory; empty lines are left out.
+        """Yield id, lines and origin of each document, holding no more than one in memory; empty lines are left out.
 
         The id is the document's position, counted from 0 and including rejected documents: one that is larger than
         `limit_bytes`, not UTF-8, without text, or not a JSON object with a string `text` goes to `rejected` as
-        {document_id, reason}. Empty lines of JSON-lines files do not count. `on_read` is called with the number of
+        {document_id, reason}. Empty lines of JSON-lines files do not count. The origin is the text or whole number in
+        each field of `schemas.ORIGIN`, None where there is none. `on_read` is called with the number of
         bytes after each read.
 
         Raises DamagedFileError if a compressed file is truncated or corrupt, TextFolderError if files have changed.
@@ -107,7 +111,7 @@ class TextFolder:
                 if by_line and not (content is None or content.strip()):
                     continue
                 try:
-                    yield document_id, _lines(content, by_line, limit_bytes)
+                    yield document_id, *_document(content, by_line, limit_bytes)
                 except ValueError as error:
                     place = f"{file.relative_to(self.path)}{f', line {number}' if by_line else ''}"
                     rejected.append({"document_id": document_id, "reason": f"{place}: {error}"})
@@ -221,28 +225,41 @@ def _state(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _lines(content: bytes | None, by_line: bool, limit_bytes: int) -> list[str]:
-    """Return the lines of a document. Raises ValueError with the reason if it has to be rejected."""
+def _document(content: bytes | None, by_line: bool, limit_bytes: int) -> tuple[list[str], *tuple[str | None, ...]]:
+    """Return lines and origin of a document. Raises ValueError with the reason if it has to be rejected."""
     if content is None:
         raise ValueError(f"it has more than {limit_bytes:,} bytes")
     text = content.decode("utf-8-sig")
+    fields: Mapping[str, Any] = {}
     if by_line:
-        text = _text_of(text)
+        fields = _fields(text)
+        text = fields["text"]
     lines = [line for line in text.replace("\r\n", "\n").split("\n") if line]
     if not lines:
         raise ValueError("it has no text")
-    return lines
+    return lines, *(_origin(fields.get(name)) for name in ORIGIN)
 
 
-def _text_of(line: str) -> str:
+def _fields(line: str) -> Mapping[str, Any]:
     try:
-        text = json.loads(line)["text"]
+        fields = json.loads(line)
+        text = fields["text"]
     except (ValueError, LookupError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
         raise ValueError("it is no JSON object with a string `text`")
     text.encode()  # JSON can encode half of a surrogate pair, which is not text
-    return text
+    return cast(Mapping[str, Any], fields)
+
+
+def _origin(value: Any) -> str | None:
+    """Return a field that says where a document comes from; what is no text does not cost the document."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    try:
+        return value if isinstance(value, str) and value.encode() else None
+    except UnicodeEncodeError:
+        return None
 
 
 def _parts(chunks: Iterator[bytes], by_line: bool, limit_bytes: int) -> Iterator[bytes | None]:

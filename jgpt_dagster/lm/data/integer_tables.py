@@ -1,4 +1,4 @@
-"""Parquet files of integer columns, a row per document or span: written as a stream, read as numpy arrays."""
+"""Parquet files of integer and boolean columns, a row per document or span: written as a stream, read as arrays."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _ROWS_PER_GROUP = 1 << 16
 
 
 class IntegerTableWriter:
-    """Writes integer columns to a Parquet file in row groups of a fixed size.
+    """Writes integer and boolean columns to a Parquet file in row groups of a fixed size.
 
     It writes to the final name: the directory of the file is what is replaced atomically.
     """
@@ -21,7 +21,7 @@ class IntegerTableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         # Keys and offsets increase steadily, so delta encoding takes a third of the space.
-        encodings = dict.fromkeys(schema.names, "DELTA_BINARY_PACKED")
+        encodings = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_integer(field.type)}
         self._writer = pq.ParquetWriter(
             path,
             schema,

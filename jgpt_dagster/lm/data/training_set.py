@@ -2,7 +2,8 @@
 
 A training set is a directory of three files. `training_set.json` lists the token files with their hashes, the mixture
 and the counts. `train.parquet` lists the training documents as spans of token files, in training order.
-`validation.parquet` lists the held-out documents.
+`validation.parquet` lists the held-out documents. If some of them have copies in what is trained on, it has a column
+`scored` that is false for them, and `held_out_copies.parquet` says which copies; otherwise it has neither.
 """
 
 import json
@@ -22,6 +23,7 @@ from jgpt_dagster.storage.safe_path import child_path
 MANIFEST = "training_set.json"
 TRAIN = "train.parquet"
 VALIDATION = "validation.parquet"
+HELD_OUT_COPIES = "held_out_copies.parquet"
 
 TRAIN_SCHEMA = pa.schema([("shard", pa.int32()), ("offset", pa.int64()), ("length", pa.int64())])
 VALIDATION_SCHEMA = pa.schema(
@@ -32,6 +34,17 @@ VALIDATION_SCHEMA = pa.schema(
         ("length", pa.int64()),
         ("characters", pa.int64()),
         ("bytes", pa.int64()),
+    ]
+)
+SCORED = "scored"
+HELD_OUT_COPIES_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("key", pa.int64()),
+        ("copy_shard", pa.int32()),
+        ("copy_key", pa.int64()),
+        ("bands", pa.int32()),
+        ("repeated_characters", pa.int64()),
     ]
 )
 
@@ -61,7 +74,8 @@ class TokenShard:
 class TrainingSetCounts:
     """The size of a training set. A document that the mixture repeats counts each time.
 
-    Documents with no token except `</s>` are skipped.
+    Documents with no token except `</s>` are skipped. Of the validation documents, `unscored_documents` have copies in
+    what is trained on.
     """
 
     train_tokens: int = 0
@@ -69,6 +83,11 @@ class TrainingSetCounts:
     validation_tokens: int = 0
     validation_documents: int = 0
     skipped_documents: int = 0
+    unscored_documents: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts by name; without unscored documents if there are none, as earlier versions wrote them."""
+        return {name: value for name, value in asdict(self).items() if value or name != "unscored_documents"}
 
     def __add__(self, other: "TrainingSetCounts") -> "TrainingSetCounts":
         return TrainingSetCounts(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
@@ -94,7 +113,8 @@ class TrainingSet:
         try:
             value = json.loads(path.read_text())
             files = tuple(TokenShard(**entry) for entry in value.pop("token_files"))
-            counts = TrainingSetCounts(**{name: value.pop(name) for name in asdict(TrainingSetCounts())})
+            counted = [name for name in asdict(TrainingSetCounts()) if name in value or name != "unscored_documents"]
+            counts = TrainingSetCounts(**{name: value.pop(name) for name in counted})
             return cls(directory=directory, token_files=files, counts=counts, **value)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingSetError(
@@ -115,12 +135,25 @@ class TrainingSet:
         return read_columns(self.directory / TRAIN, TRAIN_SCHEMA.names)
 
     def held_out_documents(self) -> dict[str, np.ndarray]:
-        """Return `shard`, `key`, `offset`, `length` (tokens with `</s>`), `characters` and `bytes` of each document."""
-        return read_columns(self.directory / VALIDATION, VALIDATION_SCHEMA.names)
+        """Return `shard`, `key`, `offset`, `length` (tokens with `</s>`), `characters` and `bytes` of each document.
+
+        `scored` says which of them have no copy in what is trained on.
+        """
+        path = self.directory / VALIDATION
+        if self.counts.unscored_documents:
+            return read_columns(path, [*VALIDATION_SCHEMA.names, SCORED])
+        documents = read_columns(path, VALIDATION_SCHEMA.names)
+        return {**documents, SCORED: np.ones(len(documents["key"]), bool)}
+
+    def held_out_copies(self) -> dict[str, np.ndarray]:
+        """Return the columns of HELD_OUT_COPIES_SCHEMA: for each unscored document one copy, and what they share."""
+        if not self.counts.unscored_documents:
+            return {name: np.empty(0, np.int64) for name in HELD_OUT_COPIES_SCHEMA.names}
+        return read_columns(self.directory / HELD_OUT_COPIES, HELD_OUT_COPIES_SCHEMA.names)
 
     def write(self) -> None:
         """Write `training_set.json`."""
-        value = {**asdict(self), **asdict(self.counts)}
+        value = {**asdict(self), **self.counts.to_dict()}
         write_json(
             self.directory / MANIFEST, {name: value[name] for name in value if name not in ("directory", "counts")}
         )

@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from jgpt_dagster.lm.data.document_split import split_documents
+from jgpt_dagster.lm.data.held_out_copies import HeldOutCopy, unscored_keys
 from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter, read_column_batches
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA
 from jgpt_dagster.lm.data.training_set import (
+    HELD_OUT_COPIES,
+    HELD_OUT_COPIES_SCHEMA,
+    SCORED,
     TRAIN,
     TRAIN_SCHEMA,
     VALIDATION,
@@ -34,19 +39,24 @@ def build_training_set(
     tokenizer_sha256: str,
     data_root: Path,
     directory: Path,
+    copies: Sequence[HeldOutCopy] = (),
 ) -> TrainingSet:
     """Split the documents of all shards into training spans and held-out documents; write the files to `directory`.
 
-    `weights` maps each corpus to the number of times that its training documents occur; see `split_documents`.
+    `weights` maps each corpus to the number of times that its training documents occur; see `split_documents`. `copies`
+    are the held-out documents that are not scored.
 
     Raises TrainingSetError if a shard was encoded by another tokenizer or is not of the size stated, a weight is
     missing or negative, the share is not between 0 and 1, or no document is left to train or to validate on.
     """
     _require_valid(shards, weights, validation_share, tokenizer_sha256)
     counts = TrainingSetCounts()
+    unscored = unscored_keys(copies)
+    # Without copies the files have the bytes of earlier versions.
+    validation_schema = VALIDATION_SCHEMA.append(pa.field(SCORED, pa.bool_())) if copies else VALIDATION_SCHEMA
     with (
         IntegerTableWriter(directory / TRAIN, TRAIN_SCHEMA) as train,
-        IntegerTableWriter(directory / VALIDATION, VALIDATION_SCHEMA) as validation,
+        IntegerTableWriter(directory / VALIDATION, validation_schema) as validation,
     ):
         for index, shard in enumerate(shards):
             path = data_root / shard.path / DOCUMENTS
@@ -57,13 +67,15 @@ def build_training_set(
                 for mask in split.train:
                     train.append(_spans(batch, mask, index))
                 held_out = {name: values[split.held_out] for name, values in batch.items()}
-                validation.append({"shard": np.full(len(held_out["key"]), index), **held_out})
+                scored = ~np.isin(held_out["key"], unscored.get(index, ()))
+                validation.append({"shard": np.full(len(scored), index), **held_out, SCORED: scored})
                 counts += TrainingSetCounts(
                     train_tokens=sum(int(lengths[mask].sum()) for mask in split.train),
                     train_documents=sum(int(mask.sum()) for mask in split.train),
                     validation_tokens=int(held_out["length"].sum()),
                     validation_documents=len(held_out["key"]),
                     skipped_documents=int(split.empty.sum()),
+                    unscored_documents=int((~scored).sum()),
                 )
                 documents += len(lengths)
                 tokens += int(lengths.sum())
@@ -73,6 +85,9 @@ def build_training_set(
                     f"tokens, expected {shard.documents:,} of {shard.tokens:,}. Materialize this shard again."
                 )
     _require_both_parts(counts, validation_share)
+    if copies:
+        with IntegerTableWriter(directory / HELD_OUT_COPIES, HELD_OUT_COPIES_SCHEMA) as table:
+            table.append({name: np.array([getattr(copy, name) for copy in copies]) for name in HeldOutCopy._fields})
     result = TrainingSet(
         directory, tuple(shards), dict(weights), validation_share, vocab_size, eos_id, tokenizer_sha256, counts
     )
@@ -117,4 +132,10 @@ def _require_both_parts(counts: TrainingSetCounts, share: float) -> None:
         raise TrainingSetError(
             f"none of {documents:,} documents is held out at validation_share={share}. "
             f"Raise it, for example to {min(0.5, max(share * 2, 20 / documents)):.4f}."
+        )
+    if counts.unscored_documents == counts.validation_documents:
+        raise TrainingSetError(
+            f"each of the {counts.validation_documents:,} documents held out at validation_share={share} has a copy in "
+            "what is trained on, so nothing would be scored. Raise validation_share, or leave out the corpus "
+            "that repeats another."
         )

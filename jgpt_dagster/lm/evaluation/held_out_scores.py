@@ -15,11 +15,14 @@ import numpy as np
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.data.validation_data import held_out_order
+from jgpt_dagster.lm.data.validation_data import scored_order
 from jgpt_dagster.lm.evaluation.bootstrap import Interval, bootstrap_interval
 from jgpt_dagster.lm.evaluation.ngram_baselines import count_baselines
 from jgpt_dagster.lm.evaluation.sliding_window_scores import model_bits
 from jgpt_dagster.lm.model.gpt2 import load_model
+
+UNSCORED = "unscored_documents"
+"""The count of held-out documents that have copies in what is trained on, where there are any."""
 
 
 class EvaluationError(JgptError):
@@ -84,11 +87,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Scores over all documents and by corpus; `baseline_tokens` training tokens were counted for the baselines."""
+    """Scores over all documents and by corpus; `baseline_tokens` training tokens were counted for the baselines.
+
+    `unscored_documents` is the number of held-out documents that have copies in what is trained on.
+    """
 
     total: Scores
     corpora: Mapping[str, Scores]
     baseline_tokens: int
+    unscored_documents: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of `evaluation.json`."""
@@ -96,6 +103,7 @@ class EvaluationResult:
             "total": self.total.to_dict(),
             "corpora": {name: scores.to_dict() for name, scores in self.corpora.items()},
             "baseline_tokens": self.baseline_tokens,
+            **({UNSCORED: self.unscored_documents} if self.unscored_documents else {}),
         }
 
 
@@ -111,6 +119,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Score held-out documents with a saved model: all, or the first in hash order up to about `max_tokens` tokens.
 
+    Those that have copies in what is trained on are left out.
+
     A document follows `</s>` and is scored without its own. `baseline_tokens` limits the training tokens that are
     counted for the baselines. `batch_size` is in windows of the model's context.
 
@@ -124,7 +134,7 @@ def evaluate(
             f"{training_set.vocab_size:,}: train the model on this training set."
         )
     documents = training_set.held_out_documents()
-    order = held_out_order(training_set, documents)
+    order = scored_order(training_set, documents)
     if max_tokens is not None:
         lengths = documents["length"][order] - 1
         tokens_before = np.cumsum(lengths) - lengths
@@ -151,6 +161,7 @@ def evaluate(
             for corpus in np.unique(corpora)
         },
         baselines.tokens,
+        training_set.counts.unscored_documents,
     )
 
 

@@ -5,15 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jgpt_dagster.corpus.duplicates.explanations import PARAGRAPH_REASON
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, shard_of
 from jgpt_dagster.corpus.web.document_selection import (
     DROP_REASONS,
-    PARAGRAPH_REASON,
     SelectionSettings,
     ShardCounts,
-    select_documents,
 )
-from jgpt_dagster.storage.disk_hash_set import DiskHashSet
+from jgpt_dagster_tests.support.selection import select
 
 NOTICE = "このサイトの記事や写真を許可なく転載することを禁じます。"
 
@@ -42,9 +41,9 @@ def documents(count: int = 400) -> list[DocumentRow]:
 
 
 def chosen(folder: Path, shards: int, written: list[int]) -> tuple[list[DocumentRow], dict[int, ShardCounts]]:
-    tallies = {number: ShardCounts() for number in written}
-    with DiskHashSet(folder) as seen:
-        return list(select_documents(documents(), SelectionSettings(), seen, tallies, shards)), tallies
+    folder.mkdir(exist_ok=True)
+    kept, tallies, _ = select(documents(), SelectionSettings(), folder, shards, written)
+    return kept, tallies
 
 
 def test_documents_in_are_those_kept_and_those_dropped_for_each_reason(tmp_path):
@@ -59,8 +58,8 @@ def test_documents_in_are_those_kept_and_those_dropped_for_each_reason(tmp_path)
 @pytest.mark.parametrize(("shards", "written"), [(1, [0]), (4, [0, 1, 2, 3]), (4, [2])])
 def test_what_is_kept_depends_on_no_shard(tmp_path, shards, written):
     kept, tallies = chosen(tmp_path, shards, written)
-    reference, all_tallies = chosen(tmp_path, 4, [0, 1, 2, 3])
-    assert kept == reference
+    reference, all_tallies = chosen(tmp_path / "all", 4, [0, 1, 2, 3])
+    assert kept == [row for row in reference if shard_of(row[0], shards) in written]
     if shards == 4:
         for number in written:
             assert tallies[number] == all_tallies[number]
@@ -89,9 +88,8 @@ def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_s
         maximum_repeated_lines=1,
         maximum_repeated_ngrams=1,
     )
-    tally = ShardCounts()
-    with DiskHashSet(tmp_path_factory.mktemp("seen")) as seen:
-        kept = list(select_documents(enumerate(texts), off, seen, {0: tally}, 1))
+    kept, tallies, _ = select(list(enumerate(texts)), off, tmp_path_factory.mktemp("selection"))
+    tally = tallies[0]
     expected, before = [], set[str]()
     for number, lines in enumerate(texts):
         new = [line for place, line in enumerate(lines) if len(line) < 20 or line not in before | {*lines[:place]}]
@@ -105,7 +103,7 @@ def test_a_paragraph_is_kept_where_it_comes_first_and_the_order_is_that_of_the_s
 
 def test_samples_say_what_went_and_why_and_are_bounded(tmp_path):
     _, tallies = chosen(tmp_path, 2, [0, 1])
-    source = dict(documents())
+    source: dict[int, list[str]] = dict(documents())
     for number, tally in tallies.items():
         samples = tally.samples()
         for reason in (*DROP_REASONS, PARAGRAPH_REASON):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.corpus.web.character_ngrams import code_points, distinct, ngram_hashes
+from jgpt_dagster.corpus.duplicates.character_ngrams import code_points, distinct, ngram_hashes
 from jgpt_dagster.corpus.web.quality_filters import QualityFilters
 
 ORDINARY = [

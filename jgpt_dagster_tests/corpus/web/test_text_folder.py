@@ -16,7 +16,8 @@ from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, fol
 
 def read(path: Path, limit_bytes: int = 1 << 20) -> tuple[list[tuple[int, list[str]]], list[dict[str, Any]]]:
     rejected: list[dict[str, Any]] = []
-    return list(TextFolder.open(path).documents(rejected, limit_bytes=limit_bytes)), rejected
+    rows = TextFolder.open(path).documents(rejected, limit_bytes=limit_bytes)
+    return [(document_id, lines) for document_id, lines, *_ in rows], rejected
 
 
 def test_documents_are_numbered_in_the_order_of_the_files_paths(tmp_path: Path) -> None:
@@ -52,6 +53,23 @@ def test_what_cannot_be_taken_keeps_its_number_and_is_named_with_its_reason(tmp_
     assert "surrogates not allowed" in reasons[3]
     assert reasons[5] == "c.txt: it has no text"
     assert reasons[6] == "d.txt: it has more than 200 bytes"
+
+
+def test_a_line_says_where_its_document_comes_from(tmp_path: Path) -> None:
+    full = {"url": "https://example.org/1?a=b#c", "license": "CC BY 4.0", "date": "2024-02-30", "id": "記事-1"}
+    odd = {"url": ["x"], "license": None, "date": 20240101, "id": 12345678901234567890}
+    worse = {"url": "\ud800", "license": "", "date": 1.5, "id": True}
+    lines = [{**origin, "text": "文"} for origin in (full, odd, worse, {})]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "b.txt").write_text("文")
+    nothing = (None, None, None, None)
+    assert list(TextFolder.open(tmp_path).documents([])) == [
+        (0, ["文"], *full.values()),
+        (1, ["文"], None, None, "20240101", "12345678901234567890"),
+        (2, ["文"], *nothing),
+        (3, ["文"], *nothing),
+        (4, ["文"], *nothing),
+    ]
 
 
 def test_nesting_without_end_is_refused(tmp_path: Path) -> None:

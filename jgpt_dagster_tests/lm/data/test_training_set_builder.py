@@ -131,7 +131,7 @@ def test_a_weight_of_zero_leaves_a_corpus_to_validation(tmp_path: Path, shards: 
 
 def test_validation_rows_have_all_columns_of_the_document_table(tmp_path: Path, shards: list[TokenShard]) -> None:
     rows = build(tmp_path, shards).held_out_documents()
-    assert list(rows) == ["shard", "key", "offset", "length", "characters", "bytes"]
+    assert list(rows) == ["shard", "key", "offset", "length", "characters", "bytes", "scored"]
     assert np.array_equal(rows["bytes"], (rows["length"] - 1) * 6)
 
 

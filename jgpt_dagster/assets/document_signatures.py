@@ -1,0 +1,197 @@
+"""`<corpus>_signatures`: the hashes by which copies are found, one table for each shard of a corpus.
+
+Those of a corpus without dumps are made by `<corpus>_documents`, which selects documents by them; a run that was killed
+after this pass does not repeat it. Those of other text are made by `training_set`, which compares all corpora.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dagster as dg
+
+from jgpt_dagster.assets.document_sources import DocumentSource
+from jgpt_dagster.assets.materialize import partition_locked, record_run
+from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.duplicates.decisions import Decisions, decide
+from jgpt_dagster.corpus.duplicates.signatures import SIGNATURES, write_signatures
+from jgpt_dagster.corpus.duplicates.sketches import DeduplicationSettings
+from jgpt_dagster.corpus.web.cc100 import shard_of
+from jgpt_dagster.corpus.web.document_selection import SelectionSettings, sign_documents
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.runtime.progress import Progress
+from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process, map_in_worker_pool
+from jgpt_dagster.storage.disk_space import require_free_space
+from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.parquet import RowWriter
+from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.scratch_directory import scratch_directory
+
+CODE_VERSION = "1"
+
+# Bytes of intermediate files for each byte of text: 66 million documents, each with 14 bands and 8 long paragraphs of
+# 8 bytes, come to 12 GB beside the 75 GB of CC-100 ja; the documents that others repeat are kept for comparison.
+_SCRATCH_SHARE = 0.3
+
+# Above this many bytes of text, some 10 s of work, worker processes are worth their start. This process reads and
+# writes documents in a third of the time that one worker takes to sign them.
+_WORKERS_FROM_BYTES = 64 << 20
+_WORKERS = 4
+
+_PURPOSE = "the index of known documents and paragraphs"
+
+
+@contextmanager
+def map_for(store: CorpusStore, text_bytes: int) -> Iterator[OrderedMap]:
+    """Yield a map over worker processes if so much text is worth their start, else over this process."""
+    if store.workers > 1 and text_bytes > _WORKERS_FROM_BYTES:
+        with map_in_worker_pool(min(store.workers, _WORKERS)) as ordered_map:
+            yield ordered_map
+    else:
+        yield map_in_process
+
+
+@contextmanager
+def decisions_on_copies(
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    corpus: Corpus,
+    source: DocumentSource,
+    selection: SelectionSettings,
+    ordered_map: OrderedMap,
+    *,
+    force: bool,
+) -> Iterator[Decisions]:
+    """Yield what is dropped of a corpus, after signing its documents unless their signatures are current.
+
+    Raises DiskFullError.
+    """
+    require_free_space(store.scratch_path, int(_SCRATCH_SHARE * source.unpacked_size), _PURPOSE, "JGPT_SCRATCH")
+    with ExitStack() as files:
+        folder = files.enter_context(scratch_directory(store.scratch_path, _PURPOSE))
+        with ExitStack() as locks:
+            tables = [store.parquet(corpus.signatures, shard=key) for key in store.shard_keys]
+            for table in tables:
+                locks.enter_context(partition_locked(context, store, table))
+            recipe = _recipe(store, corpus, source, selection)
+            if force or not all(table.up_to_date_manifest(recipe) for table in tables):
+                _sign(context, tables, recipe, source, selection, ordered_map)
+            decisions = decide(
+                [table.path for table in tables],
+                folder,
+                keys=tables[0].verified().counts["archive_documents"],
+                bands=selection.bands_of_document,
+                minimum_characters=selection.minimum_characters,
+                ordered_map=ordered_map,
+            )
+        yield decisions
+
+
+def signatures_of_text(
+    context: dg.AssetExecutionContext, store: CorpusStore, dump: str, ordered_map: OrderedMap
+) -> list[ParquetArtifact]:
+    """Return the signatures of the text of every shard of all corpora, whose hashes can be compared.
+
+    Those that are missing or of other text are made, which takes the text. Raises ArtifactError if that is damaged.
+    """
+    with ExitStack() as locks:
+        found, missing = list[ParquetArtifact](), list[tuple[Corpus, ParquetArtifact, ParquetArtifact, Recipe]]()
+        for corpus in store.corpora:
+            for key in store.shard_keys:
+                text = store.parquet(corpus.text_asset, dump if corpus.dated else None, key)
+                manifest = text.manifest() or text.verified()
+                table = _of_source(store, corpus, key, manifest)
+                if table is None:
+                    name = corpus.signatures if corpus.dated else corpus.text_signatures
+                    table = store.parquet(name, dump if corpus.dated else None, key)
+                    locks.enter_context(partition_locked(context, store, table))
+                    recipe = _text_recipe(table, text, manifest)
+                    if table.up_to_date_manifest(recipe) is None:
+                        missing.append((corpus, text, table, recipe))
+                found.append(table)
+        started = time.monotonic()
+        for (_, _, table, _), _ in ordered_map(_sign_text, missing):
+            record_run(context, table, time.monotonic() - started)
+    return found
+
+
+def _of_source(store: CorpusStore, corpus: Corpus, key: str, text: Manifest) -> ParquetArtifact | None:
+    """Return the signatures of a shard by which its documents were selected, if they have the hashes of the text."""
+    if corpus.dated:
+        return None
+    table = store.parquet(corpus.signatures, shard=key)
+    manifest = table.manifest()
+    if manifest is None or manifest.recipe.inputs != text.recipe.inputs:
+        return None
+    if manifest.recipe.settings != text.recipe.settings or manifest.recipe.code_version != CODE_VERSION:
+        return None
+    selection = manifest.recipe.settings["selection"]
+    if any(selection[name] != value for name, value in DeduplicationSettings().model_dump().items()):
+        return None
+    return None if table.find_mismatch(manifest) else table
+
+
+def _text_recipe(table: ParquetArtifact, text: ParquetArtifact, manifest: Manifest) -> Recipe:
+    return Recipe(
+        stage=table.asset,
+        code_version=CODE_VERSION,
+        settings={"sketches": DeduplicationSettings().model_dump()},
+        inputs={text.recipe_label: manifest.data_sha256},
+        libraries=library_versions("pyarrow", "rensa"),
+    )
+
+
+def _sign_text(work: tuple[Corpus, ParquetArtifact, ParquetArtifact, Recipe]) -> None:
+    corpus, text, table, recipe = work
+    text.verified()
+    write_signatures(text.path, corpus.key_column, table.path, DeduplicationSettings(), recipe)
+
+
+def _recipe(store: CorpusStore, corpus: Corpus, source: DocumentSource, selection: SelectionSettings) -> Recipe:
+    return Recipe(
+        stage=corpus.signatures,
+        code_version=CODE_VERSION,
+        settings={"shards": store.shards, "selection": selection.model_dump()},
+        inputs=source.inputs,
+        libraries=library_versions("pyarrow", "rensa"),
+    )
+
+
+class _RejectedCount:
+    """Counts rejected documents, which the pass that writes the documents records."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.total += 1
+
+
+def _sign(
+    context: dg.AssetExecutionContext,
+    tables: Sequence[ParquetArtifact],
+    recipe: Recipe,
+    source: DocumentSource,
+    selection: SelectionSettings,
+    ordered_map: OrderedMap,
+) -> None:
+    started = time.monotonic()
+    rejected = _RejectedCount()
+    signed = 0
+
+    def counts() -> dict[str, int]:
+        return {"archive_documents": signed + rejected.total}
+
+    bar = Progress(recipe.stage, "documents", None, context.log.info, source.size)
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(RowWriter.open(table.path, SIGNATURES, recipe, counts, dictionaries=False))
+            for table in tables
+        ]
+        documents = bar.track(source.read(rejected, bar.count_input_bytes))
+        for row in sign_documents(documents, selection, ordered_map):
+            writers[shard_of(row[0], len(writers))].append(row)
+            signed += 1
+    for table in tables:
+        record_run(context, table, time.monotonic() - started)
