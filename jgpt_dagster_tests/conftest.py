@@ -121,7 +121,8 @@ def real_excerpt(common: Path) -> Callable[[str], Deployment]:
 
     def of_profile(profile: str) -> Deployment:
         deployment = real_deployment(common / f"excerpt-{profile}", profile)
-        _made_once(deployment.data, lambda _: deployment.materialize_text(REAL_DUMPS[0], {}))
+        config = {"training_set": {"validation_share": 0.005}}  # the default, which so small a corpus does not get
+        _made_once(deployment.data, lambda _: deployment.materialize_text(REAL_DUMPS[0], config))
         return deployment
 
     return of_profile
