@@ -58,8 +58,8 @@ CIS 独立国家共同体 CSK チェコスロバキア CSH チェコスロバキ
 EUN EUN GCO ゴールド・コースト GUF フランス領ギアナ HBR イギリス領ホンジュラス IOT イギリス領インド洋地域
 ISV アメリカ領ヴァージン諸島 IVB イギリス領ヴァージン諸島 KOS コソボ MAL マラヤ連邦 NBO 北ボルネオ
 NRH 北ローデシア OAR ロシアからのオリンピック選手 PYF フランス領ポリネシア RHO ローデシア SAA ザール
-SADR サハラ・アラブ民主共和国
-TAH タヒチ UAR アラブ連合共和国 VGB イギリス領ヴァージン諸島 VIR アメリカ領ヴァージン諸島 VNO 南ベトナム
+SADR サハラ・アラブ民主共和国 TAH タヒチ UAR アラブ連合共和国 USSR ソビエト連邦
+VGB イギリス領ヴァージン諸島 VIR アメリカ領ヴァージン諸島 VNO 南ベトナム
 VOL オートボルタ XKX コソボ YAR 北イエメン YMD 南イエメン ZAI ザイール ZAR ザイール
 """
 _COUNTRIES = dict(zip(_CODES.split()[::2], _CODES.split()[1::2], strict=True))

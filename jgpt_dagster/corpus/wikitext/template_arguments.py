@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 Arguments = Mapping[str, str]
 """The arguments of one call by name; positional ones are named "1", "2", … as in MediaWiki."""
 
-_NO_NAME = re.compile(r"[<>\[\]\n\"']")
+_NO_NAME = re.compile(r"[<>\[\]\n\"']|^[*#:;]")
 
 
 def _parse_named(part: str) -> tuple[str, str] | None:
-    """Return name and value of a named argument; None if there is no "=", or it is part of a tag or heading."""
+    """Return name and value of a named argument; None if there is no "=", or it is part of a tag, list or heading."""
     name, equals, value = part.partition("=")
     if value[:1] == "=" and not name.rpartition("\n")[2].strip():
         return None  # `==` at the start of a line is a heading

@@ -145,7 +145,7 @@ _TEMPLATES: dict[Renderer, str] = {
     ),
     _argument("text", "2", "1"): "font",
     _argument("文章", "1"): "傍点 圏点",
-    _argument("2", "1"): "sname snamei w resize ラテン翻字 sort lang-*-latn",
+    _argument("2", "1"): "sname snamei w resize ラテン翻字 sort",
     _argument("3", "2"): "transl 翻字 interlang font_color fontcolor colors",
     _argument("2", "text"): (
         "lang lang2 rtl-lang script fontsize font_size color colour 色 背景色 bgcolor background_color legend2 legend0 "
@@ -264,6 +264,8 @@ def _language(name: _Name) -> Renderer:
     A text in Latin letters, `{{lang-grc-Latn|philosophía}}`, is a transliteration without a label.
     """
     code = name.normalized.removeprefix("lang-")
+    if code.startswith("*"):  # {{lang-*-Latn|grc|philosophía}}
+        return _argument("2")
     if code.endswith("-latn"):
         return _argument("1")
     label = short_language_name(code.removesuffix("-short")) if code.endswith("-short") else language_name(code)
