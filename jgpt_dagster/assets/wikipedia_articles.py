@@ -83,7 +83,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                     **dump.templates_setting(),
                 },
                 inputs={"pages": part.sha256},
-                libraries=library_versions("pyarrow", *(("wikiextractor",) if store.profile == "seed" else ())),
+                libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
             )
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:

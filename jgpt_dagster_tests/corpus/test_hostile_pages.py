@@ -144,6 +144,25 @@ HOSTILE = {
     "private characters": "\U00100001",
     "table rows": "\n|-\n|a||b",
     "definition lists": "\n;a:b",
+    "line ends in text": "a\n",
+    "line ends in kana": "あ\n",
+    "poems": "<poem>\n",
+    "closed poems": "<poem>a\n</poem>",
+    "comments on lines of their own": "\n <!-- a --> ",
+    "comments in literal text": "<nowiki><!--</nowiki>",
+    "opened HTML tables": "<table <table>",
+    "closed HTML tables": "<table>\n</table>",
+    "tables within each other": "\n{|\n<table>\n|}\n</table>",
+    "hidden elements": '<b style="display:none">',
+    "closed hidden elements": '<b style="display : none"><b></b>',
+    "hiding values": ":none visibility",
+    "formulas on lines of their own": "\n:<math>\\frac12</math>",
+    "unknown templates on lines of their own": "\n{{t|a}}",
+    "notes on lines of their own": "\n<ref/>",
+    "values that are missing": "1) {{CURRENTYEAR}}。",
+    "brackets around values that are missing": "（{{CURRENTYEAR}}「。",
+    "stops in names": "[[a。]]",
+    "country codes": "{{ABC}}",
 }
 SHAPED = {
     "a long address": lambda size: "[http://" + "a" * size,
@@ -190,6 +209,15 @@ SHAPED = {
         lambda size: "{{closed literal|<nowiki>a</nowiki>}}" * (size // 4000) + "a " * (size // 2)
     ),
     "a template in itself": lambda size: "{{t|" * 25 + "あ" * size + "}}" * 25,
+    "an unclosed table of blanks": lambda size: "{|\n" + "\n" * size + "|",
+    "an unclosed table of rows": lambda size: "{|" + "\n\n|a" * (size // 4),
+    "unclosed tables": lambda size: "\n{|" * (size // 6) + "\n\n|" * (size // 6),
+    "a hidden element of elements": lambda size: (
+        '<b style="display:none">' + "<b>" * (size // 7) + "</b>" * (size // 7)
+    ),
+    "a long incomplete sentence": lambda size: "（" * (size // 3) + "{{CURRENTYEAR}}" + "）。" * (size // 3),
+    "indents before a formula": lambda size: ":" * size + "<math>x</math>" * (size // 16),
+    "languages": lambda size: "".join(f"{{{{lang-x{number}-a-b-c|a}}}}" for number in range(size // 20)),
     "link brackets that close late": lambda size: ("[[[a" + "x" * 60) * (size // 64),
     "nested conditions": lambda size: "{{#if:1|" * 99 + "あ" * size + "}}" * 99,
 }
@@ -313,7 +341,7 @@ def test_a_page_that_grows_beyond_what_mediawiki_shows_is_rejected(profile: Text
 def test_a_page_nested_too_deeply_is_rejected_with_the_reason() -> None:
     clean = article_cleaner("clean", SITE)
     assert clean(1, 2, "題名", "{{nowrap|" * 100 + "核" + "}}" * 100) == ["題名", "核"]
-    with pytest.raises(WikitextError, match="more than 100 templates, links and tables nested"):
+    with pytest.raises(WikitextError, match="more than 100 templates and links nested"):
         clean(1, 2, "題名", "{{nowrap|" * 101 + "核" + "}}" * 101)
 
 

@@ -18,7 +18,7 @@ from jgpt_dagster.corpus.wikitext.html_markup import decode_entities, without_ht
 from jgpt_dagster.corpus.wikitext.invisible_characters import normalize_characters
 from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER_MARKUP, tidy_lines
 from jgpt_dagster.corpus.wikitext.paragraphs import joined_paragraphs, without_soft_breaks
-from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_INLINE, PAGE_TITLE, escape_literal
+from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_INLINE, ESCAPED_STOP, PAGE_TITLE, escape_literal
 from jgpt_dagster.corpus.wikitext.sections import category_pattern, end_sections_at_categories, running_text_lines
 from jgpt_dagster.corpus.wikitext.template_store import no_templates
 from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, visible_text
@@ -68,6 +68,8 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
 
 def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
     text = with_literal_apostrophes(visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden))
+    if "。" in title:
+        text = text.replace(title, title.replace("。", ESCAPED_STOP))
     text = joined_paragraphs(running_text_lines(_BEHAVIOR_SWITCH.sub("", text)))
     text = decode_entities(without_html_tags(LEFTOVER_MARKUP.sub("", text)))
     text = without_soft_breaks(without_marks(_EXTERNAL_LINK.sub(lambda link: link[1] or DROPPED_INLINE, text)))

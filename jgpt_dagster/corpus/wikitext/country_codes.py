@@ -58,11 +58,12 @@ CIS 独立国家共同体 CSK チェコスロバキア CSH チェコスロバキ
 EUN EUN GCO ゴールド・コースト GUF フランス領ギアナ HBR イギリス領ホンジュラス IOT イギリス領インド洋地域
 ISV アメリカ領ヴァージン諸島 IVB イギリス領ヴァージン諸島 KOS コソボ MAL マラヤ連邦 NBO 北ボルネオ
 NRH 北ローデシア OAR ロシアからのオリンピック選手 PYF フランス領ポリネシア RHO ローデシア SAA ザール
+SADR サハラ・アラブ民主共和国
 TAH タヒチ UAR アラブ連合共和国 VGB イギリス領ヴァージン諸島 VIR アメリカ領ヴァージン諸島 VNO 南ベトナム
 VOL オートボルタ XKX コソボ YAR 北イエメン YMD 南イエメン ZAI ザイール ZAR ザイール
 """
 _COUNTRIES = dict(zip(_CODES.split()[::2], _CODES.split()[1::2], strict=True))
-_CODE = re.compile(r"([A-Z]{2,3})[0-9]{0,4}")
+_CODE = re.compile(r"([A-Z]{2,4})[0-9]{0,4}")
 # Codes for private use, of test data and of no place.
 _NO_PLACE = re.compile("AAA|Q[M-Z][M-Z]|X[A-Z][A-Z]|ZZZ")
 _BRACKETS = re.compile(r"\s*\([^()]*\)")

@@ -15,13 +15,17 @@ _WIKI_TABLE = re.compile(r"\n(?:[ \t:*#;]*+(\{\|)|[ \t]*+\|\})")
 _HTML_TABLE = re.compile(r"<(?:(table)\b[^<>]*|/table\s*+)>", re.IGNORECASE)
 _TABLE_KINDS = ("{|", "table")
 
-_MAY_HIDE = re.compile("[nN](?:one|ONE)|[hH](?:idden|IDDEN)")
-_HIDING_STYLE = re.compile(r"\bstyle\s*+=[^<>]*?\b(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden)\b", re.IGNORECASE)
+_HIDING_VALUE = re.compile(r":\s*+(?:none|hidden)\b", re.IGNORECASE)
+_HIDING_PROPERTIES = ("display", "visibility")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)\b([^<>]*)>")
 _VOID_TAGS = frozenset(["br", "hr", "img", "wbr"])
 
-_BLOCK_END = re.compile(r"\n(?:[ \t]*+(?=\n|\Z)|(?==))")
-_ROW = re.compile(r"[ \t\n]*+(?:[|!]|</?(?:tr|td|th|caption|thead|tbody|tfoot)\b)", re.IGNORECASE)
+_ROW_START = r"(?:[|!]|</?(?:tr|td|th|caption|thead|tbody|tfoot)\b)"
+_ROW = re.compile(rf"\s*+{_ROW_START}", re.IGNORECASE)
+# What may end an unclosed table: a blank line, a heading, a line that ends like a sentence and is no row.
+_ROWS_END = re.compile(
+    rf"\n(?:[ \t]*+(?=\n|\Z)|(?==)|(?=(?![ \t]*+{_ROW_START})[^\n]*[。．][」』）)]*+[ \t]*+(?:\n|\Z)))", re.IGNORECASE
+)
 
 
 _MARKS = f"{DROPPED_INLINE}{DROPPED_BLOCK}"
@@ -78,7 +82,7 @@ def without_dropped_elements(text: str) -> str:
                 position = max(position, element.end)
             continue
         kept.append(text[position : element.start])
-        kept.append("\n" if element.kind in _TABLE_KINDS else DROPPED_INLINE)
+        kept.append("\n\n" if element.kind in _TABLE_KINDS else DROPPED_INLINE)
         position = element.end if element.is_closed else _end_of_unclosed(text, element)
     kept.append(text[position:])
     return "".join(kept)
@@ -88,19 +92,27 @@ def _table_delimiters(text: str) -> Iterator[_Delimiter]:
     if "{|" in text or "|}" in text:
         for mark in _WIKI_TABLE.finditer(text):
             yield _Delimiter(mark.start() + 1, mark.end(), "{|", mark[1] is not None, True)
-    for tag in _HTML_TABLE.finditer(text):
+    for tag in _HTML_TABLE.finditer(text) if "able" in text or "ABLE" in text else ():
         yield _Delimiter(tag.start(), tag.end(), "table", tag[1] is not None, True)
 
 
 def _hidden_delimiters(text: str) -> Iterator[_Delimiter]:
     """Yield the tags of each name that occurs with a hiding style, so that elements of one name nest."""
-    if not _MAY_HIDE.search(text):
+    if not _hides(text):
         return
-    tags = [(tag, tag[2].lower(), _HIDING_STYLE.search(tag[3]) is not None) for tag in _TAG.finditer(text)]
+    tags = [(tag, tag[2].lower(), _hides(tag[3])) for tag in _TAG.finditer(text)]
     names = {name for tag, name, hides in tags if hides and not tag[1]} - _VOID_TAGS - {"table"}
     for tag, name, hides in tags:
         if name in names and not tag[3].endswith("/"):
             yield _Delimiter(tag.start(), tag.end(), name, not tag[1], hides)
+
+
+def _hides(style: str) -> bool:
+    """Return whether `display:none` or `visibility:hidden` occurs in a text."""
+    return any(
+        style[max(value.start() - 16, 0) : value.start()].rstrip().lower().endswith(_HIDING_PROPERTIES)
+        for value in _HIDING_VALUE.finditer(style)
+    )
 
 
 def _elements(delimiters: Iterable[_Delimiter]) -> Iterator[_Element]:
@@ -139,10 +151,10 @@ def _end_of_unclosed(text: str, element: _Element) -> int:
         return end if end >= 0 else len(text)
     position = element.end
     while True:
-        block_end = _BLOCK_END.search(text, position)
-        if block_end is None:
+        rows_end = _ROWS_END.search(text, position)
+        if rows_end is None:
             return len(text)
-        row = _ROW.match(text, block_end.end())
+        row = _ROW.match(text, rows_end.end())
         if row is None:
-            return block_end.start()
+            return rows_end.start()
         position = row.end()

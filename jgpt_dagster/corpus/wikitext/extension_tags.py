@@ -56,7 +56,7 @@ def without_extension_tags(text: str) -> str:
     """
     kept = []
     position = 0
-    comments_only = False  # whether the line so far holds comments only
+    line = -1  # if the line so far holds comments and blanks only: the index in `kept` where it begins
     closings: dict[str, re.Match[str] | None] = {}  # the next closing tag by name; many opening tags may share it
     last = text.rfind(">") + 1  # no tag ends after it, so a search up to there scans nothing in vain
     while tag := _OPENING.search(text, position, last):
@@ -67,16 +67,17 @@ def without_extension_tags(text: str) -> str:
                 kept.append(before)
                 return "".join(kept)
             position = end + 3
-            bare = before.rstrip(" \t")
-            comments_only = bare.endswith("\n") if bare else comments_only
-            if comments_only:
+            if bare := before.rstrip(" \t"):
+                line = len(kept) + 1 if bare[-1] == "\n" else -1
+            kept += (bare, before[len(bare) :])
+            if line >= 0:
                 blanks = _BLANKS.match(text, position)
                 if blanks and text.startswith("\n", blanks.end()):
-                    before, position = bare, blanks.end() + 1
-            kept.append(before)
+                    del kept[line:]
+                    position = blanks.end() + 1
             continue
         kept.append(before)
-        comments_only = False
+        line = -1
         position = tag.end()
         closing, name, attributes = tag[1], tag[2].lower(), tag[3]
         if closing or attributes.endswith("/"):

@@ -124,21 +124,31 @@ def _resolve_unknown_template(run: re.Match[str]) -> str:
     return MISSING_VALUE if missing else ""
 
 
-_OPENINGS = {"）": "（", ")": "(", "」": "「", "』": "『", "”": "“", "】": "【", "〉": "〈", "》": "《"}
-_STOP_OR_BRACKET = re.compile(f"[。．？！?!♪…]++|[{re.escape(''.join([*_OPENINGS, *_OPENINGS.values()]))}]")
+# The kind of each bracket; those of half and full width are of one kind.
+_OPENING_KINDS = {"（": "(", "(": "(", "「": "「", "『": "『", "“": "“", "【": "【", "〈": "〈", "《": "《"}
+_CLOSING_KINDS = {"）": "(", ")": "(", "」": "「", "』": "『", "”": "“", "】": "【", "〉": "〈", "》": "《"}
+_STOP_OR_BRACKET = re.compile(f"[。．？?!！♪…]++|[{re.escape(''.join([*_OPENING_KINDS, *_CLOSING_KINDS]))}]")
+# 1) and a) number what follows and close nothing.
+_ENUMERATOR = re.compile(r"(?:^|[\s。、；;])[0-9A-Za-z]{1,2}[)）]$")
 _LETTER_OR_DIGIT = re.compile("[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]")
 
 
 def _ends_sentence(line: str, start: int, end: int) -> bool:
     """Return whether the stops at a place end a sentence. They do not within a name.
 
-    A particle follows モーニング娘。, no blank follows けいおん！, and ジョン．Ｆ．ケネディ has Latin letters.
+    A particle follows モーニング娘。, no blank follows けいおん！, and Latin letters stand in ジョン．Ｆ．ケネディ and
+    around the signs of Hello! Project.
     """
     stops, before, after = line[start:end], line[max(start - 1, 0) : start], line[end : end + 1]
-    if not any(stop in stops for stop in "。？?"):
-        if "．" not in stops:
-            return after.isspace()
-        if _LETTER_OR_DIGIT.match(before) or _LETTER_OR_DIGIT.match(after):
+    if "。" not in stops and "？" not in stops:
+        is_letter = _LETTER_OR_DIGIT.match
+        if "．" in stops:
+            is_within_name = is_letter(before) or is_letter(after)
+        elif "?" in stops or after.isspace():
+            is_within_name = is_letter(before) and (is_letter(after) or is_letter(line, end + 1))
+        else:
+            return False
+        if is_within_name:
             return False
     return CONTINUATION.match(line, end) is None
 
@@ -150,18 +160,20 @@ def _sentences(line: str) -> Iterator[str]:
     """
     stops: list[tuple[int, int]] = []
     opened: list[tuple[str, int]] = []
-    counts = Counter[str]()  # of the open brackets, by sign
+    counts = Counter[str]()  # of the open brackets, by kind
     pairs: list[tuple[int, int]] = []
     for mark in _STOP_OR_BRACKET.finditer(line):
         sign = mark[0]
-        if sign in _OPENINGS.values():
-            opened.append((sign, mark.start()))
-            counts[sign] += 1
-        elif opening := _OPENINGS.get(sign):
-            while counts[opening]:
+        if kind := _OPENING_KINDS.get(sign):
+            opened.append((kind, mark.start()))
+            counts[kind] += 1
+        elif kind := _CLOSING_KINDS.get(sign):
+            if _ENUMERATOR.search(line[max(mark.end() - 4, 0) : mark.end()]):
+                continue
+            while counts[kind]:
                 innermost, start = opened.pop()
                 counts[innermost] -= 1
-                if innermost == opening:
+                if innermost == kind:
                     pairs.append((start, mark.end()))
                     break
         elif _ends_sentence(line, *mark.span()):

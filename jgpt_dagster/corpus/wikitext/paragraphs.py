@@ -48,7 +48,6 @@ _TAIL = 16
 _NO_TEXT = ("|", "!!", "{|", "----")
 _HOLE = f"{MISSING_VALUE}{UNKNOWN_TEMPLATE}"
 _BOX = f"{UNKNOWN_TEMPLATE}{DROPPED_INLINE} "
-_NO_TEXT = ("|", "!!", "{|", "----")
 
 
 def _is_no_text(text: str) -> bool:
@@ -57,10 +56,14 @@ def _is_no_text(text: str) -> bool:
 
 
 def _is_formula_line(line: str, text: str, first: str) -> bool:
-    """Return whether a line is indented and begins with a formula or a hole, or consists of a formula only."""
-    if first == ":":
-        return DISPLAYED_FORMULA in line or not text.strip(_HOLE)
-    return DISPLAYED_FORMULA in line and line.strip(" \t、。，．,.").count(DISPLAYED_FORMULA, 1, -1) == 0
+    """Return whether a line is a formula that interrupts a sentence: alone, or indented and followed by its rest."""
+    is_indented = first in "*#:;" and line[-len(line.lstrip("*#:;")) - 1] == ":"
+    if DISPLAYED_FORMULA in line:
+        rest = line.rpartition(DISPLAYED_FORMULA)[2].strip()
+        if not rest.strip("、。，．,. "):
+            return is_indented or first not in "*#:;"
+        return is_indented and (rest[0] in "(（" or CONTINUATION.match(rest) is not None)
+    return is_indented and not text.strip(_HOLE)
 
 
 def joined_paragraphs(lines: Iterable[str]) -> str:

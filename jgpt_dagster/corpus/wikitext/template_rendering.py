@@ -153,7 +153,8 @@ _TEMPLATES: dict[Renderer, str] = {
     ),
     _block("1"): (
         "quotation quotation2 quote quote2 quote_frame cquote blockquote bquote squote quote_box quotebox 引用文 引用 "
-        "bq indent 字下げ center 中央 right 右寄せ pull_quote epigraph"
+        "bq indent 字下げ center 中央 right 右寄せ pull_quote epigraph "
+        "block_indent blockindent"
     ),
     _block("1", lines=True): "poemquote poem 詩 歌詞 verse",
     _block("2"): "rquote legend",
@@ -166,7 +167,7 @@ _TEMPLATES: dict[Renderer, str] = {
     partial(_citation, "({} {})"): "harv harvp harvcol",
     _language_label: "langwithname rtl-langwithname",
     _labelled: "llang langx lang-*",
-    lambda arguments: language_name(value(arguments, "1")): "言語名 iso639言語名",
+    lambda arguments: language_name(value(arguments, "1")): "言語名 iso639言語名 iso_639_name_ja",
     partial(_chinese, ""): "zh",
     partial(_chinese, "中国語: "): "lang-zh",
     _vietnamese: "vie",
@@ -197,7 +198,8 @@ _TEMPLATES: dict[Renderer, str] = {
     lambda arguments: MISSING_VALUE: "age age_in_days age_in_years as_of 享年 年数 周年 to_usd",
     _items: (
         "bulleted_list unbulleted_list unordered_list ordered_list numbered_list 番号付きリスト 箇条書き ubl olist "
-        "plainlist flatlist plain_list flat_list definition_list ul no_col_break hidden 折り畳み collapsible_list "
+        "plainlist flatlist plain_list flat_list definition_list 定義リスト ul no_col_break hidden 折り畳み 折りたたみ "
+        "collapsible_list blist "
         "col-list columns-list"
     ),
 }

@@ -162,6 +162,23 @@ class _OpenConstructs:
         return construct
 
 
+_BOLD_NAME = re.compile(r"''++([^'\n]*+)''++")
+_NAME_LENGTH = 40
+
+
+def _with_escaped_stops(text: str) -> str:
+    """Return `text` with the 。 escaped that ends a link or a short text in bold or italics, such as モーニング娘。"""
+    text = text.replace("。]]", f"{ESCAPED_STOP}]]")
+    if "。''" not in text:
+        return text
+
+    def escaped(quoted: re.Match[str]) -> str:
+        is_name = quoted[1].find("。") == len(quoted[1]) - 1 < _NAME_LENGTH
+        return quoted[0].replace("。", ESCAPED_STOP) if is_name else quoted[0]
+
+    return _BOLD_NAME.sub(escaped, text)
+
+
 def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     """Return `text` with templates and links replaced by their visible text, innermost first.
 
@@ -169,8 +186,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
     """
     if "{{{" in text:
         text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text).replace("{{{!}}", "{{(!}}")
-    for end in ("]]", "''"):  # モーニング娘。 and other names
-        text = text.replace(f"。{end}", f"{ESCAPED_STOP}{end}")
+    text = _with_escaped_stops(text)
     text = "".join(_PLAIN_LINK.split(text))  # a split at links yields their labels too
     constructs = _OpenConstructs(hidden_namespaces)
     for kind, token in _tokens(text):

@@ -1,12 +1,14 @@
 """Cleaned articles: `seed` line by line against the recipe's shell lines, `clean` promise by promise."""
 
 import bz2
+import json
 import os
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -155,6 +157,14 @@ def clean(wikitext: str) -> list[str]:
     title, *lines = CLEAN(1, 2, "題名", wikitext)
     assert title == "題名"
     return lines
+
+
+CASES = [json.loads(line) for line in Path(__file__).with_name("text_cases.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["why"] for case in CASES])
+def test_clean_shows_what_a_reader_sees(case: dict[str, Any]) -> None:
+    assert clean(case["wikitext"]) == case["clean"]
 
 
 @pytest.mark.parametrize(

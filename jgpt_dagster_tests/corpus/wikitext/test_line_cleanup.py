@@ -2,7 +2,7 @@
 
 import pytest
 
-from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
+from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import CLEAN, clean
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,41 @@ def test_every_kind_of_blank_becomes_a_space_and_invisible_characters_go() -> No
         assert clean(f"甲{unseen}乙") == ["甲乙"], hex(ord(unseen))
     for seen in "\u3000 ~\u00a1\u00e9\u1fff\u200c\u200d\u2014\u2027\u205e\u2061\ufefe\uff00\ufffd\U0001f600\U000fffff":
         assert clean(f"甲{seen}乙") == [f"甲{seen}乙"], hex(ord(seen))
+
+
+HOLE = "{{自治体人口/甲県|甲市}}"
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "lines"),
+    [
+        (f"1) 人口は{HOLE}人。2) 面積は広い（約{HOLE}）。3) 産業。", ["3) 産業。"]),
+        (f"a) 甲。b) {HOLE}。c) 丙。", ["a) 甲。c) 丙。"]),
+        (f"(甲。人口は{HOLE}人。次である。", ["(甲。次である。"]),
+        (f"「甲。人口は{HOLE}人。次である。", ["「甲。次である。"]),
+        (f"甲）は乙（丙。人口は{HOLE}人。）。次である。", ["次である。"]),
+        (f"甲（人口{HOLE}人。最大）は市。「乙。{HOLE}。」と丙。次。", ["次。"]),
+        (f"（甲。1) 人口は{HOLE}人。次である。", ["（甲。次である。"]),
+        (f"（甲。{HOLE}。乙)は市。次である。", ["次である。"]),
+        (f"甲か？人口は{HOLE}人。乙！ {HOLE}人だ。次。", ["甲か？乙！次。"]),
+    ],
+)
+def test_a_hole_takes_its_sentence_and_no_more_whatever_brackets_are_open(wikitext: str, lines: list[str]) -> None:
+    assert clean(wikitext) == lines
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "モーニング娘。の数", "[[モーニング娘。]]", "[[グループ|娘。]]数",
+        "'''モーニング娘。'''（もーにんぐむすめ）の数",
+        "けいおん！", "けいおん！ファン", "Hello! Project", "Yahoo!", "藤岡弘、", "『甲。乙』", "ジョン．Ｆ．ケネディ",
+    ],
+)  # fmt: skip
+def test_a_stop_within_a_name_does_not_cut_a_sentence_with_a_hole(name: str) -> None:
+    assert clean(f"前の文。{name}は{HOLE}人。次の文。") == ["前の文。次の文。"]
+
+
+def test_a_stop_in_the_title_does_not_cut_a_sentence_with_a_hole() -> None:
+    title, *lines = CLEAN(1, 2, "娘。", f"娘。（むすめ）数は{HOLE}人。娘。")
+    assert [title, *lines] == ["娘。", "娘。"]

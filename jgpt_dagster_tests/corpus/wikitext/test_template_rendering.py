@@ -1,10 +1,13 @@
 """What `clean` shows of templates: an argument, nothing, or no sentence where a word of it would be missing."""
 
+import re
 from collections import Counter
 
 import pytest
+from babel.core import get_global
 
 from jgpt_dagster.corpus.wikitext import invisible_templates, template_rendering
+from jgpt_dagster.corpus.wikitext.country_codes import country_name
 from jgpt_dagster_tests.corpus.wikitext.test_article_cleaner import clean
 
 
@@ -85,8 +88,9 @@ def test_a_quantity_is_shown_whole_and_as_given(call: str, text: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "CURRENTYEAR", "LOCALTIME", "NUMBEROFARTICLES", "#ifexpr:1|a", "#invoke:a|b", "#switch:a|b=c", "未知", "未知|text=語", "As of|2020",
+        "CURRENTYEAR", "LOCALTIME", "NUMBEROFARTICLES", "#ifexpr:1|a", "#invoke:a|b", "#switch:a|b=c", "As of|2020",
         "没年齢|1|2|3", "周年|1990", "和暦|1989", "和暦|1600", "val|1|2|3", "ウィキ座標度分秒|33|17", "未知|語",
+        "未知", "未知|text=語",
     ],
 )  # fmt: skip
 def test_a_sentence_that_lacks_the_text_of_a_template_is_dropped(call: str) -> None:
@@ -116,6 +120,75 @@ def test_a_template_that_shows_no_word_of_a_sentence_costs_none(wikitext: str, l
 )
 def test_a_line_that_lacks_its_first_or_last_word_is_dropped(line: str) -> None:
     assert clean(f"前\n\n{line}\n\n後") == ["前", "後"]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        ("甲は{{要検証|範囲= 乙 |date=2014年7月}}と{{誰|date=2014年|範囲=丙=丁}}である。", "甲は乙と丙=丁である。"),
+        ("甲は{{要出典範囲|text=乙|date=2014年}}と{{独自研究範囲|範囲=丙}}である。", "甲は乙と丙である。"),
+        ("{{sic|誤り}}と{{not a typo|teh}}と{{要出典|date=2014年}}", "誤りとtehと"),
+    ],
+)
+def test_text_that_an_editor_doubts_stays(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize(
+    ("box", "lines"),
+    [
+        ("{{表3列|\n* 甲\n|\n* 乙\n|\n* 丙}}", ["甲", "乙", "丙"]),
+        ("{{dl2|用語|\n* 甲\n* 乙\n|語|丙}}", ["用語", "甲", "乙", "語", "丙"]),
+        ("{{no col break|\n=== 見出し ===\n* 甲\n* 乙=丙\n}}", ["甲", "乙=丙"]),
+        ("{{no col break|前文\n== 見出し ==\n* 甲}}", ["前文", "甲"]),
+        ("{{columns|text1=甲|text2=\n* 乙\n* 丙}}", ["甲", "乙", "丙"]),
+        ("{{quotation|text1=甲。|text2=乙。}}", ["甲。", "乙。"]),
+        ("{{段組|2|\n* 甲\n* 乙}}{{col-list|20em|\n* 丙}}", ["甲", "乙", "丙"]),
+        ('{{quotation|<span style="color:red" lang=en>a</span>と<br clear=all>乙}}', ["aと", "乙"]),
+        ("{{hidden|甲|\n* 乙}}{{箇条書き|丙|丁}}", ["甲", "乙", "丙", "丁"]),
+    ],
+)
+def test_a_box_shows_the_text_and_lists_in_it(box: str, lines: list[str]) -> None:
+    assert clean(f"名物は次の通り。\n{box}\n終わり。") == ["名物は次の通り。", *lines, "終わり。"]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "line"),
+    [
+        (
+            "{{llang|fr|mot}}、{{langx|eu|hitz}}、{{llang|言語記事名=甲語|la|x}}",
+            "フランス語: mot、バスク語: hitz、甲語: x",
+        ),
+        ("{{lang-oc|mot}}、{{lang-zh-Hant|詞}}、{{lang-pt-br|x}}", "オック語: mot、繁体中国語: 詞、ポルトガル語: x"),
+        ("{{lang-*-Latn|ru|Moskva}}、{{lang-grc-Latn|philosophía}}", "Moskva、philosophía"),
+        ("{{lang-eu-short|hitz}}、{{lang-iw|x}}、{{lang-xyz|y}}、{{eu|z}}", "バスク語: hitz、ヘブライ語: x、y、z"),
+        ("{{IPA-eu|x}}と{{言語名|haw}}", "バスク語発音: [x]とハワイ語"),
+    ],
+)
+def test_a_language_template_of_any_code_shows_text_and_label(wikitext: str, line: str) -> None:
+    assert clean(wikitext) == [line]
+
+
+@pytest.mark.parametrize("name", ["enlink", "delink", "frlink", "kolink2", "ja icon", "要ページ番号", "R", "flagicon"])
+def test_a_link_icon_or_note_leaves_no_hole(name: str) -> None:
+    assert clean(f"リトアニア人{{{{{name}|x}}}}の人口。") == ["リトアニア人の人口。"]
+
+
+def test_a_template_without_arguments_shows_its_word_or_leaves_a_hole() -> None:
+    assert clean("{{C Sharp}}と{{!(}}a{{)!}}と{{(}}b{{)}}と{{snd}}と{{'s}}") == ["C#と[a]と{b}と – と's"]
+    assert clean("{{ABW}}と{{ALA}}と{{XKX}}と{{EUN}}と{{SADR}}と{{JPN}}") == [
+        "アルバとオーランド諸島とコソボとEUNとサハラ・アラブ民主共和国と日本"
+    ]
+    assert clean("前。{{未知の語}}は乙である。{{QQQ}}は丙。次。") == ["前。次。"]
+
+
+def test_every_country_of_iso_3166_has_a_name_in_japanese() -> None:
+    codes = [code for code, names in get_global("territory_aliases").items() if re.fullmatch("[A-WYZ][A-Z]{2}", code)]
+    private = re.compile("AAA|Q[M-Z][M-Z]|ZZZ|NTZ")
+    unnamed = [code for code in codes if not country_name(code) and not private.fullmatch(code)]
+    assert len(codes) > 240
+    assert unnamed == []
+    assert not re.search("[()（）]", "".join(map(country_name, codes)))
 
 
 def test_no_template_is_listed_twice() -> None:
