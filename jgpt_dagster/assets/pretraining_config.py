@@ -92,8 +92,8 @@ class PretrainingConfig(_TrainingSettings):
     # Dagster has no type for words and truth values.
     warm_start: Annotated[Any, AfterValidator(_warm_start)] = Field(
         default="off",
-        description="Start from a finished model: `auto` (true) from scratch if none is fit, and says why; `require` is "
-        "refused then; `off` (false) always from scratch. A third of the usual peak learning rate suits it.",
+        description="Start from a finished model: `auto` (true) from scratch if none is fit, and says why; `require` "
+        "is refused then; `off` (false) always from scratch. A third of the usual peak learning rate suits it.",
     )
     start_from: str | None = Field(
         default=None,
