@@ -92,9 +92,8 @@ class PretrainingConfig(_TrainingSettings):
     # Dagster has no type for words and truth values.
     warm_start: Annotated[Any, AfterValidator(_warm_start)] = Field(
         default="off",
-        description="Start from a finished model: `auto` from scratch if none is fit, and says why; `require` is "
-        "refused then, before any work; `off` always from scratch. True stands for auto, false for off. The optimizer "
-        "starts anew and the learning rate warms up again; a third of the first run's peak suits it.",
+        description="Start from a finished model: `auto` (true) from scratch if none is fit, and says why; `require` "
+        "is refused then; `off` (false) always from scratch. A third of the usual peak learning rate suits it.",
     )
     start_from: str | None = Field(
         default=None,
