@@ -1,7 +1,7 @@
-"""`<corpus>_signatures`: the hashes by which copies are found, one table for each shard of a corpus.
+"""`<corpus>_signatures` and `<corpus>_source_signatures`: the hashes by which copies are found, a table for each shard.
 
-Those of a corpus without dumps are made by `<corpus>_documents`, which selects documents by them; a run that was killed
-after this pass does not repeat it. Those of other text are made by `training_set`, which compares all corpora.
+Those of a source are made by `<corpus>_documents`, which selects documents by them; a run that was killed after this
+pass does not repeat it. Those of the text of any corpus are made by `training_set`, which compares all corpora.
 """
 
 import time
@@ -23,7 +23,7 @@ from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress
 from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process, map_in_worker_pool
 from jgpt_dagster.storage.disk_space import require_free_space
-from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
+from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster.storage.scratch_directory import scratch_directory
@@ -71,7 +71,7 @@ def decisions_on_copies(
     with ExitStack() as files:
         folder = files.enter_context(scratch_directory(store.scratch_path, _PURPOSE))
         with ExitStack() as locks:
-            tables = [store.parquet(corpus.signatures, shard=key) for key in store.shard_keys]
+            tables = [store.parquet(corpus.source_signatures, shard=key) for key in store.shard_keys]
             for table in tables:
                 locks.enter_context(partition_locked(context, store, table))
             recipe = _recipe(store, corpus, source, selection)
@@ -91,24 +91,21 @@ def decisions_on_copies(
 def signatures_of_text(
     context: dg.AssetExecutionContext, store: CorpusStore, dump: str, ordered_map: OrderedMap
 ) -> list[ParquetArtifact]:
-    """Return the signatures of the text of every shard of all corpora, whose hashes can be compared.
+    """Return the signatures of the text of every shard of all corpora.
 
-    Those that are missing or of other text are made, which takes the text. Raises ArtifactError if that is damaged.
+    They have the same hashes, whatever the settings of a selection, and only of what is left of each document. Those
+    that are missing or of other text are made. Raises ArtifactError if the text is missing or damaged.
     """
     with ExitStack() as locks:
         found, missing = list[ParquetArtifact](), list[tuple[Corpus, ParquetArtifact, ParquetArtifact, Recipe]]()
         for corpus in store.corpora:
             for key in store.shard_keys:
-                text = store.parquet(corpus.text_asset, dump if corpus.dated else None, key)
-                manifest = text.manifest() or text.verified()
-                table = _of_source(store, corpus, key, manifest)
-                if table is None:
-                    name = corpus.signatures if corpus.dated else corpus.text_signatures
-                    table = store.parquet(name, dump if corpus.dated else None, key)
-                    locks.enter_context(partition_locked(context, store, table))
-                    recipe = _text_recipe(table, text, manifest)
-                    if table.up_to_date_manifest(recipe) is None:
-                        missing.append((corpus, text, table, recipe))
+                date = dump if corpus.dated else None
+                text, table = store.parquet(corpus.text_asset, date, key), store.parquet(corpus.signatures, date, key)
+                locks.enter_context(partition_locked(context, store, table))
+                recipe = _text_recipe(table, text)
+                if table.up_to_date_manifest(recipe) is None:
+                    missing.append((corpus, text, table, recipe))
                 found.append(table)
         started = time.monotonic()
         for (_, _, table, _), _ in ordered_map(_sign_text, missing):
@@ -116,23 +113,8 @@ def signatures_of_text(
     return found
 
 
-def _of_source(store: CorpusStore, corpus: Corpus, key: str, text: Manifest) -> ParquetArtifact | None:
-    """Return the signatures of a shard by which its documents were selected, if they have the hashes of the text."""
-    if corpus.dated:
-        return None
-    table = store.parquet(corpus.signatures, shard=key)
-    manifest = table.manifest()
-    if manifest is None or manifest.recipe.inputs != text.recipe.inputs:
-        return None
-    if manifest.recipe.settings != text.recipe.settings or manifest.recipe.code_version != CODE_VERSION:
-        return None
-    selection = manifest.recipe.settings["selection"]
-    if any(selection[name] != value for name, value in DeduplicationSettings().model_dump().items()):
-        return None
-    return None if table.find_mismatch(manifest) else table
-
-
-def _text_recipe(table: ParquetArtifact, text: ParquetArtifact, manifest: Manifest) -> Recipe:
+def _text_recipe(table: ParquetArtifact, text: ParquetArtifact) -> Recipe:
+    manifest = text.manifest() or text.verified()
     return Recipe(
         stage=table.asset,
         code_version=CODE_VERSION,
@@ -150,7 +132,7 @@ def _sign_text(work: tuple[Corpus, ParquetArtifact, ParquetArtifact, Recipe]) ->
 
 def _recipe(store: CorpusStore, corpus: Corpus, source: DocumentSource, selection: SelectionSettings) -> Recipe:
     return Recipe(
-        stage=corpus.signatures,
+        stage=corpus.source_signatures,
         code_version=CODE_VERSION,
         settings={"shards": store.shards, "selection": selection.model_dump()},
         inputs=source.inputs,

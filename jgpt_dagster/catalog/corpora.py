@@ -113,13 +113,13 @@ class Corpus:
 
     @property
     def signatures(self) -> str:
-        """The name of the output with the hashes by which copies of the documents are found."""
+        """The name of the output with the hashes by which copies of the documents in `text_asset` are found."""
         return f"{self.name}_signatures"
 
     @property
-    def text_signatures(self) -> str:
-        """The name of the same for the text of `text_asset`, where `signatures` have other hashes or are not made."""
-        return f"{self.name}_text_signatures"
+    def source_signatures(self) -> str:
+        """The name of the same for all documents of the source, by which those of `text_asset` are selected."""
+        return f"{self.name}_source_signatures"
 
     @property
     def duplicates(self) -> str:

@@ -77,7 +77,7 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
     more = Deployment(tmp_path / "more", {**one.settings, "WORKERS": "2"})
     kept(more, 1)
     assert started == [2]
-    for asset in ("cc100_documents", "cc100_signatures", "cc100_duplicates"):
+    for asset in ("cc100_documents", "cc100_source_signatures", "cc100_duplicates"):
         shards = [deployment.root.parquet(asset, shard="000") for deployment in (one, more)]
         assert shards[0].path.read_bytes() == shards[1].path.read_bytes()
     names = [{path.name for path in deployment.data.rglob("*.parquet")} for deployment in (one, more)]
@@ -88,7 +88,7 @@ def test_worker_processes_change_no_byte(planted: Deployment, tmp_path: Path, mo
 
 def test_what_was_signed_is_signed_once_for_all_shards_and_again_under_other_settings(planted: Deployment) -> None:
     kept(planted, 2)
-    tables = [planted.root.parquet("cc100_signatures", shard=shard) for shard in ("000", "001")]
+    tables = [planted.root.parquet("cc100_source_signatures", shard=shard) for shard in ("000", "001")]
     made = [table.path.stat().st_mtime_ns for table in tables]
     signed = sorted(row for table in tables for row in read_rows(table.path, ["key", "drop_reason", "characters"]))
     assert [key for key, _, _ in signed] == list(range(400))

@@ -58,9 +58,8 @@ def test_articles_that_an_own_folder_repeats_are_held_out_and_not_scored(tmp_pat
     assert {row[0] for row in rows_of(made.metadata["held_out_copies"])} >= {f"wikipedia {key}" for key in articles}
     again = deployment.materialize("training_set", DUMP)
     assert again.metadata["status"].text == "verified: complete and current"
-    assert {path.name for path in deployment.data.glob("*_signatures")} == {
-        f"{corpus}_signatures" for corpus in ("wikipedia", "cc100", "own")
-    }
+    for corpus in ("wikipedia", "cc100", "own"):
+        assert len(list(deployment.data.glob(f"{corpus}_signatures/**/*.parquet"))) == 2
 
 
 def held_unscored(training_set: TrainingSet) -> list[int]:
@@ -68,16 +67,20 @@ def held_unscored(training_set: TrainingSet) -> list[int]:
     return [int(key) for key in documents["key"][~documents["scored"]]]
 
 
-def test_signatures_of_a_corpus_are_made_again_where_the_selection_has_other_hashes(
-    tmp_path: Path, finished: Deployment
-) -> None:
+def test_signatures_of_text_that_is_the_same_are_made_once(tmp_path: Path, finished: Deployment) -> None:
     deployment = finished.copy(tmp_path / "data")
-    (tmp_path / "data" / TRAINING_SET / "manifest.json").unlink()
-    for path in (tmp_path / "data").glob("cc100_signatures/*.parquet"):
-        path.unlink()
-    made = deployment.materialize("training_set", DUMP, **SMALL_RUN["training_set"])
-    assert made.error is None
-    assert len(list((tmp_path / "data").glob("cc100_text_signatures/*.parquet"))) == 2
+    before = {name: time for name, time in deployment.mtimes().items() if "_signatures/" in name}
+    (deployment.data / TRAINING_SET / "manifest.json").unlink()
+    assert deployment.materialize("training_set", DUMP, **SMALL_RUN["training_set"]).error is None
+    assert {name: time for name, time in deployment.mtimes().items() if "_signatures/" in name} == before
+    assert len([name for name in before if name.endswith(".parquet")]) == 6  # text of two corpora, source of CC-100
+    table = deployment.root.parquet("cc100_signatures", shard="001")
+    damaged = table.path.read_bytes()[:-1]
+    table.path.unlink()  # it is a link to that of the finished run
+    table.path.write_bytes(damaged)
+    (deployment.data / TRAINING_SET / "manifest.json").unlink()
+    assert deployment.materialize("training_set", DUMP, **SMALL_RUN["training_set"]).error is None
+    assert table.verified().counts["rows"]
     assert (deployment.data / TRAINING_SET / "validation.parquet").read_bytes() == (
         finished.data / TRAINING_SET / "validation.parquet"
     ).read_bytes()
