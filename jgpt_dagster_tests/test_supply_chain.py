@@ -72,7 +72,7 @@ def test_every_distribution_of_the_lists_can_be_installed_under_the_python_of_de
     installed = {canonicalize_name(found.name): found for found in distributions()}
     locked = pins("".join(LOCKS.values())).items()
     asked = [
-        (name, "".join(installed[name].metadata.get_all("Requires-Python") or []))
+        (name, installed[name].metadata["Requires-Python"] or "")
         for name, version in locked
         if name in installed and installed[name].version == version
     ]
