@@ -48,7 +48,8 @@ ui: install
 test: install
 	$(MAKE) --jobs=2 lint pytest
 
-PYTEST := $(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Hundreds of processes would compile the same files if none kept its bytecode.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 pytest: install
 	$(PYTEST)

@@ -110,7 +110,6 @@ def test_jgpt_run_goes_past_a_failed_check_of_a_model_alone_and_only_if_asked_to
 ) -> None:
     rewrite_counts(deployment.root.directory("pretrained_model", DUMP, model="tiny"), last_loss=99.0)
     rewrite_counts(deployment.root.directory("training_set", DUMP), train_documents=1)
-    (deployment.data / ".dagster").mkdir()
     for name, value in deployment.env.items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.get() as instance:

@@ -39,7 +39,6 @@ def deployment(fetched: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     deployment = fetched.copy(tmp_path / "data")
     for name, value in deployment.env.items():
         monkeypatch.setenv(name, value)
-    (deployment.data / ".dagster").mkdir()
     return deployment
 
 

@@ -44,7 +44,6 @@ def deployment(made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     deployment = made.copy(tmp_path / "data")
     for name, value in deployment.env.items():
         monkeypatch.setenv(name, value)
-    (deployment.data / ".dagster").mkdir()
     return deployment
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -192,18 +193,21 @@ class Deployment:
     def copy(self, data: Path) -> "Deployment":
         """Return a deployment with the same files, as hard links: replace files of it, never write into them.
 
-        The Dagster instance is not copied: what is current is decided by what lies on disk.
+        Its Dagster instance is empty: what is current is decided by what lies on disk.
         """
-        shutil.copytree(
-            self.data, data, copy_function=os.link, ignore=shutil.ignore_patterns(".dagster", ".locks"), symlinks=True
-        )
+        self._link(data)
+        shutil.copytree(_empty_instance().name, data / ".dagster")
         return replace(self, data=data)
 
     def copy_with_runs(self, data: Path) -> "Deployment":
         """The same with the Dagster instance, which shows the runs that there were."""
-        copied = self.copy(data)
+        self._link(data)
         shutil.copytree(self.data / ".dagster", data / ".dagster")
-        return copied
+        return replace(self, data=data)
+
+    def _link(self, data: Path) -> None:
+        ignore = shutil.ignore_patterns(".dagster", ".locks")
+        shutil.copytree(self.data, data, copy_function=os.link, ignore=ignore, symlinks=True)
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file that two runs over the same input must have in common."""
@@ -267,6 +271,14 @@ def in_process_instance() -> dg.DagsterInstance:
     instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP, *REAL_DUMPS])
     instance.add_dynamic_partitions("model", ["tiny"])
     return instance
+
+
+@cache
+def _empty_instance() -> "tempfile.TemporaryDirectory[str]":
+    """Return the directory of a new Dagster instance, whose tables take longer to make than most tests."""
+    folder = tempfile.TemporaryDirectory()
+    dg.DagsterInstance.local_temp(folder.name).dispose()
+    return folder
 
 
 def _words(failure: Any) -> str:
