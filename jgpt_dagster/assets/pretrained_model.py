@@ -127,7 +127,8 @@ def pretrained_model(
             keep_config(store, "pretrained_model", resolved_values(config, train_config), key.model)
             if initial or config.warm_start != "off":
                 tell(context, target, f"{target.label}: training starts {recorded_words(run) or start.words}")
-            with _telling_how_to_go_on(run, resume_command(key.dump, key.model, store.model)):
+            command = resume_command(key.dump, key.model, store.model, retrain=config.force)
+            with _telling_how_to_go_on(run, command):
                 _train(context, launcher, laid_out_config, config.stop_grace_seconds, gpu=plan.hardware.device.gpu)
             with target.writing(recipe) as out:
                 shutil.copytree(run / MODEL, out.path / MODEL, copy_function=link_or_copy)

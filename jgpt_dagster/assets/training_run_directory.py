@@ -28,11 +28,11 @@ def root_run_id(run: dg.DagsterRun) -> str:
 def recorded_inputs(target: DirectoryArtifact, run: Path, forced_by: str | None) -> Mapping[str, str]:
     """Return the recorded inputs of a finished model or, if it is not finished, of its run so far.
 
-    For a forced fresh start, only a run that the Dagster run `forced_by` has started itself counts.
+    For a fresh start that the Dagster run `forced_by` asks for, a finished run counts only if it has made it itself.
     """
     manifest, record = target.manifest(), _record(run)
     if forced_by is not None:
-        record = record if record.get("forced_by") == forced_by else {}
+        record = {} if (run / RESULT).exists() and record.get("forced_by") != forced_by else record
     elif manifest is not None:
         return manifest.recipe.inputs
     inputs: Mapping[str, str] = record.get("inputs", {})
@@ -66,7 +66,8 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
 
     `start` says in words what the run starts from. `forced_by` is the `root_run_id` that asks for a fresh start, or
     None. Its retries ask for it too and must keep what it has trained, so the record names it, and only another Dagster
-    run sets the directory aside again.
+    run sets the directory aside again. An unfinished run of this very recipe goes on even then: a fresh one would
+    train the same weights.
 
     An unfinished run of another recipe is left alone if it has checkpoints; the training program refuses it and says
     what differs.
@@ -75,7 +76,8 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
     record = _record(run)
     started_with = {name: record[name] for name in wanted if name in record}
     forced = forced_by is not None and record.get("forced_by") != forced_by
-    if run.exists() and (forced or (started_with not in ({}, wanted) and (run / RESULT).exists())):
+    other, finished = started_with != wanted, (run / RESULT).exists()
+    if run.exists() and ((forced and (other or finished)) or (started_with and other and finished)):
         _set_aside(run)
         started_with = {}
     if not started_with or (started_with != wanted and not _has_checkpoints(run)):

@@ -12,9 +12,9 @@ from jgpt_dagster.storage.safe_path import child_path, has_form
 _TRAINING = dg.AssetKey("pretrained_model")
 
 
-def resume_command(dump: str, model: str, own_model: str) -> str:
+def resume_command(dump: str, model: str, own_model: str, *, retrain: bool) -> str:
     """Return the command that goes on with a model of a dump, where JGPT_MODEL is `own_model`."""
-    command = shlex.join(["jgpt", "run", "--dump", dump])
+    command = shlex.join(["jgpt", "run", "--dump", dump, *(["--retrain"] if retrain else [])])
     return command if model == own_model else f"JGPT_MODEL={model} {command}"
 
 
@@ -30,5 +30,6 @@ def interruption_of(run: dg.DagsterRun) -> str:
     if _TRAINING not in (run.asset_selection or ()) or not (has_form("dump", dump) and has_form("model", model)):
         return ""
     settings = load_settings()
+    config = run.run_config.get("ops", {}).get("pretrained_model", {}).get("config", {})
     directory = child_path(settings.scratch_directory, "pretrained_model", f"dump={dump}", f"model={model}")
-    return interruption(directory, resume_command(dump, model, settings.model))
+    return interruption(directory, resume_command(dump, model, settings.model, retrain=bool(config.get("force"))))
