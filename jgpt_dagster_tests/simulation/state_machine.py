@@ -296,6 +296,7 @@ class Year(RuleBasedStateMachine):
         world = self.world
         world.say("calm: everything works again")
         world.daemon, world.disk_full = True, False
+        world.stages.next_release_is_unusable = False
         world.mend_config()
         world.command("config", "set", "--yes", f"pretrained_model.learning_rate={HIGHEST_RATE / 2}")
         if world.mirror.down:
