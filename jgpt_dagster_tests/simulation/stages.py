@@ -16,12 +16,12 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.model_checks import loss_fell, scores_are_finite
 from jgpt_dagster.assets.evaluation import EvaluationConfig
-from jgpt_dagster.assets.finished_models import given_fields, model_recipe, recipe_of_dependent
-from jgpt_dagster.assets.materialize import as_dagster_failure, materialize
+from jgpt_dagster.assets.finished_models import model_recipe, recipe_of_dependent
+from jgpt_dagster.assets.materialize import materialize
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig
 from jgpt_dagster.assets.release import ReleaseConfig
 from jgpt_dagster.assets.release import release as release_asset
-from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.remembered_config import given_fields, remembered
 from jgpt_dagster.assets.training_run_directory import prepare_run_directory, root_run_id
 from jgpt_dagster.assets.training_set import TrainingSetConfig
 from jgpt_dagster.catalog.good_outputs import required_checks
@@ -30,6 +30,7 @@ from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
 from jgpt_dagster.corpus.schemas import ARTICLES
 from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.told_failure import told
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.hashing import sha256_value
@@ -142,7 +143,7 @@ class Stages:
     def make(self, step: Step) -> Any:
         """Make an output. Raises dagster.Failure as the stages do."""
         store = self._store
-        with as_dagster_failure():
+        with told():
             store.root.pin_settings(store.fixed)
             make: Callable[[Step], Any] = getattr(self, f"_{step.asset}")
             made = make(step)
