@@ -99,5 +99,5 @@ def _normalize_clean(line: str) -> str:
     line = line.replace("（", "(").replace("）", ")")
     if " " not in line:
         return line
-    line = DROP_SPACES.apply(UNIFY_SPACES.apply(line).strip(" "))
+    line = DROP_SPACES.apply((UNIFY_SPACES.apply(line) if "  " in line else line).strip(" "))
     return SHORTEN_VOWELS.apply(line) if "ーー" in line else line

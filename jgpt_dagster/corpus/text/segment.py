@@ -106,9 +106,7 @@ def _clean_splitter() -> Callable[[str], list[str]]:
 
     def split(line: str) -> list[str]:
         # Before splitting, which strips: the space between two sentences stays, as the first character of the second.
-        text = normalize(line).replace(" ", SPACE_SYMBOL)
-        sentences = split_sentences(text)
-        return _with_whole_periods(sentences) if len(sentences) > 1 and _SELECTOR.search(text) else sentences
+        return split_sentences(normalize(line).replace(" ", SPACE_SYMBOL))
 
     return split
 
@@ -129,17 +127,27 @@ def _characters(document: list[list[str]]) -> int:
     return sum(len(sentence) for line in document for sentence in line)
 
 
+def _sentences(documents: list[list[list[str]]]) -> list[str]:
+    return [sentence for document in documents for line in document for sentence in line]
+
+
 def _segment_batch(
     documents: list[list[list[str]]], profile: TextProfile, segmenter: Segmenter, batch_sentences: int
 ) -> Iterator[list[list[str]]]:
-    sentences = [sentence for document in documents for line in document for sentence in line]
+    sentences = _sentences(documents)
+    has_selectors = profile == "clean" and _SELECTOR.search("".join(sentences)) is not None
+    if has_selectors:
+        documents = [[_with_whole_periods(line) for line in document] for document in documents]
+        sentences = _sentences(documents)
     # Words that are a space occur only under `seed`, where the recipe's tokenizer drops them as well: its Whitespace
     # pre-tokenizer makes no tokens of spaces.
     engine_batches = batches(sentences, max_items=batch_sentences, max_size=_BATCH_CHARACTERS, size=len)
     segmented: Iterator[str] = chain.from_iterable(map(segmenter.segment_joined, engine_batches))
     if profile == "clean":
         segmented = (words.replace(f"{SPACE_SYMBOL} ", SPACE_SYMBOL) for words in segmented)
-        if _SELECTOR.search("".join(sentences)):  # engines take variation selectors for words
-            segmented = (_SPACE_BEFORE_SELECTOR.sub("", words) for words in segmented)
     for document in documents:
-        yield [[next(segmented) for _ in line] for line in document]
+        result = [[next(segmented) for _ in line] for line in document]
+        if has_selectors and _SELECTOR.search("".join(chain.from_iterable(document))):
+            # Engines take variation selectors for words.
+            result = [[_SPACE_BEFORE_SELECTOR.sub("", words) for words in line] for line in result]
+        yield result

@@ -96,7 +96,8 @@ DROP_INVISIBLE = Substitution(
 UNIFY_SPACES = Substitution(
     "Any number of spaces and line ends of any kind, with variation selectors behind them, is one space (U+0020).",
     SPACES,
-    re.compile(f"(?:[{SPACES}][{VARIATION_SELECTORS}]*)+"),
+    # Single U+0020, which most lines have, do not match.
+    re.compile(f"[{SPACES}](?:(?<! )|(?=[{SPACES}{VARIATION_SELECTORS}]))[{SPACES}{VARIATION_SELECTORS}]*"),
     " ",
     "New\u3000 York",
 )
