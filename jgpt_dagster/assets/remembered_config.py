@@ -50,7 +50,7 @@ def with_values(asset: str, config: type[ConfigT], values: Mapping[str, Any]) ->
         found = "; ".join(f"{problem['loc'][0]} {problem['input']!r}: {problem['msg']}" for problem in error.errors())
         raise JgptError(
             f"The kept run config of {asset} is not allowed: {found}. Change it with\n"
-            f"  jgpt config set {asset}.FIELD=VALUE"
+            f"  jgpt config set {shlex.quote(asset)}.FIELD=VALUE"
         ) from error
 
 

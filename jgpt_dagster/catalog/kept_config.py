@@ -86,13 +86,11 @@ class KeptConfig:
     def keep(self, asset: str, model: str, values: Mapping[str, Any]) -> None:
         """Keep values of an asset's fields, in addition to those that are kept or in place of them."""
         wanted = {name: value for name, value in values.items() if name not in _NEVER_KEPT}
-        if not wanted:
-            return
         with locked(file_lock(child_path(self._catalog.root.path, ".locks", f"{FILE}.lock"))):
             content = self._read()
             before = content.get(_name(asset, model))
             after = replace_values(before or self._from_outputs(asset, model), wanted)
-            if after == before:
+            if after == (before or {}):
                 return
             write_json(self._path, {**content, _name(asset, model): after})
             if self._catalog.root.remote is not None:

@@ -186,7 +186,12 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def article(number: int, text: str) -> Page:
-    return Page(f"第{number}の記事", number, 10 * number, text)
+    return Page(f"第{number}の記事", number, 10 * number, text_of(number, text))
+
+
+def text_of(number: int, text: str) -> str:
+    """Return the text of a page. Page 2 is held out and repeats no other, so that a document is left to be scored."""
+    return text if number != 2 else f"岬の灯台は百年前に建てられ、今も船を導いている。\n\n階段は{len(text)}段ある。"
 
 
 def after(change: str, page: Page, text: str) -> list[Page]:
@@ -195,7 +200,7 @@ def after(change: str, page: Page, text: str) -> list[Page]:
     return {
         "keep": [page],
         "touch": [new_revision],
-        "edit": [replace(new_revision, text=text)],
+        "edit": [replace(new_revision, text=text_of(page.id, text))],
         "move": [replace(new_revision, title=f"{page.title}改")],
         "rename": [replace(page, title=f"{page.title}改")],
         "delete": [],
