@@ -3,11 +3,13 @@
 Each function raises Broken, which names the promise, what was found, and how the simulation came there.
 """
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.catalog.releases import newest_release
@@ -198,16 +200,30 @@ def _true_state(world: SimulatedDeployment, output: Artifact) -> tuple[str, ...]
 
 
 def _is_stale(world: SimulatedDeployment, output: Artifact, manifest: Manifest) -> bool:
-    if output.asset == "tokenizer":
+    """Return whether a run would make an output of something else now: of other settings, or of what is stale."""
+    if output.asset == "tokenizer":  # frozen
         return False
+    kept = _kept_config(world, output)
+    if any(kept.get(name) not in (None, value) for name, value in manifest.recipe.settings.items()):
+        return True
     for label, data in manifest.recipe.inputs.items():
         if label == "pages":
             continue
         asset, _, partition = label.partition(" ")
-        source = world.stages.output(asset, f"{partition}|{MODEL}" if asset in MODEL_ASSETS else partition).manifest()
-        if source and source.data_sha256 != data:
+        source = world.stages.output(asset, f"{partition}|{MODEL}" if asset in MODEL_ASSETS else partition)
+        made = source.manifest()
+        if made and (made.data_sha256 != data or _is_stale(world, source, made)):
             return True
     return False
+
+
+def _kept_config(world: SimulatedDeployment, output: Artifact) -> dict[str, Any]:
+    """Return the run config that the root keeps for an asset, from the file itself."""
+    path = world.settings.data / "run_config.json"
+    content = json.loads(path.read_text()) if path.exists() else {}
+    kept = dict(content.get(f"{output.asset} {output.model}" if output.model else output.asset, {}))
+    # Nobody changes the weights, and a recipe names every corpus.
+    return {name: value for name, value in kept.items() if name != "weights"}
 
 
 def _open(output: OutputStatus) -> bool:
