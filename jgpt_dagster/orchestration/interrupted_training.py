@@ -1,6 +1,8 @@
 """Where an interrupted training stands, and the command that goes on with it."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -30,6 +32,7 @@ def interruption_of(run: dg.DagsterRun) -> str:
     if _TRAINING not in (run.asset_selection or ()) or not (has_form("dump", dump) and has_form("model", model)):
         return ""
     settings = load_settings()
-    config = run.run_config.get("ops", {}).get("pretrained_model", {}).get("config", {})
+    run_config: Mapping[str, Any] = run.run_config
+    config = run_config.get("ops", {}).get("pretrained_model", {}).get("config", {})
     directory = child_path(settings.scratch_directory, "pretrained_model", f"dump={dump}", f"model={model}")
     return interruption(directory, resume_command(dump, model, settings.model, retrain=bool(config.get("force"))))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -20,6 +21,7 @@ from jgpt_dagster.orchestration.partitions import add_dumps, add_model
 from jgpt_dagster.orchestration.resources import CorpusStore, Mirror
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.disk_space import DiskFullError
+from jgpt_dagster.storage.file_creation import create_directory, create_file
 from jgpt_dagster_tests.simulation.clock import HOUR, Clock
 from jgpt_dagster_tests.simulation.mirror import WIKI, FakeMirror
 from jgpt_dagster_tests.simulation.runs import LiveRun, Runs
@@ -78,8 +80,13 @@ class SimulatedDeployment:
         self.pruned = False
         self.daemon = True
         self.disk_full = False
-        self.settings.data.mkdir()
+        self.data.mkdir()
         self.lose_database()
+
+    @property
+    def data(self) -> Path:
+        """The data root, which is no URL."""
+        return self.store.root.path
 
     @contextmanager
     def in_charge(self) -> Iterator["SimulatedDeployment"]:
@@ -94,17 +101,14 @@ class SimulatedDeployment:
             return wrapped
 
         writers = "jgpt_dagster.storage.atomic_write"
-        from jgpt_dagster.storage import atomic_write, disk_space
-
-        usage = disk_space.shutil.disk_usage
+        usage = shutil.disk_usage
         with (
             self.clock.in_charge(),
             patch("os.fsync"),
-            patch(f"{writers}.create_file", create(atomic_write.create_file)),
-            patch(f"{writers}.create_directory", create(atomic_write.create_directory)),
-            patch.object(
-                disk_space.shutil,
-                "disk_usage",
+            patch(f"{writers}.create_file", create(create_file)),
+            patch(f"{writers}.create_directory", create(create_directory)),
+            patch(
+                "shutil.disk_usage",
                 lambda path: usage(path)._replace(free=0) if self.disk_full else usage(path),
             ),
             patch.object(dg.DagsterInstance, "get", lambda: self.instance),
@@ -139,7 +143,7 @@ class SimulatedDeployment:
             self._tell_ends()
             if not (busy or self.runs.live or len(self.log) > before):
                 break
-        self.clock.date_files(self.settings.data)
+        self.clock.date_files(self.data)
 
     def tick(self, sensor: str) -> None:
         """Let a sensor look once, and queue what it requests."""
@@ -217,7 +221,7 @@ class SimulatedDeployment:
         self.say(f"jgpt run --dump {dump} is killed")
         with ExitStack() as stack:
             stack.enter_context(suppress(_KilledCommandError, DiskFullError))
-            command = stack.enter_context(command_lock(self.instance, self.settings.data))
+            command = stack.enter_context(command_lock(self.instance, self.data))
             add_dumps(self.instance, [dump])
             live = self.runs.queue(["wikipedia_dump"], dump)
             self.runs.begin(live, command)
@@ -235,22 +239,24 @@ class SimulatedDeployment:
 
     def lose_database(self) -> None:
         """Go on with an empty Dagster instance over the same data; every process ended with the old one."""
-        for live in list(self.runs.live) if hasattr(self, "runs") else ():
-            self.runs.kill(live, "at once")
+        former: Runs | None = getattr(self, "runs", None)
+        if former:
+            for live in list(former.live):
+                former.kill(live, "at once")
         # Nobody migrates this database, and stamping its version takes longer than making it.
         with (
             patch("dagster._core.storage.runs.in_memory.stamp_alembic_rev"),
             patch("dagster._core.storage.event_log.in_memory.stamp_alembic_rev"),
         ):
             self.instance = dg.DagsterInstance.ephemeral()
-        self.runs = Runs(self.instance, self.settings.data, self.stages)
+        self.runs: Runs = Runs(self.instance, self.data, self.stages)
         self._cursors = dict[str, str]()
         self._run_keys = set[str]()
 
     def _environment(self) -> dict[str, str]:
         return {
-            "JGPT_DATA": str(self.settings.data),
-            "DAGSTER_HOME": str(self.settings.data / ".dagster"),
+            "JGPT_DATA": str(self.data),
+            "DAGSTER_HOME": str(self.data / ".dagster"),
             "JGPT_WIKI": WIKI,
             "JGPT_DUMPS_URL": self.mirror.url,
             "JGPT_CC100_URL": "",

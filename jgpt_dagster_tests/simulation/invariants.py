@@ -18,7 +18,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.run_history import makes, recent_runs, unfinished_runs
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.directory_artifact import MANIFEST
+from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
 from jgpt_dagster_tests.simulation.deployment import MODEL, SimulatedDeployment
 from jgpt_dagster_tests.simulation.mirror import POISON
@@ -34,10 +34,13 @@ class Broken(AssertionError):
 
 @dataclass
 class Observed:
-    """What the last look has seen: inode and data of each whole output, by its manifest, and checkpoints by inode."""
+    """What the last look has seen: inode and data of each whole output, by its manifest, and checkpoints by inode.
+
+    A checkpoint keeps its inode when its training is set aside; it is kept with the dump that it is of.
+    """
 
     whole: dict[Path, tuple[int, str]] = field(default_factory=dict)
-    checkpoints: set[int] = field(default_factory=set)
+    checkpoints: dict[int, str] = field(default_factory=dict)
 
 
 # ---- the promises ------------------------------------------------------------------------------------------------
@@ -72,17 +75,41 @@ def nothing_whole_is_lost(world: SimulatedDeployment, seen: Observed) -> None:
         inode, data = seen.whole.get(path, (0, ""))
         now[path] = (inode, data) if inode == stat.st_ino else (stat.st_ino, _verified(world, path))
         asked_for = _dump_of(path) in world.retrained | world.removed
-        if (
-            data
-            and now[path][1] != data
-            and path.parts[len(world.settings.data.parts)] in MODEL_ASSETS
-            and not asked_for
-        ):
+        if data and now[path][1] != data and path.parts[len(world.data.parts)] in MODEL_ASSETS and not asked_for:
             raise _broken(world, nothing_whole_is_lost, f"{path} was replaced, and nobody asked for it")
-    checkpoints = {path.stat().st_ino for path in world.settings.scratch_directory.rglob(CHECKPOINT)}
-    if not (checkpoints >= seen.checkpoints or world.pruned or world.removed):
-        raise _broken(world, nothing_whole_is_lost, "checkpoints are gone without `jgpt prune`")
+    checkpoints = {path.stat().st_ino: _dump_of(path) for path in world.settings.scratch_directory.rglob(CHECKPOINT)}
+    gone = {dump for inode, dump in seen.checkpoints.items() if inode not in checkpoints} - world.removed
+    if gone and not world.pruned:
+        raise _broken(world, nothing_whole_is_lost, f"checkpoints of {', '.join(gone)} are gone without `jgpt prune`")
     seen.whole, seen.checkpoints = now, checkpoints
+    world.pruned = False
+
+
+def no_training_begins_again(world: SimulatedDeployment) -> None:
+    """An interrupted training goes on when the same is asked for again, by whomever."""
+    if world.stages.begun_again:
+        raise _broken(world, no_training_begins_again, f"{world.stages.begun_again[0]} was begun anew")
+
+
+def models_keep_their_training_data(world: SimulatedDeployment) -> None:
+    """What a model was trained on stays, even if it is made again, and nothing else is what the model is scored on."""
+    for dump in world.store.root.dumps("pretrained_model"):
+        manifest = world.stages.output("pretrained_model", f"{dump}|{MODEL}").manifest()
+        if manifest is None:
+            continue
+        label = f"training_set {dump}"
+        trained_on = manifest.recipe.inputs[label]
+        now = world.stages.labelled(label).manifest()
+        if now is None or now.data_sha256 != trained_on:
+            root = world.data / "trained_on" / f"dump={dump}" / trained_on[:16]
+            kept = DirectoryArtifact("training_set", dump, root / "training_set" / f"dump={dump}")
+            found = kept.manifest()
+            if found is None or found.data_sha256 != trained_on or kept.find_mismatch(found):
+                raise _broken(world, models_keep_their_training_data, f"{label} of pretrained_model {dump} is gone")
+        scores = world.stages.output("evaluation", f"{dump}|{MODEL}").manifest()
+        of_model = scores and scores.recipe.inputs[f"pretrained_model {dump}"] == manifest.data_sha256
+        if scores and of_model and scores.recipe.inputs[label] != trained_on:
+            raise _broken(world, models_keep_their_training_data, f"evaluation {dump} is of another {label}")
 
 
 def materialized(world: SimulatedDeployment) -> dict[str, set[str]]:
@@ -117,7 +144,7 @@ def every_run_has_ended(world: SimulatedDeployment) -> None:
 
 def status_tells_the_truth(world: SimulatedDeployment) -> None:
     """`jgpt status` says of every output what it is, and what to do next."""
-    fail_abandoned_runs(world.instance, world.settings.data, lambda _: None)
+    fail_abandoned_runs(world.instance, world.data, lambda _: None)
     recent = cache(lambda: recent_runs(world.instance))
     shown = DeploymentStatus(world.catalog, world.code_versions, world.settings.segmenter)
     shared = shown.status(None, recent)
@@ -132,6 +159,9 @@ def status_tells_the_truth(world: SimulatedDeployment) -> None:
         step, left = next_step(shared, status, MODEL), [it for it in (*shared.outputs, *status.outputs) if _open(it)]
         if left and step == "nothing: the release is made":
             raise _broken(world, status_tells_the_truth, f"{step}, although {left[0].artifact.label} is not")
+        only_kept = all(it.artifact.model and it.state == "stale" for it in left)
+        if left and only_kept != step.startswith("nothing must be done"):
+            raise _broken(world, status_tells_the_truth, f"{step}, and {left[0].artifact.label} is {left[0].state}")
         if step.startswith("wait for run") and step.split()[-1] not in {run.run_id for run in world.runs.live}:
             raise _broken(world, status_tells_the_truth, f"{step}, which nobody makes")
 
@@ -174,6 +204,8 @@ def the_newest_good_dump_is_in_use(world: SimulatedDeployment) -> None:
 
 AFTER_EVERY_EVENT: tuple[Callable[[SimulatedDeployment], None], ...] = (
     nothing_unchecked_is_released,
+    no_training_begins_again,
+    models_keep_their_training_data,
     status_tells_the_truth,
     every_run_ends,
     the_newest_good_release_is_in_use,
@@ -195,8 +227,12 @@ def _true_state(world: SimulatedDeployment, output: Artifact) -> tuple[str, ...]
         return ("running",)
     if checked and not good and not stale:
         return ("failed",)
-    # A run that failed to make it explains why it is not there.
-    return ("failed", "stale" if stale else "missing" if manifest is None else "unchecked")
+    otherwise = "stale" if stale else "missing" if manifest is None else "unchecked"
+    # A run that failed to make it explains why it is not there, if `jgpt prune` has not deleted it.
+    last = next((run for run in reversed(world.runs.recorded) if makes(run.run, output)), None)
+    if last and last.outcome == "failed":
+        return ("failed", otherwise) if last.perhaps_deleted else ("failed",)
+    return (otherwise,)
 
 
 def _is_stale(world: SimulatedDeployment, output: Artifact, manifest: Manifest) -> bool:
@@ -219,7 +255,7 @@ def _is_stale(world: SimulatedDeployment, output: Artifact, manifest: Manifest) 
 
 def _kept_config(world: SimulatedDeployment, output: Artifact) -> dict[str, Any]:
     """Return the run config that the root keeps for an asset, from the file itself."""
-    path = world.settings.data / "run_config.json"
+    path = world.data / "run_config.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     kept = dict(content.get(f"{output.asset} {output.model}" if output.model else output.asset, {}))
     # Nobody changes the weights, and a recipe names every corpus.
@@ -233,8 +269,8 @@ def _open(output: OutputStatus) -> bool:
 def _marks_of_whole_outputs(world: SimulatedDeployment) -> list[Path]:
     """Return the files that make outputs whole: manifests, and Parquet files, which hold theirs."""
     found = []
-    for directory, folders, files in os.walk(world.settings.data):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for directory, folders, files in os.walk(world.data):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "trained_on"]
         found += [Path(directory, name) for name in files if name == MANIFEST or name.endswith(".parquet")]
     return found
 
@@ -242,7 +278,7 @@ def _marks_of_whole_outputs(world: SimulatedDeployment) -> list[Path]:
 def _verified(world: SimulatedDeployment, path: Path) -> str:
     """Return the hash of an output's data once each of its files is what its manifest says."""
     keys = [part.partition("=")[2].partition(".")[0] for part in path.parts if "=" in part]
-    output = world.stages.output(path.parts[len(world.settings.data.parts)], "|".join(keys))
+    output = world.stages.output(path.parts[len(world.data.parts)], "|".join(keys))
     manifest = output.manifest()
     if manifest is None or output.find_mismatch(manifest):
         raise _broken(world, nothing_whole_is_lost, f"{output.label} looks whole and is not")

@@ -28,6 +28,8 @@ class LiveRun:
     partition: str
     process: FileLock | None = None
     work: Iterator[None] | None = None
+    outcome: Literal["succeeded", "failed", "cancelled"] | None = None
+    perhaps_deleted: bool = False
 
     @property
     def run_id(self) -> str:
@@ -44,6 +46,8 @@ class Runs:
     def __init__(self, instance: dg.DagsterInstance, root: Path, stages: Stages) -> None:
         self._instance, self._root, self._stages = instance, root, stages
         self.live = list[LiveRun]()
+        self.recorded = list[LiveRun]()
+        """Every run that was queued, in that order."""
         self.ended = list[tuple[LiveRun, str]]()
         """Runs that have ended since the last look, with how."""
 
@@ -66,6 +70,7 @@ class Runs:
         self._instance.add_run(run)
         live = LiveRun(run, assets, partition or "")
         self.live.append(live)
+        self.recorded.append(live)
         return live
 
     def begin(self, live: LiveRun, command: str | None = None) -> None:
@@ -86,7 +91,7 @@ class Runs:
                 next(live.work)  # type: ignore[arg-type]
             except StopIteration:
                 self._report(live, dg.DagsterEventType.RUN_SUCCESS)
-                return self._end(live, "succeeded")
+                return self._end(live, "succeeded", "succeeded")
             except (dg.Failure, JgptError, OSError) as error:
                 return self._fail(live, getattr(error, "description", None) or str(error))
 
@@ -110,7 +115,7 @@ class Runs:
                 os._exit(9)
 
             if death == "between renames":
-                os.rename = rename_and_die
+                os.rename = rename_and_die  # type: ignore[assignment]  # overloads of paths
             else:
                 self._stages.moment = lambda output: os._exit(9)
             self.go_on(live, 100)
@@ -125,7 +130,7 @@ class Runs:
     def terminate(self, live: LiveRun) -> None:
         """End a run as a person does in the UI."""
         self._instance.report_run_canceled(live.run)
-        self._end(live, "terminated")
+        self._end(live, "terminated", "cancelled")
 
     def _work(self, live: LiveRun) -> Iterator[None]:
         for asset in live.assets:
@@ -149,7 +154,13 @@ class Runs:
         self._instance.report_run_failed(live.run, reason)
         self._end(live, f"failed: {reason}")
 
-    def _end(self, live: LiveRun, how: str) -> None:
+    def forget_perhaps(self) -> None:
+        """Know that runs that have ended may be deleted now."""
+        for live in self.recorded:
+            live.perhaps_deleted = live.outcome is not None
+
+    def _end(self, live: LiveRun, how: str, outcome: Literal["succeeded", "failed", "cancelled"] = "failed") -> None:
+        live.outcome = outcome
         if live.work is not None:
             live.work.close()  # type: ignore[attr-defined]
         if live.process is not None:

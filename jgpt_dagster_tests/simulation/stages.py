@@ -1,13 +1,15 @@
 """Small stand-ins for the stages: they write real outputs with real manifests and verdicts, in a millisecond each.
 
-Locks, skipping of what is current, kept run config, the fate of finished models, the release and the checks of models
-are the package's own. Only the text work, training and scoring are not done.
+Locks, skipping of what is current, kept run config, the fate of finished and interrupted models, the links to training
+data, the release and the checks of models are the package's own. Only the text work, training and scoring are not done.
 """
 
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock, patch
@@ -16,19 +18,26 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.model_checks import loss_fell, scores_are_finite
 from jgpt_dagster.assets.evaluation import EvaluationConfig
-from jgpt_dagster.assets.finished_models import model_recipe, recipe_of_dependent
+from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import materialize
+from jgpt_dagster.assets.pretrained_model import pretrained_model as pretrained_model_asset
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig
 from jgpt_dagster.assets.release import ReleaseConfig
 from jgpt_dagster.assets.release import release as release_asset
-from jgpt_dagster.assets.remembered_config import given_fields, remembered
-from jgpt_dagster.assets.training_run_directory import prepare_run_directory, root_run_id
-from jgpt_dagster.assets.training_set import TrainingSetConfig
+from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.training_set import TrainingSetConfig, require_token_files
+from jgpt_dagster.assets.warm_start import MODEL as WEIGHTS
 from jgpt_dagster.catalog.good_outputs import required_checks
 from jgpt_dagster.corpus.fetch.download import download_file
 from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
 from jgpt_dagster.corpus.schemas import ARTICLES
-from jgpt_dagster.lm.training.metrics_files import RESULT
+from jgpt_dagster.lm.data.token_files import TOKENS
+from jgpt_dagster.lm.data.training_set import MANIFEST as TRAINING_SET
+from jgpt_dagster.lm.data.training_set import TokenShard, TrainingSetCounts
+from jgpt_dagster.lm.launch.process_group import ReportedError
+from jgpt_dagster.lm.training.metrics_files import METRICS, RESULT
+from jgpt_dagster.lm.training.run_progress import CHECKPOINT_PREFIX, CHECKPOINTS
+from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.told_failure import told
 from jgpt_dagster.storage.artifact import Artifact
@@ -39,9 +48,13 @@ from jgpt_dagster.storage.verdict import record_verdict
 from jgpt_dagster_tests.simulation.mirror import POISON
 
 # A training with a higher rate diverges.
-HIGHEST_RATE = 0.01
+HIGHEST_RATE = 0.05
 
 CHECKPOINT = "checkpoint.json"
+"""What a training has reached: the settings and data that it began with, and what its weights will be."""
+
+_STEP = f"{CHECKPOINTS}/{CHECKPOINT_PREFIX}000002000"
+
 UNUSABLE = "unusable"
 """A file of a release that fails its check."""
 
@@ -62,7 +75,8 @@ class Step:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        ops: Mapping[str, Any] = self.run.run_config.get("ops", {})
+        run_config: Mapping[str, Any] = self.run.run_config
+        ops: Mapping[str, Any] = run_config.get("ops", {})
         return ops.get(self.asset, {}).get("config", {})
 
 
@@ -75,6 +89,8 @@ class Stages:
         self._libraries = library_versions("torch")
         self.moment: Callable[[Artifact], None] = lambda artifact: None
         self.next_release_is_unusable = False
+        self.begun_again = list[str]()
+        """Models whose training was interrupted and then begun anew, although it could have gone on."""
         self.truths = dict[tuple[str, str], bool]()
         """Whether an asset's data, by its hash, is good: what its checks should find."""
 
@@ -230,53 +246,86 @@ class Stages:
             shards = [self.output("wikipedia_tokens", f"{dump}|{shard}") for shard in store.shard_keys]
             inputs = {it.recipe_label: it.verified().data_sha256 for it in (store.directory("tokenizer"), *shards)}
             settings = {"weights": {"wikipedia": 1.0}, "validation_share": config.validation_share}
-            return self._plain(step, store.directory(step.asset, dump), inputs, settings, force=config.force)
-
-    def _pretrained_model(self, step: Step) -> Any:
-        store, (dump, _, model) = self._store, step.partition_key.partition("|")
-        target, run = store.model_directory(step.asset, dump, model), store.training_run_path(dump, model)
-        given = PretrainingConfig(**step.config)
-        with remembered(self._context(step), store, given, step.asset, model) as config:
-            data = store.directory("training_set", dump)
-            rate = config.learning_rate or 0.001
-            inputs = {data.recipe_label: data.verified().data_sha256}
-            recipe = self._recipe(step, {"model": "tiny", "learning_rate": rate}, inputs, self._libraries)
-            forced_by = root_run_id(step.run) if config.force else None
-            if not config.force:
-                recipe = model_recipe(self._context(step), target, recipe, given_fields(self._context(step)))
+            files = [self._token_file(shard) for shard in shards]
 
             def make(target: DirectoryArtifact, recipe: Recipe) -> None:
-                prepare_run_directory(run, recipe, forced_by)
-                (run / CHECKPOINT).write_text(json.dumps({"recipe": sha256_value(recipe.settings)}))
-                self.moment(target)
-                (run / RESULT).write_text("{}")
+                content = {
+                    **settings,
+                    **asdict(TrainingSetCounts()),
+                    "token_files": [asdict(file) for file in files],
+                    "vocab_size": 400,
+                    "eos_id": 0,
+                    "tokenizer_sha256": inputs["tokenizer"],
+                }
                 with target.writing(recipe) as out:
-                    (out.path / "model").mkdir()
-                    weights = f"{rate} {step.run.run_id if forced_by else ''}"
-                    (out.path / "model" / "model.safetensors").write_text(weights)
-                    last = 1.0 if rate <= HIGHEST_RATE else 100_000.0
-                    losses = {"first_loss": 9.0, "last_loss": last, "warm_start": False}
-                    out.counts = {**losses, "steps": 10, "warmup_steps": 1}
+                    (out.path / TRAINING_SET).write_text(json.dumps(content))
+                    self.moment(target)
 
-            return self._materialize(step, target, recipe, make, force=config.force)
+            recipe = self._recipe(step, settings, inputs)
+            return self._materialize(step, store.directory(step.asset, dump), recipe, make, force=config.force)
+
+    def _token_file(self, shard: Artifact) -> TokenShard:
+        sha256 = shard.verified().files[TOKENS].sha256
+        path = str(shard.path.relative_to(self._store.root.path))
+        return TokenShard("wikipedia", shard.label, path, tokens=10, documents=1, sha256=sha256, tokenizer_sha256="")
+
+    def _pretrained_model(self, step: Step) -> Any:
+        """Call the real asset, which decides what is trained and what goes on; only the training is small."""
+        dump, _, model = step.partition_key.partition("|")
+        target, run = self._store.model_directory(step.asset, dump, model), self._store.training_run_path(dump, model)
+        interrupted = None if (run / RESULT).exists() else _checkpoint(run)
+
+        def plan(config: PretrainingConfig, launcher: Any, train_config: TrainConfig, data: Any) -> Any:
+            return SimpleNamespace(hardware=SimpleNamespace(device=SimpleNamespace(gpu=False))), train_config
+
+        def train(context: Any, launcher: Any, config: TrainConfig, grace: float, *, gpu: bool) -> None:
+            data = DirectoryArtifact("training_set", dump, config.training_set).verified().data_sha256
+            begun_with = {"learning_rate": config.learning_rate, "training_set": data}
+            reached = _checkpoint(run)
+            if reached is None:
+                if interrupted and interrupted["begun_with"] == begun_with:
+                    self.begun_again.append(target.label)
+                reached = {"begun_with": begun_with, "weights": step.run.run_id if step.config.get("force") else ""}
+                (run / _STEP).mkdir(parents=True, exist_ok=True)
+                (run / _STEP / CHECKPOINT).write_text(json.dumps(reached))
+            elif reached["begun_with"] != begun_with:
+                raise ReportedError(f"cannot resume: {reached['begun_with']}, not {begun_with}")
+            self.moment(target)
+            (run / WEIGHTS).mkdir(exist_ok=True)
+            (run / WEIGHTS / "model.safetensors").write_text(f"{config.learning_rate} {data} {reached['weights']}")
+            (run / METRICS).touch()
+            last = 1.0 if config.learning_rate <= HIGHEST_RATE else 100_000.0
+            (run / RESULT).write_text(json.dumps({"first_loss": 9.0, "last_loss": last, "steps": 4000}))
+
+        stand_ins = {
+            "plan_training": plan,
+            "require_hardware": lambda *_: None,
+            "_train": train,
+            "_parameters": lambda _: 1,
+            "_run_facts": lambda *_: {},
+            "_describe_run": lambda _: {},
+        }
+        function: Any = pretrained_model_asset.op.compute_fn
+        with ExitStack() as stack:
+            for name, stand_in in stand_ins.items():
+                stack.enter_context(patch(f"jgpt_dagster.assets.pretrained_model.{name}", stand_in))
+            return function.decorated_fn(step, PretrainingConfig(**step.config), self._store, None)
 
     def _evaluation(self, step: Step) -> Any:
         store, (dump, _, model) = self._store, step.partition_key.partition("|")
         target = store.model_directory(step.asset, dump, model)
         given = EvaluationConfig(**step.config)
         with remembered(self._context(step), store, given, step.asset, model) as config:
-            weights, data = (
-                store.model_directory("pretrained_model", dump, model),
-                store.directory("training_set", dump),
-            )
-            inputs = {
-                it.recipe_label: it.verified().data_sha256 for it in (weights, data, store.directory("tokenizer"))
-            }
+            weights = store.model_directory("pretrained_model", dump, model)
+            root, trained_on = model_data_root(store, weights, dump)
+            data = root.directory("training_set", dump)
+            sources = (weights, data, root.directory("tokenizer"))
+            inputs = {source.recipe_label: source.verified().data_sha256 for source in sources}
             recipe = self._recipe(step, config.model_dump(exclude={"force"}), inputs, self._libraries)
-            trained_on = weights.verified().recipe.inputs.get(data.recipe_label)
             recipe = recipe_of_dependent(target, recipe, weights, data, trained_on)
 
             def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+                require_token_files(root, data)
                 with target.writing(recipe) as out:
                     scores = sha256_value(recipe.inputs)
                     (out.path / "evaluation.json").write_text(json.dumps(scores))
@@ -315,23 +364,15 @@ class Stages:
     ) -> Recipe:
         return Recipe(step.asset, self._code_versions[step.asset], settings, inputs or {}, libraries or {})
 
-    def _plain(
-        self,
-        step: Step,
-        target: Any,
-        inputs: Mapping[str, str],
-        settings: Mapping[str, Any] | None = None,
-        *,
-        force: bool = False,
-    ) -> Any:
+    def _plain(self, step: Step, target: Any, inputs: Mapping[str, str]) -> Any:
         """Make a directory of one file whose content follows from the recipe."""
 
         def make(target: DirectoryArtifact, recipe: Recipe) -> None:
             with target.writing(recipe) as out:
-                (out.path / "data.json").write_text(json.dumps(sha256_value([recipe.settings, recipe.inputs])))
+                (out.path / TOKENS).write_text(json.dumps(sha256_value([recipe.settings, recipe.inputs])))
                 self.moment(target)
 
-        return self._materialize(step, target, self._recipe(step, settings or {}, inputs), make, force=force)
+        return self._materialize(step, target, self._recipe(step, {}, inputs), make)
 
     def _materialize(self, step: Step, target: Any, recipe: Recipe, make: Any, *, force: bool = False) -> Any:
         return materialize(self._context(step), self._store, target, recipe, make, force=force)
@@ -341,3 +382,9 @@ class Stages:
 
     def _context(self, step: Step) -> Any:
         return step
+
+
+def _checkpoint(run: Path) -> dict[str, Any] | None:
+    path = run / _STEP / CHECKPOINT
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return found

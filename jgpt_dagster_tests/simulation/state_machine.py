@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, reject, seed, settings
 from hypothesis import strategies as st
@@ -220,6 +221,11 @@ class Year(RuleBasedStateMachine):
         self.world.command("config", "set", "--yes", f"pretrained_model.learning_rate={rate}")
         self._let_pass(looks)
 
+    @rule(share=st.sampled_from([0.3, 0.4]), looks=_LOOKS)
+    def a_person_changes_the_validation_share(self, share: float, looks: int) -> None:
+        self.world.command("config", "set", "--yes", f"training_set.validation_share={share}")
+        self._let_pass(looks)
+
     @rule(looks=_LOOKS)
     def a_person_asks_for_another_learning_rate(self, looks: int) -> None:
         """Which the root does not make; the run is refused unless nothing was made yet."""
@@ -262,6 +268,7 @@ class Year(RuleBasedStateMachine):
             self.world.pruned = True
             before = invariants.materialized(self.world)
             self.world.command("prune")
+            self.world.runs.forget_perhaps()
             invariants.no_materialization_is_lost(self.world, before)
         self._let_pass(looks)
 
@@ -342,4 +349,5 @@ def run_year(number: int) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(seed(number)(year), settings=once, _min_steps=EVENTS)
+    factory: Any = seed(number)(year)
+    run_state_machine_as_test(factory, settings=once, _min_steps=EVENTS)

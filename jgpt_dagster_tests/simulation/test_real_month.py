@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
 
 FIRST, WITHDRAWN, LYING, LAST = "20260101", "20260110", "20260115", "20260120"
 WIKI = "miniwiki"
-CONFIG = {
+CONFIG: dict[str, dict[str, Any]] = {
     "tokenizer": {"vocab_size": 400, "limit_alphabet": 100},
     "training_set": {"validation_share": 0.2},
     "pretrained_model": {"steps": 12, "context": 16, "global_batch": 4, "log_every": 1, "checkpoint_every": 4},
