@@ -26,6 +26,7 @@ from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.safe_path import child_path, require_form
 from jgpt_dagster.storage.scratch_directory import scratch_directory
 
 CODE_VERSION = "1"
@@ -61,15 +62,17 @@ def decisions_on_copies(
     selection: SelectionSettings,
     ordered_map: OrderedMap,
     *,
+    first_shard: str,
     force: bool,
 ) -> Iterator[Decisions]:
     """Yield what is dropped of a corpus, after signing its documents unless their signatures are current.
 
-    Raises DiskFullError.
+    `first_shard` is one that the caller has locked and writes. Raises DiskFullError.
     """
     require_free_space(store.scratch_path, int(_SCRATCH_SHARE * source.unpacked_size), _PURPOSE, "JGPT_SCRATCH")
     with ExitStack() as files:
-        folder = files.enter_context(scratch_directory(store.scratch_path, _PURPOSE))
+        folder_of = child_path(store.scratch_path, corpus.text_asset, f"shard={require_form('shard', first_shard)}")
+        folder = files.enter_context(scratch_directory(folder_of, _PURPOSE))
         with ExitStack() as locks:
             tables = [store.parquet(corpus.source_signatures, shard=key) for key in store.shard_keys]
             for table in tables:

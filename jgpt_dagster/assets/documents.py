@@ -110,7 +110,14 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                         ordered_map = steps.enter_context(map_for(store, source.unpacked_size))
                         decisions = steps.enter_context(
                             decisions_on_copies(
-                                context, store, corpus, source, selection, ordered_map, force=config.force
+                                context,
+                                store,
+                                corpus,
+                                source,
+                                selection,
+                                ordered_map,
+                                first_shard=f"{min(stale):03d}",
+                                force=config.force,
                             )
                         )
                     bar = Progress(label, "documents", None, context.log.info, source.size)

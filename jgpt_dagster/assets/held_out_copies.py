@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from jgpt_dagster.assets.document_signatures import map_for, signatures_of_text
+from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.lm.data.held_out_copies import HeldOutCopy, SignedShard, find_held_out_copies
 from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.safe_path import child_path, require_form
 from jgpt_dagster.storage.scratch_directory import scratch_directory
 
 # Rarely more, and a wrong guess only starts worker processes too early or too late.
@@ -26,10 +28,11 @@ def held_out_copies(
 
     `shards` are those of all corpora, in the order of the store.
     """
+    folder_of = child_path(store.scratch_path, TRAINING_SET, f"dump={require_form('dump', dump)}")
     text_bytes = _BYTES_PER_TOKEN * sum(shard.tokens for shard in shards)
     with (
         map_for(store, text_bytes) as ordered_map,
-        scratch_directory(store.scratch_path, "the comparison of held-out documents") as folder,
+        scratch_directory(folder_of, "the comparison of held-out documents") as folder,
     ):
         tables = signatures_of_text(context, store, dump, ordered_map)
         signed = [

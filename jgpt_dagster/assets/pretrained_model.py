@@ -176,9 +176,12 @@ def _telling_how_to_go_on(run: Path, command: str) -> Iterator[None]:
     except ReportedError:
         raise
     except LaunchError as error:
+        words = interruption(run, command)
+        if not words:  # its training has finished, or never begun
+            raise
         # On the first line, which status and alerts show.
         first, line_end, rest = str(error).partition("\n")
-        raise LaunchError(f"{first} The training was {interruption(run, command)}{line_end}{rest}") from error
+        raise LaunchError(f"{first} The training was {words}{line_end}{rest}") from error
 
 
 def _train(

@@ -1,5 +1,6 @@
 """Run config that follows what the data root keeps: given, then kept, then default. A contradiction is refused."""
 
+import inspect
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +46,9 @@ def remembered(
 def with_values(asset: str, config: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """Return config with kept values. Raises JgptError for one that this version does not allow any more."""
     try:
-        return config(**values)
+        # An asset's own class of config blames the run config of a run.
+        checked: ConfigT = inspect.unwrap(config)(**values)
+        return checked
     except ValidationError as error:
         found = "; ".join(f"{problem['loc'][0]} {problem['input']!r}: {problem['msg']}" for problem in error.errors())
         raise JgptError(

@@ -83,6 +83,8 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
     if not started_with or (started_with != wanted and not _has_checkpoints(run)):
         make_directory(run, internal=True)
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by, _START: start})
+    elif forced:
+        write_json(run / RECIPE, {**record, "forced_by": forced_by})
 
 
 def _set_aside(run: Path) -> None:

@@ -132,7 +132,7 @@ def test_nothing_is_made_of_a_model_and_of_data_that_it_was_not_trained_on(deplo
     remake(deployment.root.directory("tokenizer"))
     deployment.root.directory("release", DUMP, model="tiny").remove()
     error = deployment.materialize("release", KEY).error
-    assert error is not None and "tokenizer has been made again since" in error
+    assert error is not None and "training_set 20260101 has been made again since" in error
     deployment.root.directory("evaluation", DUMP, model="tiny").remove()
     error = deployment.materialize("evaluation", KEY).error
     assert error is not None and "has been made again since pretrained_model 20260101|tiny was trained" in error

@@ -138,7 +138,7 @@ def test_config_of_a_run_that_was_stopped_is_kept(
     )
     assert copy.try_invoke("run", "--dump", DUMP, "--config", str(config)).code == 1
     kept = json.loads((copy.data / "run_config.json").read_text())
-    assert kept == {"evaluation tiny": {"seed": 7}, "training_set": {"validation_share": 0.3}}
+    assert kept["evaluation tiny"] == {"seed": 7} and kept["training_set"] == {"validation_share": 0.3}
 
 
 def test_a_kept_value_that_is_not_allowed_any_more_is_named(finished: Deployment, tmp_path: Path) -> None:

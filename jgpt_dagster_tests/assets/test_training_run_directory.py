@@ -143,7 +143,8 @@ def test_the_asset_keeps_checkpoints_until_a_forced_run_has_finished(
         error = deployment.materialize(
             "pretrained_model", f"{DUMP}|tiny", **SMALL_RUN["pretrained_model"], force=True
         ).error
-        assert error is not None and error.startswith("killed") and error.endswith("--retrain")
+        assert error is not None and error.startswith("killed")
+        assert error.endswith("--retrain") or (run / RESULT).exists()
         kept = mark.exists()
         mark.touch()
         return kept

@@ -71,7 +71,7 @@ def test_killed_in_every_stage_of_text_the_same_stage_gives_the_same_bytes(
                 _kill_in_stage(deployment, asset, partition, config)
             assert deployment.materialize(asset, partition, **config).error is None
     # Of models, no run config is kept yet.
-    _assert_same(deployment, finished, but=[*MODEL_ASSETS, "run_config.json"])
+    _assert_same(deployment, finished, but=[*MODEL_ASSETS, "trained_on", "run_config.json"])
 
 
 @pytest.mark.long

@@ -127,7 +127,8 @@ def test_wikipedia_alone_is_run_as_far_as_the_asset_that_is_asked_for(tmp_path: 
     )
     output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", config, "--to", "training_set")
     assets = text_partitions(DUMP, ["000"], cc100=False)
-    assert {name.split("/")[0] for name in deployment.mtimes()} == {"root.json", "run_config.json", *assets}
+    beside = {"root.json", "run_config.json", "wikipedia_signatures"}
+    assert {name.split("/")[0] for name in deployment.mtimes()} == {*beside, *assets}
     assert "wikipedia_articles     1 run" in output
     counts = deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts
     pages = mini_pages()

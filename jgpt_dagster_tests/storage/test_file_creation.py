@@ -33,7 +33,7 @@ def fill(root: Path) -> None:
         with atomic_directory(root / "tokenizer") as directory:
             (directory / "file").touch()
         write_json(root / "tokenizer" / "run.json", {}, internal=True)
-    with scratch_directory(root / ".scratch", "a test"):
+    with scratch_directory(root / ".scratch" / "step", "a test"):
         pass
 
 

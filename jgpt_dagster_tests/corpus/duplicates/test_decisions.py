@@ -143,7 +143,7 @@ def test_a_full_disk_is_a_clear_error_and_nothing_stays(small_disk: Path) -> Non
     too_many_keys = [(number * 1000, lines) for number, lines in source]
     with (
         pytest.raises(DiskFullError, match=r"the index has no room.*JGPT_SCRATCH"),
-        scratch_directory(small_disk, "the index") as folder,
+        scratch_directory(small_disk / "step", "the index") as folder,
     ):
         select(too_many_keys, SelectionSettings(), folder)
     assert list(small_disk.iterdir()) == []
