@@ -18,6 +18,7 @@ def new_root(finished: Deployment, tmp_path: Path) -> Deployment:
     copy = finished.copy(tmp_path / "data")
     copy.root.directory("training_set", DUMP).remove()
     kept = {name: values for name, values in kept_config(copy).items() if name != "training_set"}
+    (copy.data / "run_config.json").unlink()
     (copy.data / "run_config.json").write_text(json.dumps(kept))
     return copy
 
