@@ -1,20 +1,34 @@
-"""The command group `jgpt`, which shows an error that a person can mend as its cause alone."""
+"""The command group `jgpt`, which imports the module of a command when it is called, and shows errors by their cause."""
 
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
 
-from jgpt_dagster.causes import cause_of
-from jgpt_dagster.cli.config import config
-from jgpt_dagster.cli.dumps import dumps
-from jgpt_dagster.cli.generate import generate
-from jgpt_dagster.cli.plan import plan
-from jgpt_dagster.cli.prune import prune
-from jgpt_dagster.cli.run import run
-from jgpt_dagster.cli.status import status
-from jgpt_dagster.cli.ui import ui, webserver
-from jgpt_dagster.cli.worker import worker
 from jgpt_dagster.literal_text import visible
+
+
+class _Command(NamedTuple):
+    """Where a command is, and the line that `jgpt --help` has of it."""
+
+    module: str
+    summary: str
+
+
+# A command is the function of its name in `jgpt_dagster.cli.<module>`. In the order in which help lists them.
+COMMANDS: Mapping[str, _Command] = {
+    "run": _Command("run", "Bring the assets of one dump up to date."),
+    "status": _Command("status", "Show what is done, stale, running, failed and missing."),
+    "dumps": _Command("dumps", "Add, list and remove dumps."),
+    "config": _Command("config", "Show or change the run config that the data root keeps."),
+    "plan": _Command("plan", "Show what training takes: steps, bytes, hours and cost."),
+    "generate": _Command("generate", "Continue a prompt with a released model."),
+    "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
+    "webserver": _Command("ui", "Open the Dagster UI alone."),
+    "worker": _Command("worker", "Execute runs from the queues of a deployment."),
+    "prune": _Command("prune", "Delete what nothing refers to."),
+}
 
 
 class _PlainErrors(click.Group):
@@ -26,17 +40,32 @@ class _PlainErrors(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click knows them, a reader that has gone away included
         except Exception as error:
+            from jgpt_dagster.causes import cause_of
+
             cause = cause_of(error)
             if cause is None:
                 raise
             raise click.ClickException(visible(cause)) from error
 
 
-@click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+class _Jgpt(_PlainErrors):
+    """The commands, each imported when it is called: `--help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"jgpt_dagster.cli.{COMMANDS[cmd_name].module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
+
+
+@click.group(cls=_Jgpt, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jgpt-dagster")
 def main() -> None:
     """Pretrain a Japanese GPT-2 from raw dumps. Settings are read from JGPT_ variables; the README lists them."""
-
-
-for command in (run, status, plan, config, dumps, prune, generate, ui, webserver, worker):
-    main.add_command(command)

@@ -1,0 +1,25 @@
+import subprocess
+import sys
+
+import click
+import pytest
+
+from jgpt_dagster.cli import main
+from jgpt_dagster.cli.command_group import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_help_lists_is_there(name):
+    command = main.get_command(click.Context(main), name)
+    assert command is not None and command.name == name
+
+
+def test_help_imports_no_command_and_no_library_but_click():
+    program = (
+        "import sys\nfrom jgpt_dagster.cli import main\nmain(['--help'], standalone_mode=False)\n"
+        "print({name.partition('.')[0] for name in sys.modules} & {'dagster', 'torch', 'pyarrow', 'pydantic', 'upath'})"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert shown.splitlines()[-1] == "set()"
+    assert all(len(line) <= 80 for line in shown.splitlines())
