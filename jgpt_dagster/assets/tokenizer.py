@@ -3,7 +3,7 @@
 import resource
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast, get_args
 
 import dagster as dg
 from pydantic import Field
@@ -13,13 +13,16 @@ from jgpt_dagster.assets.materialize import Materialization, materialize, progre
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.corpus.segmenters import restore_step
+from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    Encodes,
     SegmentedDocument,
     TextTokenizer,
     TokenizerMismatchError,
     load_tokenizer,
+    require_profile_encodes,
     save_tokenizer,
 )
 from jgpt_dagster.orchestration.partitions import known_dumps
@@ -32,6 +35,8 @@ from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster.storage.safe_path import require_form
 
 CODE_VERSION = "1"
+
+_DEFAULT_ENCODES: dict[TextProfile, Encodes] = {"seed": "words", "clean": "text"}
 
 _FINGERPRINT_SHOWN = 60
 
@@ -58,6 +63,13 @@ class TokenizerConfig(dg.Config):
         description="Share of the documents to train on, chosen by a hash of corpus and id. Training keeps every "
         "distinct word in memory; a smaller share limits that, at the cost of rare tokens.",
     )
+    encodes: str | None = Field(
+        default=None,
+        pattern=f"^({'|'.join(get_args(Encodes))})$",
+        description="What is encoded: `words` that the segmenter has cut, as in the published recipe, or `text` as it "
+        "is, so that word borders guide only the learning of the vocabulary. By default what the present tokenizer "
+        "encodes; of a new one, `text` under `clean`, and `words` under `seed`, which has nothing else.",
+    )
     retrain: bool = Field(
         default=False,
         description="Replace the present tokenizer. Every token file and model made with it becomes stale.",
@@ -75,8 +87,10 @@ def tokenizer(
     stale. Its manifest records what it was trained on.
     """
     target = store.directory("tokenizer")
-    frozen = target.manifest() is not None and not config.retrain
-    recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, context.instance)
+    present = target.manifest()
+    encodes = _chosen(config, store.profile, present)
+    frozen = present is not None and not config.retrain
+    recipe = _verified(target).recipe if frozen else _recipe(store, segmenter, config, encodes, context.instance)
 
     def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
         bar = progress(context, target, "characters")
@@ -86,9 +100,12 @@ def tokenizer(
             store.profile,
             TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
             bar.message,
+            encodes,
         )
         with target.writing(recipe) as out:
-            save_tokenizer(trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"])
+            save_tokenizer(
+                trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"], encodes
+            )
             out.counts = trained.counts
         # Linux counts in KiB. This is the peak of the whole process, including tokenizers trained in it before.
         return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
@@ -106,9 +123,12 @@ def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
 def require_tokenizer_engine(tokenizer: DirectoryArtifact, segmenter: str, fingerprint: str) -> None:
     """Raise TokenizerMismatchError if the frozen tokenizer encodes words of another engine than this one.
 
-    Called before a sentence is segmented: words of another engine would replace good ones and could not be encoded.
+    Called before a sentence is segmented: words of another engine would replace good ones and could not be encoded. To
+    a tokenizer of text, engines are equal.
     """
     manifest = tokenizer.manifest()
+    if manifest and _encodes(manifest) == "text":
+        return
     frozen = manifest.recipe.libraries.get("segmenter", fingerprint) if manifest else fingerprint
     if frozen != fingerprint:
         raise TokenizerMismatchError(
@@ -141,8 +161,36 @@ def _verified(artifact: DirectoryArtifact) -> Manifest:
         ) from error
 
 
+def _encodes(manifest: Manifest) -> Encodes:
+    """Return what a tokenizer encodes; the recipes of the earliest do not say it."""
+    return cast(Encodes, manifest.recipe.settings.get("encodes", "words"))
+
+
+def _chosen(config: TokenizerConfig, profile: TextProfile, present: Manifest | None) -> Encodes:
+    """Return what is to be encoded: as asked for, as present, or by the profile's default.
+
+    Raises TokenizerMismatchError if the present tokenizer, which stays, encodes something else.
+    """
+    kept = _encodes(present) if present else None
+    asked = cast(Encodes | None, config.encodes)
+    if asked and kept and asked != kept and not config.retrain:
+        raise TokenizerMismatchError(
+            f"the tokenizer of this data root encodes {kept}, and this run asks for `encodes: {asked}`: one root has "
+            "one tokenizer, and every token file and model belongs to it. Leave `encodes` out to go on with it, or use "
+            "a data root of its own (JGPT_DATA). `retrain: true` beside it in the run config replaces the tokenizer, "
+            "and makes every token file and model stale."
+        )
+    encodes = asked or kept or _DEFAULT_ENCODES[profile]
+    require_profile_encodes(profile, encodes)
+    return encodes
+
+
 def _recipe(
-    store: CorpusStore, engine: SegmenterResource, config: TokenizerConfig, instance: dg.DagsterInstance
+    store: CorpusStore,
+    engine: SegmenterResource,
+    config: TokenizerConfig,
+    encodes: Encodes,
+    instance: dg.DagsterInstance,
 ) -> Recipe:
     dump = config.dump or _newest_segmented_dump(store, instance)
     require_form("dump", dump)
@@ -162,6 +210,7 @@ def _recipe(
         code_version=CODE_VERSION,
         settings={
             "text": store.profile,
+            "encodes": encodes,
             "vocab_size": config.vocab_size,
             "min_frequency": config.min_frequency,
             "limit_alphabet": config.limit_alphabet,
@@ -202,6 +251,7 @@ def _describe(target: DirectoryArtifact) -> dict[str, Any]:
         "preview": preview(("id", "token"), [(str(index), tokenizer.token(index)) for index in ids]),
         "identity": tokenizer.sha256,
         "profile": tokenizer.profile,
+        "encodes": tokenizer.encodes,
         # A full hash would make the table too wide; the manifest has it.
         "segmenter": tokenizer.segmenter_fingerprint[:_FINGERPRINT_SHOWN],
     }

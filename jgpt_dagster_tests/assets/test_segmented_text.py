@@ -66,6 +66,16 @@ def test_a_run_with_a_changed_engine_is_refused_before_any_work(
     assert segmented.mtimes() == before
 
 
+def test_a_tokenizer_of_text_takes_the_words_of_any_engine(
+    segmented: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("tokenizer", "1", settings={"encodes": "text"}, libraries={"segmenter": "another"})
+    with segmented.root.directory("tokenizer").writing(recipe):
+        pass
+    monkeypatch.setattr(MecabSegmenter, "fingerprint", CHANGED)
+    assert segmented.materialize("cc100_segmented", "000").metadata["status"].text == "made"
+
+
 def test_without_the_tokenizer_every_shard_is_segmented_again(
     segmented: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

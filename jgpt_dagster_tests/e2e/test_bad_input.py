@@ -349,7 +349,7 @@ def test_a_damaged_tokenizer_is_refused_and_replaced_only_when_asked(tmp_path: P
 
 def test_a_tokenizer_of_another_segmenter_is_refused(tmp_path: Path, good: Deployment) -> None:
     deployment = good.copy(tmp_path / "data")
-    assert deployment.materialize("tokenizer", vocab_size=500, limit_alphabet=50).error is None
+    assert deployment.materialize("tokenizer", vocab_size=500, limit_alphabet=50, encodes="words").error is None
     tokenizer = deployment.root.directory("tokenizer")
     manifest = tokenizer.verified()
     with tokenizer.writing(manifest.recipe) as out:
@@ -364,6 +364,23 @@ def test_a_tokenizer_of_another_segmenter_is_refused(tmp_path: Path, good: Deplo
     assert "was trained on text segmented by jumanpp" in error
     assert "train a new tokenizer with `retrain: true`" in error
     assert not list(deployment.data.glob("wikipedia_tokens/*/*"))
+
+
+@pytest.mark.parametrize(("present", "other"), [("words", "text"), ("text", "words")])
+def test_one_root_does_not_mix_words_and_text(tmp_path: Path, good: Deployment, present: str, other: str) -> None:
+    deployment = good.copy(tmp_path / "data")
+    settings: dict[str, Any] = {"vocab_size": 500, "limit_alphabet": 50}
+    assert deployment.materialize("tokenizer", encodes=present, **settings).error is None
+    tokenizer = deployment.root.directory("tokenizer")
+    made = tokenizer.verified()
+    assert made.recipe.settings["encodes"] == present
+    error = deployment.materialize("tokenizer", encodes=other, **settings).error or ""
+    assert f"encodes {present}" in error and f"encodes: {other}" in error and "retrain: true" in error
+    # Without `encodes`, the tokenizer stays what it is even where it is trained again.
+    assert deployment.materialize("tokenizer", retrain=True, **settings).error is None
+    assert tokenizer.verified() == made
+    assert deployment.materialize("tokenizer", retrain=True, encodes=other, **settings).error is None
+    assert tokenizer.verified().recipe.settings["encodes"] == other
 
 
 def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(tmp_path: Path, small_disk: Path) -> None:

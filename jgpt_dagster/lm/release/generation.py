@@ -1,13 +1,17 @@
-"""Text generation with a trained model, from a prompt as a person types it or from segmented words."""
+"""Text generation with a trained model, from a prompt as a person types it or from what the tokenizer encodes."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from jgpt_dagster.corpus.segmenters import open_segmenter
+from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.gpt2 import load_model
-from jgpt_dagster.lm.tokenizer.text_tokenizer import LINE_END, encoder_text, load_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import LINE_END, TextTokenizer, encoder_text, load_tokenizer
+
+_LINE_END = re.compile("\r\n?|\n")
 
 
 class GenerationError(JgptError):
@@ -40,29 +44,39 @@ def generate_text(
 ) -> str:
     """Continue a prompt in natural text and return both, without segmentation spaces.
 
-    The prompt is segmented as the corpus was. Raises TokenizerMismatchError if the installed segmenter is not the one
-    that the tokenizer was trained with, and what `generate_from_words` raises.
+    The prompt is normalised as the corpus was and, for a tokenizer that encodes words, segmented. Raises
+    TokenizerMismatchError if the installed segmenter is not the one of those words, and what `generate_from` raises.
     """
-    tokenizer = load_tokenizer(tokenizer_dir)
+    encoded = prompt_text(load_tokenizer(tokenizer_dir), prompt)
+    return generate_from(model_dir, tokenizer_dir, encoded, sampling, device)
+
+
+def prompt_text(tokenizer: TextTokenizer, prompt: str) -> str:
+    """Return the string to encode for a prompt, without a line end: the model continues the last line.
+
+    A line end at the end of the prompt stays if text is encoded. Raises TokenizerMismatchError if words are, and the
+    installed segmenter is not that of the text that the tokenizer was trained on.
+    """
+    if tokenizer.encodes == "text":
+        *lines, last = map(normalizer(tokenizer.profile), _LINE_END.split(prompt))
+        return LINE_END.join([*filter(None, lines), last])
     with open_segmenter(tokenizer.segmenter) as segmenter:
         tokenizer.require_segmenter(tokenizer.segmenter, segmenter.fingerprint)
         (document,) = segment_documents([prompt.splitlines()], tokenizer.profile, segmenter)
-    # The model continues the last line of the prompt, which therefore has no line end.
-    words = encoder_text(document, tokenizer.profile).removesuffix(LINE_END)
-    return generate_from_words(model_dir, tokenizer_dir, words, sampling, device)
+    return encoder_text(document, tokenizer.profile).removesuffix(LINE_END)
 
 
-def generate_from_words(
+def generate_from(
     model_dir: Path,
     tokenizer_dir: Path,
-    words: str,
+    encoded: str,
     sampling: SamplingSettings = _DEFAULT_SAMPLING,
     device: str = "cpu",
 ) -> str:
-    """Continue a segmented prompt and return prompt and continuation as natural text, without special tokens.
+    """Continue what the tokenizer encodes and return it and its continuation as natural text, without special tokens.
 
-    `words` are joined by spaces; an empty string starts a new document. Generation stops at `</s>`, after
-    `max_new_tokens`, or when the model's context is full.
+    `encoded` is text, or words joined by spaces; an empty string starts a new document. Generation stops at `</s>`,
+    after `max_new_tokens`, or when the model's context is full.
 
     Raises GenerationError if the prompt fills the context, and what opening model and tokenizer raises.
     """
@@ -72,7 +86,7 @@ def generate_from_words(
     tokenizer = load_tokenizer(tokenizer_dir)
     model = load_model(model_dir, device)
     # As in training, a document follows the `</s>` of another.
-    prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(words).tolist()]], device=device)
+    prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(encoded).tolist()]], device=device)
     free = model.config.n_positions - prompt.shape[1]
     if free < 1:
         raise GenerationError(

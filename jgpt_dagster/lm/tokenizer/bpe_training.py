@@ -1,11 +1,13 @@
 """Training of a tokenizer on segmented text: the published recipe (`seed`), and a lossless variant (`clean`).
 
-Both are byte-pair encodings whose tokens never cross a word boundary. The same documents give the same bytes for any
-number of threads. The trainer of the tokenizers library breaks ties between merges by token id, but chooses at random
+Both are byte-pair encodings learned within words: no token crosses a word border of the text that it is learned from.
+One that encodes `text` has no words to keep to afterwards. The same documents give the same bytes for any number of
+threads. The trainer of the tokenizers library breaks ties between merges by token id, but chooses at random
 among equally frequent characters, so the alphabet is chosen here.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,13 +20,16 @@ from tokenizers.trainers import BpeTrainer
 
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
 from jgpt_dagster.corpus.text_profile import TextProfile
+from jgpt_dagster.lm.tokenizer.merge_table import Merge, closed_merges
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     BEGIN,
     END,
     LINE_END,
     UNKNOWN,
+    Encodes,
     SegmentedDocument,
     TokenizerError,
+    require_profile_encodes,
     segmented_length,
 )
 from jgpt_dagster.runtime.batching import batches
@@ -35,6 +40,8 @@ MAX_VOCAB_SIZE = 65_535
 _SPECIAL_TOKENS = [UNKNOWN, BEGIN, END]
 _BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 """Tokens that the byte fallback of the tokenizers library uses for characters outside the alphabet."""
+
+_BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f+][0-9A-Fa-f]>")
 
 _BATCH_CHARACTERS = 1 << 20
 _CODE_POINTS = 0x110000
@@ -76,8 +83,11 @@ def train_tokenizer(
     profile: TextProfile,
     settings: TokenizerSettings,
     progress: Callable[[str], None],
+    encodes: Encodes = "words",
 ) -> TrainedTokenizer:
     """Train a tokenizer. `documents` is called twice and must return the same stream each time.
+
+    What it `encodes` changes neither the vocabulary nor the order of merges, only what they are applied to.
 
     The text is streamed, but every distinct word stays in memory with its count; train on a sample to bound that (see
     `in_tokenizer_sample`). A small corpus gives a smaller vocabulary than `vocab_size`. `progress` receives a line
@@ -85,6 +95,7 @@ def train_tokenizer(
 
     Raises TokenizerError for settings that do not fit together and for documents without any character.
     """
+    require_profile_encodes(profile, encodes)
     _require_room(settings, profile)
     counts, frequency = _count_characters(documents(), progress)
     alphabet = _choose_alphabet(frequency, settings.limit_alphabet)
@@ -103,7 +114,7 @@ def train_tokenizer(
     tokenizer.train_from_iterator(_sentence_batches(documents(), "words", progress), trainer)
     learned = tokenizer.get_vocab_size()
     if profile == "clean":
-        tokenizer = _lossless(tokenizer)
+        tokenizer = _lossless(tokenizer, encodes)
     counts |= {
         "alphabet": len(alphabet),
         "alphabet_coverage": round(sum(int(frequency[ord(char)]) for char in alphabet) / counts["characters"], 6),
@@ -173,35 +184,49 @@ def _choose_alphabet(frequency: np.ndarray, limit: int) -> list[str]:
     return [chr(code) for code in by_frequency[:limit]]
 
 
-def _lossless(learned: Tokenizer) -> Tokenizer:
-    """Return a tokenizer of the same merges that encodes unknown characters as bytes and decodes to the exact text."""
+def _lossless(learned: Tokenizer, encodes: Encodes) -> Tokenizer:
+    """Return a tokenizer of the same merges that encodes unknown characters as bytes and decodes to the exact text.
+
+    In text a space is a space: U+2581 can then be told from it.
+    """
     vocabulary, merges = _drop_reserved_tokens(learned)
+    decoder = [decoders.ByteFallback(), decoders.Fuse()]
+    if encodes == "text":
+        vocabulary = [token.replace(SPACE_SYMBOL, " ") for token in vocabulary]
+        merges = closed_merges(
+            (left.replace(SPACE_SYMBOL, " "), right.replace(SPACE_SYMBOL, " ")) for left, right in merges
+        )
+    else:
+        decoder.append(decoders.Replace(SPACE_SYMBOL, " "))
     tokens = [*vocabulary, *_BYTE_TOKENS]
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(BPE(vocab=ids, merges=merges, unk_token=UNKNOWN, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace(SPACE_SYMBOL, " ")]
-    )
+    if encodes == "words":
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.decoder = decoders.Sequence(decoder)
     tokenizer.add_special_tokens(_SPECIAL_TOKENS)
     # A line end is text, not a special token, so that decoding keeps it.
     tokenizer.add_tokens([AddedToken(LINE_END, normalized=False, special=False)])
     return tokenizer
 
 
-def _drop_reserved_tokens(learned: Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
+def _drop_reserved_tokens(learned: Tokenizer) -> tuple[list[str], list[Merge]]:
     """Return the tokens in the order of their ids, and the merges, without those that spell a reserved token.
 
     From a corpus in which the text `</s>` or `<0x41>` is frequent, the trainer learns merges that produce exactly that
     token. Such a merge is dropped, and with it every merge that builds on it.
     """
     model = json.loads(learned.to_str())["model"]
-    reserved = {*_SPECIAL_TOKENS, *_BYTE_TOKENS}
     kept = {token for token in model["vocab"] if len(token) == 1}
     merges = []
     for left, right in model["merges"]:
-        if left in kept and right in kept and left + right not in reserved:
+        if left in kept and right in kept and not _is_reserved(left + right):
             kept.add(left + right)
             merges.append((left, right))
     by_id = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return [token for token in by_id if token in kept or token in _SPECIAL_TOKENS], merges
+
+
+def _is_reserved(token: str) -> bool:
+    """Return whether decoding takes a token for a special token or a byte, which it also reads in lower case."""
+    return token in _SPECIAL_TOKENS or _BYTE_TOKEN.fullmatch(token) is not None

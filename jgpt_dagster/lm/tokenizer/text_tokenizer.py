@@ -1,13 +1,15 @@
 """A trained tokenizer: from segmented documents to token ids and back, and the directory that it is saved in.
 
-`transformers.AutoTokenizer` opens the directory. Its `segmentation.json` names the word segmenter and the text profile
-that the tokenizer belongs to. `bpe_training` trains tokenizers.
+A tokenizer encodes `words`, which a segmenter has separated by spaces, or normalised `text` as it is: then word borders
+have only guided the learning of the vocabulary. `transformers.AutoTokenizer` opens the directory. Its
+`segmentation.json` says which of the two it is, and names the word segmenter and the text profile that the tokenizer
+belongs to. `bpe_training` trains tokenizers.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,6 +22,9 @@ from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
 SegmentedDocument = list[list[str]]
 """Lines of sentences. A sentence is its words, joined by one half-width space each."""
+
+Encodes = Literal["words", "text"]
+"""What a tokenizer takes: words joined by half-width spaces, or text. `seed` has only the first."""
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 LINE_END = "\n"
@@ -40,14 +45,22 @@ class TokenizerMismatchError(TokenizerError):
 class TextTokenizer:
     """A trained tokenizer together with the profile and the segmenter of the text it was trained on.
 
-    `sha256` is its identity and changes with anything that changes token ids. `eos_id` ends every document. `unk_id`
-    stands for a character outside the alphabet under `seed` and never occurs under `clean`. Raises TokenizerError if
-    the tokenizer has no such tokens.
+    `encodes` is what it takes. `sha256` is its identity and changes with anything that changes token ids. `eos_id` ends
+    every document. `unk_id` stands for a character outside the alphabet under `seed` and never occurs under `clean`.
+    Raises TokenizerError if the tokenizer has no such tokens, or if it does not encode what `encodes` says.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, profile: TextProfile, segmenter: str, segmenter_fingerprint: str, sha256: str
+        self,
+        tokenizer: Tokenizer,
+        profile: TextProfile,
+        segmenter: str,
+        segmenter_fingerprint: str,
+        sha256: str,
+        encodes: Encodes = "words",
     ) -> None:
+        _require_encodes(tokenizer, profile, encodes)
+        self.encodes = encodes
         self.profile = profile
         self.segmenter = segmenter
         self.segmenter_fingerprint = segmenter_fingerprint
@@ -68,12 +81,12 @@ class TextTokenizer:
 
         This runs on all cores, or on RAYON_NUM_THREADS of them; with TOKENIZERS_PARALLELISM=false, on one.
         """
-        texts = [encoder_text(document, self.profile) for document in documents]
+        texts = [encoder_text(document, self.profile, self.encodes) for document in documents]
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array([*encoding.ids, self.eos_id], dtype=np.uint16) for encoding in encodings]
 
     def encode(self, text: str) -> np.ndarray:
-        """Return the ids (uint16) of segmented text, such as a prompt, without adding `</s>` or a line end."""
+        """Return the ids (uint16) of a string of what the tokenizer encodes, without adding `</s>` or a line end."""
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint16)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
@@ -90,8 +103,8 @@ class TextTokenizer:
         return token
 
     def require_segmenter(self, segmenter: str, fingerprint: str) -> None:
-        """Raise TokenizerMismatchError unless this engine segmented the text that the tokenizer was trained on."""
-        if fingerprint != self.segmenter_fingerprint:
+        """Raise TokenizerMismatchError if words are encoded, and this engine's are not those that it was trained on."""
+        if self.encodes == "words" and fingerprint != self.segmenter_fingerprint:
             raise TokenizerMismatchError(
                 f"the tokenizer was trained on text segmented by {self.segmenter} ({self.segmenter_fingerprint}), this "
                 f"text by {segmenter} ({fingerprint}). Segment it with the tokenizer's engine (JGPT_SEGMENTER="
@@ -104,8 +117,10 @@ def segmented_length(document: SegmentedDocument) -> int:
     return sum(len(sentence) for line in document for sentence in line)
 
 
-def encoder_text(document: SegmentedDocument, profile: TextProfile) -> str:
-    """Return the string to encode for a document: sentences joined by spaces, under `clean` with line ends."""
+def encoder_text(document: SegmentedDocument, profile: TextProfile, encodes: Encodes = "words") -> str:
+    """Return the string to encode for a document: its text, or its words with spaces, under `clean` with line ends."""
+    if encodes == "text":
+        return restore_text(document)
     if profile == "seed":
         return " ".join(sentence for line in document for sentence in line)
     return "".join(" ".join(line) + LINE_END for line in document)
@@ -123,7 +138,12 @@ def document_text(document: SegmentedDocument, profile: TextProfile) -> str:
 
 
 def save_tokenizer(
-    tokenizer: Tokenizer, directory: Path, profile: TextProfile, segmenter: str, segmenter_fingerprint: str
+    tokenizer: Tokenizer,
+    directory: Path,
+    profile: TextProfile,
+    segmenter: str,
+    segmenter_fingerprint: str,
+    encodes: Encodes = "words",
 ) -> None:
     """Write a directory that `load_tokenizer` and `AutoTokenizer.from_pretrained` open, with the same ids."""
     with atomic_file(directory / _TOKENIZER) as stream:
@@ -143,7 +163,13 @@ def save_tokenizer(
     )
     write_json(
         directory / _SEGMENTATION,
-        {"profile": profile, "segmenter": segmenter, "fingerprint": segmenter_fingerprint},
+        {
+            "profile": profile,
+            "segmenter": segmenter,
+            "fingerprint": segmenter_fingerprint,
+            # Tokenizers of before there was a choice do not say it: their identity must stay.
+            **({} if encodes == "words" else {"encodes": encodes}),
+        },
     )
 
 
@@ -154,12 +180,31 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
         segmentation: dict[str, Any] = json.loads((directory / _SEGMENTATION).read_text(encoding="utf-8"))
         sha256 = sha256_value({name: sha256_file(directory / name) for name in (_TOKENIZER, _SEGMENTATION)})
         return TextTokenizer(
-            tokenizer, segmentation["profile"], segmentation["segmenter"], segmentation["fingerprint"], sha256
+            tokenizer,
+            segmentation["profile"],
+            segmentation["segmenter"],
+            segmentation["fingerprint"],
+            sha256,
+            segmentation.get("encodes", "words"),
         )
     except Exception as error:  # the tokenizers library raises plain Exception
         raise TokenizerError(
             f"{directory} is not a complete tokenizer directory: {error}. Materialize tokenizer."
         ) from error
+
+
+def require_profile_encodes(profile: TextProfile, encodes: Encodes) -> None:
+    """Raise TokenizerError if a profile has no tokenizers that encode this."""
+    if profile == "seed" and encodes == "text":
+        raise TokenizerError("`seed` is the published recipe, whose tokenizer encodes words: `text` needs `clean`.")
+
+
+def _require_encodes(tokenizer: Tokenizer, profile: TextProfile, encodes: Encodes) -> None:
+    """Raise TokenizerError unless a tokenizer encodes this: one of text has no rule that cuts text into words."""
+    require_profile_encodes(profile, encodes)
+    found: Encodes = "text" if tokenizer.pre_tokenizer is None else "words"
+    if found != encodes:
+        raise TokenizerError(f"{_SEGMENTATION} says that it encodes {encodes}, but {_TOKENIZER} is of one of {found}")
 
 
 def _token_id(tokenizer: Tokenizer, token: str) -> int:

@@ -4,19 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
-from jgpt_dagster.lm.tokenizer.text_tokenizer import save_tokenizer
-from jgpt_dagster_tests.lm.release.random_models import new_model, save_model
-from jgpt_dagster_tests.support.token_samples import segmented_documents
+from jgpt_dagster_tests.lm.release.random_models import new_model, save_model, save_small_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tokenizer")
-    settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
-    trained = train_tokenizer(lambda: segmented_documents(50), "clean", settings, lambda line: None)
-    save_tokenizer(trained.tokenizer, directory, "clean", "mecab", "fingerprint")
-    return directory
+    return save_small_tokenizer(tmp_path_factory.mktemp("tokenizer"), "words")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Models with random weights for a tokenizer."""
+"""Small tokenizers, and models with random weights for a tokenizer."""
 
 from pathlib import Path
 
@@ -6,7 +6,16 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from jgpt_dagster.lm.model.gpt2 import generation_config, gpt2_config
-from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
+from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
+from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes, load_tokenizer, save_tokenizer
+from jgpt_dagster_tests.support.token_samples import segmented_documents
+
+
+def save_small_tokenizer(directory: Path, encodes: Encodes) -> Path:
+    settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
+    trained = train_tokenizer(lambda: segmented_documents(50), "clean", settings, lambda line: None, encodes)
+    save_tokenizer(trained.tokenizer, directory, "clean", "mecab", "fingerprint", encodes)
+    return directory
 
 
 def new_model(tokenizer_dir: Path) -> GPT2LMHeadModel:

@@ -5,15 +5,22 @@ import pytest
 import torch
 
 from jgpt_dagster.corpus.segmenters import open_segmenter
-from jgpt_dagster.lm.release.generation import GenerationError, SamplingSettings, generate_from_words, generate_text
-from jgpt_dagster.lm.tokenizer.text_tokenizer import TokenizerMismatchError
+from jgpt_dagster.lm.release import generation
+from jgpt_dagster.lm.release.generation import (
+    GenerationError,
+    SamplingSettings,
+    generate_from,
+    generate_text,
+    prompt_text,
+)
+from jgpt_dagster.lm.tokenizer.text_tokenizer import TokenizerMismatchError, load_tokenizer
 from jgpt_dagster.storage.atomic_write import write_json
-from jgpt_dagster_tests.lm.release.random_models import new_model, save_model
+from jgpt_dagster_tests.lm.release.random_models import new_model, save_model, save_small_tokenizer
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(model_dir: Path, tokenizer_dir: Path) -> None:
     texts = [
-        generate_from_words(model_dir, tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20, seed=seed))
+        generate_from(model_dir, tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20, seed=seed))
         for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -24,14 +31,12 @@ def test_generated_text_does_not_disturb_other_random_numbers(model_dir: Path, t
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    generate_from_words(model_dir, tokenizer_dir, "", SamplingSettings(max_new_tokens=2))
+    generate_from(model_dir, tokenizer_dir, "", SamplingSettings(max_new_tokens=2))
     assert torch.rand(1) == expected
 
 
 def test_spaces_of_the_text_survive_and_those_between_words_do_not(model_dir: Path, tokenizer_dir: Path) -> None:
-    text = generate_from_words(
-        model_dir, tokenizer_dir, "東京 ▁York 大学", SamplingSettings(max_new_tokens=1, temperature=0)
-    )
+    text = generate_from(model_dir, tokenizer_dir, "東京 ▁York 大学", SamplingSettings(max_new_tokens=1, temperature=0))
     assert text.startswith("東京 York大学")
 
 
@@ -44,17 +49,15 @@ def test_generation_stops_at_the_end_of_a_document(tokenizer_dir: Path, tmp_path
         model.transformer.ln_f.weight.zero_()
         model.transformer.ln_f.bias.fill_(1.0)
     assert (
-        generate_from_words(
-            save_model(model, tmp_path), tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20)
-        )
+        generate_from(save_model(model, tmp_path), tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20))
         == "吾輩は猫"
     )
 
 
 def test_generation_fills_the_context_and_refuses_a_prompt_that_does(model_dir: Path, tokenizer_dir: Path) -> None:
-    generate_from_words(model_dir, tokenizer_dir, "猫 " * 120, SamplingSettings(max_new_tokens=100))
+    generate_from(model_dir, tokenizer_dir, "猫 " * 120, SamplingSettings(max_new_tokens=100))
     with pytest.raises(GenerationError, match="context is 128"):
-        generate_from_words(model_dir, tokenizer_dir, "猫 " * 128)
+        generate_from(model_dir, tokenizer_dir, "猫 " * 128)
 
 
 def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
@@ -69,7 +72,23 @@ def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
     )
     sampling = SamplingSettings(max_new_tokens=10, seed=1)
     text = generate_text(model_dir, tmp_path / "tokenizer", "吾輩は猫である", sampling)
-    assert text == generate_from_words(model_dir, tokenizer_dir, "吾輩 は 猫 である", sampling)
+    assert text == generate_from(model_dir, tokenizer_dir, "吾輩 は 猫 である", sampling)
+
+
+def test_a_prompt_for_a_tokenizer_of_text_is_normalised_and_not_segmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError("a segmenter was opened")
+
+    monkeypatch.setattr(generation, "open_segmenter", refuse)
+    tokenizer_dir = save_small_tokenizer(tmp_path / "tokenizer", "text")
+    model_dir = save_model(new_model(tokenizer_dir), tmp_path / "model")
+    sampling = SamplingSettings(max_new_tokens=10, seed=1)
+    text = generate_text(model_dir, tokenizer_dir, "吾輩は　ｶﾞ猫\r\n\n である ", sampling)
+    assert text == generate_from(model_dir, tokenizer_dir, "吾輩はガ猫\nである", sampling)
+    assert text.startswith("吾輩はガ猫\nである")
+    assert prompt_text(load_tokenizer(tokenizer_dir), "猫\n") == "猫\n"
 
 
 def test_a_tokenizer_of_another_segmenter_is_refused(model_dir: Path, tokenizer_dir: Path) -> None:

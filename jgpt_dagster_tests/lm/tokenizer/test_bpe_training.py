@@ -18,7 +18,7 @@ from jgpt_dagster.lm.tokenizer.bpe_training import (
     in_tokenizer_sample,
     train_tokenizer,
 )
-from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TokenizerError
+from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes, SegmentedDocument, TokenizerError
 from jgpt_dagster_tests.support.token_samples import WORDS, segmented_documents
 
 SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
@@ -27,9 +27,12 @@ TIES = [[[" ".join(chr(0x4E00 + 7 * i % 2000) + chr(0x4E00 + 11 * i % 2000) for 
 
 
 def train(
-    documents: list[SegmentedDocument], profile: TextProfile, settings: TokenizerSettings = SMALL
+    documents: list[SegmentedDocument],
+    profile: TextProfile,
+    settings: TokenizerSettings = SMALL,
+    encodes: Encodes = "words",
 ) -> TrainedTokenizer:
-    return train_tokenizer(lambda: documents, profile, settings, lambda line: None)
+    return train_tokenizer(lambda: documents, profile, settings, lambda line: None, encodes)
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
@@ -109,16 +112,25 @@ def test_training_does_not_depend_on_the_number_of_threads(profile: TextProfile)
         assert run.stdout.strip() == hashlib.sha256(here.encode()).hexdigest()
 
 
-def test_text_that_spells_a_reserved_token_never_becomes_one() -> None:
-    spelled = ["</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"]
-    result = train(segmented_documents(300, words=[*WORDS, *spelled * 5]), "clean")
+@pytest.mark.parametrize("encodes", ["words", "text"])
+def test_text_that_spells_a_reserved_token_never_becomes_one(encodes: Encodes) -> None:
+    spelled = ["</s>", "<s>", "<unk>", "<0x41>", "<0x4a>", "<0x+a>", "a</s>b", "<0x41>x"]
+    result = train(segmented_documents(300, words=[*WORDS, *spelled * 5]), "clean", encodes=encodes)
     merged = {left + right for left, right in json.loads(result.tokenizer.to_str())["model"]["merges"]}
 
-    assert not merged & {"</s>", "<s>", "<unk>", "<0x41>", "a</s>b", "<0x41>x"}
+    assert not merged & {*spelled}
     assert result.counts["dropped_tokens"] > 0
     result.tokenizer.encode_special_tokens = True
     reserved = {0, 1, 2, vocabulary(result.tokenizer)["<0x41>"]}
-    assert not reserved & set(result.tokenizer.encode(" ".join(spelled), add_special_tokens=False).ids)
+    for text in spelled:
+        ids = result.tokenizer.encode(text, add_special_tokens=False).ids
+        assert not reserved & {*ids}
+        assert result.tokenizer.decode(ids) == text
+
+
+def test_seed_has_no_tokenizer_of_text() -> None:
+    with pytest.raises(TokenizerError, match="`text` needs `clean`"):
+        train([[["猫"]]], "seed", encodes="text")
 
 
 def test_the_coverage_of_the_alphabet_is_counted() -> None:

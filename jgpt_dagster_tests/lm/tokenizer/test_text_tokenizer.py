@@ -1,16 +1,16 @@
 import json
-import lzma
-import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
+    Encodes,
     SegmentedDocument,
     TextTokenizer,
     TokenizerError,
@@ -37,11 +37,11 @@ documents_of_any_text = st.lists(
 )
 
 
-def make(directory: Path, profile: TextProfile) -> Path:
+def make(directory: Path, profile: TextProfile, encodes: Encodes = "words") -> Path:
     tokenizer, _ = train_tokenizer(
-        lambda: segmented_documents(200), profile, TokenizerSettings(400, 1, 60), lambda line: None
+        lambda: segmented_documents(200), profile, TokenizerSettings(400, 1, 60), lambda line: None, encodes
     )
-    save_tokenizer(tokenizer, directory, profile, "mecab", "mecab 1 with dictionary 1")
+    save_tokenizer(tokenizer, directory, profile, "mecab", "mecab 1 with dictionary 1", encodes)
     return directory
 
 
@@ -56,6 +56,12 @@ def clean(directories: dict[TextProfile, Path]) -> TextTokenizer:
 
 
 @pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    """A tokenizer that encodes text."""
+    return load_tokenizer(make(tmp_path_factory.mktemp("text"), "clean", "text"))
+
+
+@pytest.fixture(scope="module")
 def seed(directories: dict[TextProfile, Path]) -> TextTokenizer:
     return load_tokenizer(directories["seed"])
 
@@ -65,6 +71,48 @@ def test_clean_decodes_to_the_exact_text(clean: TextTokenizer, document: Segment
     [ids] = clean.encode_documents([document])
     assert clean.decode(ids) == document_text(document, "clean")
     assert clean.unk_id not in ids
+
+
+@given(st.text())
+@example("</s><s><unk><0x0A><0x0a><0x+a>\n\r\u2581 \u00a0\u3000\x00\ufffd")
+def test_text_of_any_characters_comes_back_and_holds_no_special_token(text: TextTokenizer, written: str) -> None:
+    ids = text.encode(written)
+    assert text.decode(ids) == written
+    assert not {text.unk_id, 1, text.eos_id} & {*ids.tolist()}
+
+
+def test_text_of_documents_is_encoded_whatever_its_words(text: TextTokenizer) -> None:
+    documents: list[SegmentedDocument] = [
+        [["吾輩 は 猫", "である ▁York"], ["猫"]],
+        [["吾 輩は猫で", "ある▁ York"], ["猫"]],
+    ]
+    one, other = text.encode_documents(documents)
+    assert one.tolist() == other.tolist() == [*text.encode("吾輩は猫である York\n猫\n"), text.eos_id]
+    assert text.decode(one) == document_text(documents[0], "clean") == "吾輩は猫である York\n猫\n"
+
+
+def test_words_guide_only_the_learning_of_text(clean: TextTokenizer, text: TextTokenizer) -> None:
+    tokens, of_words = (
+        [tokenizer.token(index) for index in range(tokenizer.vocab_size)] for tokenizer in (text, clean)
+    )
+    assert tokens == [token.replace("\u2581", " ") for token in of_words]
+    (ids,) = text.encode_documents([[["吾輩 は 猫"]]])
+    assert text.decode(ids) == "吾輩は猫\n"
+
+
+def test_the_segmenter_is_asked_for_only_where_words_are_encoded(text: TextTokenizer) -> None:
+    text.require_segmenter("jumanpp", "Juman++ 2")
+
+
+def test_a_tokenizer_that_does_not_encode_what_it_says_is_refused(tmp_path: Path) -> None:
+    directory = make(tmp_path / "tokenizer", "clean", "text")
+    path = directory / "segmentation.json"
+    said = json.loads(path.read_text())
+    assert said["encodes"] == "text"
+    for wrong in ({**said, "encodes": "words"}, {**said, "profile": "seed"}, {**said, "encodes": "bytes"}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(TokenizerError, match="Materialize tokenizer"):
+            load_tokenizer(directory)
 
 
 @given(st.lists(documents_of_any_text, max_size=4))
@@ -168,19 +216,18 @@ def test_a_damaged_directory_is_named(tmp_path: Path, name: str) -> None:
         load_tokenizer(directory)
 
 
-@pytest.mark.skipif("JGPT_TEST_DATA" not in os.environ, reason="JGPT_TEST_DATA is not set")
-def test_real_text_is_decoded_exactly(tmp_path: Path) -> None:
-    from jgpt_dagster.corpus.segmenters import open_segmenter
-    from jgpt_dagster.corpus.text.segment import segment_documents
-
-    with lzma.open(Path(os.environ["JGPT_TEST_DATA"]) / "cc100" / "ja-cc100sample.txt.xz", "rt") as stream:
-        source = [text.splitlines() for text in stream.read().split("\n\n")]
-    with open_segmenter("mecab") as segmenter:
-        documents = list(segment_documents(source, "clean", segmenter))
-    tokenizer, counts = train_tokenizer(lambda: documents, "clean", TokenizerSettings(8000, 1, 2000), lambda line: None)
-    assert counts["characters_distinct"] > counts["alphabet"]
-    save_tokenizer(tokenizer, tmp_path, "clean", "mecab", segmenter.fingerprint)
-    loaded = load_tokenizer(tmp_path)
-    for document, ids in zip(documents, loaded.encode_documents(documents), strict=True):
-        assert loaded.decode(ids) == document_text(document, "clean")
-        assert loaded.unk_id not in ids
+def test_real_text_is_decoded_exactly(web_documents: list[SegmentedDocument], tmp_path: Path) -> None:
+    documents = web_documents
+    tokens = {}
+    for encodes in get_args(Encodes):
+        settings = TokenizerSettings(8000, 1, 2000)
+        tokenizer, counts = train_tokenizer(lambda: documents, "clean", settings, lambda line: None, encodes)
+        assert counts["characters_distinct"] > counts["alphabet"]
+        save_tokenizer(tokenizer, tmp_path, "clean", "mecab", "mecab 1", encodes)
+        loaded = load_tokenizer(tmp_path)
+        encoded = loaded.encode_documents(documents)
+        tokens[encodes] = sum(map(len, encoded))
+        for document, ids in zip(documents, encoded, strict=True):
+            assert loaded.decode(ids) == document_text(document, "clean")
+            assert loaded.unk_id not in ids
+    assert tokens["text"] < tokens["words"]
