@@ -7,6 +7,7 @@ from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Fo
 from jgpt_dagster.corpus.fetch.decompress import DamagedFileError
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, read_documents
+from jgpt_dagster.corpus.web.corpus_description import read_description
 from jgpt_dagster.corpus.web.text_folder import TextFolder
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -56,6 +57,7 @@ def _open_archive(store: CorpusStore, corpus: Corpus, source: Archive) -> Docume
 
 
 def _open_folder(source: Folder) -> DocumentSource:
+    read_description(source.path)  # a malformed one would be found only after training, by the release
     folder = TextFolder.open(source.path)
     return DocumentSource(
         {"files": folder.sha256},

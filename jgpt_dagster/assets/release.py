@@ -11,26 +11,30 @@ from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, scores_outcome
-from jgpt_dagster.assets.evaluation import with_interval
+from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.warm_start import MODEL
-from jgpt_dagster.catalog.attribution import attribution
-from jgpt_dagster.catalog.corpora import corpus_named
+from jgpt_dagster.catalog.attribution import attribution, licences
+from jgpt_dagster.catalog.corpora import Folder, corpus_named
 from jgpt_dagster.catalog.good_outputs import failed_inputs, judge, required_checks
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
+from jgpt_dagster.catalog.training_data_account import training_data_account
+from jgpt_dagster.corpus.web.corpus_description import CorpusDescription, read_description
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.release.model_card import ModelCardFacts, model_card
+from jgpt_dagster.lm.release.gguf_file import LIBRARY
+from jgpt_dagster.lm.release.licences import model_licence
+from jgpt_dagster.lm.release.model_card import CorpusFacts, ModelCardFacts, Score, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
-from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 
 class ReleaseConfig(StageConfig):
@@ -69,23 +73,27 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
             "card will say so."
         )
     corpora = _trained_on(store, root, dump, model, target)
+    descriptions = _descriptions(store, corpora, target)
     recipe = Recipe(
         stage="release",
         code_version=CODE_VERSION,
         settings={
             "wiki": store.wiki,
             "corpora": corpora,
+            **({"descriptions": {name: asdict(told) for name, told in descriptions.items()}} if descriptions else {}),
             **({"unchecked": failed} if failed else {}),
         },
         inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
+        libraries=library_versions(LIBRARY) if load_tokenizer(tokenizer.path).encodes == "text" else {},
     )
     evaluated_with = scores.verified().recipe.inputs.get(tokenizer.recipe_label)
     recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)
 
     def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
-        card = _card(store, f"jgpt-{model_name}-{dump}", dump, model, scores, tokenizer.path, corpora, failed)
+        name = f"jgpt-{model_name}-{dump}"
+        card = _card(store, name, root, dump, model, scores, tokenizer.path, corpora, descriptions, failed)
         with target.writing(recipe) as out:
-            write_release(out.path, model.path / MODEL, tokenizer.path, card)
+            write_release(out.path, model.path / MODEL, tokenizer.path, card, model.path, name)
             out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
         verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
         return {
@@ -123,6 +131,29 @@ def _trained_on(
     )
 
 
+def _descriptions(
+    store: CorpusStore, corpora: Sequence[str], target: DirectoryArtifact
+) -> Mapping[str, CorpusDescription]:
+    """Return what folders say of themselves, by the name of the corpus: now, or if one is gone, in the last release.
+
+    Raises CorpusDescriptionError.
+    """
+    released = target.manifest()
+    recorded = released.recipe.settings.get("descriptions", {}) if released else {}
+    found = dict[str, CorpusDescription]()
+    for name in corpora:
+        source = corpus_named(store.corpora, name).source
+        if not isinstance(source, Folder):
+            continue
+        if source.path.is_dir():
+            description = read_description(source.path)
+        else:
+            description = CorpusDescription(**recorded[name]) if name in recorded else None
+        if description:
+            found[name] = description
+    return found
+
+
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
     return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
 
@@ -158,17 +189,20 @@ def _failed_check(
 def _card(
     store: CorpusStore,
     name: str,
+    root: DataRoot,
     dump: str,
     model: DirectoryArtifact,
     scores: DirectoryArtifact,
     tokenizer_path: Path,
-    corpora: Sequence[str],
+    names: Sequence[str],
+    descriptions: Mapping[str, CorpusDescription],
     failed: Sequence[str],
 ) -> str:
     config = json.loads((model.path / MODEL / "config.json").read_text())
     tokenizer = load_tokenizer(tokenizer_path)
-    model_manifest, scores_manifest = model.verified(), scores.verified()
-    total = scores_manifest.counts
+    model_manifest, total = model.verified(), scores.verified().counts
+    corpora = [corpus_named(store.corpora, name) for name in names]
+    sizes = training_data_account(root, dump, model_manifest.recipe.inputs.get(f"{TRAINING_SET} {dump}"))
     return model_card(
         ModelCardFacts(
             name=name,
@@ -176,9 +210,20 @@ def _card(
             context=config["n_positions"],
             segmenter=tokenizer.segmenter,
             profile=tokenizer.profile,
-            data={name: attribution(store.catalog, corpus_named(store.corpora, name), dump) for name in corpora},
+            encodes=tokenizer.encodes,
+            licence=model_licence(licences(corpora, descriptions)),
+            corpora={
+                corpus.name: CorpusFacts(
+                    source=attribution(store.catalog, corpus, dump, descriptions),
+                    date=dump if corpus.dated else "",
+                    **(asdict(sizes[corpus.name]) if corpus.name in sizes else {}),
+                )
+                for corpus in corpora
+            },
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             failed_checks=failed,
+            sample=_sample(scores),
+            scores=_scores(scores, dump),
             figures={
                 "held-out documents": f"{total['documents']:,}",
                 **_unscored(total),
@@ -193,3 +238,26 @@ def _card(
             },
         )
     )
+
+
+def _sample(scores: DirectoryArtifact) -> tuple[str, str] | None:
+    """Return the first prompt of an evaluation with the text that the model made of it."""
+    samples = json.loads((scores.path / SAMPLES).read_text())
+    return (samples[0]["prompt"], samples[0]["text"]) if samples else None
+
+
+def _scores(scores: DirectoryArtifact, dump: str) -> list[Score]:
+    """Return the results of an evaluation for the index of a model hub: of all held-out documents, and by corpus."""
+    result = json.loads((scores.path / EVALUATION).read_text())
+    measured = {"held-out documents": result["total"], **result["corpora"]}
+    return [
+        Score(
+            dataset_type=name.replace(" ", "-"),
+            dataset_name=name if name not in result["corpora"] else f"{name}, held-out documents, {dump}",
+            metric_type=metric,
+            metric_name=f"{metric.replace('_', ' ')} (lower is better)",
+            value=round(score[metric], 4),
+        )
+        for name, score in measured.items()
+        for metric in ("bits_per_character", "bits_per_byte")
+    ]

@@ -6,6 +6,7 @@ folders are read. A folder is read itself only if these have changed: its conten
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
 from jgpt_dagster.catalog.kept_config import KeptConfig, changed_fields
-from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET, OutputCatalog
+from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET, OutputCatalog
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
+from jgpt_dagster.corpus.web.corpus_description import DESCRIPTION, CorpusDescriptionError, read_description
 from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
@@ -98,7 +100,11 @@ class StalenessCheck:
             source = self._read_manifest(inputs[label]) if label in inputs else None
             if source and source.data_sha256 != sha256:
                 return f"{label} has been made again since"
-        return self._changed_pages(artifact, recipe) or self._changed_folder(artifact, recipe)
+        return (
+            self._changed_pages(artifact, recipe)
+            or self._changed_folder(artifact, recipe)
+            or self._changed_description(artifact, recipe)
+        )
 
     def _changed_pages(self, artifact: Artifact, recipe: Recipe) -> str:
         """Say whether a dump that was fetched again has other bytes for a shard of its text."""
@@ -123,6 +129,23 @@ class StalenessCheck:
                 except (TextFolderError, OSError) as error:
                     return str(error)
                 return f"the files in {corpus.source.path} have changed since"
+        return ""
+
+    def _changed_description(self, artifact: Artifact, recipe: Recipe) -> str:
+        """Say whether a folder describes itself in other words than those that a release has, or none it can read."""
+        if artifact.asset != MODEL_ASSETS[-1]:
+            return ""
+        recorded = recipe.settings.get("descriptions", {})
+        for corpus in self._catalog.undated_corpora:
+            folder = corpus.source.path if isinstance(corpus.source, Folder) else None
+            if folder is None or corpus.name not in recipe.settings.get("corpora", []) or not folder.is_dir():
+                continue
+            try:
+                described = read_description(folder)
+            except CorpusDescriptionError as error:
+                return str(error).partition("\n")[0]
+            if (asdict(described) if described else None) != recorded.get(corpus.name):
+                return f"{folder / DESCRIPTION} has changed since"
         return ""
 
     def _shard_hashes(self, corpus: Corpus, dump: str) -> list[str]:

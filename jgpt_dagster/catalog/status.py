@@ -120,12 +120,11 @@ class DeploymentStatus:
         judgement = judge(artifact, manifest, self._required) if manifest and not stale else None
         if judgement and judgement.quality == "good":
             return OutputStatus(artifact, "done")
-        makers = [run for run in runs() if run.makes(artifact)]
-        if run := next((run for run in makers if run.state == "running"), None):
+        run = next((run for run in runs() if run.makes(artifact)), None)
+        if run and run.state == "running":
             return OutputStatus(artifact, "running", f"run {run.run_id}")
         if judgement and judgement.quality == "failed":
             return OutputStatus(artifact, "failed", judgement.reason)
-        run = makers[0] if makers else None
         if run and run.state == "failed":
             return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
         if judgement:

@@ -1,4 +1,4 @@
-"""The command group `jgpt`: imports the module of a command when it is called, and shows errors by their cause."""
+"""The command group `jgpt`, which imports a command's module when it is called, and shows errors by their cause."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, _Command] = {
     "config": _Command("config", "Show or change the run config that the data root keeps."),
     "plan": _Command("plan", "Show what training takes: steps, bytes, hours and cost."),
     "generate": _Command("generate", "Continue a prompt with a released model."),
+    "publish": _Command("publish", "Upload a release to a model hub, or write it to a folder."),
     "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
     "webserver": _Command("ui", "Open the Dagster UI alone."),
     "worker": _Command("worker", "Execute runs from the queues of a deployment."),

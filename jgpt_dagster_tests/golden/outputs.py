@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from gguf import GGUFReader
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
@@ -30,7 +31,7 @@ _DISTRIBUTIONS = {"segmenter": ("fugashi", "jumandic")}
 
 # Weights, losses and scores differ between types of CPU. Of a file that holds them, what is left is compared: names and
 # shapes of tensors, integers, words. Hex digests stand in the model card: that of the sample's archive is liblzma's.
-_MASKED_TEXT = re.compile(r"\d+\.\d+|[0-9a-f]{64}")
+_MASKED_TEXT = re.compile(r"\d+\.\d+|[0-9a-f]{64}|(?<=## Sample\n).*?(?=\n## )", re.DOTALL)
 _SAMPLED_TEXT = "text"
 
 
@@ -125,10 +126,19 @@ def _masked_file(path: Path) -> Any:
     if path.suffix == ".safetensors":
         content = path.read_bytes()
         return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if path.suffix == ".gguf":
+        return _gguf_content(path)
     text = path.read_text()
-    if path.suffix == ".md":
+    if path.suffix in (".md", ".svg"):
         return _MASKED_TEXT.sub("…", text)
     return [_masked(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]
+
+
+def _gguf_content(path: Path) -> Any:
+    """Return the settings and tokens of a GGUF, and the names, types and shapes of its tensors."""
+    reader = GGUFReader(path)
+    tensors = [[tensor.name, tensor.tensor_type.name, tensor.shape.tolist()] for tensor in reader.tensors]
+    return {"fields": {name: field.contents() for name, field in reader.fields.items()}, "tensors": tensors}
 
 
 def _masked(value: Any) -> Any:

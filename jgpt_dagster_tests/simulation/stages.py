@@ -337,7 +337,7 @@ class Stages:
     def _release(self, step: Step) -> Any:
         """Call the real asset, which decides whether a model is released; only the files are small."""
 
-        def write(directory: Any, model: Any, tokenizer: Any, card: str) -> None:
+        def write(directory: Any, model: Any, tokenizer: Any, card: str, *_: Any) -> None:
             shutil.copyfile(model / "model.safetensors", directory / "model.safetensors")
             (directory / "README.md").write_text(card)
             if self.next_release_is_unusable:

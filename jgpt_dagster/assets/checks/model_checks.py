@@ -8,6 +8,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import result, warning
+from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact
@@ -65,13 +66,14 @@ def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusSto
 
 @blocking_check("release", _model_output("release"), partitions=dump_model_partitions)
 def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-    """`AutoTokenizer` and `AutoModelForCausalLM` open the directory, and their vocabularies have the same size."""
+    """`AutoTokenizer` and `AutoModelForCausalLM` open the directory, and all its vocabularies are the same."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     release = store.model_directory("release", *model_key(context))
     release.verified()
+    check_release(release.path)
     tokenizer = AutoTokenizer.from_pretrained(release.path, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(release.path, local_files_only=True)
     parameters = model.num_parameters()

@@ -64,9 +64,9 @@ class TextFolder:
         contents, refused = dict[str, str](), dict[Path, str]()
         for file in files:
             try:
-                with _open_below(path, file) as stream:
+                with open_below(path, file) as stream:
                     contents[str(file.relative_to(path))] = sha256_stream(stream)
-            except _RefusedFile as error:
+            except RefusedFile as error:
                 contents[str(file.relative_to(path))] = refused[file] = str(error)
                 del states[file]  # what is behind a link may change at any time
         return cls(path, files, refused, skipped, sha256_value(contents), fingerprint, states)
@@ -122,8 +122,8 @@ class TextFolder:
     def _chunks(self, file: Path, on_read: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the decompressed content of a file, at most 1 MiB a time."""
         try:
-            raw = _open_below(self.path, file)
-        except _RefusedFile as error:
+            raw = open_below(self.path, file)
+        except RefusedFile as error:
             raise self._changed() from error
         with raw:
             if file.suffix == ".xz":
@@ -199,24 +199,24 @@ def _files_below(path: Path) -> Iterator[Path]:
         yield from (Path(directory, name) for name in names)
 
 
-class _RefusedFile(Exception):
+class RefusedFile(Exception):
     """A file that leads out of its folder, or is none."""
 
 
-def _open_below(folder: Path, file: Path) -> BinaryIO:
-    """Open a file of a folder for reading. Raises _RefusedFile if it is none, or if it lies outside of the folder.
+def open_below(folder: Path, file: Path) -> BinaryIO:
+    """Open a file of a folder for reading. Raises RefusedFile if it is none, or if it lies outside of the folder.
 
     Where it lies is read from the open file: its name may lead elsewhere a moment later.
     """
     kind = file.stat().st_mode
     if not stat.S_ISREG(kind):  # opening a device may already do something
-        raise _RefusedFile("it is no file but a FIFO, socket, device or folder")
+        raise RefusedFile("it is no file but a FIFO, socket, device or folder")
     stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
     place = Path(os.readlink(f"/proc/self/fd/{stream.fileno()}"))
     regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     if not regular or not place.is_relative_to(folder.resolve()):
         stream.close()
-        raise _RefusedFile("it is a link that leads out of the folder" if regular else "it is no file")
+        raise RefusedFile("it is a link that leads out of the folder" if regular else "it is no file")
     return stream
 
 

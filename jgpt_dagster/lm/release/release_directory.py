@@ -5,6 +5,11 @@ import shutil
 from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.release.gguf_file import GGUF, check_gguf, write_gguf
+from jgpt_dagster.lm.release.loss_picture import loss_picture
+from jgpt_dagster.lm.release.model_card import LOSS_CURVE
+from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
+from jgpt_dagster.lm.training.metrics_files import METRICS, read_metrics
 from jgpt_dagster.storage.atomic_write import write_json
 
 CARD = "README.md"
@@ -13,14 +18,21 @@ _MODEL_FILES = ("model.safetensors", "config.json", "generation_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "segmentation.json")
 
 
+OPTIONAL_FILES = (GGUF,)
+"""Files that not every release has: a tokenizer that encodes words has no GGUF."""
+
+
 class ReleaseError(JgptError):
     """A model and a tokenizer that do not make a release."""
 
 
-def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: str) -> None:
-    """Fill an empty directory with a model, its tokenizer and a model card.
+def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: str, run: Path, name: str) -> None:
+    """Fill an empty directory with a model, its tokenizer, a model card and the loss curve of a training run.
 
-    Raises ReleaseError if a file is missing, or if the tokenizer and the model differ in their number of tokens.
+    `run` has the metrics of the run, `name` is that of the model. A tokenizer that encodes text goes into a GGUF too.
+
+    Raises ReleaseError if a file is missing, or if the tokenizer and the model differ in their number of tokens, and
+    GgufError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for source, names in ((model_dir, _MODEL_FILES), (tokenizer_dir, _TOKENIZER_FILES)):
@@ -30,7 +42,16 @@ def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: s
             shutil.copyfile(source / name, directory / name)
     _require_same_vocabulary(directory)
     _set_max_length(directory)
+    _draw_loss(directory, run)
+    if load_tokenizer(directory).encodes == "text":
+        write_gguf(directory / GGUF, directory, directory, name)
     (directory / CARD).write_text(card, encoding="utf-8")
+
+
+def check_release(directory: Path) -> None:
+    """Raise GgufError if a release of a tokenizer that encodes text has no GGUF with this tokenizer."""
+    if load_tokenizer(directory).encodes == "text":
+        check_gguf(directory / GGUF, directory)
 
 
 def _require_same_vocabulary(directory: Path) -> None:
@@ -49,3 +70,13 @@ def _set_max_length(directory: Path) -> None:
     context = json.loads((directory / "config.json").read_text())["n_positions"]
     path = directory / "tokenizer_config.json"
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_max_length": context})
+
+
+def _draw_loss(directory: Path, run: Path) -> None:
+    try:
+        picture = loss_picture(read_metrics(run))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(
+            f"{run / METRICS} holds no loss curve ({error}): restore it, or train the model again"
+        ) from error
+    (directory / LOSS_CURVE).write_text(picture, encoding="utf-8")
