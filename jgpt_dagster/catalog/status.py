@@ -120,11 +120,12 @@ class DeploymentStatus:
         judgement = judge(artifact, manifest, self._required) if manifest and not stale else None
         if judgement and judgement.quality == "good":
             return OutputStatus(artifact, "done")
-        run = next((run for run in runs() if run.makes(artifact)), None)
-        if run and run.state == "running":
+        makers = [run for run in runs() if run.makes(artifact)]
+        if run := next((run for run in makers if run.state == "running"), None):
             return OutputStatus(artifact, "running", f"run {run.run_id}")
         if judgement and judgement.quality == "failed":
             return OutputStatus(artifact, "failed", judgement.reason)
+        run = makers[0] if makers else None
         if run and run.state == "failed":
             return OutputStatus(artifact, "failed", f"run {run.run_id}: {run.reason()}")
         if judgement:

@@ -1,4 +1,4 @@
-"""The command group `jgpt`, which imports a command's module when it is called, and shows errors by their cause."""
+"""The command group `jgpt`: imports the module of a command when it is called, and shows errors by their cause."""
 
 from collections.abc import Mapping
 from importlib import import_module

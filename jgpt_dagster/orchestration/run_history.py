@@ -76,8 +76,8 @@ def runs_using_dump(instance: dg.DagsterInstance, dump: str, dated_assets: Seque
 
 
 def recent_runs(instance: dg.DagsterInstance) -> list[RunSummary]:
-    """Return the last runs, newest first, as `status` needs them."""
-    return [_summary(instance, run) for run in instance.get_runs(limit=_RECENT)]
+    """Return the last runs, newest first, and before them the unfinished ones, as `status` needs them."""
+    return [_summary(instance, run) for run in (*unfinished_runs(instance), *instance.get_runs(limit=_RECENT))]
 
 
 def failure_text(data: Any) -> str:

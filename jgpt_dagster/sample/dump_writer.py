@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from jgpt_dagster.runtime.batching import batches
@@ -70,6 +71,20 @@ class Page:
         return target[1].strip() if target else None
 
 
+class DumpStream(NamedTuple):
+    """A bz2 stream of pages, and the id and title of each for the index."""
+
+    compressed: bytes
+    pages: list[tuple[int, str]]
+
+
+def dump_stream(pages: Iterable[Page]) -> DumpStream:
+    """Return the stream that holds `pages`, in the given order."""
+    listed = list(pages)
+    xml = "".join(map(_page_xml, listed))
+    return DumpStream(bz2.compress(xml.encode()), [(page.id, page.title) for page in listed])
+
+
 def write_dump(
     root: Path, wiki: str, date: str, pages: Iterable[Page], *, pages_per_stream: int = 100, status: str = "done"
 ) -> None:
@@ -81,15 +96,23 @@ def write_dump(
     """
     if pages_per_stream < 1:
         raise ValueError(f"pages_per_stream is {pages_per_stream}; a stream holds at least one page")
+    streams = map(dump_stream, batches(pages, max_items=pages_per_stream))
+    write_dump_streams(root, wiki, date, streams, status=status)
+
+
+def write_dump_streams(
+    root: Path, wiki: str, date: str, streams: Iterable[DumpStream], *, status: str = "done"
+) -> None:
+    """Write a dump as `write_dump` does, from streams that are already compressed (in other processes, say)."""
     folder = root / wiki / date
     articles = folder / f"{wiki}-{date}-pages-articles-multistream.xml.bz2"
     index = folder / f"{wiki}-{date}-pages-articles-multistream-index.txt.bz2"
     with atomic_file(articles) as xml, atomic_file(index) as raw_index, bz2.open(raw_index, "wb") as lines:
         xml.write(bz2.compress(_header(wiki).encode()))
-        for stream in batches(pages, max_items=pages_per_stream):
+        for stream in streams:
             offset = xml.tell()
-            xml.write(bz2.compress("".join(map(_page_xml, stream)).encode()))
-            lines.write("".join(f"{offset}:{page.id}:{_escaped(page.title)}\n" for page in stream).encode())
+            xml.write(stream.compressed)
+            lines.write("".join(f"{offset}:{page_id}:{_escaped(title)}\n" for page_id, title in stream.pages).encode())
         xml.write(bz2.compress(b"</mediawiki>\n"))
 
     sums = {file.name: _sums(file) for file in (articles, index)}

@@ -306,8 +306,12 @@ def test_the_next_step_is_to_wait_for_a_run_in_progress(deployment: Deployment) 
         assert f"{DUMP}|001: run {failed.run_id}: " in printed()
         again = record(instance, "wikipedia_segmented", f"{DUMP}|001")
         output = printed()
+        later = record(instance, "wikipedia_segmented", f"{DUMP}|001")
+        instance.report_run_failed(later, "out of memory")
+        output_after_a_later_failure = printed()
     assert "wikipedia_segmented  1 done, 1 running" in output
     assert f"next: wait for run {again.run_id}" in output
+    assert output_after_a_later_failure == output
 
 
 def test_a_training_that_was_cancelled_or_killed_says_where_it_stands_and_what_goes_on(deployment: Deployment) -> None:

@@ -121,7 +121,8 @@ class Year(RuleBasedStateMachine):
         for live in self.world.runs.live[place % 2 : place % 2 + 1]:
             if live.work is None:
                 self.world.runs.begin(live)
-            self.world.kill(live, death)
+            if live in self.world.runs.live:
+                self.world.kill(live, death)
         self._let_pass(looks)
 
     @rule(steps=st.integers(1, 4), looks=_LOOKS)
