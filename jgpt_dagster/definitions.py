@@ -10,6 +10,7 @@ from jgpt_dagster.assets.archive_download import build_archive_download
 from jgpt_dagster.assets.checks import build_checks
 from jgpt_dagster.assets.documents import build_documents
 from jgpt_dagster.assets.evaluation import evaluation
+from jgpt_dagster.assets.foreign_evaluation import foreign_evaluation
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
 from jgpt_dagster.assets.segmented_text import build_segmented
@@ -42,6 +43,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         plan,
         pretrained_model,
         evaluation,
+        foreign_evaluation,
         release,
     ]
     owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets)

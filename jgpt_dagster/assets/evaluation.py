@@ -85,7 +85,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
             from jgpt_dagster.lm.evaluation.held_out_scores import UNSCORED, evaluate
 
             require_token_files(root, data)
-            device = _device()
+            device = inference_device()
             result = evaluate(
                 model.path / MODEL,
                 data.path,
@@ -148,7 +148,8 @@ def with_interval(score: Mapping[str, Any], places: int) -> str:
     return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
 
 
-def _device() -> str:
+def inference_device() -> str:
+    """Return the device that models are evaluated on."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,5 +1,6 @@
 """Metadata that assets show in the UI: counts, previews of real rows, tables."""
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.TableMetadat
     """Return a table. Unlike Markdown, its cells are data: the UI shows whatever they hold literally."""
     records = [dg.TableRecord(dict(zip(head, map(one_line, row), strict=True))) for row in rows]
     return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in head]))
+
+
+def picture(name: str, svg: str) -> dg.MetadataValue:
+    """Return an SVG as a picture; the UI shows about 750 characters of one in place, and a longer one when asked."""
+    return dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def _metadata_value(value: Any) -> Any:

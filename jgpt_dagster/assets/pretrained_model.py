@@ -1,6 +1,5 @@
 """`pretrained_model`: the training run, from a training set to finished weights."""
 
-import base64
 import json
 import math
 import shutil
@@ -15,7 +14,7 @@ import dagster as dg
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_recipe
 from jgpt_dagster.assets.materialize import Materialization, materialize, tell
-from jgpt_dagster.assets.metadata import table
+from jgpt_dagster.assets.metadata import picture, table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
     plan_training,
@@ -232,13 +231,9 @@ def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
     )
     return {
         **({"start": start} if start else {}),
-        **{name: _picture(name, svg) for name, svg in curves.items()},
+        **{name: picture(name, svg) for name, svg in curves.items()},
         **({"plan_and_actual": table(["what", "plan", "actual"], rows)} if rows else {}),
     }
-
-
-def _picture(name: str, svg: str) -> dg.MetadataValue:
-    return dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def _parameters(weights: Path) -> int:

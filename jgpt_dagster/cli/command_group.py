@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, _Command] = {
     "plan": _Command("plan", "Show what training takes: steps, bytes, hours and cost."),
     "generate": _Command("generate", "Continue a prompt with a released model."),
     "publish": _Command("publish", "Upload a release to a model hub, or write it to a folder."),
+    "evaluate": _Command("evaluate", "Score any causal language model on held-out text."),
+    "leaderboard": _Command("evaluate", "Show all models that were evaluated on a dump."),
     "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
     "webserver": _Command("ui", "Open the Dagster UI alone."),
     "worker": _Command("worker", "Execute runs from the queues of a deployment."),

@@ -1,4 +1,4 @@
-"""The partition dimensions dump, shard and model, and their products: keys read `20250801|003` or `20250801|tiny`."""
+"""The partition dimensions dump, shard, model and name, and their products: `20250801|003`, `20250801|tiny`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +17,9 @@ shard_partitions = dg.StaticPartitionsDefinition(shard_names(load_settings().sha
 model_partitions = dg.DynamicPartitionsDefinition(name="model")
 dump_shard_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "shard": shard_partitions})
 dump_model_partitions = dg.MultiPartitionsDefinition({"dump": dump_partitions, "model": model_partitions})
+dump_name_partitions = dg.MultiPartitionsDefinition(
+    {"dump": dump_partitions, "name": dg.DynamicPartitionsDefinition(name="name")}
+)
 
 
 _PartitionedContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -34,6 +37,13 @@ class ModelKey(NamedTuple):
 
     dump: str
     model: str
+
+
+class NameKey(NamedTuple):
+    """A partition of an asset of a model that is evaluated, under the name that the evaluation has."""
+
+    dump: str
+    name: str
 
 
 def corpus_partitions(corpus: Corpus) -> dg.PartitionsDefinition:
@@ -66,6 +76,12 @@ def model_key(context: _PartitionedContext) -> ModelKey:
     return ModelKey(_checked("dump", dump), _checked("model", model))
 
 
+def name_key(context: _PartitionedContext) -> NameKey:
+    """Return the evaluation that a step makes. Raises ToldFailure for a key that is not of this form."""
+    dump, _, name = context.partition_key.partition("|")
+    return NameKey(_checked("dump", dump), _checked("name", name))
+
+
 def shard_keys(context: _PartitionedContext) -> list[str]:
     """Return the shards that a step makes, in order. Raises ToldFailure for a key that is not of this form."""
     return sorted(_checked("shard", key) for key in context.partition_keys)
@@ -88,6 +104,11 @@ def add_dumps(instance: dg.DagsterInstance, dates: Sequence[str]) -> None:
 def add_model(instance: dg.DagsterInstance, model: str) -> None:
     """Add the partition of a model to a Dagster instance. Raises UnsafeNameError for a malformed name."""
     instance.add_dynamic_partitions("model", [require_form("model", model)])
+
+
+def add_name(instance: dg.DagsterInstance, name: str) -> None:
+    """Add the partition of an evaluated model to a Dagster instance. Raises UnsafeNameError for a malformed name."""
+    instance.add_dynamic_partitions("name", [require_form("name", name)])
 
 
 def known_dumps(instance: dg.DagsterInstance) -> list[str]:

@@ -54,10 +54,14 @@ class DataRoot:
 
     def models(self, asset: str, dump: str) -> list[str]:
         """Return the names of the models of which an asset has data for a dump, sorted."""
+        return self.keys("model", asset, dump)
+
+    def keys(self, kind: KeyKind, asset: str, dump: str) -> list[str]:
+        """Return the keys of a kind for which an asset has data for a dump, sorted."""
         with as_object_store_error(self.location):
             of_dump = child_path(self.location, asset, f"dump={require_form('dump', dump)}")
-            names = {path.name.removeprefix("model=") for path in of_dump.glob("model=*")}
-        return sorted(name for name in names if has_form("model", name))
+            names = {path.name.removeprefix(f"{kind}=") for path in of_dump.glob(f"{kind}=*")}
+        return sorted(name for name in names if has_form(kind, name))
 
     def pin_settings(self, fixed: Mapping[str, str | int]) -> None:
         """Record the settings that must not change in one root; if they are recorded, require the same.
@@ -100,13 +104,21 @@ class DataRoot:
         return ParquetArtifact(asset, _partition_key(dump, shard), *self._locations(asset, dump, name))
 
     def directory(
-        self, asset: str, dump: str | None = None, shard: str | None = None, model: str | None = None
+        self,
+        asset: str,
+        dump: str | None = None,
+        shard: str | None = None,
+        model: str | None = None,
+        name: str | None = None,
     ) -> DirectoryArtifact:
-        """Return a directory output of an asset; `model` distinguishes the outputs of several models for one dump."""
-        keys: dict[KeyKind, str | None] = {"shard": shard, "model": model}
+        """Return a directory output of an asset.
+
+        `model` distinguishes the outputs of several models for one dump, `name` those of models that are evaluated.
+        """
+        keys: dict[KeyKind, str | None] = {"shard": shard, "model": model, "name": name}
         below = [f"{kind}={require_form(kind, key)}" for kind, key in keys.items() if key is not None]
         locations = self._locations(asset, dump, *below)
-        return DirectoryArtifact(asset, _partition_key(dump, shard if model is None else model), *locations, model)
+        return DirectoryArtifact(asset, _partition_key(dump, shard, model, name), *locations, model)
 
     def parquet_by_label(self, label: str) -> ParquetArtifact:
         """Return the Parquet shard with this label (see `Artifact.label`)."""

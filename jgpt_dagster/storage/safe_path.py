@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
     PathT = TypeVar("PathT", bound=Path | UPath)
 
-KeyKind = Literal["dump", "shard", "model"]
+KeyKind = Literal["dump", "shard", "model", "name"]
 
+_NAME = re.compile("[a-z0-9][a-z0-9._-]{0,62}")
+_NAME_RULE = "Names have up to 63 of the characters a-z, 0-9, '.', '_' and '-', and begin with a letter or a digit."
 _FORMS: dict[KeyKind, tuple[re.Pattern[str], str]] = {
     "dump": (re.compile("[0-9]{8}"), "a dump date. Dumps are named by date as YYYYMMDD, such as 20250801."),
     "shard": (re.compile("[0-9]{3}"), "a shard. Shards are named by number as 000, 001 and so on."),
-    "model": (
-        re.compile("[a-z0-9][a-z0-9._-]{0,62}"),
-        "a model's name. Names have up to 63 of the characters a-z, 0-9, '.', '_' and '-', and begin with a letter or "
-        "a digit.",
-    ),
+    "model": (_NAME, f"a model's name. {_NAME_RULE}"),
+    "name": (_NAME, f"the name of an evaluated model. {_NAME_RULE}"),
 }
 
 # The longest file name on Linux file systems, in bytes.
@@ -36,12 +35,12 @@ class UnsafeNameError(JgptError):
 
 
 def has_form(kind: KeyKind, value: str) -> bool:
-    """Return whether `value` has the exact form of a dump date, shard or model name."""
+    """Return whether `value` has the exact form of a dump date, shard or name."""
     return _FORMS[kind][0].fullmatch(value) is not None
 
 
 def require_form(kind: KeyKind, value: str) -> str:
-    """Return `value`. Raises UnsafeNameError unless it has the exact form of a dump date, shard or model name."""
+    """Return `value`. Raises UnsafeNameError unless it has the exact form of a dump date, shard or name."""
     if not has_form(kind, value):
         raise UnsafeNameError(f"{value!r} is not {_FORMS[kind][1]}")
     return value

@@ -149,7 +149,7 @@ def evaluate(
         "tokens": documents["length"][order] - 1,
         "characters": documents["characters"][order],
         "bytes": documents["bytes"][order],
-        "bits": np.array(model_bits(model, training_set.eos_id, sequences, batch_size)),
+        "bits": np.array(model_bits(model, training_set.eos_id, sequences, batch_size, model.config.n_positions)),
         "unigram_bits": np.array([baselines.unigrams.bits(sequence) for sequence in sequences]),
         "bigram_bits": np.array([baselines.bigrams.bits(sequence) for sequence in sequences]),
     }

@@ -1,15 +1,12 @@
 """The bits of token sequences under a model, scored in overlapping windows of its context."""
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jgpt_dagster.runtime.batching import batches
-
-if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
 
 # Batches whose windows are sorted by length together, so that the windows of a batch are of nearly equal length.
 _BATCHES_PER_SORT = 64
@@ -36,18 +33,34 @@ def windows(length: int, context: int) -> Iterator[Window]:
         yield Window(stop - context, scored, stop)
 
 
-def model_bits(model: "GPT2LMHeadModel", eos_id: int, sequences: list[np.ndarray], batch_size: int) -> list[float]:
-    """Return the sum of -log2 p over all tokens of each sequence except the first, under the model.
+def model_bits(
+    model: Any, padding_id: int, sequences: Sequence[np.ndarray], batch_size: int, context: int
+) -> list[float]:
+    """Return the sum of -log2 p over all tokens of each sequence except the first, under a causal model.
 
-    `batch_size` is in windows.
+    `batch_size` is in windows of `context` inputs. `padding_id` is any token: what follows a sequence changes nothing.
     """
-    totals = [0.0] * len(sequences)
-    for excerpts in batches(_excerpts(sequences, model.config.n_positions), max_items=batch_size * _BATCHES_PER_SORT):
-        excerpts.sort(key=lambda excerpt: len(excerpt.tokens))
-        for batch in batches(excerpts, max_items=batch_size):
-            for excerpt, bits in zip(batch, _excerpt_bits(model, eos_id, batch), strict=True):
-                totals[excerpt.sequence] += bits
-    return totals
+    return _bits(model, padding_id, _excerpts(sequences, context), len(sequences), batch_size)
+
+
+def continuation_bits(
+    model: Any,
+    padding_id: int,
+    sequences: Sequence[np.ndarray],
+    continuations: Sequence[int],
+    batch_size: int,
+    context: int,
+) -> list[float]:
+    """Return the sum of -log2 p over the last tokens of each sequence, as many as `continuations` says.
+
+    Of a sequence that is longer than the context and one, its end is taken, as by lm-evaluation-harness.
+    """
+    excerpts = (
+        _Excerpt(number, end, max(0, len(end) - 1 - continuation))
+        for number, (tokens, continuation) in enumerate(zip(sequences, continuations, strict=True))
+        for end in [tokens[-(context + 1) :]]
+    )
+    return _bits(model, padding_id, excerpts, len(sequences), batch_size)
 
 
 class _Excerpt(NamedTuple):
@@ -58,19 +71,29 @@ class _Excerpt(NamedTuple):
     unscored: int
 
 
-def _excerpts(sequences: list[np.ndarray], context: int) -> Iterator[_Excerpt]:
+def _bits(model: Any, padding_id: int, excerpts: Iterator[_Excerpt], sequences: int, batch_size: int) -> list[float]:
+    totals = [0.0] * sequences
+    for sortable in batches(excerpts, max_items=batch_size * _BATCHES_PER_SORT):
+        sortable.sort(key=lambda excerpt: len(excerpt.tokens))
+        for batch in batches(sortable, max_items=batch_size):
+            for excerpt, bits in zip(batch, _excerpt_bits(model, padding_id, batch), strict=True):
+                totals[excerpt.sequence] += bits
+    return totals
+
+
+def _excerpts(sequences: Sequence[np.ndarray], context: int) -> Iterator[_Excerpt]:
     for number, tokens in enumerate(sequences):
         for window in windows(len(tokens) - 1, context):
             yield _Excerpt(number, tokens[window.start : window.stop + 1], window.scored - window.start)
 
 
-def _excerpt_bits(model: "GPT2LMHeadModel", eos_id: int, batch: list[_Excerpt]) -> list[float]:
+def _excerpt_bits(model: Any, padding_id: int, batch: list[_Excerpt]) -> list[float]:
     """Return the bits of the scored targets of each excerpt. Causal attention ignores the padding at the end."""
     import torch
     from torch.nn.functional import cross_entropy
 
     width = max(len(excerpt.tokens) for excerpt in batch)
-    rows = np.full((len(batch), width), eos_id, dtype=np.int64)
+    rows = np.full((len(batch), width), padding_id, dtype=np.int64)
     scored = np.zeros((len(batch), width - 1), dtype=bool)
     for row, mask, excerpt in zip(rows, scored, batch, strict=True):
         row[: len(excerpt.tokens)] = excerpt.tokens

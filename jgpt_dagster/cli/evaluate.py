@@ -1,0 +1,170 @@
+"""`jgpt evaluate` and `jgpt leaderboard`: any causal language model on the held-out documents of a dump."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jgpt_dagster.cli.deployment import open_deployment
+from jgpt_dagster.cli.interrupts import exit_on_interrupt
+from jgpt_dagster.cli.terminal import say, say_beside_bars
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from jgpt_dagster.lm.evaluation.leaderboard import Entry
+
+_dump = click.option("--dump", help="Date of the dump, YYYYMMDD; default the newest with a training set.")
+
+
+@click.command()
+@click.argument("path", required=False)
+@_dump
+@click.option("--name", help="Name of the model in tables; default that of its folder.")
+@click.option("--ngrams", is_flag=True, help="Evaluate the n-gram models of the dump's training documents.")
+@click.option("--window", type=click.IntRange(min=2), help="Tokens of a window; default the shortest context here.")
+@click.option("--max-characters", type=click.IntRange(min=1), help="Held-out characters to score; default 1,000,000.")
+@click.option("--batch", type=click.IntRange(min=1), help="Windows that are scored at once; default 8.")
+@click.option("--force", is_flag=True, help="Score again what is there already.")
+def evaluate(
+    path: str | None,
+    dump: str | None,
+    name: str | None,
+    ngrams: bool,
+    window: int | None,
+    max_characters: int | None,
+    batch: int | None,
+    force: bool,
+) -> None:
+    """Score the model in the directory PATH, or of that hub name, on held-out documents. Default the newest release.
+
+    It may be of any family that transformers opens, with its own tokenizer. All models get the same raw text.
+    """
+    resume = shlex.join(["jgpt", *sys.argv[1:]])
+    with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
+        settings = open_deployment()
+        given = {"window": window, "max_characters": max_characters, "batch": batch, "force": force}
+        config = {field: value for field, value in given.items() if value}
+        dump = _dump_with_documents(settings, dump)
+        names = _recorded_names(settings, dump, path, name, ngrams)
+        _run(settings, dump, names, config, resume)
+        say(f"See all models of the dump with:\n  jgpt leaderboard --dump {shlex.quote(dump)}")
+
+
+@click.command()
+@_dump
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every pair of models.")
+def leaderboard(dump: str | None, as_json: bool) -> None:
+    """Show all models that were evaluated on a dump, the best first, and which differences are real."""
+    settings = load_settings()
+    from jgpt_dagster.catalog.evaluated_models import read_entries
+    from jgpt_dagster.lm.evaluation.leaderboard import comparable_groups, to_json
+
+    dump = _dump_with_documents(settings, dump)
+    groups = comparable_groups(read_entries(settings.root, dump))
+    if as_json:
+        click.echo(json.dumps([to_json(group) for group in groups], ensure_ascii=False, indent=2))
+        return
+    if not groups:
+        say(
+            f"No model was evaluated on the dump of {dump} yet. Begin with:\n  jgpt evaluate --dump {shlex.quote(dump)}"
+        )
+        return
+    say("\n\n".join(_table(group) for group in groups))
+
+
+def _dump_with_documents(settings: Settings, dump: str | None) -> str:
+    """Return a dump with a training set, by default the newest. Raises JgptError if there is none."""
+    from jgpt_dagster.storage.safe_path import require_form
+
+    root = settings.root
+    if dump is not None:
+        require_form("dump", dump)
+    dumps = [dump] if dump else list(reversed(root.dumps("training_set")))
+    for date in dumps:
+        if root.directory("training_set", date).manifest() is not None:
+            return date
+    raise JgptError(
+        f"{root.location} holds no training set{f' of {dump}' if dump else ''}, so no held-out documents. Make one "
+        f"with:\n  jgpt run --dump {shlex.quote(dump or 'YYYYMMDD')} --to training_set"
+    )
+
+
+def _recorded_names(settings: Settings, dump: str, path: str | None, name: str | None, ngrams: bool) -> Sequence[str]:
+    """Return the names of the models that are meant, after recording the directory of a new one. Raises JgptError."""
+    from jgpt_dagster.catalog.evaluated_models import NGRAMS, EvaluatedModels, default_name
+
+    if ngrams:
+        if path or name:
+            raise click.UsageError("--ngrams needs neither PATH nor --name.")
+        return NGRAMS
+    directory = _model_directory(settings, path)
+    from jgpt_dagster.lm.evaluation.model_directory import require_model_directory
+
+    require_model_directory(directory)
+    name = name or (default_name(Path(path)) if path and not Path(path).exists() else default_name(directory))
+    EvaluatedModels(settings.root).record(name, directory)
+    return [name]
+
+
+def _model_directory(settings: Settings, path: str | None) -> Path:
+    if path is None:
+        from jgpt_dagster.catalog.releases import newest_release
+
+        return newest_release(settings.root, settings.model)
+    from jgpt_dagster.lm.evaluation.hub import model_path
+
+    return model_path(path)
+
+
+def _run(settings: Settings, dump: str, names: Sequence[str], config: dict[str, Any], resume: str) -> None:
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.catalog.evaluated_models import FOREIGN_EVALUATION
+    from jgpt_dagster.cli.progress_bars import progress_bars
+    from jgpt_dagster.definitions import load_definitions
+    from jgpt_dagster.orchestration.local_runner import Stage, run_stages
+    from jgpt_dagster.orchestration.partitions import add_name
+
+    for name in names:
+        add_name(DagsterInstance.get(), name)
+    stage = Stage(FOREIGN_EVALUATION, tuple((f"{dump}|{name}",) for name in names))
+    for _ in run_stages(
+        [stage],
+        dump=dump,
+        model=settings.model,
+        workers=1,
+        run_config={"ops": {FOREIGN_EVALUATION: {"config": config}}},
+        resume=resume,
+        root=settings.root.path,
+        load_definitions=load_definitions,
+        display=progress_bars,
+        report=say_beside_bars,
+    ):
+        _show(settings, dump, names)
+
+
+def _show(settings: Settings, dump: str, names: Sequence[str]) -> None:
+    from jgpt_dagster.catalog.evaluated_models import evaluation_output
+    from jgpt_dagster.lm.evaluation.leaderboard import with_ends
+
+    for name in names:
+        figures = evaluation_output(settings.root, dump, name).verified().counts
+        say(
+            f"{name}: {with_ends(figures, 'bits_per_byte')} bits per byte, {with_ends(figures, 'bits_per_character')} "
+            f"per character; {figures['documents']:,} documents, {figures['lost_share']:.2%} of the characters lost"
+        )
+
+
+def _table(group: "Sequence[Entry]") -> str:
+    from jgpt_dagster.lm.evaluation.leaderboard import COLUMNS, UNKNOWN_TRAINING_DATA, heading, table_rows
+
+    rows = [list(COLUMNS), *table_rows(group)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    notes = [f"* from elsewhere. {UNKNOWN_TRAINING_DATA}"] if any(not entry.own for entry in group) else []
+    return "\n".join([heading(group), *lines, *notes])

@@ -1,0 +1,83 @@
+"""Any model is scored on the same held-out texts as the root's own, and both stand in one table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, evaluation_output
+from jgpt_dagster_tests.support.deployments import DUMP, Deployment, Materialized, in_process_instance
+from jgpt_dagster_tests.support.foreign_models import gpt_neox
+from jgpt_dagster_tests.support.tables import rows_of
+
+TEXTS = ["海に近い町である。人口は三万人。\n", "町の北に山がある。\n"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(finished: Deployment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Deployment, Materialized]:
+    """A copy of the finished deployment with its own release, n-grams and a model of another family evaluated."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    deployment = finished.copy(folder / "data")
+    models = EvaluatedModels(deployment.root)
+    models.record("ours", deployment.root.directory("release", DUMP, model="tiny").path)
+    models.record("theirs", gpt_neox(folder / "neox", TEXTS))
+    results = [evaluate(deployment, name) for name in ("ours", "bigrams", "theirs")]
+    assert [result.error for result in results] == [None] * 3
+    assert all(all(result.checks.values()) and result.checks for result in results)
+    return deployment, results[-1]
+
+
+def evaluate(deployment: Deployment, name: str, **config: int) -> Materialized:
+    in_process_instance().add_dynamic_partitions("name", [name])
+    return deployment.materialize("foreign_evaluation", f"{DUMP}|{name}", **config)
+
+
+def test_our_own_release_scores_from_raw_text_what_its_evaluation_says(
+    evaluated: tuple[Deployment, Materialized],
+) -> None:
+    root = evaluated[0].root
+    evaluation = root.directory("evaluation", DUMP, model="tiny").verified().counts
+    found = evaluation_output(root, DUMP, "ours").verified().counts
+    assert found["lost_characters"] == 0
+    for name in ("documents", "tokens", "characters", "bytes"):
+        assert found[name] == evaluation[name]
+    assert found["bits_per_character"] == pytest.approx(evaluation["bits_per_character"], rel=1e-5)
+    bigrams = evaluation_output(root, DUMP, "bigrams").verified().counts
+    assert bigrams["bits_per_character"] == pytest.approx(evaluation["bigram_bits_per_character"], rel=1e-9)
+
+
+def test_the_leaderboard_has_all_of_them_in_the_ui_and_on_the_terminal(
+    evaluated: tuple[Deployment, Materialized],
+) -> None:
+    deployment, last = evaluated
+    rows = rows_of(last.metadata["leaderboard"])
+    assert [row[0] for row in rows] == ["bigrams", "ours", "theirs *"]
+    assert "data:image/svg+xml;base64," in str(last.metadata["leaderboard_chart"].value)
+    assert "cannot be known" in str(last.metadata["note"].value)
+    printed = deployment.invoke("leaderboard").splitlines()
+    assert [line.split()[0] for line in printed[2:5]] == ["bigrams", "ours", "theirs"]
+    (group,) = json.loads(deployment.invoke("leaderboard", "--json"))
+    assert [model["name"] for model in group["models"]] == ["bigrams", "ours", "theirs"]
+    assert len(group["differences"]) == 3
+
+
+def test_an_evaluation_is_kept_until_the_model_or_the_window_changes(
+    evaluated: tuple[Deployment, Materialized],
+) -> None:
+    deployment, _ = evaluated
+    assert "verified" in str(evaluate(deployment, "theirs").metadata["status"].value)
+    assert evaluate(deployment, "theirs", window=32).metadata["status"].value == "made"
+    # Other windows are another table.
+    assert deployment.invoke("leaderboard").count("held-out documents") == 2
+    assert evaluate(deployment, "theirs").metadata["status"].value == "made"
+
+
+def test_what_cannot_be_evaluated_is_told_in_one_line(
+    evaluated: tuple[Deployment, Materialized], tmp_path: Path
+) -> None:
+    deployment, _ = evaluated
+    assert "No model is called 'nobody'" in str(evaluate(deployment, "nobody").error)
+    too_long = str(evaluate(deployment, "theirs", window=4096).error)
+    assert "context is 128 tokens, the window 4,096" in too_long
+    assert "is no directory" in deployment.try_invoke("evaluate", tmp_path / "nowhere").output
+    assert "no training set of 20991231" in deployment.try_invoke("evaluate", "--dump", "20991231").output
