@@ -24,7 +24,7 @@ from jgpt_dagster.corpus.web.corpus_description import CorpusDescription, read_d
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.gguf_file import LIBRARY
 from jgpt_dagster.lm.release.licences import model_licence
-from jgpt_dagster.lm.release.model_card import CorpusFacts, ModelCardFacts, Score, model_card
+from jgpt_dagster.lm.release.model_card import LOSS_PICTURE, CorpusFacts, ModelCardFacts, Score, model_card
 from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
@@ -155,7 +155,9 @@ def _descriptions(
 
 
 def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
-    return {"model_card": dg.MetadataValue.md((target.path / CARD).read_text())}
+    card = (target.path / CARD).read_text()
+    # The UI has no files beside it, and shows the curve with the model.
+    return {"model_card": dg.MetadataValue.md(card.replace(f"{LOSS_PICTURE}\n\n", ""))}
 
 
 def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:

@@ -11,7 +11,7 @@ from jgpt_dagster.cli.deployment import require_matching_root
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.settings import Settings, load_settings
 
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|WEBHOOK|API_?KEY|ACCESS_KEY", re.IGNORECASE)
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|WEBHOOK|API_?KEY|ACCESS_KEY)(_|$)", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 
 

@@ -11,6 +11,9 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes
 LOSS_CURVE = "loss_curve.svg"
 """The picture beside the card."""
 
+LOSS_PICTURE = f"![Loss over the steps of the training]({LOSS_CURVE})"
+"""How the card shows it."""
+
 _TRANSFORMERS = ">=4.49"
 """The versions of transformers that open a release; 4.44 does not."""
 
@@ -107,7 +110,7 @@ def model_card(facts: ModelCardFacts) -> str:
         "Sample": _sample(facts),
         "Intended use and limits": _limits(facts),
         "Training data": _training_data(facts),
-        "Training": f"![Loss over the steps of the training]({LOSS_CURVE})\n\n{_table(facts.settings)}",
+        "Training": f"{LOSS_PICTURE}\n\n{_table(facts.settings)}",
         "Evaluation": _evaluation(facts),
     }
     body = "\n\n".join(f"## {title}\n{text}" for title, text in sections.items() if text)
