@@ -14,6 +14,7 @@ from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, score
 from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
+from jgpt_dagster.assets.tokenizer import encodes_of
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution, licences
 from jgpt_dagster.catalog.corpora import Folder, corpus_named
@@ -84,7 +85,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
             **({"unchecked": failed} if failed else {}),
         },
         inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
-        libraries=library_versions(LIBRARY) if load_tokenizer(tokenizer.path).encodes == "text" else {},
+        libraries=library_versions(LIBRARY) if encodes_of(tokenizer.verified()) == "text" else {},
     )
     evaluated_with = scores.verified().recipe.inputs.get(tokenizer.recipe_label)
     recipe = recipe_of_dependent(target, recipe, model, tokenizer, evaluated_with)

@@ -127,7 +127,7 @@ def require_tokenizer_engine(tokenizer: DirectoryArtifact, segmenter: str, finge
     a tokenizer of text, engines are equal.
     """
     manifest = tokenizer.manifest()
-    if manifest and _encodes(manifest) == "text":
+    if manifest and encodes_of(manifest) == "text":
         return
     frozen = manifest.recipe.libraries.get("segmenter", fingerprint) if manifest else fingerprint
     if frozen != fingerprint:
@@ -161,7 +161,7 @@ def _verified(artifact: DirectoryArtifact) -> Manifest:
         ) from error
 
 
-def _encodes(manifest: Manifest) -> Encodes:
+def encodes_of(manifest: Manifest) -> Encodes:
     """Return what a tokenizer encodes; the recipes of the earliest do not say it."""
     return cast(Encodes, manifest.recipe.settings.get("encodes", "words"))
 
@@ -171,7 +171,7 @@ def _chosen(config: TokenizerConfig, profile: TextProfile, present: Manifest | N
 
     Raises TokenizerMismatchError if the present tokenizer, which stays, encodes something else.
     """
-    kept = _encodes(present) if present else None
+    kept = encodes_of(present) if present else None
     asked = cast(Encodes | None, config.encodes)
     if asked and kept and asked != kept and not config.retrain:
         raise TokenizerMismatchError(
