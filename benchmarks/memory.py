@@ -31,6 +31,7 @@ from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.lm.data.token_files import write_tokens
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
+from jgpt_dagster.lm.tokenizer.word_counts import count_words
 from jgpt_dagster.sample.dump_writer import Page, write_dump
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_rows, write_rows
@@ -124,7 +125,9 @@ def _segment(rows: Iterator[tuple[Any, ...]], schema: Any, path: Path) -> None:
 
 def _train_tokenizer(folder: Path) -> None:
     documents = [row[-1] for row, _ in zip(read_rows(folder / "articles_segmented.parquet"), range(500), strict=False)]
-    trained = train_tokenizer(lambda: documents, "clean", TokenizerSettings(4000, 1, 2000), lambda line: None)
+    (folder / "words").mkdir()
+    words = count_words(documents, folder / "words")
+    trained = train_tokenizer(words, "clean", TokenizerSettings(4000, 1, 2000))
     (folder / _TOKENIZER).mkdir()
     save_tokenizer(trained.tokenizer, folder / _TOKENIZER, "clean", "mecab", "benchmark")
 

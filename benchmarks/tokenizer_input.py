@@ -47,6 +47,7 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
+from jgpt_dagster.lm.tokenizer.word_counts import count_words
 from jgpt_dagster.lm.training.distributed import init_distributed
 from jgpt_dagster.lm.training.stop_request import StopRequest
 from jgpt_dagster.lm.training.train_config import validate_config
@@ -114,7 +115,8 @@ class Side:
 
 def encode(documents: Sequence[SegmentedDocument], encodes: Encodes, root: Path) -> Side:
     """Train a tokenizer on documents and build a training set of them."""
-    trained = train_tokenizer(lambda: documents, "clean", SETTINGS, lambda line: None, encodes)
+    (root / "words").mkdir(parents=True)
+    trained = train_tokenizer(count_words(documents, root / "words"), "clean", SETTINGS, encodes)
     save_tokenizer(trained.tokenizer, root / "tokenizer", "clean", "mecab", "benchmark", encodes)
     tokenizer = load_tokenizer(root / "tokenizer")
     (root / "tokens").mkdir()

@@ -9,14 +9,21 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
+from itertools import pairwise
 from math import log
 from pathlib import Path
+
+import numpy as np
 
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.corpus.web.cc100 import read_documents
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
+from jgpt_dagster.lm.tokenizer.merge_training import MergeTrainer
+from jgpt_dagster.lm.tokenizer.word_counts import count_words
 
+_FIRST_CHARACTER, _BATCH = 0x4E00, 100_000
 SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
@@ -33,7 +40,8 @@ def measure(path: Path, share: float, settings: TokenizerSettings) -> dict[str, 
     words = [word for document in sample for line in document for sentence in line for word in sentence.split(" ")]
     figures: dict[str, object] = {"words": len(words), "distinct": len(set(words))}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tokenizer = train_tokenizer(lambda: sample, "clean", settings, lambda line: None).tokenizer
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = train_tokenizer(count_words(sample, Path(folder)), "clean", settings).tokenizer
     tokens = sum(len(tokenizer.encode(sentence, add_special_tokens=False).ids) for sentence in held_out)
     return figures | {
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10,
@@ -42,15 +50,38 @@ def measure(path: Path, share: float, settings: TokenizerSettings) -> dict[str, 
     }
 
 
+def learn_made_up(words: int, settings: TokenizerSettings) -> None:
+    """Learn merges from distinct words that are made up, and print CPU seconds and the peak of this process.
+
+    Lengths are geometric, and characters follow Zipf's law independently of each other.
+    """
+    random = np.random.default_rng(0)
+    trainer = MergeTrainer([chr(_FIRST_CHARACTER + number) for number in range(settings.limit_alphabet)])
+    for start in range(0, words, _BATCH):
+        count = min(_BATCH, words - start)
+        lengths = np.minimum(random.geometric(0.25, count) + 1, 12)
+        codes = np.minimum(random.zipf(1.25, int(lengths.sum())), settings.limit_alphabet - 1) + _FIRST_CHARACTER
+        text, ends = codes.astype("<u4").tobytes().decode("utf-32-le"), np.cumsum(lengths).tolist()
+        made = [text[first:end] for first, end in pairwise([0, *ends])]
+        trainer.add(made, np.minimum(random.zipf(1.7, count), 10**7).tolist())
+    merges = trainer.learn(settings.vocab_size, 1)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"{words:,} words, {len(merges):,} merges: {used.ru_utime + used.ru_stime:.0f} s, {used.ru_maxrss >> 10} MB")
+
+
 def main() -> None:
     """Print a line per share."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path)
+    parser.add_argument("path", type=Path, nargs="?")
+    parser.add_argument("--made-up-words", type=int, help="learn from so many distinct words instead")
     parser.add_argument("--vocab-size", type=int, default=8000)
     parser.add_argument("--limit-alphabet", type=int, default=2500)
     parser.add_argument("--share", type=float)
     arguments = parser.parse_args()
     settings = TokenizerSettings(arguments.vocab_size, 1, arguments.limit_alphabet)
+    if arguments.made_up_words:
+        learn_made_up(arguments.made_up_words, TokenizerSettings())
+        return
     if arguments.share:
         print(json.dumps(measure(arguments.path, arguments.share, settings)))
         return

@@ -2,29 +2,37 @@
 
 import resource
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import dagster as dg
 from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.document_signatures import map_for
 from jgpt_dagster.assets.materialize import Materialization, materialize, progress
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.corpus.segmenters import restore_step
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
+from jgpt_dagster.lm.tokenizer.bpe_training import (
+    TokenizerSettings,
+    in_tokenizer_sample,
+    require_trainable,
+    train_tokenizer,
+)
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     Encodes,
-    SegmentedDocument,
     TextTokenizer,
     TokenizerMismatchError,
     load_tokenizer,
     require_profile_encodes,
     save_tokenizer,
 )
+from jgpt_dagster.lm.tokenizer.word_counts import WordCounts, count_words
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.storage.artifact import ArtifactError
@@ -32,7 +40,8 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
-from jgpt_dagster.storage.safe_path import require_form
+from jgpt_dagster.storage.safe_path import child_path, require_form
+from jgpt_dagster.storage.scratch_directory import scratch_directory
 
 CODE_VERSION = "1"
 
@@ -60,8 +69,8 @@ class TokenizerConfig(dg.Config):
         default=1.0,
         gt=0,
         le=1,
-        description="Share of the documents to train on, chosen by a hash of corpus and id. Training keeps every "
-        "distinct word in memory; a smaller share limits that, at the cost of rare tokens.",
+        description="Share of the documents to train on, chosen by a hash of corpus and id. Training takes 165 "
+        "bytes of memory for each distinct word; a smaller share limits that, at the cost of rare tokens.",
     )
     encodes: str | None = Field(
         default=None,
@@ -95,13 +104,11 @@ def tokenizer(
     def make(target: DirectoryArtifact, recipe: Recipe) -> dict[str, Any]:
         bar = progress(context, target, "characters")
         shards = [store.root.parquet_by_label(label) for label in recipe.inputs]
-        trained = train_tokenizer(
-            lambda: _documents(shards, config.sample_share),
-            store.profile,
-            TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet),
-            bar.message,
-            encodes,
-        )
+        settings = TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet)
+        require_trainable(settings, store.profile, encodes)
+        with scratch_directory(child_path(store.scratch_path, "tokenizer", "words"), "the counts of words") as folder:
+            words = _count_words(store, shards, config.sample_share, folder, bar.message)
+            trained = train_tokenizer(words, store.profile, settings, encodes)
         with target.writing(recipe) as out:
             save_tokenizer(
                 trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"], encodes
@@ -236,12 +243,25 @@ def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> 
     )
 
 
-def _documents(shards: list[ParquetArtifact], share: float) -> Iterator[SegmentedDocument]:
-    """Yield the lines of the sampled documents; the first column of a corpus is a document's id."""
-    for shard in shards:
-        for key, *_, lines in read_rows(shard.path):
-            if in_tokenizer_sample(shard.asset, key, share):
-                yield lines
+def _count_words(
+    store: CorpusStore, shards: list[ParquetArtifact], share: float, folder: Path, report: Callable[[str], None]
+) -> WordCounts:
+    """Count the words of the sampled documents of all shards, each shard in a process of its own if there is much."""
+    words = WordCounts()
+    with map_for(store, sum(shard.path.stat().st_size for shard in shards)) as ordered_map:
+        numbered = enumerate((shard.asset, shard.path) for shard in shards)
+        for (number, (asset, _)), counted in ordered_map(partial(_count_words_of_shard, folder, share), numbered):
+            words += counted
+            report(f"words: {number + 1} of {len(shards)} shards, {asset}: {counted.sentences:,} sentences")
+    return words
+
+
+def _count_words_of_shard(folder: Path, share: float, numbered: tuple[int, tuple[str, Path]]) -> WordCounts:
+    number, (asset, path) = numbered
+    own = folder / str(number)
+    own.mkdir()
+    # The first column of a corpus is a document's id.
+    return count_words((lines for key, *_, lines in read_rows(path) if in_tokenizer_sample(asset, key, share)), own)
 
 
 def _describe(target: DirectoryArtifact) -> dict[str, Any]:

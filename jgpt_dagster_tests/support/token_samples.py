@@ -1,7 +1,9 @@
 """Generated segmented documents and token shards, the same in every run."""
 
+import atexit
 import random
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from jgpt_dagster.lm.data.integer_tables import IntegerTableWriter
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, DOCUMENTS_SCHEMA, TOKENS
 from jgpt_dagster.lm.data.training_set import TokenShard
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument
+from jgpt_dagster.lm.tokenizer.word_counts import WordCounts, count_words
 
 TEXT = (
     "吾輩 は 猫 で ある 。 名前 まだ 無い どこ 生れた か とんと 見当 が つか ぬ 「 東京 大学 」 2025 年 に ▁York を 、"
@@ -59,3 +62,10 @@ def write_shard(
         sha256="0" * 64,
         tokenizer_sha256="t" * 64,
     )
+
+
+def counted_words(documents: Iterable[SegmentedDocument]) -> WordCounts:
+    """Return the words of documents; their files are deleted when the interpreter ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return count_words(documents, Path(folder.name))

@@ -2,13 +2,11 @@
 
 Both are byte-pair encodings learned within words: no token crosses a word border of the text that it is learned from.
 One that encodes `text` has no words to keep to afterwards. The same documents give the same bytes for any number of
-threads. The trainer of the tokenizers library breaks ties between merges by token id, but chooses at random
-among equally frequent characters, so the alphabet is chosen here.
+threads. The alphabet is chosen here: the trainer of the tokenizers library chooses at random among equally frequent
+characters.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,23 +14,22 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
+from tokenizers.pre_tokenizers import PreTokenizer
 
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer.merge_table import Merge, closed_merges
+from jgpt_dagster.lm.tokenizer.merge_training import MergeTrainer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     BEGIN,
     END,
     LINE_END,
     UNKNOWN,
     Encodes,
-    SegmentedDocument,
     TokenizerError,
     require_profile_encodes,
-    segmented_length,
 )
-from jgpt_dagster.runtime.batching import batches
+from jgpt_dagster.lm.tokenizer.word_counts import WordCounts
 
 MAX_VOCAB_SIZE = 65_535
 """The largest vocabulary whose ids and size are uint16."""
@@ -43,7 +40,6 @@ _BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f+][0-9A-Fa-f]>")
 
-_BATCH_CHARACTERS = 1 << 20
 _CODE_POINTS = 0x110000
 
 
@@ -79,49 +75,51 @@ def in_tokenizer_sample(corpus: str, key: int, share: float) -> bool:
 
 
 def train_tokenizer(
-    documents: Callable[[], Iterable[SegmentedDocument]],
-    profile: TextProfile,
-    settings: TokenizerSettings,
-    progress: Callable[[str], None],
-    encodes: Encodes = "words",
+    words: WordCounts, profile: TextProfile, settings: TokenizerSettings, encodes: Encodes = "words"
 ) -> TrainedTokenizer:
-    """Train a tokenizer. `documents` is called twice and must return the same stream each time.
+    """Train a tokenizer on counted words.
 
-    What it `encodes` changes neither the vocabulary nor the order of merges, only what they are applied to.
+    What it `encodes` changes neither the vocabulary nor the order of merges, only what they are applied to. A small
+    corpus gives a smaller vocabulary than `vocab_size`. For memory, see `merge_training`.
 
-    The text is streamed, but every distinct word stays in memory with its count; train on a sample to bound that (see
-    `in_tokenizer_sample`). A small corpus gives a smaller vocabulary than `vocab_size`. `progress` receives a line
-    about every million characters.
-
-    Raises TokenizerError for settings that do not fit together and for documents without any character.
+    Raises TokenizerError for settings that do not fit together and for text without any character.
     """
-    require_profile_encodes(profile, encodes)
-    _require_room(settings, profile)
-    counts, frequency = _count_characters(documents(), progress)
+    require_trainable(settings, profile, encodes)
+    counts, frequency = _count_characters(words)
     alphabet = _choose_alphabet(frequency, settings.limit_alphabet)
     if not alphabet:
         raise TokenizerError("there is no text to train a tokenizer on. Materialize the segmented shards first.")
-    tokenizer = Tokenizer(BPE(unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace() if profile == "seed" else pre_tokenizers.WhitespaceSplit()
-    trainer = BpeTrainer(
-        vocab_size=settings.vocab_size - _added_tokens(profile),
-        min_frequency=settings.min_frequency,
-        special_tokens=_SPECIAL_TOKENS,
-        limit_alphabet=len(alphabet),
-        initial_alphabet=alphabet,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_sentence_batches(documents(), "words", progress), trainer)
-    learned = tokenizer.get_vocab_size()
-    if profile == "clean":
-        tokenizer = _lossless(tokenizer, encodes)
+    learned = _learn(words, profile, settings, alphabet)
+    tokenizer = _lossless(learned, encodes) if profile == "clean" else _published(learned)
     counts |= {
         "alphabet": len(alphabet),
         "alphabet_coverage": round(sum(int(frequency[ord(char)]) for char in alphabet) / counts["characters"], 6),
         "vocabulary": tokenizer.get_vocab_size(),
-        "dropped_tokens": learned + _added_tokens(profile) - tokenizer.get_vocab_size(),
+        "dropped_tokens": len(learned.tokens) + _added_tokens(profile) - tokenizer.get_vocab_size(),
     }
     return TrainedTokenizer(tokenizer, counts)
+
+
+class _Learned(NamedTuple):
+    """Tokens in the order of their ids, special ones first, and merges, best first."""
+
+    tokens: list[str]
+    merges: list[Merge]
+
+
+def _learn(words: WordCounts, profile: TextProfile, settings: TokenizerSettings, alphabet: list[str]) -> _Learned:
+    trainer = MergeTrainer(alphabet)
+    cut = _pre_tokenizer(profile).pre_tokenize_str
+    for batch in words.batches():
+        pieces = [(piece, count) for word, count in batch for piece, _ in cut(word)]
+        trainer.add([piece for piece, _ in pieces], [count for _, count in pieces])
+    size = settings.vocab_size - _added_tokens(profile) - len(_SPECIAL_TOKENS)
+    merges = trainer.learn(size, settings.min_frequency)
+    return _Learned([*_SPECIAL_TOKENS, *sorted(alphabet), *map("".join, merges)], merges)
+
+
+def _pre_tokenizer(profile: TextProfile) -> PreTokenizer:
+    return pre_tokenizers.Whitespace() if profile == "seed" else pre_tokenizers.WhitespaceSplit()
 
 
 def _added_tokens(profile: TextProfile) -> int:
@@ -129,8 +127,12 @@ def _added_tokens(profile: TextProfile) -> int:
     return len(_BYTE_TOKENS) + len([LINE_END]) if profile == "clean" else 0
 
 
-def _require_room(settings: TokenizerSettings, profile: TextProfile) -> None:
-    """Raise TokenizerError if the vocabulary is too large for uint16 or too small for the tokens it must have."""
+def require_trainable(settings: TokenizerSettings, profile: TextProfile, encodes: Encodes) -> None:
+    """Raise TokenizerError for what a profile does not encode, and for a vocabulary of a size that cannot be.
+
+    That is one too large for uint16, or too small for the tokens that it must have.
+    """
+    require_profile_encodes(profile, encodes)
     if settings.vocab_size > MAX_VOCAB_SIZE:
         raise TokenizerError(
             f"vocab_size={settings.vocab_size:,}: token files are uint16, which allows {MAX_VOCAB_SIZE:,} at most."
@@ -144,35 +146,17 @@ def _require_room(settings: TokenizerSettings, profile: TextProfile) -> None:
         )
 
 
-def _sentence_batches(
-    documents: Iterable[SegmentedDocument], stage: str, progress: Callable[[str], None]
-) -> Iterator[list[str]]:
-    """Yield the sentences of a stream of documents, about a million characters at a time."""
-    read = characters = 0
-    for batch in batches(documents, max_size=_BATCH_CHARACTERS, size=segmented_length):
-        if read:
-            progress(f"{stage}: {read:,} documents, {characters:,} characters")
-        yield [sentence for document in batch for line in document for sentence in line]
-        read += len(batch)
-        characters += sum(map(segmented_length, batch))
-    progress(f"{stage}: {read:,} documents, {characters:,} characters, all")
-
-
-def _count_characters(
-    documents: Iterable[SegmentedDocument], progress: Callable[[str], None]
-) -> tuple[dict[str, int | float], np.ndarray]:
+def _count_characters(words: WordCounts) -> tuple[dict[str, int | float], np.ndarray]:
     """Return counts, and the frequency of each code point (int64, indexed by code point, 0 for white space)."""
     frequency = np.zeros(_CODE_POINTS, dtype=np.int64)
-    sentences = 0
-    for batch in _sentence_batches(documents, "characters", progress):
-        sentences += len(batch)
-        codes = np.frombuffer("".join(batch).encode("utf-32-le"), dtype="<u4")
-        frequency += np.bincount(codes, minlength=_CODE_POINTS)
+    for batch in words.batches():
+        codes = np.frombuffer("".join(word for word, _ in batch).encode("utf-32-le"), dtype="<u4")
+        weights = np.repeat([count for _, count in batch], [len(word) for word, _ in batch])
+        np.add.at(frequency, codes, weights)
     frequency[[code for code in np.flatnonzero(frequency) if chr(code).isspace()]] = 0
-    characters = int(frequency.sum())
     return {
-        "sentences": sentences,
-        "characters": characters,
+        "sentences": words.sentences,
+        "characters": int(frequency.sum()),
         "characters_distinct": int(np.count_nonzero(frequency)),
     }, frequency
 
@@ -184,7 +168,16 @@ def _choose_alphabet(frequency: np.ndarray, limit: int) -> list[str]:
     return [chr(code) for code in by_frequency[:limit]]
 
 
-def _lossless(learned: Tokenizer, encodes: Encodes) -> Tokenizer:
+def _published(learned: _Learned) -> Tokenizer:
+    """Return the tokenizer of the published recipe."""
+    ids = {token: index for index, token in enumerate(learned.tokens)}
+    tokenizer = Tokenizer(BPE(vocab=ids, merges=learned.merges, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = _pre_tokenizer("seed")
+    tokenizer.add_special_tokens(_SPECIAL_TOKENS)
+    return tokenizer
+
+
+def _lossless(learned: _Learned, encodes: Encodes) -> Tokenizer:
     """Return a tokenizer of the same merges that encodes unknown characters as bytes and decodes to the exact text.
 
     In text a space is a space: U+2581 can then be told from it.
@@ -202,7 +195,7 @@ def _lossless(learned: Tokenizer, encodes: Encodes) -> Tokenizer:
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(BPE(vocab=ids, merges=merges, unk_token=UNKNOWN, byte_fallback=True))
     if encodes == "words":
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.pre_tokenizer = _pre_tokenizer("clean")
     tokenizer.decoder = decoders.Sequence(decoder)
     tokenizer.add_special_tokens(_SPECIAL_TOKENS)
     # A line end is text, not a special token, so that decoding keeps it.
@@ -210,21 +203,19 @@ def _lossless(learned: Tokenizer, encodes: Encodes) -> Tokenizer:
     return tokenizer
 
 
-def _drop_reserved_tokens(learned: Tokenizer) -> tuple[list[str], list[Merge]]:
-    """Return the tokens in the order of their ids, and the merges, without those that spell a reserved token.
+def _drop_reserved_tokens(learned: _Learned) -> _Learned:
+    """Return what was learned without the tokens that spell a reserved one.
 
-    From a corpus in which the text `</s>` or `<0x41>` is frequent, the trainer learns merges that produce exactly that
-    token. Such a merge is dropped, and with it every merge that builds on it.
+    From a corpus in which the text `</s>` or `<0x41>` is frequent, merges are learned that produce exactly that token.
+    Such a merge is dropped, and with it every merge that builds on it.
     """
-    model = json.loads(learned.to_str())["model"]
-    kept = {token for token in model["vocab"] if len(token) == 1}
+    kept = {token for token in learned.tokens if len(token) == 1}
     merges = []
-    for left, right in model["merges"]:
+    for left, right in learned.merges:
         if left in kept and right in kept and not _is_reserved(left + right):
             kept.add(left + right)
             merges.append((left, right))
-    by_id = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return [token for token in by_id if token in kept or token in _SPECIAL_TOKENS], merges
+    return _Learned([token for token in learned.tokens if token in kept or token in _SPECIAL_TOKENS], merges)
 
 
 def _is_reserved(token: str) -> bool:

@@ -14,16 +14,14 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
-from jgpt_dagster_tests.support.token_samples import segmented_documents
+from jgpt_dagster_tests.support.token_samples import counted_words, segmented_documents
 
 DOCUMENTS = [(7 * index, document) for index, document in enumerate(segmented_documents(300, seed=3))]
 
 
 @pytest.fixture(scope="module", params=["clean", "seed"])
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
-    trained, _ = train_tokenizer(
-        lambda: segmented_documents(200), request.param, TokenizerSettings(400, 1, 30), lambda line: None
-    )
+    trained, _ = train_tokenizer(counted_words(segmented_documents(200)), request.param, TokenizerSettings(400, 1, 30))
     directory = tmp_path_factory.mktemp(request.param)
     save_tokenizer(trained, directory, request.param, "mecab", "mecab 1")
     return load_tokenizer(directory)

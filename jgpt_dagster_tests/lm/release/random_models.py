@@ -8,12 +8,12 @@ from transformers import GPT2LMHeadModel
 from jgpt_dagster.lm.model.gpt2 import generation_config, gpt2_config
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes, load_tokenizer, save_tokenizer
-from jgpt_dagster_tests.support.token_samples import segmented_documents
+from jgpt_dagster_tests.support.token_samples import counted_words, segmented_documents
 
 
 def save_small_tokenizer(directory: Path, encodes: Encodes) -> Path:
     settings = TokenizerSettings(vocab_size=400, limit_alphabet=100)
-    trained = train_tokenizer(lambda: segmented_documents(50), "clean", settings, lambda line: None, encodes)
+    trained = train_tokenizer(counted_words(segmented_documents(50)), "clean", settings, encodes)
     save_tokenizer(trained.tokenizer, directory, "clean", "mecab", "fingerprint", encodes)
     return directory
 

@@ -1,8 +1,4 @@
-import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +7,15 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from jgpt_dagster.corpus.text_profile import TextProfile
-from jgpt_dagster.lm.tokenizer import bpe_training
 from jgpt_dagster.lm.tokenizer.bpe_training import (
     TokenizerSettings,
     TrainedTokenizer,
     in_tokenizer_sample,
+    require_trainable,
     train_tokenizer,
 )
 from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes, SegmentedDocument, TokenizerError
-from jgpt_dagster_tests.support.token_samples import WORDS, segmented_documents
+from jgpt_dagster_tests.support.token_samples import WORDS, counted_words, segmented_documents
 
 SMALL = TokenizerSettings(vocab_size=600, limit_alphabet=300)
 # Two thousand equally frequent characters: every tie that the code leaves open is broken at random.
@@ -32,7 +28,7 @@ def train(
     settings: TokenizerSettings = SMALL,
     encodes: Encodes = "words",
 ) -> TrainedTokenizer:
-    return train_tokenizer(lambda: documents, profile, settings, lambda line: None, encodes)
+    return train_tokenizer(counted_words(documents), profile, settings, encodes)
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
@@ -83,33 +79,12 @@ def test_among_equally_frequent_characters_the_lower_code_points_are_kept(profil
 
 
 @pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_training_does_not_depend_on_the_size_of_batches(profile: TextProfile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_does_not_depend_on_the_division_of_documents(profile: TextProfile) -> None:
     documents = TIES + segmented_documents(300)
     settings = TokenizerSettings(vocab_size=1500, limit_alphabet=1000)
     whole = train(documents, profile, settings).tokenizer.to_str()
-    for characters in (1, 500):
-        monkeypatch.setattr(bpe_training, "_BATCH_CHARACTERS", characters)
-        assert train(documents, profile, settings).tokenizer.to_str() == whole
-
-
-@pytest.mark.parametrize("profile", ["seed", "clean"])
-def test_training_does_not_depend_on_the_number_of_threads(profile: TextProfile) -> None:
-    program = (
-        "import hashlib; from jgpt_dagster_tests.lm.tokenizer.test_bpe_training import *\n"
-        f"trained = train(TIES + segmented_documents(300), {profile!r}, TokenizerSettings(1500, 1, 1000))\n"
-        "print(hashlib.sha256(trained.tokenizer.to_str().encode()).hexdigest())"
-    )
-    here = train(TIES + segmented_documents(300), profile, TokenizerSettings(1500, 1, 1000)).tokenizer.to_str()
-    for variables in ({"RAYON_NUM_THREADS": "1"}, {"RAYON_NUM_THREADS": "5"}, {"TOKENIZERS_PARALLELISM": "false"}):
-        run = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parents[3],
-        )
-        assert run.stdout.strip() == hashlib.sha256(here.encode()).hexdigest()
+    words = counted_words(documents[200:]) + counted_words(documents[:7]) + counted_words(documents[7:200])
+    assert train_tokenizer(words, profile, settings).tokenizer.to_str() == whole
 
 
 @pytest.mark.parametrize("encodes", ["words", "text"])
@@ -152,21 +127,9 @@ def test_a_sample_has_its_share_of_each_corpus_and_is_a_subset_of_every_larger_o
     assert sample("wikipedia_segmented", 0.25) != sample("cc100_segmented", 0.25)
 
 
-def test_progress_reports_how_many_documents_were_read() -> None:
-    lines: list[str] = []
-    train_tokenizer(lambda: segmented_documents(20), "clean", SMALL, lines.append)
-    assert [line.split(" characters")[0].split(",")[0] for line in lines] == [
-        "characters: 20 documents",
-        "words: 20 documents",
-    ]
-
-
-def test_a_vocabulary_that_uint16_cannot_hold_is_refused_before_the_text_is_read() -> None:
-    def documents() -> list[SegmentedDocument]:
-        raise AssertionError("the text was read")
-
+def test_a_vocabulary_that_uint16_cannot_hold_is_refused() -> None:
     with pytest.raises(TokenizerError, match=r"vocab_size=65,536.*65,535"):
-        train_tokenizer(documents, "clean", TokenizerSettings(vocab_size=65_536), lambda line: None)
+        require_trainable(TokenizerSettings(vocab_size=65_536), "clean", "words")
 
 
 def test_a_vocabulary_without_room_for_alphabet_and_bytes_is_refused() -> None:

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_tokenizer
 from jgpt_dagster.lm.tokenizer.merge_table import Merge, closed_merges
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument
-from jgpt_dagster_tests.support.token_samples import segmented_documents
+from jgpt_dagster_tests.support.token_samples import counted_words, segmented_documents
 
 MERGES = [("a", "b"), ("c", "d"), ("ab", "c"), ("b", "c"), ("ab", "cd"), ("bc", "d")]
 
@@ -33,9 +33,7 @@ def test_a_closed_table_is_closed() -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> list[Merge]:
-    tokenizer, _ = train_tokenizer(
-        lambda: segmented_documents(300), "clean", TokenizerSettings(600, 1, 200), lambda line: None
-    )
+    tokenizer, _ = train_tokenizer(counted_words(segmented_documents(300)), "clean", TokenizerSettings(600, 1, 200))
     return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
@@ -67,7 +65,7 @@ def test_with_a_closed_table_following_merges_is_taking_the_best_token_first(
 
 def test_closing_a_table_changes_no_line_of_real_text(web_documents: list[SegmentedDocument]) -> None:
     settings = TokenizerSettings(8000, 1, 2000)
-    tokenizer, _ = train_tokenizer(lambda: web_documents, "clean", settings, lambda line: None)
+    tokenizer, _ = train_tokenizer(counted_words(web_documents), "clean", settings)
     trained = {**json.loads(tokenizer.to_str()), "pre_tokenizer": None}
     merges = closed_merges((left, right) for left, right in trained["model"]["merges"])
     assert len(merges) > len(trained["model"]["merges"])

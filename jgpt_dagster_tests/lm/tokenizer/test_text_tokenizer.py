@@ -20,7 +20,7 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
-from jgpt_dagster_tests.support.token_samples import segmented_documents
+from jgpt_dagster_tests.support.token_samples import counted_words, segmented_documents
 
 HOSTILE = [
     [["</s> <s> <unk> <0x41> <0xE3> 𠮷 野家"], ["👨‍👩‍👧‍👦 é が"]],
@@ -39,7 +39,7 @@ documents_of_any_text = st.lists(
 
 def make(directory: Path, profile: TextProfile, encodes: Encodes = "words") -> Path:
     tokenizer, _ = train_tokenizer(
-        lambda: segmented_documents(200), profile, TokenizerSettings(400, 1, 60), lambda line: None, encodes
+        counted_words(segmented_documents(200)), profile, TokenizerSettings(400, 1, 60), encodes
     )
     save_tokenizer(tokenizer, directory, profile, "mecab", "mecab 1 with dictionary 1", encodes)
     return directory
@@ -221,7 +221,7 @@ def test_real_text_is_decoded_exactly(web_documents: list[SegmentedDocument], tm
     tokens = {}
     for encodes in get_args(Encodes):
         settings = TokenizerSettings(8000, 1, 2000)
-        tokenizer, counts = train_tokenizer(lambda: documents, "clean", settings, lambda line: None, encodes)
+        tokenizer, counts = train_tokenizer(counted_words(documents), "clean", settings, encodes)
         assert counts["characters_distinct"] > counts["alphabet"]
         save_tokenizer(tokenizer, tmp_path, "clean", "mecab", "mecab 1", encodes)
         loaded = load_tokenizer(tmp_path)
