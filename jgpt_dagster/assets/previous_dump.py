@@ -5,7 +5,7 @@ of a full rebuild. A shard that is damaged or was made differently is skipped, a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -13,12 +13,13 @@ import numpy as np
 
 from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.left_out.ledger import LedgerRow
 from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.orchestration.partitions import ShardKey
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
-from jgpt_dagster.storage.manifest import Recipe
+from jgpt_dagster.storage.manifest import ACCOUNT, Recipe
 from jgpt_dagster.storage.parquet import read_rows
 
 T = TypeVar("T")
@@ -29,15 +30,27 @@ SegmentedLines = list[list[str]]
 
 def previous_articles(
     context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
-) -> PreviousRows[tuple[int, str, Lines]]:
-    """Return (revision id, title, lines) by page id, from the previous dump."""
+) -> PreviousRows[tuple[int, str, Lines, LedgerRow]]:
+    """Return (revision id, title, lines, row of the account) by page id, from the previous dump.
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[int, str, Lines]] | None:
+    Under `seed` there is no account, and its rows are empty.
+    """
+
+    def part(shard: str, dump: str) -> PreviousShard[tuple[int, str, Lines, LedgerRow]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
+        manifest = articles.manifest()
+        has_account = store.profile == "clean"
+        if has_account and manifest and ACCOUNT not in manifest.files:
+            context.log.info(
+                f"{articles.label} is from before there were accounts of what is left out: nothing is reused"
+            )
+            return None
 
-        def rows() -> Iterator[tuple[int, tuple[int, str, Lines]]]:
+        def rows() -> Iterator[tuple[int, tuple[int, str, Lines, LedgerRow]]]:
             columns = ["page_id", "revision_id", "title", "lines"]
-            return ((row[0], row[1:]) for row in read_rows(articles.path, columns))
+            account: Iterator[LedgerRow] = read_rows(articles.account_path) if has_account else repeat(())
+            for (page_id, *row), figures in zip(read_rows(articles.path, columns), account, strict=has_account):
+                yield page_id, (*row, figures)
 
         return _part(context, recipe, articles, [articles], rows)
 

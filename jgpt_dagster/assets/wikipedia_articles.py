@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import dagster as dg
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.dump_errors import published_fault
+from jgpt_dagster.assets.left_out_metadata import left_out_metadata
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
@@ -23,6 +25,7 @@ from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter, account_counts
 from jgpt_dagster.corpus.rejected_rows import RejectedLog
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
@@ -32,6 +35,7 @@ from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikipedia.xml_cache import cached_xml_name, read_cached_xml
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.bounded_wikiextractor import TemplateLibrary
+from jgpt_dagster.corpus.wikitext.template_rules import read_rules, rules_setting
 from jgpt_dagster.corpus.wikitext.template_store import FILES as TEMPLATE_FILES
 from jgpt_dagster.corpus.wikitext.template_store import open_templates
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
@@ -45,7 +49,7 @@ from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "5"
 
-PreviousArticles = PreviousRows[tuple[int, str, list[str]]]
+PreviousArticles = PreviousRows[tuple[int, str, list[str], LedgerRow]]
 
 
 def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
@@ -65,13 +69,15 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
     ) -> Materialization:
         """One row an article: page id, revision id, title and the lines of its cleaned text, the title first.
 
-        An article whose revision an earlier dump has too is taken from there.
+        An article whose revision an earlier dump has too is taken from there. What cleaning left out of each article is
+        in a file beside the shard; `jgpt text report` shows its sums.
         """
         key = shard_key(context, corpus)
         target = store.parquet(corpus.text_asset, *key)
         dump = _Dump(store, store.directory(f"{corpus.name}_dump", key.dump))
         part = dump.ranges.shards[int(key.shard)]
         site = read_siteinfo(dump.path, dump.ranges)
+        rules = read_rules(store.root.location) if store.profile == "clean" else {}
         recipe = Recipe(
             stage=corpus.text_asset,
             code_version=CODE_VERSION,
@@ -79,6 +85,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                 "text": store.profile,
                 "namespaces": sha256_value(sorted(site.namespaces.items())),
                 **dump.templates_setting(),
+                **rules_setting(rules),
             },
             inputs={"pages": part.sha256},
             libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
@@ -91,7 +98,6 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                 previous = previous_articles(context, store, corpus, key, recipe)
             stats = ReuseStats(previous.rate, previous.full_seconds)
             library = dump.templates(site) if store.profile == "seed" else None
-            clean = _reusing(article_cleaner(store.profile, site, library), previous, stats)
             cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None
             bar = progress(context, target, "articles", size=cached_xml.stat().st_size if cached_xml else part.length)
             if cached_xml:
@@ -99,14 +105,28 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
             else:
                 chunks = read_range(dump.path, part, bar.count_input_bytes)
             fault = f"materialize {corpus.name}_dump with `force: true`"
-            with RejectedLog(store.scratch_path) as rejected, published_fault(fault):
+            with ExitStack() as opened:
+                rejected = opened.enter_context(RejectedLog(store.scratch_path))
+                ledger = None
+                if store.profile == "clean":
+                    ledger = opened.enter_context(LedgerWriter.open(target.account_path, recipe))
+                    cleaner = article_cleaner(store.profile, site, library, rules, ledger.report)
+                else:
+                    cleaner = article_cleaner(store.profile, site, library)
+                opened.enter_context(published_fault(fault))
+                clean = _reusing(cleaner, previous, stats, ledger)
                 rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
                 target.write(
                     corpus.text_schema,
                     totals.count(bar.track(rows if part.length else iter(()))),
                     recipe,
-                    lambda: {**asdict(counts), **asdict(totals)},
+                    lambda: {
+                        **asdict(counts),
+                        **asdict(totals),
+                        **({"account": account_counts(target.account_path)} if ledger else {}),
+                    },
                     lambda: rejected,
+                    ledger.finish if ledger else None,
                 )
             return reuse_facts(stats)
 
@@ -155,13 +175,17 @@ class _Dump:
         return self._artifact.verified_file(cached_xml_name(shard))
 
 
-def _reusing(clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats) -> CleanFunction:
-    """Return a cleaner that takes the lines of an unchanged revision from an earlier dump."""
+def _reusing(
+    clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats, ledger: LedgerWriter | None
+) -> CleanFunction:
+    """Return a cleaner that takes lines and account of an unchanged revision from an earlier dump."""
 
     def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
         found = previous.seek(page_id)
         if found is not None and found[:2] == (revision_id, title):
             stats.count_reused(len(text))
+            if ledger:
+                ledger.append(found[3])
             return found[2]
         return stats.measure(lambda: clean(page_id, revision_id, title, text), 1, len(text))
 
@@ -174,6 +198,7 @@ def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str
         rejected = [json.loads(line) for line in islice(stream, 5)]
     return {
         "preview": preview(("title", "lines"), rows),
+        **(left_out_metadata(counts["account"]) if "account" in counts else {}),
         "faults_per_1000_lines": table(
             ["left behind", "lines in 1,000"],
             [

@@ -18,6 +18,8 @@ from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAININ
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.corpus.web.corpus_description import DESCRIPTION, CorpusDescriptionError, read_description
 from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
+from jgpt_dagster.corpus.wikitext.template_rules import FILE as RULES_FILE
+from jgpt_dagster.corpus.wikitext.template_rules import TemplateRulesError, read_rules, rules_setting
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 from jgpt_dagster.storage.object_store import read_bytes
@@ -165,9 +167,20 @@ class StalenessCheck:
         for corpus in self._catalog.corpora:
             if asset == corpus.source_asset and isinstance(corpus.source, Archive):
                 yield "the URL", settings["url"], corpus.source.recorded_url
+        for corpus in self._catalog.dated_corpora:
+            if asset == corpus.text_asset and settings.get("text") == "clean":
+                yield RULES_FILE, settings.get(RULES_FILE, "none"), self._rules
         if asset == TRAINING_SET:
             names = sorted(corpus.name for corpus in self._catalog.corpora)
             yield "the corpora", ", ".join(sorted(settings["weights"])), ", ".join(names)
+
+    @cached_property
+    def _rules(self) -> str:
+        """The fingerprint of the root's rules for templates, or why they cannot be read."""
+        try:
+            return rules_setting(read_rules(self._catalog.root.location)).get(RULES_FILE, "none")
+        except TemplateRulesError as error:
+            return f"unreadable: {error}"
 
     def _version(self, distribution: str) -> str | None:
         """Return the installed version, or the fingerprint of the segmenter in use; None if it is unknown."""

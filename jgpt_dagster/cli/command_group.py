@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, _Command] = {
     "run": _Command("run", "Bring the assets of one dump up to date."),
     "status": _Command("status", "Show what is done, stale, running, failed and missing."),
     "dumps": _Command("dumps", "Add, list and remove dumps."),
+    "text": _Command("text", "Show what cleaning left out of a dump."),
     "config": _Command("config", "Show or change the run config that the data root keeps."),
     "plan": _Command("plan", "Show what training takes: steps, bytes, hours and cost."),
     "generate": _Command("generate", "Continue a prompt with a released model."),

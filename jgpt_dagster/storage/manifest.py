@@ -13,6 +13,10 @@ from typing import Any
 
 from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 
+ACCOUNT = "left_out.pq"
+"""The account of what an output leaves out, beside the output. It is Parquet by another name than that of data, so that
+a query over all `*.parquet` of a folder reads data alone."""
+
 # Files beside an output's own: its manifest, and the record of the run that made it.
 _RESERVED_NAMES = ("manifest.json", "run.json")
 _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 4095
@@ -81,8 +85,11 @@ class Manifest:
 
     @property
     def data_sha256(self) -> str:
-        """The identity of the data only: equal for equal files, whatever recipe made them."""
-        return sha256_value({name: entry.sha256 for name, entry in self.files.items()})
+        """The identity of the data only: equal for equal files, whatever recipe made them.
+
+        The account of what was left out is no data: an output from before there were accounts is the same with one.
+        """
+        return sha256_value({name: entry.sha256 for name, entry in self.files.items() if name != ACCOUNT})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-like values."""

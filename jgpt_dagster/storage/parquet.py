@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, parse_json
+from jgpt_dagster.storage.manifest import ACCOUNT, FileEntry, Manifest, Recipe, parse_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -31,6 +31,8 @@ Schema = pa.Schema
 DATA = "data"
 Sidecars = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
 """Functions that return the rows of JSON-lines files next to a Parquet file, by the name of the file."""
+FinishedSidecar = Callable[[], FileEntry]
+"""Completes the account next to a Parquet file, which was written along with it."""
 
 _METADATA_KEY = b"jgpt"
 _FOOTER_HASH_KEY = b"jgpt.footer_sha256"
@@ -63,13 +65,14 @@ def write_rows(
     recipe: Recipe,
     counts: Callable[[], Mapping[str, Any]],
     sidecars: Sidecars = MappingProxyType({}),
+    account: FinishedSidecar | None = None,
 ) -> Manifest:
     """Write rows (one value a column, in schema order) to `path`, atomically, and return the manifest in its footer.
 
-    `counts` and `sidecars` are called after the last row; the manifest adds the number of `rows`. Sidecars are written
-    to `sidecar_path` as JSON lines before the Parquet file is renamed, so a complete file always has them.
+    `account`, `sidecars` and then `counts` are called after the last row; the manifest adds the number of `rows`.
+    Sidecars are written to `sidecar_path` before the Parquet file is renamed, so a complete file always has them.
     """
-    with RowWriter.open(path, schema, recipe, counts, sidecars) as writer:
+    with RowWriter.open(path, schema, recipe, counts, sidecars, account) as writer:
         for row in rows:
             writer.append(row)
     return writer.manifest
@@ -98,6 +101,7 @@ class RowWriter:
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
         sidecars: Sidecars = MappingProxyType({}),
+        account: FinishedSidecar | None = None,
         *,
         dictionaries: bool = True,
     ) -> Iterator["RowWriter"]:
@@ -122,6 +126,8 @@ class RowWriter:
                 files = {DATA: FileEntry(sink.size, sink.digest.hexdigest())}
                 for name, lines in sidecars.items():
                     files[name] = write_json_lines(sidecar_path(path, name), lines())
+                if account:
+                    files[ACCOUNT] = account()
                 writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
                     {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _FOOTER_HASH_KEY: _HASH_PLACEHOLDER}
@@ -154,8 +160,8 @@ class RowWriter:
 
 
 def sidecar_path(path: Path, name: str) -> Path:
-    """Return the path of a JSON-lines sidecar of the Parquet file at `path`."""
-    return path.with_name(f"{path.stem}.{name}.jsonl")
+    """Return the path of a sidecar of the Parquet file at `path`: JSON lines, or the account of what was left out."""
+    return path.with_name(f"{path.stem}.{name if name == ACCOUNT else f'{name}.jsonl'}")
 
 
 def read_manifest(path: "Path | UPath") -> Manifest | None:

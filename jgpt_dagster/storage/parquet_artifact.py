@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.storage import object_store, parquet
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.manifest import ACCOUNT, FileEntry, Manifest, Recipe
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -74,6 +74,11 @@ class ParquetArtifact(Artifact):
         return parquet.sidecar_path(self.path, REJECTED)
 
     @property
+    def account_path(self) -> Path:
+        """The Parquet file with what was left out of each row."""
+        return parquet.sidecar_path(self.path, ACCOUNT)
+
+    @property
     def dropped_path(self) -> Path:
         """The JSON-lines file with samples of the rows that were read and left out, with reasons."""
         return parquet.sidecar_path(self.path, DROPPED)
@@ -85,7 +90,10 @@ class ParquetArtifact(Artifact):
         return location.with_name(f"{self.path.stem}.checks.json")
 
     def remove(self) -> None:
-        for path in (self.path, self.rejected_path, self.dropped_path, self.run_path, self.verdicts_path):
+        for path in (
+            *(self.path, self.rejected_path, self.dropped_path),
+            *(self.account_path, self.run_path, self.verdicts_path),
+        ):
             path.unlink(missing_ok=True)
 
     def write(
@@ -95,9 +103,11 @@ class ParquetArtifact(Artifact):
         recipe: Recipe,
         counts: Callable[[], Mapping[str, Any]],
         rejected: Callable[[], Iterable[dict[str, Any]]] | None = None,
+        account: parquet.FinishedSidecar | None = None,
     ) -> Manifest:
-        """Write rows in their order (see `parquet.write_rows`). `rejected` is called after the last row."""
-        return parquet.write_rows(self.path, schema, rows, recipe, counts, {REJECTED: rejected} if rejected else {})
+        """Write rows in their order (see `parquet.write_rows`). `rejected` and `account` are called after the last."""
+        sidecars = {REJECTED: rejected} if rejected else {}
+        return parquet.write_rows(self.path, schema, rows, recipe, counts, sidecars, account)
 
 
 def _sidecar_entries(manifest: Manifest) -> list[tuple[str, FileEntry]]:

@@ -7,7 +7,10 @@ sees: the text of inline templates and lists stays, headings and reference secti
 import re
 from collections.abc import Callable
 from functools import partial
+from types import MappingProxyType
 
+from jgpt_dagster.corpus.left_out.account import Account
+from jgpt_dagster.corpus.left_out.figures import Figures
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext.apostrophes import with_literal_apostrophes
@@ -20,6 +23,7 @@ from jgpt_dagster.corpus.wikitext.line_cleanup import LEFTOVER_MARKUP, tidy_line
 from jgpt_dagster.corpus.wikitext.paragraphs import joined_paragraphs, without_soft_breaks
 from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_INLINE, ESCAPED_STOP, PAGE_TITLE, escape_literal
 from jgpt_dagster.corpus.wikitext.sections import category_pattern, end_sections_at_categories, running_text_lines
+from jgpt_dagster.corpus.wikitext.template_rules import TemplateRules
 from jgpt_dagster.corpus.wikitext.template_store import no_templates
 from jgpt_dagster.corpus.wikitext.wikitext_parser import hidden_namespaces, visible_text
 
@@ -28,21 +32,34 @@ __all__ = ["WikitextError", "article_cleaner"]
 ArticleCleaner = Callable[[int, int, str, str], list[str]]
 
 
-def article_cleaner(profile: TextProfile, site: SiteInfo, library: TemplateLibrary | None = None) -> ArticleCleaner:
+def article_cleaner(
+    profile: TextProfile,
+    site: SiteInfo,
+    library: TemplateLibrary | None = None,
+    rules: TemplateRules = MappingProxyType({}),
+    report: Callable[[int, Figures], object] = lambda page_id, figures: None,
+) -> ArticleCleaner:
     """Return a pure function (page id, revision id, title, wikitext) -> cleaned lines: the title first, none empty.
 
-    `library` holds the dump's templates, which `seed` expands; `clean` renders templates by its own rules and needs
-    none. Title and wikitext are as an XML parser returns them. The function raises WikitextError, with the reason, if
-    a page exceeds fixed limits of nesting and work. It expects at most 2 MiB of wikitext (MediaWiki's
-    $wgMaxArticleSize) and takes some seconds at worst.
+    `library` holds the dump's templates, which `seed` expands; `clean` renders templates by `rules` and its own, and
+    needs none. Under `clean`, the figures of what is left out of a page go to `report`, with its page id. Title and
+    wikitext are as an XML parser returns them. The function raises WikitextError, with the reason, if a page exceeds
+    fixed limits of nesting and work. It expects at most 2 MiB of wikitext (MediaWiki's $wgMaxArticleSize) and takes
+    some seconds at worst.
     """
     if profile == "seed":
         return partial(_seed_lines, library or no_templates(site))
     hidden = hidden_namespaces([site.namespaces[number] for number in (6, 14) if number in site.namespaces])
     category = category_pattern(site)
-    return lambda page_id, revision_id, title, wikitext: _clean_lines(
-        title, end_sections_at_categories(wikitext, category), hidden
-    )
+
+    def clean(page_id: int, revision_id: int, title: str, wikitext: str) -> list[str]:
+        account = Account()
+        lines = _clean_lines(title, end_sections_at_categories(wikitext, category), hidden, rules, account)
+        account.keep(lines[1:])
+        report(page_id, account.figures())
+        return lines
+
+    return clean
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -66,15 +83,20 @@ def _seed_lines(library: TemplateLibrary, page_id: int, revision_id: int, title:
     return lines
 
 
-def _clean_lines(title: str, wikitext: str, hidden: frozenset[str]) -> list[str]:
-    text = with_literal_apostrophes(visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden))
+def _clean_lines(
+    title: str, wikitext: str, hidden: frozenset[str], rules: TemplateRules, account: Account
+) -> list[str]:
+    text = visible_text(_with_literal_calls(normalize_characters(wikitext)), hidden, rules, account)
+    text = with_literal_apostrophes(text)
     if "。" in title:
         text = text.replace(title, title.replace("。", ESCAPED_STOP))
-    text = joined_paragraphs(running_text_lines(_BEHAVIOR_SWITCH.sub("", text)))
+    text = joined_paragraphs(running_text_lines(_BEHAVIOR_SWITCH.sub("", text), account), account)
     text = decode_entities(without_html_tags(LEFTOVER_MARKUP.sub("", text)))
     text = without_soft_breaks(without_marks(_EXTERNAL_LINK.sub(lambda link: link[1] or DROPPED_INLINE, text)))
-    check_limit(len(text) + text.count(PAGE_TITLE) * len(title), MAX_PAGE, "characters with the title at its places")
-    return [title, *tidy_lines(text.replace(PAGE_TITLE, escape_literal(title)))]
+    titles = text.count(PAGE_TITLE)
+    check_limit(len(text) + titles * len(title), MAX_PAGE, "characters with the title at its places")
+    account.show(title * titles)
+    return [title, *tidy_lines(text.replace(PAGE_TITLE, escape_literal(title)), account)]
 
 
 _EMPTY_CALL = re.compile(r"\((?<=[A-Za-z0-9_]\()\)")

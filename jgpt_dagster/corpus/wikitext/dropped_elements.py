@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jgpt_dagster.corpus.left_out.account import Account
 from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_BLOCK, DROPPED_INLINE, SOFT_BREAK
 
 _WIKI_TABLE = re.compile(r"\n(?:[ \t:*#;]*+(\{\|)|[ \t]*+\|\})")
@@ -68,7 +69,7 @@ class _Element(NamedTuple):
     is_closed: bool
 
 
-def without_dropped_elements(text: str) -> str:
+def without_dropped_elements(text: str, account: Account) -> str:
     """Return `text` without tables and hidden elements, with an empty line in place of a table."""
     text = f"\n{text}"
     delimiters = [*_table_delimiters(text), *_hidden_delimiters(text)]
@@ -78,14 +79,23 @@ def without_dropped_elements(text: str) -> str:
     position = 0
     for element in sorted(_elements(sorted(delimiters))):
         if element.start < position:
-            if element.is_closed:
-                position = max(position, element.end)
+            if element.is_closed and element.end > position:
+                _report(text[position : element.end], element, account)
+                position = element.end
             continue
         kept.append(text[position : element.start])
         kept.append("\n\n" if element.kind in _TABLE_KINDS else DROPPED_INLINE)
         position = element.end if element.is_closed else _end_of_unclosed(text, element)
+        _report(text[element.start : position], element, account)
     kept.append(text[position:])
     return "".join(kept)
+
+
+def _report(dropped: str, element: _Element, account: Account) -> None:
+    if element.kind in _TABLE_KINDS:
+        account.drop("table", dropped, "table")
+    else:
+        account.drop("hidden", dropped)
 
 
 def _table_delimiters(text: str) -> Iterator[_Delimiter]:

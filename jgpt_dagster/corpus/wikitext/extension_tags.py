@@ -7,6 +7,8 @@ within a comment is none.
 import html
 import re
 
+from jgpt_dagster.corpus.left_out.account import Account, Form
+from jgpt_dagster.corpus.left_out.figures import Reason
 from jgpt_dagster.corpus.wikitext.invisible_characters import normalize_characters
 from jgpt_dagster.corpus.wikitext.placeholders import DISPLAYED_FORMULA, DROPPED_BLOCK, DROPPED_INLINE, escape_literal
 from jgpt_dagster.corpus.wikitext.tex_formulas import formula_text
@@ -17,6 +19,13 @@ references gallery pre timeline imagemap score graph mapframe inputbox categoryt
 """
 # What a dropped element leaves in its place, by name.
 _TRACES = dict.fromkeys(_INLINE_NAMES.split(), DROPPED_INLINE) | dict.fromkeys(_BLOCK_NAMES.split(), DROPPED_BLOCK)
+# Why an element is left out and what its content is; others hold data of an extension.
+_CONTENTS: dict[str, tuple[Reason, Form]] = {
+    **dict.fromkeys(["ref", "references"], ("note", "wikitext")),
+    "includeonly": ("hidden", "wikitext"),
+    **dict.fromkeys(["gallery", "imagemap"], ("picture", "literal")),
+    **dict.fromkeys(["pre", "syntaxhighlight", "source"], ("code", "literal")),
+}
 _FORMULA_NAMES = ("math", "chem", "ce")
 _NAMES = [*_TRACES, *_FORMULA_NAMES, "nowiki", "code", "poem"]
 _OPENING = re.compile(rf"<(?:!--|(/?)({'|'.join(_NAMES)})(?=[\s/>])([^>]*)>)", re.IGNORECASE)
@@ -38,17 +47,21 @@ def _is_at_line_start(text: str, position: int) -> bool:
     return not indent or (indent[-1] == ":" and not indent.strip("*#:"))
 
 
-def _visible_content(name: str, attributes: str, content: str) -> str:
+def _visible_content(name: str, attributes: str, content: str, account: Account) -> str:
     if name in ("nowiki", "code") or (name in ("syntaxhighlight", "source") and "inline" in attributes):
         return escape_literal(normalize_characters(html.unescape(content)).replace("\n", " "))
     if name in _FORMULA_NAMES:
-        return formula_text(content)
+        shown = formula_text(content)
+        account.drop("formula", content, "literal", shown)
+        return shown
     if name == "poem":  # a line end is a line break; the content is wikitext, without a poem
-        return without_extension_tags(content).replace("\n", "<br>\n")
+        return without_extension_tags(content, account).replace("\n", "<br>\n")
+    reason, form = _CONTENTS.get(name, ("element", "literal"))
+    account.drop(reason, content, form)
     return _TRACES[name]
 
 
-def without_extension_tags(text: str) -> str:
+def without_extension_tags(text: str, account: Account) -> str:
     """Return `text` with comments and extension tags, and their content, replaced by what they show in running text.
 
     Most show nothing. Blocks of program code are dropped; `inline` code stays. An unpaired tag is dropped alone; an
@@ -64,6 +77,7 @@ def without_extension_tags(text: str) -> str:
         if tag[2] is None:
             end = text.find("-->", tag.end())
             if end < 0:
+                account.drop("hidden", text[tag.end() :], "wikitext")
                 kept.append(before)
                 return "".join(kept)
             position = end + 3
@@ -88,15 +102,18 @@ def without_extension_tags(text: str) -> str:
             found = closings[name] = _CLOSING[name].search(text, position)
         if found is None:
             if name == "includeonly":  # an unclosed one holds the rest, as in MediaWiki
+                account.drop("hidden", text[position:], "wikitext")
                 return "".join(kept)
             continue
         if name == "code" and _MARKUP.search(text, position, found.start()):
             continue  # MediaWiki parses the content of <code> as wikitext, most authors expect code
-        shown = _visible_content(name, attributes, text[position : found.start()])
+        shown = _visible_content(name, attributes, text[position : found.start()], account)
         if name in _FORMULA_NAMES and _is_at_line_start(text, tag.start()):
             shown = f"{DISPLAYED_FORMULA}{shown}{DISPLAYED_FORMULA}"
         kept.append(shown)
         position = found.end()
     start = text.find("<!--", max(position, last))
+    if start >= 0:
+        account.drop("hidden", text[start + 4 :], "wikitext")
     kept.append(text[position:start] if start >= 0 else text[position:])
     return "".join(kept)

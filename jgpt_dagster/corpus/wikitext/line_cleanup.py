@@ -7,12 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from jgpt_dagster.corpus.left_out.account import SAMPLE, Account
 from jgpt_dagster.corpus.wikitext.dropped_elements import BLANKS_BEFORE_SIGN
 from jgpt_dagster.corpus.wikitext.paragraphs import CONTINUATION
 from jgpt_dagster.corpus.wikitext.placeholders import (
+    HOLE_SOURCES,
     MISSING_VALUE,
     PRIVATE_CHARACTER,
     UNKNOWN_TEMPLATE,
+    escape_markup,
     unescape_character,
 )
 
@@ -92,7 +95,7 @@ def _without_empty_brackets(line: str) -> str:
 
 
 # Unknown templates in a row, with the blanks after them.
-_UNKNOWN_TEMPLATES = re.compile(f"{UNKNOWN_TEMPLATE}[{UNKNOWN_TEMPLATE} \u3000]*+")
+_UNKNOWN_TEMPLATES = re.compile(f"{UNKNOWN_TEMPLATE}[{UNKNOWN_TEMPLATE}{HOLE_SOURCES} \u3000]*+")
 _CONTINUATION = re.compile(r"[ぁ-ん、。，．,.:：（()）」』\]・/／+=<>％%〜~–-]")
 _INCOMPLETE_END = re.compile(r"[ぁ-ん、，,:：=＝「『（(\[・/／+×–-]")
 
@@ -121,7 +124,7 @@ def _resolve_unknown_template(run: re.Match[str]) -> str:
         missing = _CONTINUATION.match(after) is not None
     else:
         missing = f"{before}{after}" not in _OPTIONAL_PLACES
-    return MISSING_VALUE if missing else ""
+    return f"{MISSING_VALUE}{run[0][1:2]}" if missing else ""
 
 
 # The kind of each bracket; those of half and full width are of one kind.
@@ -189,13 +192,32 @@ def _sentences(line: str) -> Iterator[str]:
     yield line[position:]
 
 
-def _without_incomplete_sentences(line: str) -> str:
+_HOLE = re.compile(f"{MISSING_VALUE}([{HOLE_SOURCES}]?)")
+
+
+def _without_incomplete_sentences(line: str, account: Account) -> str:
     """Return `line` without the sentences in which a value or a formula is missing."""
-    return (
-        "".join(sentence for sentence in _sentences(line) if MISSING_VALUE not in sentence)
-        if MISSING_VALUE in line
-        else line
-    )
+    if MISSING_VALUE not in line:
+        return line
+    kept = []
+    for sentence in _sentences(line):
+        if hole := _HOLE.search(sentence):
+            account.drop_sentence(sentence, _source(hole), _sample(sentence, hole.start(), account))
+        else:
+            kept.append(sentence)
+    return "".join(kept)
+
+
+def _source(hole: re.Match[str]) -> int | None:
+    """Return the number of the template that left a hole; None for a formula."""
+    return HOLE_SOURCES.index(hole[1]) if hole[1] else None
+
+
+def _sample(sentence: str, place: int, account: Account) -> str:
+    """Return the text around a place of a sentence, with the name of the template in each hole."""
+    start = max(0, min(place - SAMPLE // 2, len(sentence) - SAMPLE))
+    text = _HOLE.sub(lambda hole: escape_markup(account.shown_source(_source(hole))), sentence[start : start + SAMPLE])
+    return PRIVATE_CHARACTER.sub(unescape_character, LEFTOVER_MARKUP.sub("", text)).strip()
 
 
 def _without_gaps(line: str) -> str:
@@ -216,13 +238,13 @@ def _without_leftovers(line: str) -> str:
     return line.translate(_MARKUP_CHARACTERS) if LEFTOVER_MARKUP.search(line) else line
 
 
-def tidy_lines(text: str) -> Iterator[str]:
+def tidy_lines(text: str, account: Account) -> Iterator[str]:
     """Yield the lines of `text` that contain a letter, without the traces of dropped markup."""
     text = _without_repeats(text)
     if UNKNOWN_TEMPLATE in text:
         text = _UNKNOWN_TEMPLATES.sub(_resolve_unknown_template, text)
     if MISSING_VALUE in text:
-        text = _map_lines(_without_incomplete_sentences, text)
+        text = _map_lines(lambda line: _without_incomplete_sentences(line, account), text)
     if _GAP.search(text):
         text = _map_lines(_without_gaps, text)
     text = _STRAY_BLANKS.sub("", text)

@@ -8,12 +8,14 @@ sentence that it interrupts, even between blank lines, and so does a template in
 import re
 from collections.abc import Iterable
 
+from jgpt_dagster.corpus.left_out.account import Account
 from jgpt_dagster.corpus.wikitext.dropped_elements import without_marks
 from jgpt_dagster.corpus.wikitext.placeholders import (
     DISPLAYED_FORMULA,
     DROPPED_BLOCK,
     DROPPED_INLINE,
     ESCAPED_STOP,
+    HOLE_SOURCES,
     MISSING_VALUE,
     SOFT_BREAK,
     UNKNOWN_TEMPLATE,
@@ -46,8 +48,8 @@ _INCOMPLETE = re.compile(r"[ぁ-んー、，,:：=＝「『（(\[・/／+×–-]
 # Characters of a text that tell how it ends.
 _TAIL = 16
 _NO_TEXT = ("|", "!!", "{|", "----")
-_HOLE = f"{MISSING_VALUE}{UNKNOWN_TEMPLATE}"
-_BOX = f"{UNKNOWN_TEMPLATE}{DROPPED_INLINE} "
+_HOLE = f"{MISSING_VALUE}{UNKNOWN_TEMPLATE}{HOLE_SOURCES}"
+_BOX = f"{UNKNOWN_TEMPLATE}{HOLE_SOURCES}{DROPPED_INLINE} "
 
 
 def _is_no_text(text: str) -> bool:
@@ -66,7 +68,7 @@ def _is_formula_line(line: str, text: str, first: str) -> bool:
     return is_indented and not text.strip(_HOLE)
 
 
-def joined_paragraphs(lines: Iterable[str]) -> str:
+def joined_paragraphs(lines: Iterable[str], account: Account) -> str:
     """Return one line for each list item and for each paragraph, with a SOFT_BREAK for each line end in it.
 
     `lines` are those of `sections.running_text_lines`.
@@ -87,6 +89,8 @@ def joined_paragraphs(lines: Iterable[str]) -> str:
             text = text.lstrip("*#:;").strip()
         if not text or text == HEADING or _is_no_text(text):
             previous, is_open, formula = "", False, ""
+            if text != HEADING:
+                account.drop("table", text, "table")
             continue
         is_plain = first not in "*#:; "
         goes_on = (is_open and is_plain) or (formula != "" and CONTINUATION.match(text) is not None)

@@ -6,6 +6,7 @@ paragraphs.
 """
 
 import re
+import string
 
 _PRIVATE = 0x100000
 PRIVATE_RANGE = f"{chr(_PRIVATE)}-{chr(_PRIVATE + 0x7F)}"
@@ -15,6 +16,9 @@ MISSING_VALUE = chr(_PRIVATE + 1)
 """For a value that is not known here, or a formula that is not text: the sentence is incomplete and is dropped."""
 UNKNOWN_TEMPLATE = chr(_PRIVATE + 2)
 """For a template that may show text: a MISSING_VALUE within a sentence, nothing elsewhere."""
+HOLE_SOURCES = "".join(chr(_PRIVATE + ord(character)) for character in string.ascii_letters + string.digits)
+"""Behind a MISSING_VALUE or UNKNOWN_TEMPLATE: which template left it, as the number in this text that its account gives
+it; a formula has none."""
 PAGE_TITLE = chr(_PRIVATE + 0x1F)
 """For the title of the page, where it names itself ({{PAGENAME}})."""
 ESCAPED_EQUALS = chr(_PRIVATE + 0x7F)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from jgpt_dagster.corpus.left_out.account import Account
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.corpus.wikitext.placeholders import PRIVATE_RANGE
 
@@ -45,17 +46,24 @@ def _is_appendix(title: str) -> bool:
     return not _APPENDIX_TITLES.isdisjoint(names) and names <= _APPENDIX_TITLES | _COMPANIONS
 
 
-def running_text_lines(text: str) -> Iterator[str]:
+def running_text_lines(text: str, account: Account) -> Iterator[str]:
     """Yield the lines that are not part of an appendix, with HEADING for each heading."""
     appendix = 0  # the heading level of the current appendix
+    headings: list[str] = []
+    appendices: list[str] = []
     for line in text.split("\n"):
         if line.startswith("=") and (heading := _heading(line)):
             level, title = heading
             if not appendix or level <= appendix:
                 appendix = level if len(title) <= _MAX_APPENDIX_HEADING and _is_appendix(title) else 0
+            headings.append(title)
             yield HEADING
-        elif not appendix:
+        elif appendix:
+            appendices.append(line)
+        else:
             yield line
+    account.drop("heading", "\n".join(headings))
+    account.drop("appendix", "\n".join(appendices))
 
 
 def category_pattern(site: SiteInfo) -> re.Pattern[str]:

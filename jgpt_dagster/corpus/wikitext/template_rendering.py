@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from jgpt_dagster.corpus.left_out.account import Account
+from jgpt_dagster.corpus.left_out.figures import Kind
 from jgpt_dagster.corpus.wikitext.country_codes import country_name
 from jgpt_dagster.corpus.wikitext.invisible_templates import is_invisible_block, is_invisible_inline
 from jgpt_dagster.corpus.wikitext.language_names import language_name, short_language_name
@@ -26,12 +28,14 @@ from jgpt_dagster.corpus.wikitext.placeholders import (
     DISPLAYED_FORMULA,
     DROPPED_BLOCK,
     DROPPED_INLINE,
+    HOLE_SOURCES,
     MISSING_VALUE,
     PAGE_TITLE,
     UNKNOWN_TEMPLATE,
     escape_literal,
 )
 from jgpt_dagster.corpus.wikitext.template_arguments import Arguments, numbered, parse_arguments, positional, value
+from jgpt_dagster.corpus.wikitext.template_rules import TemplateRules, template_name
 
 Renderer = Callable[[Arguments], str]
 
@@ -307,29 +311,63 @@ _RULES: tuple[tuple[Callable[[_Name], bool], Callable[[_Name], Renderer | str]],
 )
 
 
+class _Template(NamedTuple):
+    """A template by its name in reports, what it shows or how, and how it is treated."""
+
+    name: str
+    shows: Renderer | str
+    kind: Kind
+
+
+_KINDS: dict[Renderer | str, Kind] = {
+    **{DROPPED_INLINE: "silent", DROPPED_BLOCK: "silent"},
+    **{UNKNOWN_TEMPLATE: "unknown", _possible_text: "unknown"},
+}
+
+
 @lru_cache(maxsize=4096)
-def _renderer(spelled: str) -> Renderer | str:
-    """Return what renders a template, given its name as a call spells it, or what it shows whatever its arguments."""
+def _template(spelled: str) -> _Template:
+    """Return what is known of a template, given its name as a call spells it."""
     spelled = spelled.strip()
-    normalized = spelled.replace("_", " ").lower().removeprefix("template:").removeprefix("テンプレート:")
-    name = _Name(spelled, normalized)
-    return next(factory(name) for applies, factory in _RULES if applies(name))
+    name = _Name(spelled, template_name(spelled))
+    shows = next(factory(name) for applies, factory in _RULES if applies(name))
+    return _Template(name.normalized, shows, _KINDS.get(shows, "shown"))
 
 
-def render(parts: Sequence[str]) -> str:
+def _settled(template: _Template, rules: TemplateRules) -> _Template:
+    """Return what is known of a template by the rules of the root."""
+    rule = rules.get(template.name)
+    if rule is None:
+        return template
+    if rule.shows:
+        return _Template(template.name, _argument(*rule.shows), "shown")
+    return _Template(template.name, *((MISSING_VALUE, "shown") if rule.is_hole else (DROPPED_INLINE, "silent")))
+
+
+def render(parts: Sequence[str], rules: TemplateRules, account: Account) -> str:
     """Return the visible text of a template call, given as its parts between the pipes, the name first.
 
-    Templates and links within the parts are replaced with their text already.
+    Templates and links within the parts are replaced with their text already. `rules` go before those of this module.
     """
     function, colon, first = parts[0].partition(":")
-    if colon and (shown := _FUNCTIONS.get(function.strip().lower())):
-        return shown(first.strip())
-    renderer = _renderer(parts[0][:_NAME_LIMIT])
-    if not isinstance(renderer, str):
-        return renderer(parse_arguments(parts[1:]))
-    if renderer == DROPPED_INLINE and len(parts) > 1:
-        return _doubted_text(parts[1:]) or renderer
-    return renderer
+    if colon and (function_text := _FUNCTIONS.get(function.strip().lower())):
+        text = function_text(first.strip())
+        account.call(function, "shown", (first, *parts[1:]), text)
+        return text
+    template = _template(parts[0][:_NAME_LIMIT])
+    if rules:
+        template = _settled(template, rules)
+    if not isinstance(template.shows, str):
+        text = template.shows(parse_arguments(parts[1:]))
+    elif template.shows == DROPPED_INLINE and len(parts) > 1:
+        text = _doubted_text(parts[1:]) or DROPPED_INLINE
+    else:
+        text = template.shows
+    account.call(template.name, template.kind, parts[1:], text)
+    if text in (MISSING_VALUE, UNKNOWN_TEMPLATE):
+        kind = template.kind if template.kind == "unknown" else "hole"
+        text += HOLE_SOURCES[account.source(template.name, kind)]
+    return text
 
 
 def _doubted_text(parts: Sequence[str]) -> str:

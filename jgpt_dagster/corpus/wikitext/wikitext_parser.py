@@ -10,11 +10,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
+from jgpt_dagster.corpus.left_out.account import Account
 from jgpt_dagster.corpus.wikitext.dropped_elements import without_dropped_elements
 from jgpt_dagster.corpus.wikitext.extension_tags import without_extension_tags
 from jgpt_dagster.corpus.wikitext.extraction_limits import MAX_NESTING, WikitextError
 from jgpt_dagster.corpus.wikitext.placeholders import DROPPED_BLOCK, DROPPED_INLINE, ESCAPED_EQUALS, ESCAPED_STOP
 from jgpt_dagster.corpus.wikitext.template_rendering import render
+from jgpt_dagster.corpus.wikitext.template_rules import TemplateRules
 
 # `{{a}}}` is a whole template and a brace, `{{{a}}` a brace and a template; `{{{a}}}` is neither.
 _EVEN = r"(?=(?:\}\})*+(?!\}))"
@@ -62,7 +64,12 @@ def _tokens(text: str) -> Iterator[tuple[_TokenKind, str]]:
     yield "text", rest
 
 
-def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
+# What is no caption of a file: its size, and options with a value.
+_FILE_OPTION = re.compile(r"\s*(?:[0-9x]+ ?px|(?:alt|link|class|lang|page|upright|border|baseline)\b.*)\s*", re.DOTALL)
+_CATEGORY_NAMES = ("category", "カテゴリ")
+
+
+def link_text(parts: list[str], hidden_namespaces: Collection[str], account: Account) -> str:
     """Return what `[[target|label]]` shows: nothing for files, categories and links to the page in other languages."""
     target, label = parts[0].strip(), "|".join(parts[1:]).strip()
     if target.startswith(":"):
@@ -70,10 +77,16 @@ def link_text(parts: list[str], hidden_namespaces: Collection[str]) -> str:
     elif ":" in target:
         namespace = target.partition(":")[0].strip().replace("_", " ").lower()
         if namespace in hidden_namespaces:
+            if label and namespace not in _CATEGORY_NAMES and _is_caption(parts[-1]):
+                account.drop("picture", parts[-1])
             return DROPPED_BLOCK if label and _FLOATING.search(label) else DROPPED_INLINE
         if not label and _LANGUAGE_PREFIX.match(target):
             return DROPPED_INLINE
     return label or target
+
+
+def _is_caption(option: str) -> bool:
+    return not (_FLOATING.fullmatch(option) or _FILE_OPTION.fullmatch(option))
 
 
 class _Construct:
@@ -92,8 +105,8 @@ class _Construct:
 class _OpenConstructs:
     """The stack of open constructs: the page at the bottom, the innermost construct on top."""
 
-    def __init__(self, hidden_namespaces: Collection[str]) -> None:
-        self._hidden_namespaces = hidden_namespaces
+    def __init__(self, hidden_namespaces: Collection[str], rules: TemplateRules, account: Account) -> None:
+        self._hidden_namespaces, self._rules, self._account = hidden_namespaces, rules, account
         self._stack = [_Construct("text")]
         self.innermost = self._stack[0]
 
@@ -152,8 +165,10 @@ class _OpenConstructs:
             raise WikitextError(f"more than {MAX_NESTING} templates and links nested or left open")
 
     def _append_visible(self, kind: _TokenKind, parts: list[str]) -> None:
-        is_link = kind == "link" or kind == "link start"
-        text = link_text(parts, self._hidden_namespaces) if is_link else render(parts)
+        if kind == "link" or kind == "link start":
+            text = link_text(parts, self._hidden_namespaces, self._account)
+        else:
+            text = render(parts, self._rules, self._account)
         self.append(text.replace("=", ESCAPED_EQUALS))
 
     def _pop(self) -> _Construct:
@@ -179,7 +194,7 @@ def _with_escaped_stops(text: str) -> str:
     return _BOLD_NAME.sub(escaped, text)
 
 
-def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
+def without_structure(text: str, hidden_namespaces: Collection[str], rules: TemplateRules, account: Account) -> str:
     """Return `text` with templates and links replaced by their visible text, innermost first.
 
     Raises WikitextError if more than MAX_NESTING of them are open at once.
@@ -188,7 +203,7 @@ def without_structure(text: str, hidden_namespaces: Collection[str]) -> str:
         text = _PARAMETER.sub(lambda parameter: parameter[1] or "", text).replace("{{{!}}", "{{(!}}")
     text = _with_escaped_stops(text)
     text = "".join(_PLAIN_LINK.split(text))  # a split at links yields their labels too
-    constructs = _OpenConstructs(hidden_namespaces)
+    constructs = _OpenConstructs(hidden_namespaces, rules, account)
     for kind, token in _tokens(text):
         if kind == "text":
             constructs.append(token)
@@ -217,6 +232,7 @@ def hidden_namespaces(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in (*names, *_NAMESPACES))
 
 
-def visible_text(text: str, hidden: Collection[str]) -> str:
+def visible_text(text: str, hidden: Collection[str], rules: TemplateRules, account: Account) -> str:
     """Return `text` without comments, extension tags, templates, links and tables, but with their visible text."""
-    return without_dropped_elements(without_structure(without_extension_tags(text), hidden))
+    text = without_structure(without_extension_tags(text, account), hidden, rules, account)
+    return without_dropped_elements(text, account)
