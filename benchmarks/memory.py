@@ -22,6 +22,7 @@ from typing import Any
 from filters import select_archive
 from text import DATE, WIKI, measure, repeated, sample, segmented
 
+from jgpt_dagster.corpus.left_out.ledger import LedgerWriter, account_counts
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts
@@ -33,8 +34,8 @@ from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, train_toke
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer, save_tokenizer
 from jgpt_dagster.lm.tokenizer.word_counts import count_words
 from jgpt_dagster.sample.dump_writer import Page, write_dump
-from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.parquet import read_rows, write_rows
+from jgpt_dagster.storage.manifest import ACCOUNT, Recipe
+from jgpt_dagster.storage.parquet import read_rows, sidecar_path, write_rows
 
 GOAL = 600e6
 HUGE = 50e6
@@ -85,9 +86,18 @@ def _write_articles(folder: Path) -> None:
     dump = folder / _DUMP
     plan = split_dump(dump, None, 1)
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
-    clean = article_cleaner("clean", read_siteinfo(dump, plan))
-    rows = totals.count(read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected))
-    write_rows(folder / _ARTICLES, ARTICLES, rows, _RECIPE, lambda: asdict(counts) | asdict(totals))
+    account = sidecar_path(folder / _ARTICLES, ACCOUNT)
+    with LedgerWriter.open(account, _RECIPE) as ledger:
+        clean = article_cleaner("clean", read_siteinfo(dump, plan), report=ledger.report)
+        rows = totals.count(read_articles(read_range(dump, plan.shards[0]), clean, counts, rejected))
+        write_rows(
+            folder / _ARTICLES,
+            ARTICLES,
+            rows,
+            _RECIPE,
+            lambda: {**asdict(counts), **asdict(totals), "account": account_counts(account)},
+            account=ledger.finish,
+        )
     assert [row["title"] for row in rejected if "bytes" in row["reason"]] == ["長い記事"]
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
+from jgpt_dagster.corpus.left_out.ledger import LedgerWriter, account_counts
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
@@ -36,8 +37,8 @@ from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
 from jgpt_dagster.corpus.wikipedia.xml_cache import cached_xml_name, decompress_and_cache, read_cached_xml
 from jgpt_dagster.corpus.wikitext import article_cleaner
 from jgpt_dagster.corpus.wikitext.template_store import collect_templates, open_templates
-from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.parquet import read_rows, write_rows
+from jgpt_dagster.storage.manifest import ACCOUNT, Recipe
+from jgpt_dagster.storage.parquet import read_rows, sidecar_path, write_rows
 
 if TYPE_CHECKING:
     from jgpt_dagster.sample.dump_writer import Page
@@ -164,9 +165,21 @@ def _write_articles(dump: Path, path: Path, profile: TextProfile) -> None:
         library = open_templates(path.parent, site)
         chunks = read_cached_xml(path.parent / cached_xml_name(0))
     counts, totals, rejected = PageCounts(), ArticleTotals(), list[dict[str, Any]]()
-    clean = article_cleaner(profile, site, library)
-    rows = read_articles(chunks, clean, counts, rejected)
-    write_rows(path, ARTICLES, totals.count(rows), _RECIPE, lambda: asdict(counts) | asdict(totals))
+    if profile == "seed":
+        rows = read_articles(chunks, article_cleaner(profile, site, library), counts, rejected)
+        write_rows(path, ARTICLES, totals.count(rows), _RECIPE, lambda: asdict(counts) | asdict(totals))
+        return
+    account = sidecar_path(path, ACCOUNT)
+    with LedgerWriter.open(account, _RECIPE) as ledger:
+        rows = read_articles(chunks, article_cleaner(profile, site, report=ledger.report), counts, rejected)
+        write_rows(
+            path,
+            ARTICLES,
+            totals.count(rows),
+            _RECIPE,
+            lambda: {**asdict(counts), **asdict(totals), "account": account_counts(account)},
+            account=ledger.finish,
+        )
 
 
 def segmented(
