@@ -4,6 +4,7 @@ them is private. Records of runs and of checks, which name hosts and runs, stay 
 
 import mmap
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,9 +53,8 @@ def publishable_release(catalog: OutputCatalog, dump: str | None, *, unchecked: 
     if judgement.quality == "failed":
         raise PublicationError(f"{release.label}: {judgement.reason}. Make it again with\n  {release.rebuild_command}")
     if judgement.quality == "unchecked":
-        raise PublicationError(
-            f"{release.label} is {judgement.reason}. Check it with\n  jgpt run --dump {date}\nand publish it then."
-        )
+        check = shlex.join(["jgpt", "run", "--dump", date])
+        raise PublicationError(f"{release.label} is {judgement.reason}. Check it with\n  {check}\nand publish it then.")
     outputs = (*catalog.shared_outputs(), *catalog.dump_outputs(date), *catalog.model_outputs(date))
     failed = failed_inputs(release, {output.recipe_label: output for output in outputs}, required)
     failed = sorted({*failed, *manifest.recipe.settings.get("unchecked", [])})

@@ -147,7 +147,13 @@ def test_llama_cpp_writes_and_scores_as_transformers_does(llama: Any, finished: 
     context, documents = model.config.n_positions, held_out(finished)
     for ids in documents[:3]:
         prompt = ids[:8]
-        output = model.generate(torch.tensor([prompt]), max_length=context, do_sample=False, eos_token_id=None)
+        output = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt)),  # the `</s>` in front is no padding
+            max_length=context,
+            do_sample=False,
+            eos_token_id=None,
+        )
         llama.reset()
         written = list(prompt)
         for token in llama.generate(prompt, temp=0.0, repeat_penalty=1.0):
