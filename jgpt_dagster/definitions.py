@@ -14,6 +14,7 @@ from jgpt_dagster.assets.foreign_evaluation import foreign_evaluation
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
 from jgpt_dagster.assets.segmented_text import build_segmented
+from jgpt_dagster.assets.task_evaluation import task_evaluation
 from jgpt_dagster.assets.tokenizer import tokenizer
 from jgpt_dagster.assets.tokens import build_tokens
 from jgpt_dagster.assets.training_plan import plan
@@ -44,6 +45,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         pretrained_model,
         evaluation,
         foreign_evaluation,
+        task_evaluation,
         release,
     ]
     owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets)

@@ -140,6 +140,10 @@ class Settings(BaseSettings):
         pattern=r"^(\w+(\s*,\s*\w+)*)?$",
         description="Further environment variables that training processes on this host get, separated by commas.",
     )
+    tasks: Path | None = Field(
+        default=None,
+        description="Folder with files of evaluation tasks that you have fetched, for `jgpt evaluate --tasks`.",
+    )
     hostfile: Path | None = Field(default=None, description="DeepSpeed hostfile, to train on several hosts.")
     ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -147,7 +151,7 @@ class Settings(BaseSettings):
         "address that it listens on.",
     )
 
-    @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", mode="before")
+    @field_validator("data", "scratch", "dumps_url", "run_config", "hostfile", "tasks", mode="before")
     @classmethod
     def _not_empty(cls, value: object) -> object:
         if value == "":
@@ -188,7 +192,7 @@ class Settings(BaseSettings):
             raise ValueError("must be host names or addresses separated by commas, without scheme, port or wildcard")
         return tuple(names)
 
-    @field_validator("scratch", "run_config", "hostfile")
+    @field_validator("scratch", "run_config", "hostfile", "tasks")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()

@@ -23,6 +23,7 @@ CONTRACT = {
     "pretrained_model": ("model", ["dump", "model"], ["training_set"]),
     "evaluation": ("model", ["dump", "model"], ["pretrained_model", "tokenizer", "training_set"]),
     "foreign_evaluation": ("model", ["dump", "name"], ["tokenizer", "training_set"]),
+    "task_evaluation": ("model", ["dump", "name"], ["tokenizer", "training_set"]),
     "release": ("model", ["dump", "model"], ["evaluation", "pretrained_model", "tokenizer"]),
 }
 
@@ -115,7 +116,7 @@ def test_definitions_load_in_under_three_seconds_without_torch(definitions: dict
 
 def test_training_and_scoring_ask_for_gpus_and_one_pool_slot(definitions: dict[str, Any]) -> None:
     gpu = [name for name, tags in definitions["tags"].items() if tags["dagster-celery/queue"] == "gpu"]
-    assert sorted(gpu) == ["evaluation", "foreign_evaluation", "pretrained_model"]
+    assert sorted(gpu) == ["evaluation", "foreign_evaluation", "pretrained_model", "task_evaluation"]
     for name in gpu:
         assert definitions["pools"][name] == ["gpu"]
         assert "nvidia.com/gpu" in str(definitions["tags"][name]["dagster-k8s/config"])

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 
+BASELINE_TOKENS = 100_000_000
+"""Training tokens that n-gram models are counted from, unless run config says otherwise."""
+
 # The window where the root has no model whose context could give one.
 _DEFAULT_WINDOW = 1024
 _DOCUMENTS_SCHEMA = pa.schema(
@@ -78,7 +81,7 @@ class ForeignEvaluationConfig(StageConfig):
         description="Largest number of held-out characters that are scored.",
     )
     baseline_tokens: int = Field(
-        default=100_000_000,
+        default=BASELINE_TOKENS,
         ge=1,
         le=1_000_000_000_000,
         description="Training tokens that the n-gram models are counted from.",
@@ -106,16 +109,11 @@ def foreign_evaluation(
     target = evaluation_output(store.root, dump, name)
     data, tokenizer = store.directory(TRAINING_SET, dump), store.directory(TOKENIZER)
     inputs = {input.recipe_label: input.verified().data_sha256 for input in (data, tokenizer)}
+    inputs |= model_inputs(store, dump, name)
     window = config.window or _shortest_context(store.root, dump)
     settings: dict[str, Any] = {"window": window, "max_characters": config.max_characters}
     if name in NGRAMS:
         settings["baseline_tokens"] = config.baseline_tokens
-    else:
-        from jgpt_dagster.lm.evaluation.model_directory import directory_fingerprint, require_model_directory
-
-        directory = EvaluatedModels(store.root).directory(name)
-        require_model_directory(directory)
-        inputs["model"] = directory_fingerprint(directory)
     recipe = Recipe(
         stage=FOREIGN_EVALUATION,
         code_version=CODE_VERSION,
@@ -131,7 +129,7 @@ def foreign_evaluation(
         require_token_files(store.root, data)
         texts = _held_out_texts(store, data, config.max_characters)
         bar = progress(context, target, "documents", len(texts))
-        with _open_model(store, data, tokenizer, name, config) as model:
+        with open_named_model(store, dump, name, config.baseline_tokens) as model:
             scores = score_texts(model, texts, window=window, batch=config.batch, advance=bar.advance)
             facts = asdict(model.facts)
         with target.writing(recipe) as out:
@@ -153,15 +151,23 @@ def _shortest_context(root: DataRoot, dump: str) -> int:
     return min(contexts, default=_DEFAULT_WINDOW)
 
 
+def model_inputs(store: CorpusStore, dump: str, name: str) -> dict[str, str]:
+    """Return what an evaluated model is made of, for recipes. Raises ModelError if its directory holds no model."""
+    if name in NGRAMS:
+        outputs = (store.directory(TRAINING_SET, dump), store.directory(TOKENIZER))
+        return {output.recipe_label: output.verified().data_sha256 for output in outputs}
+    from jgpt_dagster.lm.evaluation.model_directory import directory_fingerprint, require_model_directory
+
+    directory = EvaluatedModels(store.root).directory(name)
+    require_model_directory(directory)
+    return {"model": directory_fingerprint(directory)}
+
+
 @contextmanager
-def _open_model(
-    store: CorpusStore,
-    data: DirectoryArtifact,
-    tokenizer: DirectoryArtifact,
-    name: str,
-    config: ForeignEvaluationConfig,
+def open_named_model(
+    store: CorpusStore, dump: str, name: str, baseline_tokens: int = BASELINE_TOKENS
 ) -> Iterator["TextModel"]:
-    """Open the n-gram model or the model directory of a name."""
+    """Open the n-gram model or the model directory of a name. Raises ModelError."""
     from jgpt_dagster.lm.evaluation.ngram_baselines import count_baselines
     from jgpt_dagster.lm.evaluation.text_models import ngram_text_model, open_own_encoder, open_text_model
 
@@ -169,8 +175,10 @@ def _open_model(
         with open_text_model(EvaluatedModels(store.root).directory(name), inference_device()) as model:
             yield model
         return
+    data, tokenizer = store.directory(TRAINING_SET, dump), store.directory(TOKENIZER)
+    require_token_files(store.root, data)
     training_set = TrainingSet.open(data.path)
-    baselines = count_baselines(training_set, training_set.open_tokens(store.root.path), config.baseline_tokens)
+    baselines = count_baselines(training_set, training_set.open_tokens(store.root.path), baseline_tokens)
     with open_own_encoder(tokenizer.path) as encoder:
         yield ngram_text_model(baselines, name, encoder, training_set.eos_id)
 

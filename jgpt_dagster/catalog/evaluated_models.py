@@ -23,11 +23,14 @@ from jgpt_dagster.storage.object_store import read_bytes, upload
 from jgpt_dagster.storage.safe_path import child_path, has_form, require_form
 
 FOREIGN_EVALUATION = "foreign_evaluation"
+TASK_EVALUATION = "task_evaluation"
 NGRAMS = ("bigrams", "unigrams")
 """Names of the n-gram models of a dump's training documents, which need no directory."""
 
 SCORES = "scores.json"
 DOCUMENTS = "documents.parquet"
+TASKS = "tasks.json"
+ITEMS = "items.jsonl"
 
 _FILE = "evaluated_models.json"
 
@@ -98,6 +101,22 @@ def default_name(directory: Path) -> str:
 def evaluation_output(root: DataRoot, dump: str, name: str) -> DirectoryArtifact:
     """Return the output of the evaluation of a model on a dump's held-out documents."""
     return root.directory(FOREIGN_EVALUATION, dump, name=name)
+
+
+def task_output(root: DataRoot, dump: str, name: str) -> DirectoryArtifact:
+    """Return the output of the evaluation of a model on tasks."""
+    return root.directory(TASK_EVALUATION, dump, name=name)
+
+
+def read_tasks(root: DataRoot, dump: str) -> dict[str, dict[str, Any]]:
+    """Return the figures of each task of each evaluated model, by their names. Raises ArtifactError."""
+    found = {}
+    for name in root.keys("name", TASK_EVALUATION, dump):
+        output = task_output(root, dump, name)
+        if output.manifest() is not None:
+            output.verified()
+            found[name] = dict(json.loads((output.path / TASKS).read_text())["tasks"])
+    return found
 
 
 def read_entries(root: DataRoot, dump: str) -> list[Entry]:

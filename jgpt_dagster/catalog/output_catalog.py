@@ -14,7 +14,7 @@ TRAINING_SET = "training_set"
 MODEL_ASSETS = ("pretrained_model", "evaluation", "release")
 """The assets of one model of one dump, in the order in which they are made."""
 
-GPU_ASSETS = frozenset({"pretrained_model", "evaluation", "foreign_evaluation"})
+GPU_ASSETS = frozenset({"pretrained_model", "evaluation", "foreign_evaluation", "task_evaluation"})
 """The assets whose runs go to the GPU queue."""
 
 

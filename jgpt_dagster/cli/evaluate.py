@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ _dump = click.option("--dump", help="Date of the dump, YYYYMMDD; default the new
 @_dump
 @click.option("--name", help="Name of the model in tables; default that of its folder.")
 @click.option("--ngrams", is_flag=True, help="Evaluate the n-gram models of the dump's training documents.")
+@click.option("--tasks", is_flag=True, help="Score it on the tasks in JGPT_TASKS instead of held-out documents.")
 @click.option("--window", type=click.IntRange(min=2), help="Tokens of a window; default the shortest context here.")
 @click.option("--max-characters", type=click.IntRange(min=1), help="Held-out characters to score; default 1,000,000.")
 @click.option("--batch", type=click.IntRange(min=1), help="Windows that are scored at once; default 8.")
@@ -35,6 +36,7 @@ def evaluate(
     dump: str | None,
     name: str | None,
     ngrams: bool,
+    tasks: bool,
     window: int | None,
     max_characters: int | None,
     batch: int | None,
@@ -44,14 +46,18 @@ def evaluate(
 
     It may be of any family that transformers opens, with its own tokenizer. All models get the same raw text.
     """
+    from jgpt_dagster.catalog.evaluated_models import FOREIGN_EVALUATION, TASK_EVALUATION
+
     resume = shlex.join(["jgpt", *sys.argv[1:]])
     with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
         settings = open_deployment()
+        if tasks and (window or max_characters):
+            raise click.UsageError("--window and --max-characters belong to held-out documents, not to --tasks.")
         given = {"window": window, "max_characters": max_characters, "batch": batch, "force": force}
         config = {field: value for field, value in given.items() if value}
         dump = _dump_with_documents(settings, dump)
         names = _recorded_names(settings, dump, path, name, ngrams)
-        _run(settings, dump, names, config, resume)
+        _run(settings, TASK_EVALUATION if tasks else FOREIGN_EVALUATION, dump, names, config, resume)
         say(f"See all models of the dump with:\n  jgpt leaderboard --dump {shlex.quote(dump)}")
 
 
@@ -61,20 +67,21 @@ def evaluate(
 def leaderboard(dump: str | None, as_json: bool) -> None:
     """Show all models that were evaluated on a dump, the best first, and which differences are real."""
     settings = load_settings()
-    from jgpt_dagster.catalog.evaluated_models import read_entries
+    from jgpt_dagster.catalog.evaluated_models import read_entries, read_tasks
     from jgpt_dagster.lm.evaluation.leaderboard import comparable_groups, to_json
 
     dump = _dump_with_documents(settings, dump)
-    groups = comparable_groups(read_entries(settings.root, dump))
+    groups, tasks = comparable_groups(read_entries(settings.root, dump)), read_tasks(settings.root, dump)
     if as_json:
-        click.echo(json.dumps([to_json(group) for group in groups], ensure_ascii=False, indent=2))
+        found = {"held_out": [to_json(group) for group in groups], "tasks": tasks}
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    if not groups:
+    if not groups and not tasks:
         say(
             f"No model was evaluated on the dump of {dump} yet. Begin with:\n  jgpt evaluate --dump {shlex.quote(dump)}"
         )
         return
-    say("\n\n".join(_table(group) for group in groups))
+    say("\n\n".join([*(_table(group) for group in groups), *([_tasks_table(tasks)] if tasks else [])]))
 
 
 def _dump_with_documents(settings: Settings, dump: str | None) -> str:
@@ -121,10 +128,9 @@ def _model_directory(settings: Settings, path: str | None) -> Path:
     return model_path(path)
 
 
-def _run(settings: Settings, dump: str, names: Sequence[str], config: dict[str, Any], resume: str) -> None:
+def _run(settings: Settings, asset: str, dump: str, names: Sequence[str], config: dict[str, Any], resume: str) -> None:
     from dagster import DagsterInstance
 
-    from jgpt_dagster.catalog.evaluated_models import FOREIGN_EVALUATION
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import load_definitions
     from jgpt_dagster.orchestration.local_runner import Stage, run_stages
@@ -132,26 +138,33 @@ def _run(settings: Settings, dump: str, names: Sequence[str], config: dict[str, 
 
     for name in names:
         add_name(DagsterInstance.get(), name)
-    stage = Stage(FOREIGN_EVALUATION, tuple((f"{dump}|{name}",) for name in names))
+    stage = Stage(asset, tuple((f"{dump}|{name}",) for name in names))
     for _ in run_stages(
         [stage],
         dump=dump,
         model=settings.model,
         workers=1,
-        run_config={"ops": {FOREIGN_EVALUATION: {"config": config}}},
+        run_config={"ops": {asset: {"config": config}}},
         resume=resume,
         root=settings.root.path,
         load_definitions=load_definitions,
         display=progress_bars,
         report=say_beside_bars,
     ):
-        _show(settings, dump, names)
+        _show(settings, asset, dump, names)
 
 
-def _show(settings: Settings, dump: str, names: Sequence[str]) -> None:
-    from jgpt_dagster.catalog.evaluated_models import evaluation_output
+def _show(settings: Settings, asset: str, dump: str, names: Sequence[str]) -> None:
+    from jgpt_dagster.catalog.evaluated_models import TASK_EVALUATION, evaluation_output, read_tasks
     from jgpt_dagster.lm.evaluation.leaderboard import with_ends
 
+    if asset == TASK_EVALUATION:
+        from jgpt_dagster.lm.evaluation.task_scores import TASK_COLUMNS, summary_rows
+
+        found = read_tasks(settings.root, dump)
+        for name in names:
+            say("\n".join([name, *_aligned([TASK_COLUMNS, *summary_rows(found[name])])]))
+        return
     for name in names:
         figures = evaluation_output(settings.root, dump, name).verified().counts
         say(
@@ -163,8 +176,28 @@ def _show(settings: Settings, dump: str, names: Sequence[str]) -> None:
 def _table(group: "Sequence[Entry]") -> str:
     from jgpt_dagster.lm.evaluation.leaderboard import COLUMNS, UNKNOWN_TRAINING_DATA, heading, table_rows
 
-    rows = [list(COLUMNS), *table_rows(group)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = _aligned([COLUMNS, *table_rows(group)])
     notes = [f"* from elsewhere. {UNKNOWN_TRAINING_DATA}"] if any(not entry.own for entry in group) else []
     return "\n".join([heading(group), *lines, *notes])
+
+
+def _tasks_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the accuracies of all models, a row for each, and the level of chance below."""
+    names = sorted({task for figures in tasks.values() for task in figures})
+    rows = [
+        [model, *(_accuracy(figures[task]) if task in figures else "" for task in names)]
+        for model, figures in sorted(tasks.items())
+    ]
+    chance = {task: figures["chance"] for of_model in tasks.values() for task, figures in of_model.items()}
+    head = ["accuracy (95 %)", *names]
+    return "\n".join(_aligned([head, *rows, ["chance", *(f"{chance[task]:.1%}" for task in names)]]))
+
+
+def _accuracy(figures: Mapping[str, Any]) -> str:
+    return f"{figures['accuracy']:.1%} ({figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%})"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, its columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

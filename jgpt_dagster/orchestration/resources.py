@@ -50,6 +50,7 @@ class CorpusStore(dg.ConfigurableResource[Any]):
     cc100_url: str = ""
     folders: dict[str, str] = Field(default_factory=dict)
     workers: int = 1
+    tasks: str | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "CorpusStore":
@@ -65,6 +66,7 @@ class CorpusStore(dg.ConfigurableResource[Any]):
             cc100_url=settings.cc100_url,
             folders={name: str(folder) for name, folder in settings.folders.items()},
             workers=settings.workers,
+            tasks=str(settings.tasks) if settings.tasks else None,
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, evaluation_output
+from jgpt_dagster.catalog.evaluated_models import ITEMS, EvaluatedModels, evaluation_output, task_output
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment, Materialized, in_process_instance
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
 from jgpt_dagster_tests.support.tables import rows_of
@@ -56,7 +56,7 @@ def test_the_leaderboard_has_all_of_them_in_the_ui_and_on_the_terminal(
     assert "cannot be known" in str(last.metadata["note"].value)
     printed = deployment.invoke("leaderboard").splitlines()
     assert [line.split()[0] for line in printed[2:5]] == ["bigrams", "ours", "theirs"]
-    (group,) = json.loads(deployment.invoke("leaderboard", "--json"))
+    (group,) = json.loads(deployment.invoke("leaderboard", "--json"))["held_out"]
     assert [model["name"] for model in group["models"]] == ["bigrams", "ours", "theirs"]
     assert len(group["differences"]) == 3
 
@@ -81,3 +81,29 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(
     assert "context is 128 tokens, the window 4,096" in too_long
     assert "is no directory" in deployment.try_invoke("evaluate", tmp_path / "nowhere").output
     assert "no training set of 20991231" in deployment.try_invoke("evaluate", "--dump", "20991231").output
+
+
+def test_tasks_are_scored_from_the_files_of_the_user(
+    evaluated: tuple[Deployment, Materialized], tmp_path: Path
+) -> None:
+    deployment, _ = evaluated
+    assert "JGPT_TASKS names no folder" in str(deployment.materialize("task_evaluation", f"{DUMP}|theirs").error)
+    pairs = [
+        {"good_sentence": f"海に近い町{n}。", "bad_sentence": f"海を近い町{n}。", "phenomenon": "x"} for n in range(9)
+    ]
+    (tmp_path / "jblimp.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    asking = deployment.with_settings(TASKS=str(tmp_path))
+    for name in ("ours", "bigrams", "theirs"):
+        result = asking.materialize("task_evaluation", f"{DUMP}|{name}")
+        assert result.error is None and result.checks == {"tasks_are_scored": True}
+        assert rows_of(result.metadata["tasks"])[0][:2] == ("jblimp", "9")
+    items = [json.loads(line) for line in (task_output(deployment.root, DUMP, "ours").path / ITEMS).open()]
+    assert [item["item"] for item in items] == [f"jblimp.jsonl:{number}" for number in range(1, 10)]
+    assert all(len(item["log_likelihoods"]) == 2 for item in items)
+    assert "verified" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").metadata["status"].value)
+    unknown = asking.materialize("task_evaluation", f"{DUMP}|ours", tasks=["nothing"])
+    assert "has no task nothing. It has: jblimp." in str(unknown.error)
+    *_, chance = asking.invoke("leaderboard").strip().splitlines()
+    assert chance.split() == ["chance", "50.0%"]
+    (tmp_path / "jblimp.jsonl").write_text("{}\n")
+    assert "jblimp.jsonl, line 1" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").error)

@@ -8,7 +8,12 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import result, warning
-from jgpt_dagster.catalog.evaluated_models import FOREIGN_EVALUATION, evaluation_output
+from jgpt_dagster.catalog.evaluated_models import (
+    FOREIGN_EVALUATION,
+    TASK_EVALUATION,
+    evaluation_output,
+    task_output,
+)
 from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, dump_name_partitions, model_key, name_key
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -63,6 +68,18 @@ def bits_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore) 
     return result(*scores_outcome(evaluation_output(store.root, *name_key(context)).verified().counts))
 
 
+@blocking_check(
+    TASK_EVALUATION,
+    lambda context, store: [task_output(store.root, *name_key(context))],
+    partitions=dump_name_partitions,
+)
+def tasks_are_scored(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+    """Every task has an accuracy between 0 and 1."""
+    accuracies = task_output(store.root, *name_key(context)).verified().counts
+    passed = bool(accuracies) and all(0 <= value <= 1 for value in accuracies.values())
+    return result(passed, f"{len(accuracies)} tasks")
+
+
 @dg.asset_check(asset="evaluation", partitions_def=dump_model_partitions)
 def better_than_bigrams(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """The model needs fewer bits than a bigram model. Only warns: a short trial run may not get there."""
@@ -92,4 +109,4 @@ def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) ->
     return result(passed, f"{len(tokenizer):,} tokens, {parameters:,} parameters", parameters=parameters)
 
 
-MODEL_CHECKS = [loss_fell, scores_are_finite, bits_are_finite, better_than_bigrams, opens_offline]
+MODEL_CHECKS = [loss_fell, scores_are_finite, bits_are_finite, tasks_are_scored, better_than_bigrams, opens_offline]

@@ -4,7 +4,7 @@ All are asked in the same way: a text follows one start token, is cut into windo
 it is scored once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class TextEncoder(Protocol):
 
 
 class TextModel(Protocol):
-    """A model with its tokenizer. `start_id` is the token that a text follows."""
+    """A model with its tokenizer."""
 
     @property
     def facts(self) -> ModelFacts:
@@ -66,6 +66,10 @@ class TextModel(Protocol):
     @property
     def start_id(self) -> int:
         """The token that a text follows."""
+
+    @property
+    def prompt_prefix(self) -> Sequence[int]:
+        """What the tokenizer puts before a prompt, if anything."""
 
     def bits(self, sequences: Sequence[np.ndarray], window: int, batch: int) -> list[float]:
         """Return the sum of -log2 p over all tokens of each sequence except the first, `batch` windows at once."""
@@ -123,10 +127,19 @@ class TransformersEncoder:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the ids (int64) of each text; the name of a special token in it is text."""
+        if not texts:
+            return []
         encoded = self._tokenizer(
             list(texts), add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
         )
         return [np.array(ids, dtype=np.int64) for ids in encoded["input_ids"]]
+
+    @property
+    def prompt_prefix(self) -> list[int]:
+        """What the tokenizer puts before a text by default, such as `<s>`."""
+        ids, bare = (self._tokenizer(".", add_special_tokens=special).input_ids for special in (True, False))
+        starts = (start for start in range(len(ids)) if ids[start : start + len(bare)] == bare)
+        return list(ids[: next(starts, 0)])
 
     def decode(self, ids: np.ndarray) -> str:
         """Return the text that ids stand for, without unknown tokens."""
@@ -141,6 +154,7 @@ class CausalTextModel:
     model: Any
     encoder: TextEncoder
     start_id: int
+    prompt_prefix: Sequence[int]
     facts: ModelFacts
     label: str
 
@@ -178,6 +192,11 @@ class NgramTextModel:
     start_id: int
     facts: ModelFacts
 
+    @property
+    def prompt_prefix(self) -> Sequence[int]:
+        """A prompt begins as a document does."""
+        return [self.start_id]
+
     def bits(self, sequences: Sequence[np.ndarray], window: int, batch: int) -> list[float]:
         """Return the sum of -log2 p over all tokens of each sequence except the first."""
         return [self.ngrams.bits(tokens) for tokens in sequences]
@@ -203,8 +222,12 @@ def open_text_model(directory: Path, device: str = "cpu") -> Iterator[CausalText
     start = start_token(model, tokenizer, directory)
     config = model.config
     facts = ModelFacts(str(config.model_type), int(model.num_parameters()), len(tokenizer), context_length(model))
-    with _open_encoder(directory, lambda: tokenizer) as encoder:
-        yield CausalTextModel(model, encoder, start, facts, str(directory))
+    if not (directory / _SEGMENTATION).is_file():
+        encoder = TransformersEncoder(tokenizer)
+        yield CausalTextModel(model, encoder, start, encoder.prompt_prefix, facts, str(directory))
+        return
+    with open_own_encoder(directory) as own:
+        yield CausalTextModel(model, own, start, [start], facts, str(directory))
 
 
 def ngram_text_model(baselines: Baselines, name: str, encoder: TextEncoder, start_id: int) -> NgramTextModel:
@@ -227,15 +250,6 @@ def open_own_encoder(directory: Path) -> Iterator[TextEncoder]:
     with open_segmenter(tokenizer.segmenter) as segmenter:
         tokenizer.require_segmenter(tokenizer.segmenter, segmenter.fingerprint)
         yield WordsEncoder(tokenizer, segmenter)
-
-
-@contextmanager
-def _open_encoder(directory: Path, open_other: Callable[[], Any]) -> Iterator[TextEncoder]:
-    if (directory / _SEGMENTATION).is_file():
-        with open_own_encoder(directory) as encoder:
-            yield encoder
-    else:
-        yield TransformersEncoder(open_other())
 
 
 def require_window(facts: ModelFacts, window: int, label: str) -> None:

@@ -1,0 +1,107 @@
+"""`task_evaluation`: any causal language model on tasks whose files the user has fetched."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from jgpt_dagster.assets.asset_decorator import stage_asset
+from jgpt_dagster.assets.foreign_evaluation import model_inputs, open_named_model
+from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
+from jgpt_dagster.assets.metadata import table
+from jgpt_dagster.catalog.evaluated_models import ITEMS, TASK_EVALUATION, TASKS, task_output
+from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
+from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.partitions import dump_name_partitions, name_key
+from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.hashing import sha256_file, sha256_value
+from jgpt_dagster.storage.manifest import Recipe, library_versions
+from jgpt_dagster.storage.parquet import write_json_lines
+
+CODE_VERSION = "1"
+
+
+class TaskEvaluationConfig(StageConfig):
+    """Run config of the evaluation on tasks."""
+
+    tasks: list[str] = Field(default=[], description="Names of the tasks; empty: all whose files are in JGPT_TASKS.")
+    max_items: int = Field(
+        default=1_000_000, ge=1, le=1_000_000_000, description="Largest number of items of a task, from its beginning."
+    )
+    batch: int = Field(default=16, ge=1, le=65_536, description="Sequences that are scored at once.")
+
+
+@stage_asset(
+    TASK_EVALUATION,
+    group="model",
+    kinds={"pytorch", "huggingface"},
+    code_version=CODE_VERSION,
+    partitions=dump_name_partitions,
+    deps=[TRAINING_SET, TOKENIZER],
+)
+def task_evaluation(
+    context: dg.AssetExecutionContext, config: TaskEvaluationConfig, store: CorpusStore
+) -> Materialization:
+    """Accuracy on minimal pairs and multiple choice: how often the right choice is the likeliest.
+
+    The files of the tasks are those that the user has fetched into the folder of `JGPT_TASKS`.
+    """
+    from jgpt_dagster.lm.evaluation.task_items import definition_values, find_tasks, read_items
+    from jgpt_dagster.lm.evaluation.task_scores import score_task
+
+    dump, name = name_key(context)
+    target = task_output(store.root, dump, name)
+    if store.tasks is None:
+        raise JgptError("JGPT_TASKS names no folder. Put the files of tasks into one, and set it (docs/evaluation.md).")
+    found = {definition.task: definition for definition in find_tasks(Path(store.tasks))}
+    if unknown := sorted({*config.tasks} - found.keys()):
+        raise JgptError(f"{store.tasks} has no task {', '.join(unknown)}. It has: {', '.join(found)}.")
+    chosen = [definition for task, definition in found.items() if not config.tasks or task in config.tasks]
+    inputs = {
+        f"task {definition.task}": sha256_value(
+            [definition_values(definition), {path.name: sha256_file(path) for path in definition.files}]
+        )
+        for definition in chosen
+    }
+    recipe = Recipe(
+        stage=TASK_EVALUATION,
+        code_version=CODE_VERSION,
+        settings={"max_items": config.max_items},
+        inputs={**inputs, **model_inputs(store, dump, name)},
+        libraries=library_versions("torch", "transformers", "tokenizers"),
+    )
+
+    def make(target: DirectoryArtifact, recipe: Recipe) -> None:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Before a model is opened, which may take long.
+        items = {
+            definition.task: [item for _, item in zip(range(config.max_items), read_items(definition), strict=False)]
+            for definition in chosen
+        }
+        bar = progress(context, target, "items", sum(map(len, items.values())))
+        with open_named_model(store, dump, name) as model:
+            scores = {task: score_task(model, some, config.batch, bar.advance) for task, some in items.items()}
+            facts = asdict(model.facts)
+        with target.writing(recipe) as out:
+            figures = {task: of_task.to_dict() for task, of_task in scores.items()}
+            write_json(out.path / TASKS, {"model": facts, "tasks": figures})
+            write_json_lines(
+                out.path / ITEMS,
+                ({"task": task, **row} for task, of_task in scores.items() for row in of_task.item_rows()),
+            )
+            out.counts = {f"{task}_accuracy": of_task["accuracy"] for task, of_task in figures.items()}
+
+    return materialize(context, store, target, recipe, make, force=config.force, describe=lambda _: _describe(target))
+
+
+def _describe(target: DirectoryArtifact) -> Mapping[str, Any]:
+    from jgpt_dagster.lm.evaluation.task_scores import TASK_COLUMNS, summary_rows
+
+    return {"tasks": table(TASK_COLUMNS, summary_rows(json.loads((target.path / TASKS).read_text())["tasks"]))}

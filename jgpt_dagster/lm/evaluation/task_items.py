@@ -1,0 +1,221 @@
+"""Tasks as data: definitions in YAML, and the items that they make of the files that a user has fetched.
+
+A definition has the keys of lm-evaluation-harness (`task`, `doc_to_text`, `doc_to_choice`, `doc_to_target`,
+`target_delimiter`), whose templates are Jinja. Its own keys are `data` (patterns of file names in the folder of task
+files), `columns` (of a CSV file without a header), `group` (a field by which accuracy is shown too) and `item_text`
+(what would give the item away in training data). The package holds definitions and no items.
+"""
+
+import ast
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from jgpt_dagster.errors import JgptError
+
+_DEFINITIONS = files("jgpt_dagster.lm.evaluation") / "task_definitions"
+_ITEM_FIELDS = {"prompt", "choices", "answer"}
+
+
+class TaskError(JgptError):
+    """A definition of a task that cannot be used, or a file of items that is not of its form."""
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """A task as its YAML file describes it. `files` are those in the folder of task files."""
+
+    task: str
+    data: Sequence[str]
+    doc_to_text: str
+    doc_to_choice: str | Sequence[str]
+    doc_to_target: str | int
+    target_delimiter: str = " "
+    columns: Sequence[str] = ()
+    group: str | None = None
+    item_text: str = ""
+    files: Sequence[Path] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class TaskItem:
+    """A question: which of the choices, each behind the context, is the likeliest? `answer` is the right one's index.
+
+    `text` is what would give the item away in training data, `place` the file and line of the item.
+    """
+
+    context: str
+    choices: tuple[str, ...]
+    answer: int
+    group: str
+    text: str
+    place: str
+
+
+def find_tasks(folder: Path) -> list[TaskDefinition]:
+    """Return the tasks whose files are in a folder, by name: those of the package, of its YAML files, and JSON lines.
+
+    A `.jsonl` file that belongs to no definition is a task of its own name if its lines have `prompt`, `choices` and
+    `answer` (an index, or one of the choices). Raises TaskError for a wrong definition, or a folder without a task.
+    """
+    if not folder.is_dir():
+        raise TaskError(f"{folder} is no directory. Put the files of tasks there, or point JGPT_TASKS elsewhere.")
+    definitions = {
+        definition.task: definition
+        for source in (*_DEFINITIONS.iterdir(), *sorted(folder.glob("*.yaml")))
+        for definition in [_read_definition(source.read_text(encoding="utf-8"), str(source))]
+    }
+    found = [
+        TaskDefinition(**{**_values(definition), "files": tuple(paths)})
+        for definition in definitions.values()
+        if (paths := sorted({path for pattern in definition.data for path in folder.glob(pattern)}))
+    ]
+    taken = {path for definition in found for path in definition.files}
+    found += [_plain_task(path) for path in sorted(folder.glob("*.jsonl")) if path not in taken]
+    if not found:
+        raise TaskError(
+            f"{folder} holds no file of a task. Known are: "
+            f"{', '.join(f'{name} ({definition.data[0]})' for name, definition in sorted(definitions.items()))}, and "
+            "JSON lines (*.jsonl) of prompt, choices and answer."
+        )
+    return sorted(found, key=lambda definition: definition.task)
+
+
+def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
+    """Yield the items of a task. Raises TaskError, naming file and line, for one that is not of the task's form."""
+    for path in definition.files:
+        for number, record in _records(path, definition.columns):
+            place = f"{path.name}:{number}"
+            try:
+                yield _item(definition, record, place)
+            except (TemplateError, ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
+                raise TaskError(f"{path}, line {number}: it is no item of {definition.task}: {error}") from error
+
+
+def definition_values(definition: TaskDefinition) -> dict[str, Any]:
+    """Return what decides the items of a task, besides its files, as JSON values."""
+    return {name: value for name, value in _values(definition).items() if name != "files"}
+
+
+def _values(definition: TaskDefinition) -> dict[str, Any]:
+    return {entry.name: getattr(definition, entry.name) for entry in fields(definition)}
+
+
+def _read_definition(text: str, source: str) -> TaskDefinition:
+    try:
+        values = yaml.safe_load(text)
+        if isinstance(values, dict) and isinstance(values.get("data"), str):
+            values["data"] = [values["data"]]
+        known = {entry.name for entry in fields(TaskDefinition)} - {"files"}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        definition = TaskDefinition(**values)
+        if any(Path(pattern).is_absolute() or ".." in Path(pattern).parts for pattern in definition.data):
+            raise ValueError("data leads out of the folder")
+        return definition
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise TaskError(f"{source} is no definition of a task: {error}") from error
+
+
+def _plain_task(path: Path) -> TaskDefinition:
+    _, first = next(_records(path, ()), (0, {}))
+    if not first.keys() >= _ITEM_FIELDS:
+        raise TaskError(
+            f"{path}: no definition takes this file, and its lines lack "
+            f"{', '.join(sorted(_ITEM_FIELDS - first.keys()))}."
+        )
+    return TaskDefinition(
+        task=path.stem,
+        data=(path.name,),
+        doc_to_text="{{prompt}}",
+        doc_to_choice="choices",
+        doc_to_target="answer",
+        target_delimiter="",
+        item_text="{{prompt}}",
+        files=(path,),
+    )
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the records of a file of JSON lines, or of CSV without a header, with their line numbers."""
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        rows = _csv_records(stream, columns) if columns else _json_records(stream)
+        try:
+            yield from rows
+        except (ValueError, csv.Error) as error:
+            raise TaskError(f"{path}: {error}") from error
+
+
+def _json_records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} is no JSON: {error}") from error
+            if not isinstance(record, dict):
+                raise ValueError(f"line {number} is no JSON object")
+            yield number, record
+
+
+def _csv_records(lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.reader(lines)
+    for row in reader:
+        if row:
+            if len(row) != len(columns):
+                raise ValueError(f"line {reader.line_num} has {len(row)} columns, expected {len(columns)}")
+            yield reader.line_num, dict(zip(columns, row, strict=True))
+
+
+_environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def _item(definition: TaskDefinition, record: Mapping[str, Any], place: str) -> TaskItem:
+    choices = tuple(map(str, _choices(definition.doc_to_choice, record)))
+    answer = _answer(definition.doc_to_target, record, choices)
+    if len(choices) < 2 or not all(choices) or not 0 <= answer < len(choices):
+        raise ValueError(f"its choices are {list(choices)}, its answer {answer}")
+    return TaskItem(
+        context=_rendered(definition.doc_to_text, record),
+        choices=tuple(f"{definition.target_delimiter}{choice}" for choice in choices),
+        answer=answer,
+        group=str(record[definition.group]) if definition.group else "",
+        text=_rendered(definition.item_text, record),
+        place=place,
+    )
+
+
+def _choices(template: str | Sequence[str], record: Mapping[str, Any]) -> Sequence[Any]:
+    if not isinstance(template, str):
+        return template
+    found = record[template] if template in record else ast.literal_eval(_rendered(template, record))
+    if not isinstance(found, list):
+        raise ValueError(f"its choices are {found!r}")
+    return found
+
+
+def _answer(template: str | int, record: Mapping[str, Any], choices: Sequence[str]) -> int:
+    if isinstance(template, int):
+        return template
+    found = record[template] if template in record else _rendered(template, record)
+    if isinstance(found, str) and found not in choices and found.isdecimal():
+        return int(found)
+    return found if isinstance(found, int) else choices.index(str(found))
+
+
+def _rendered(template: str, record: Mapping[str, Any]) -> str:
+    return _template(template).render(**record)
+
+
+@cache
+def _template(source: str) -> Template:
+    return _environment.from_string(source)

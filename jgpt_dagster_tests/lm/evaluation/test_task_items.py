@@ -1,0 +1,109 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.lm.evaluation.task_items import TaskError, find_tasks, read_items
+
+# Made in the forms of the public repositories.
+FORMS: dict[str, list[dict[str, Any]]] = {
+    "jblimp.jsonl": [
+        {"ID": "1", "good_sentence": "猫が鳴く。", "bad_sentence": "猫を鳴く。", "type": "x",
+         "phenomenon": "argument structure", "phenomenon-2": "", "paradigm": "case"},
+    ],
+    "jcola-in_domain_valid-v1.0.json": [
+        {"uid": 1, "source": "made", "label": 0, "diacritic": "*", "sentence": "猫を鳴く。", "original": "猫を鳴く。"},
+    ],
+    "jcommonsenseqa-valid-v1.3.json": [
+        {"q_id": 1, "question": "空の色は？", **{f"choice{n}": c for n, c in enumerate("赤青黄白黒")}, "label": 1},
+    ],
+    "jnli-valid-v1.3.json": [
+        {"sentence_pair_id": "0", "yjcaptions_id": "1", "sentence1": "猫がいる。",
+         "sentence2": "動物がいる。", "label": "entailment"},
+    ],
+    "own.jsonl": [
+        {"prompt": "一たす一は", "choices": ["二", "三"], "answer": 0},
+        {"prompt": "二たす一は", "choices": ["二", "三"], "answer": "三"},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, records in FORMS.items():
+        (tmp_path / name).write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    (tmp_path / "JMMLU").mkdir()
+    (tmp_path / "JMMLU" / "astronomy.csv").write_text('"地球の衛星は、何か",月,火星,金星,太陽,A\n')
+    return tmp_path
+
+
+def test_every_public_form_becomes_questions_with_the_right_answer(folder: Path) -> None:
+    found = {definition.task: list(read_items(definition)) for definition in find_tasks(folder)}
+    shown = {
+        task: [(item.context, item.choices, item.choices[item.answer]) for item in items]
+        for task, items in found.items()
+    }
+    assert shown == {
+        "jblimp": [("", ("猫が鳴く。", "猫を鳴く。"), "猫が鳴く。")],
+        "jcola": [("次の文は日本語として自然ですか。\n文:猫を鳴く。\n答え:", ("いいえ", "はい"), "いいえ")],
+        "jcommonsenseqa": [("質問:空の色は？\n答え:", tuple("赤青黄白黒"), "青")],
+        "jmmlu": [("質問:地球の衛星は、何か\n答え:", ("月", "火星", "金星", "太陽"), "月")],
+        "jnli": [("前提:猫がいる。\n仮説:動物がいる。\n関係:", ("含意", "矛盾", "中立"), "含意")],
+        "own": [("一たす一は", ("二", "三"), "二"), ("二たす一は", ("二", "三"), "三")],
+    }
+    assert found["jblimp"][0].group == "argument structure" and found["jblimp"][0].text == "猫が鳴く。"
+    assert found["own"][1].place == "own.jsonl:2"
+
+
+def test_a_definition_in_the_folder_is_a_task_and_replaces_one_of_its_name(folder: Path) -> None:
+    (folder / "jcola.yaml").write_text(
+        "task: jcola\ndata: jcola*.json\ndoc_to_text: '{{sentence}}'\n"
+        "doc_to_choice: ['悪い', '良い']\ndoc_to_target: label\n"
+    )
+    (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jcola"))
+    assert item.context == "猫を鳴く。" and item.choices == (" 悪い", " 良い")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": 2}\n', r"own.jsonl, line 1: .* its answer 2"),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": "c"}\n', r"line 1: it is no item of own"),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": 0}\n{\n', r"line 2 is no JSON"),
+        ("own.jsonl", '{"prompt": "x", "choices": "ab", "answer": 0}\n', r"its choices are 'ab'"),
+        ("own.jsonl", '{"question": "x"}\n', r"its lines lack answer, choices, prompt"),
+        ("jnli-valid-v1.3.json", '{"sentence1": "x", "label": "entailment"}\n', r"line 1: .*'sentence2' is undefined"),
+        ("JMMLU/astronomy.csv", "問い,月,火星,A\n", r"line 1 has 4 columns, expected 6"),
+        ("x.yaml", "task: x\ndata: '../*.json'\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n", r"leads out"),
+        ("x.yaml", "task: x\nrun: y\n", r"x.yaml is no definition of a task: unknown run"),
+        (
+            "x.yaml",
+            "task: x\ndata: own.jsonl\ndoc_to_choice: choices\ndoc_to_target: answer\n"
+            "doc_to_text: \"{{ ''.__class__.__mro__ }}\"\n",
+            r"is unsafe",
+        ),
+    ],
+)
+def test_what_is_not_of_its_form_is_named_with_its_line(folder: Path, name: str, content: str, why: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(TaskError, match=why):
+        for definition in find_tasks(folder):
+            list(read_items(definition))
+
+
+def test_a_folder_without_a_task_says_which_files_are_known(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="jblimp"):
+        find_tasks(tmp_path)
+    with pytest.raises(TaskError, match="is no directory"):
+        find_tasks(tmp_path / "nowhere")
+
+
+REAL = pytest.mark.skipif("not os.environ.get('JGPT_TEST_DATA')", reason="JGPT_TEST_DATA names no folder")
+
+
+@REAL
+def test_the_public_files_are_read_whole() -> None:
+    found = {task.task: list(read_items(task)) for task in find_tasks(Path(os.environ["JGPT_TEST_DATA"]) / "eval")}
+    assert {task: len(items) for task, items in found.items()} == {"jcola": 865, "jcommonsenseqa": 1119, "jnli": 2434}
