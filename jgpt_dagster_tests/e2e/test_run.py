@@ -38,8 +38,8 @@ def test_the_release_opens_with_transformers_offline(finished: Deployment, monke
     release = finished.root.directory("release", DUMP, model="tiny")
     tokenizer = AutoTokenizer.from_pretrained(release.path)
     model = AutoModelForCausalLM.from_pretrained(release.path)
-    ids = tokenizer("海 に 近い 町", return_tensors="pt").input_ids
-    assert tokenizer.decode(ids[0]) == "海に近い町"
+    ids = tokenizer("海に近い町", return_tensors="pt").input_ids
+    assert tokenizer.decode(ids[0]) == "</s>海に近い町"
     with torch.inference_mode():
         assert torch.isfinite(model(ids).logits).all()
     card = (release.path / "README.md").read_text()
@@ -54,6 +54,17 @@ def test_generate_prints_natural_text(finished: Deployment) -> None:
     assert len(continued) > len(prompt)
     assert "\u2581" not in continued
     assert "</s>" not in continued
+
+
+def test_generate_reads_prompts_from_standard_input_and_streams_what_each_gives_alone(finished: Deployment) -> None:
+    options = ("--max-new-tokens", "5")
+    alone = [finished.invoke("generate", prompt, *options) for prompt in ("海に近い町で", "この楽器は")]
+    together = finished.invoke("generate", *options, "--stream", stdin="海に近い町で\n\nこの楽器は\n".encode())
+    assert together == "".join(f"{text}\n" for text in alone)
+    refused = finished.try_invoke("generate", *options, stdin="海\n".encode() + b"\xff\n")
+    assert refused.code == 2 and "line 2 of standard input is no UTF-8" in refused.output
+    refused = finished.try_invoke("generate", *options, stdin="海\n".encode() + "山".encode() * 2000)
+    assert refused.code == 1 and "line 2 of standard input: the prompt has" in refused.output
 
 
 def test_every_page_of_the_dump_is_accounted_for(finished: Deployment) -> None:

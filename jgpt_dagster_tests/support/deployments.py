@@ -127,19 +127,19 @@ class Deployment:
         assert result.code == 0, f"{' '.join(map(str, command))} ended with {result.code}:\n{result.output[-6000:]}"
         return result.output
 
-    def invoke(self, *arguments: str | Path) -> str:
+    def invoke(self, *arguments: str | Path, stdin: bytes | None = None) -> str:
         """Run a `jgpt` command that must succeed in this process, seconds faster, and return what it printed.
 
         Its definitions are those of the default settings, which is enough for commands that run no asset.
         """
-        result = self.try_invoke(*arguments)
+        result = self.try_invoke(*arguments, stdin=stdin)
         assert result.code == 0, f"jgpt {' '.join(map(str, arguments))} ended with {result.code}:\n{result.output}"
         return result.output
 
-    def try_invoke(self, *arguments: str | Path) -> Result:
+    def try_invoke(self, *arguments: str | Path, stdin: bytes | None = None) -> Result:
         """The same for a command that may fail."""
         with patch.dict(os.environ, self.env, clear=True):
-            result = CliRunner().invoke(main, list(map(str, arguments)))
+            result = CliRunner().invoke(main, list(map(str, arguments)), input=stdin)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Result(result.exit_code, result.output)

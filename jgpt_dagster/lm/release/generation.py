@@ -1,17 +1,22 @@
 """Text generation with a trained model, from a prompt as a person types it or from what the tokenizer encodes."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.model.gpt2 import load_model
+from jgpt_dagster.lm.model.gpt2 import generation_config, load_model
 from jgpt_dagster.lm.tokenizer.text_tokenizer import LINE_END, TextTokenizer, encoder_text, load_tokenizer
 
 _LINE_END = re.compile("\r\n?|\n")
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class GenerationError(JgptError):
@@ -35,6 +40,77 @@ class SamplingSettings:
 _DEFAULT_SAMPLING = SamplingSettings()
 
 
+class TextGenerator:
+    """A model and its tokenizer, opened once for any number of prompts.
+
+    Raises what opening model and tokenizer raises.
+    """
+
+    def __init__(self, model_dir: Path, tokenizer_dir: Path, device: str = "cpu") -> None:
+        self._tokenizer = load_tokenizer(tokenizer_dir)
+        self._model = load_model(model_dir, device)
+        # Those of a release are for other programs: beside what is asked for here, they would only cause warnings.
+        self._model.generation_config = generation_config(self._tokenizer.eos_id)
+
+    def continue_prompt(
+        self,
+        prompt: str,
+        sampling: SamplingSettings = _DEFAULT_SAMPLING,
+        receive: Callable[[str], object] | None = None,
+    ) -> str:
+        """Continue a prompt in natural text and return both, without segmentation spaces.
+
+        The prompt is normalised as the corpus was and, for a tokenizer that encodes words, segmented. `receive` gets
+        the same text in parts, each as soon as it is known.
+
+        Raises TokenizerMismatchError if the installed segmenter is not the one of those words, and what
+        `continue_encoded` raises.
+        """
+        return self.continue_encoded(prompt_text(self._tokenizer, prompt), sampling, receive)
+
+    def continue_encoded(
+        self,
+        encoded: str,
+        sampling: SamplingSettings = _DEFAULT_SAMPLING,
+        receive: Callable[[str], object] | None = None,
+    ) -> str:
+        """Continue what the tokenizer encodes and return it and its continuation as text, without special tokens.
+
+        `encoded` is text, or words joined by spaces; an empty string starts a new document. Generation stops at `</s>`,
+        after `max_new_tokens`, or when the model's context is full. Raises GenerationError if the prompt fills it.
+        """
+        import torch
+        from transformers import GenerationConfig
+
+        tokenizer, model = self._tokenizer, self._model
+        # As in training, a document follows the `</s>` of another.
+        prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(encoded).tolist()]], device=model.device)
+        free = model.config.n_positions - prompt.shape[1]
+        if free < 1:
+            raise GenerationError(
+                f"the prompt has {prompt.shape[1] - 1:,} tokens, the model's context is {model.config.n_positions:,}: "
+                "shorten the prompt"
+            )
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
+            do_sample=sampling.temperature > 0,
+            max_new_tokens=min(sampling.max_new_tokens, free),
+            eos_token_id=tokenizer.eos_id,
+            pad_token_id=tokenizer.eos_id,
+            **(
+                {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+                if sampling.temperature > 0
+                else {}
+            ),
+        )
+        parts = _Parts(tokenizer, receive) if receive else None
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(sampling.seed)
+            ids = model.generate(
+                prompt, attention_mask=torch.ones_like(prompt), generation_config=settings, streamer=parts
+            )
+        return tokenizer.decode(ids[0].cpu().numpy())
+
+
 def generate_text(
     model_dir: Path,
     tokenizer_dir: Path,
@@ -42,13 +118,8 @@ def generate_text(
     sampling: SamplingSettings = _DEFAULT_SAMPLING,
     device: str = "cpu",
 ) -> str:
-    """Continue a prompt in natural text and return both, without segmentation spaces.
-
-    The prompt is normalised as the corpus was and, for a tokenizer that encodes words, segmented. Raises
-    TokenizerMismatchError if the installed segmenter is not the one of those words, and what `generate_from` raises.
-    """
-    encoded = prompt_text(load_tokenizer(tokenizer_dir), prompt)
-    return generate_from(model_dir, tokenizer_dir, encoded, sampling, device)
+    """Continue one prompt: see `TextGenerator`."""
+    return TextGenerator(model_dir, tokenizer_dir, device).continue_prompt(prompt, sampling)
 
 
 def prompt_text(tokenizer: TextTokenizer, prompt: str) -> str:
@@ -66,45 +137,30 @@ def prompt_text(tokenizer: TextTokenizer, prompt: str) -> str:
     return encoder_text(document, tokenizer.profile).removesuffix(LINE_END)
 
 
-def generate_from(
-    model_dir: Path,
-    tokenizer_dir: Path,
-    encoded: str,
-    sampling: SamplingSettings = _DEFAULT_SAMPLING,
-    device: str = "cpu",
-) -> str:
-    """Continue what the tokenizer encodes and return it and its continuation as natural text, without special tokens.
+class _Parts:
+    """Receives the tokens of a prompt and then each token that follows, and passes on the text that is certain.
 
-    `encoded` is text, or words joined by spaces; an empty string starts a new document. Generation stops at `</s>`,
-    after `max_new_tokens`, or when the model's context is full.
-
-    Raises GenerationError if the prompt fills the context, and what opening model and tokenizer raises.
+    This is what `generate` of transformers asks of a streamer. What byte tokens at the end stand for depends on those
+    that follow: together they may be a character, or none.
     """
-    import torch
-    from transformers import GenerationConfig
 
-    tokenizer = load_tokenizer(tokenizer_dir)
-    model = load_model(model_dir, device)
-    # As in training, a document follows the `</s>` of another.
-    prompt = torch.tensor([[tokenizer.eos_id, *tokenizer.encode(encoded).tolist()]], device=device)
-    free = model.config.n_positions - prompt.shape[1]
-    if free < 1:
-        raise GenerationError(
-            f"the prompt has {prompt.shape[1] - 1:,} tokens, the model's context is {model.config.n_positions:,}: "
-            "shorten the prompt"
-        )
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=sampling.temperature > 0,
-        max_new_tokens=min(sampling.max_new_tokens, free),
-        eos_token_id=tokenizer.eos_id,
-        pad_token_id=tokenizer.eos_id,
-        **(
-            {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-            if sampling.temperature > 0
-            else {}
-        ),
-    )
-    with torch.random.fork_rng(), torch.inference_mode():
-        torch.manual_seed(sampling.seed)
-        ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
-    return tokenizer.decode(ids[0].cpu().numpy())
+    def __init__(self, tokenizer: TextTokenizer, receive: Callable[[str], object]) -> None:
+        self._tokenizer, self._receive = tokenizer, receive
+        self._ids: list[int] = []
+        self._passed_on = 0
+
+    def put(self, value: Any) -> None:
+        self._ids += np.asarray(value).reshape(-1).tolist()
+        certain = len(self._ids)
+        while certain and _BYTE.fullmatch(self._tokenizer.token(self._ids[certain - 1])):
+            certain -= 1
+        self._pass_on(certain)
+
+    def end(self) -> None:
+        self._pass_on(len(self._ids))
+
+    def _pass_on(self, tokens: int) -> None:
+        text = self._tokenizer.decode(self._ids[:tokens])
+        if new := text[self._passed_on :]:
+            self._passed_on += len(new)
+            self._receive(new)

@@ -6,6 +6,7 @@ from typing import Any
 
 from jgpt_dagster.literal_text import code_block, code_span, markdown_cell, markdown_text, one_line
 from jgpt_dagster.lm.release.licences import NOT_STATED, ModelLicence
+from jgpt_dagster.lm.release.release_tokenizer import OLDEST_TRANSFORMERS
 from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes
 
 LOSS_CURVE = "loss_curve.svg"
@@ -14,8 +15,7 @@ LOSS_CURVE = "loss_curve.svg"
 LOSS_PICTURE = f"![Loss over the steps of the training]({LOSS_CURVE})"
 """How the card shows it."""
 
-_TRANSFORMERS = ">=4.49"
-"""The versions of transformers that open a release; 4.44 does not."""
+_TRANSFORMERS = f">={OLDEST_TRANSFORMERS}"
 
 _ENGINE_NAMES = {"mecab": "MeCab with JumanDIC", "jumanpp": "Juman++ 2"}
 
@@ -30,8 +30,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 directory = "."
 text = "日本で一番高い山は"
 tokenizer = AutoTokenizer.from_pretrained(directory)
-# In training a document follows the `</s>` of another: begin with one.
-prompt = [tokenizer.eos_token_id, *tokenizer(text, add_special_tokens=False).input_ids]"""
+# The tokenizer puts `</s>` in front, as in training. Such a token in the text is text.
+prompt = tokenizer(text, split_special_tokens=True).input_ids"""
 
 _STEPS_OF_WORDS = """from pathlib import Path
 import torch
@@ -42,8 +42,8 @@ directory = "."
 text = "日本で一番高い山は"
 words = prompt_text(load_tokenizer(Path(directory)), text)
 tokenizer = AutoTokenizer.from_pretrained(directory)
-# In training a document follows the `</s>` of another: begin with one.
-prompt = [tokenizer.eos_token_id, *tokenizer(words, add_special_tokens=False).input_ids]"""
+# The tokenizer puts `</s>` in front, as in training. Such a token in the text is text.
+prompt = tokenizer(words, split_special_tokens=True).input_ids"""
 
 _GENERATION = """
 model = AutoModelForCausalLM.from_pretrained(directory)
@@ -180,7 +180,7 @@ The same in single steps, with the token ids of the training pipeline:
 {code_block('llama-cli -m model.gguf -p "早稲田大学で" -n 50', "shell")}
 
 The model knows text without the variants that its normalization removed, such as wide Latin letters: `tokenizer.json`
-does most of this, jgpt-dagster's `jgpt generate` all of it."""
+normalizes as the training pipeline did, llama.cpp does not."""
     # The tokenizer of the published recipe has no decoder, so its tokens come back joined by spaces.
     unspaced = '.replace(" ", "")' if facts.profile == "seed" else ""
     return f"""The tokenizer expects text that is already cut into words by one half-width space each ({engine},

@@ -3,19 +3,25 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.gguf_file import GGUF, check_gguf, write_gguf
 from jgpt_dagster.lm.release.loss_picture import loss_picture
 from jgpt_dagster.lm.release.model_card import LOSS_CURVE
-from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
+from jgpt_dagster.lm.release.release_tokenizer import PAD_ID, release_tokenizer, release_tokenizer_config
+from jgpt_dagster.lm.tokenizer.text_tokenizer import SEGMENTATION, TOKENIZER, TOKENIZER_CONFIG, load_tokenizer
 from jgpt_dagster.lm.training.metrics_files import METRICS, read_metrics
 from jgpt_dagster.storage.atomic_write import write_json
 
 CARD = "README.md"
 
-_MODEL_FILES = ("model.safetensors", "config.json", "generation_config.json")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "segmentation.json")
+_MODEL_CONFIG, _GENERATION_CONFIG = "config.json", "generation_config.json"
+_MODEL_FILES = ("model.safetensors", _MODEL_CONFIG, _GENERATION_CONFIG)
+_TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, SEGMENTATION)
+
+# The defaults of `jgpt generate`.
+_SAMPLING = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 0}
 
 
 OPTIONAL_FILES = (GGUF,)
@@ -29,7 +35,8 @@ class ReleaseError(JgptError):
 def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: str, run: Path, name: str) -> None:
     """Fill an empty directory with a model, its tokenizer, a model card and the loss curve of a training run.
 
-    `run` has the metrics of the run, `name` is that of the model. A tokenizer that encodes text goes into a GGUF too.
+    Model and tokenizer are completed for programs that do not know this package; weights and ids are the same. `run`
+    has the metrics of the run, `name` is that of the model. A tokenizer that encodes text goes into a GGUF too.
 
     Raises ReleaseError if a file is missing, or if the tokenizer and the model differ in their number of tokens, and
     GgufError.
@@ -41,7 +48,7 @@ def write_release(directory: Path, model_dir: Path, tokenizer_dir: Path, card: s
                 raise ReleaseError(f"{source / name} is missing: materialize pretrained_model and tokenizer again")
             shutil.copyfile(source / name, directory / name)
     _require_same_vocabulary(directory)
-    _set_max_length(directory)
+    _complete_for_transformers(directory)
     _draw_loss(directory, run)
     if load_tokenizer(directory).encodes == "text":
         write_gguf(directory / GGUF, directory, directory, name)
@@ -65,11 +72,19 @@ def _require_same_vocabulary(directory: Path) -> None:
         )
 
 
-def _set_max_length(directory: Path) -> None:
-    """Give the tokenizer the model's context length, so that it can warn of longer texts or truncate them."""
-    context = json.loads((directory / "config.json").read_text())["n_positions"]
-    path = directory / "tokenizer_config.json"
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_max_length": context})
+def _complete_for_transformers(directory: Path) -> None:
+    """Give tokenizer and model what programs need that do not know this package: see `release_tokenizer`."""
+    trained = (directory / TOKENIZER).read_text(encoding="utf-8")
+    (directory / TOKENIZER).write_text(release_tokenizer(trained), encoding="utf-8")
+    model = _read(directory / _MODEL_CONFIG)
+    context, end = model["n_positions"], model["eos_token_id"]
+    tokens = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": PAD_ID}
+    write_json(directory / _MODEL_CONFIG, {**model, **tokens})
+    # Without a length of their own, pipelines ask for more tokens than a small context has.
+    generation = {**_SAMPLING, **tokens, "max_length": context}
+    write_json(directory / _GENERATION_CONFIG, {**_read(directory / _GENERATION_CONFIG), **generation})
+    config = _read(directory / TOKENIZER_CONFIG)
+    write_json(directory / TOKENIZER_CONFIG, release_tokenizer_config(config, context))
 
 
 def _draw_loss(directory: Path, run: Path) -> None:
@@ -80,3 +95,8 @@ def _draw_loss(directory: Path, run: Path) -> None:
             f"{run / METRICS} holds no loss curve ({error}): restore it, or train the model again"
         ) from error
     (directory / LOSS_CURVE).write_text(picture, encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -29,9 +29,9 @@ Encodes = Literal["words", "text"]
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 LINE_END = "\n"
 
-_TOKENIZER = "tokenizer.json"
-_CONFIG = "tokenizer_config.json"
-_SEGMENTATION = "segmentation.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SEGMENTATION = "segmentation.json"
 
 
 class TokenizerError(JgptError):
@@ -68,6 +68,8 @@ class TextTokenizer:
         self.eos_id = _token_id(tokenizer, END)
         self.unk_id = _token_id(tokenizer, UNKNOWN)
         self._tokenizer = tokenizer
+        # That of a release normalises: what is encoded here is normalised already.
+        tokenizer.normalizer = None
         # The text `</s>` is encoded as characters, never as the end of a document. tokenizer.json cannot store this.
         tokenizer.encode_special_tokens = True
 
@@ -146,10 +148,10 @@ def save_tokenizer(
     encodes: Encodes = "words",
 ) -> None:
     """Write a directory that `load_tokenizer` and `AutoTokenizer.from_pretrained` open, with the same ids."""
-    with atomic_file(directory / _TOKENIZER) as stream:
+    with atomic_file(directory / TOKENIZER) as stream:
         stream.write(tokenizer.to_str(pretty=True).encode())
     write_json(
-        directory / _CONFIG,
+        directory / TOKENIZER_CONFIG,
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "unk_token": UNKNOWN,
@@ -162,7 +164,7 @@ def save_tokenizer(
         },
     )
     write_json(
-        directory / _SEGMENTATION,
+        directory / SEGMENTATION,
         {
             "profile": profile,
             "segmenter": segmenter,
@@ -176,9 +178,9 @@ def save_tokenizer(
 def load_tokenizer(directory: Path) -> TextTokenizer:
     """Open a tokenizer directory. Raises TokenizerError if a file is missing or damaged."""
     try:
-        tokenizer = Tokenizer.from_str((directory / _TOKENIZER).read_text(encoding="utf-8"))
-        segmentation: dict[str, Any] = json.loads((directory / _SEGMENTATION).read_text(encoding="utf-8"))
-        sha256 = sha256_value({name: sha256_file(directory / name) for name in (_TOKENIZER, _SEGMENTATION)})
+        tokenizer = Tokenizer.from_str((directory / TOKENIZER).read_text(encoding="utf-8"))
+        segmentation: dict[str, Any] = json.loads((directory / SEGMENTATION).read_text(encoding="utf-8"))
+        sha256 = sha256_value({name: sha256_file(directory / name) for name in (TOKENIZER, SEGMENTATION)})
         return TextTokenizer(
             tokenizer,
             segmentation["profile"],
@@ -204,7 +206,7 @@ def _require_encodes(tokenizer: Tokenizer, profile: TextProfile, encodes: Encode
     require_profile_encodes(profile, encodes)
     found: Encodes = "text" if tokenizer.pre_tokenizer is None else "words"
     if found != encodes:
-        raise TokenizerError(f"{_SEGMENTATION} says that it encodes {encodes}, but {_TOKENIZER} is of one of {found}")
+        raise TokenizerError(f"{SEGMENTATION} says that it encodes {encodes}, but {TOKENIZER} is of one of {found}")
 
 
 def _token_id(tokenizer: Tokenizer, token: str) -> int:

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from jgpt_dagster.lm.release import generation
 from jgpt_dagster.lm.release.generation import (
     GenerationError,
     SamplingSettings,
-    generate_from,
+    TextGenerator,
     generate_text,
     prompt_text,
 )
@@ -20,7 +21,9 @@ from jgpt_dagster_tests.lm.release.random_models import new_model, save_model, s
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(model_dir: Path, tokenizer_dir: Path) -> None:
     texts = [
-        generate_from(model_dir, tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20, seed=seed))
+        TextGenerator(model_dir, tokenizer_dir).continue_encoded(
+            "吾輩 は 猫", SamplingSettings(max_new_tokens=20, seed=seed)
+        )
         for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -31,12 +34,14 @@ def test_generated_text_does_not_disturb_other_random_numbers(model_dir: Path, t
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    generate_from(model_dir, tokenizer_dir, "", SamplingSettings(max_new_tokens=2))
+    TextGenerator(model_dir, tokenizer_dir).continue_encoded("", SamplingSettings(max_new_tokens=2))
     assert torch.rand(1) == expected
 
 
 def test_spaces_of_the_text_survive_and_those_between_words_do_not(model_dir: Path, tokenizer_dir: Path) -> None:
-    text = generate_from(model_dir, tokenizer_dir, "東京 ▁York 大学", SamplingSettings(max_new_tokens=1, temperature=0))
+    text = TextGenerator(model_dir, tokenizer_dir).continue_encoded(
+        "東京 ▁York 大学", SamplingSettings(max_new_tokens=1, temperature=0)
+    )
     assert text.startswith("東京 York大学")
 
 
@@ -49,15 +54,17 @@ def test_generation_stops_at_the_end_of_a_document(tokenizer_dir: Path, tmp_path
         model.transformer.ln_f.weight.zero_()
         model.transformer.ln_f.bias.fill_(1.0)
     assert (
-        generate_from(save_model(model, tmp_path), tokenizer_dir, "吾輩 は 猫", SamplingSettings(max_new_tokens=20))
+        TextGenerator(save_model(model, tmp_path), tokenizer_dir).continue_encoded(
+            "吾輩 は 猫", SamplingSettings(max_new_tokens=20)
+        )
         == "吾輩は猫"
     )
 
 
 def test_generation_fills_the_context_and_refuses_a_prompt_that_does(model_dir: Path, tokenizer_dir: Path) -> None:
-    generate_from(model_dir, tokenizer_dir, "猫 " * 120, SamplingSettings(max_new_tokens=100))
+    TextGenerator(model_dir, tokenizer_dir).continue_encoded("猫 " * 120, SamplingSettings(max_new_tokens=100))
     with pytest.raises(GenerationError, match="context is 128"):
-        generate_from(model_dir, tokenizer_dir, "猫 " * 128)
+        TextGenerator(model_dir, tokenizer_dir).continue_encoded("猫 " * 128)
 
 
 def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
@@ -72,7 +79,7 @@ def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
     )
     sampling = SamplingSettings(max_new_tokens=10, seed=1)
     text = generate_text(model_dir, tmp_path / "tokenizer", "吾輩は猫である", sampling)
-    assert text == generate_from(model_dir, tokenizer_dir, "吾輩 は 猫 である", sampling)
+    assert text == TextGenerator(model_dir, tokenizer_dir).continue_encoded("吾輩 は 猫 である", sampling)
 
 
 def test_a_prompt_for_a_tokenizer_of_text_is_normalised_and_not_segmented(
@@ -86,9 +93,28 @@ def test_a_prompt_for_a_tokenizer_of_text_is_normalised_and_not_segmented(
     model_dir = save_model(new_model(tokenizer_dir), tmp_path / "model")
     sampling = SamplingSettings(max_new_tokens=10, seed=1)
     text = generate_text(model_dir, tokenizer_dir, "吾輩は　ｶﾞ猫\r\n\n である ", sampling)
-    assert text == generate_from(model_dir, tokenizer_dir, "吾輩はガ猫\nである", sampling)
+    assert text == TextGenerator(model_dir, tokenizer_dir).continue_encoded("吾輩はガ猫\nである", sampling)
     assert text.startswith("吾輩はガ猫\nである")
     assert prompt_text(load_tokenizer(tokenizer_dir), "猫\n") == "猫\n"
+
+
+@pytest.mark.parametrize("prompt", ["", "吾輩は猫", "鬱と𠮷"])
+def test_the_parts_of_a_text_join_to_it(tmp_path: Path, prompt: str) -> None:
+    tokenizer_dir = save_small_tokenizer(tmp_path / "tokenizer", "text")
+    generator = TextGenerator(save_model(new_model(tokenizer_dir), tmp_path / "model"), tokenizer_dir)
+    parts: list[str] = []
+    text = generator.continue_prompt(prompt, SamplingSettings(max_new_tokens=40, seed=3), parts.append)
+    assert "".join(parts) == text and len(parts) > 2
+
+
+def test_a_character_of_several_bytes_is_passed_on_whole(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(save_small_tokenizer(tmp_path, "text"))
+    parts: list[str] = []
+    streamer = generation._Parts(tokenizer, parts.append)
+    for index in tokenizer.encode("猫鬱と\ufffd"):
+        streamer.put(np.array([index]))
+    streamer.end()
+    assert parts == ["猫", "鬱と", "\ufffd"]
 
 
 def test_a_tokenizer_of_another_segmenter_is_refused(model_dir: Path, tokenizer_dir: Path) -> None:
