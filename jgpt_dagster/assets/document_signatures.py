@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.assets.document_sources import DocumentSource
+from jgpt_dagster.assets.look import FORCED
 from jgpt_dagster.assets.materialize import partition_locked, record_run
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.duplicates.decisions import Decisions, decide
@@ -78,8 +79,9 @@ def decisions_on_copies(
             for table in tables:
                 locks.enter_context(partition_locked(context, store, table))
             recipe = _recipe(store, corpus, source, selection)
-            if force or not all(table.up_to_date_manifest(recipe) for table in tables):
-                _sign(context, tables, recipe, source, selection, ordered_map)
+            reasons = (FORCED if force else table.find_current(recipe)[1] for table in tables)
+            if because := next(filter(None, reasons), ""):
+                _sign(context, tables, recipe, source, selection, ordered_map, because)
             decisions = decide(
                 [table.path for table in tables],
                 folder,
@@ -101,18 +103,20 @@ def signatures_of_text(
     """
     with ExitStack() as locks:
         found, missing = list[ParquetArtifact](), list[tuple[Corpus, ParquetArtifact, ParquetArtifact, Recipe]]()
+        reasons = dict[str, str]()
         for corpus in store.corpora:
             for key in store.shard_keys:
                 date = dump if corpus.dated else None
                 text, table = store.parquet(corpus.text_asset, date, key), store.parquet(corpus.signatures, date, key)
                 locks.enter_context(partition_locked(context, store, table))
                 recipe = _text_recipe(table, text)
-                if table.up_to_date_manifest(recipe) is None:
+                reasons[table.label] = table.find_current(recipe)[1]
+                if reasons[table.label]:
                     missing.append((corpus, text, table, recipe))
                 found.append(table)
         started = time.monotonic()
         for (_, _, table, _), _ in ordered_map(_sign_text, missing):
-            record_run(context, table, time.monotonic() - started)
+            record_run(context, table, time.monotonic() - started, reasons[table.label])
     return found
 
 
@@ -160,6 +164,7 @@ def _sign(
     source: DocumentSource,
     selection: SelectionSettings,
     ordered_map: OrderedMap,
+    because: str,
 ) -> None:
     started = time.monotonic()
     rejected = _RejectedCount()
@@ -179,4 +184,4 @@ def _sign(
             writers[shard_of(row[0], len(writers))].append(row)
             signed += 1
     for table in tables:
-        record_run(context, table, time.monotonic() - started)
+        record_run(context, table, time.monotonic() - started, because)

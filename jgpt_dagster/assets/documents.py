@@ -15,6 +15,7 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.document_signatures import decisions_on_copies, map_for
 from jgpt_dagster.assets.document_sources import DocumentSource, open_source
+from jgpt_dagster.assets.look import FORCED, Look
 from jgpt_dagster.assets.materialize import (
     Materialization,
     StageConfig,
@@ -94,13 +95,17 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 inputs=source.inputs,
                 libraries=library_versions("pyarrow", *(("rensa",) if selection else ())),
             )
+            data_version = dg.DataVersion(sha256_value([recipe.settings, recipe.inputs]))
+            if isinstance(context, Look):
+                for target in targets.values():
+                    context.result(store, target, recipe, force=config.force)
+                return dg.MaterializeResult(data_version=data_version)
             for target in targets.values():
                 locks.enter_context(partition_locked(context, store, target))
-            stale = {
-                number: target
-                for number, target in targets.items()
-                if config.force or not target.up_to_date_manifest(recipe)
+            reasons = {
+                number: FORCED if config.force else target.find_current(recipe)[1] for number, target in targets.items()
             }
+            stale = {number: target for number, target in targets.items() if reasons[number]}
             if stale:
                 started = time.monotonic()
                 label = step_label(recipe.stage, keys)
@@ -125,7 +130,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 for number, target in stale.items():
                     if selection:
                         explanations(store, corpus, number).upload()
-                    record_run(context, target, time.monotonic() - started, source.facts)
+                    record_run(context, target, time.monotonic() - started, reasons[number], source.facts)
             for number, target in targets.items():
                 copies = _copies(explanations(store, corpus, number)) if selection else {}
                 metadata = {**_describe(target), **copies} | stage_metadata(
@@ -133,7 +138,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 )
                 context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
         # One data version for all shards of the run: Dagster allows no other, and they change together.
-        return dg.MaterializeResult(data_version=dg.DataVersion(sha256_value([recipe.settings, recipe.inputs])))
+        return dg.MaterializeResult(data_version=data_version)
 
     return documents
 

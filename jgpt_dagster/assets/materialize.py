@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from jgpt_dagster.assets.look import FORCED, Look
 from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE, stage_metadata
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
 from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
@@ -30,7 +32,7 @@ class StageConfig(dg.Config):
 
 
 def materialize(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | Look,
     store: CorpusStore,
     artifact: ArtifactT,
     recipe: Recipe,
@@ -45,13 +47,15 @@ def materialize(
     reused. `describe` adds metadata of the finished output, which is shown first. A complete and current output is
     verified and left alone unless `force`.
     """
+    if isinstance(context, Look):
+        return context.result(store, artifact, recipe, force=force)
     with partition_locked(context, store, artifact):
-        manifest = None if force else artifact.up_to_date_manifest(recipe)
+        manifest, because = (None, FORCED) if force else artifact.find_current(recipe)
         made = manifest is None
         if manifest is None:
             started = time.monotonic()
             facts = make(artifact, recipe)
-            manifest = record_run(context, artifact, time.monotonic() - started, facts)
+            manifest = record_run(context, artifact, time.monotonic() - started, because, facts)
         return dg.MaterializeResult(
             metadata=dict(describe(manifest)) | stage_metadata(store, artifact, manifest, made),
             data_version=dg.DataVersion(manifest.data_sha256),
@@ -66,10 +70,18 @@ def partition_locked(context: dg.AssetExecutionContext, store: CorpusStore, arti
 
 
 def record_run(
-    context: dg.AssetExecutionContext, artifact: Artifact, seconds: float, facts: Mapping[str, Any] | None = None
+    context: dg.AssetExecutionContext,
+    artifact: Artifact,
+    seconds: float,
+    because: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write the run record of an output that was just made, upload the output, and return its manifest."""
-    record = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id, **(facts or {})}
+    """Write the run record of an output that was just made, upload the output, and return its manifest.
+
+    `because` says in words why it was made.
+    """
+    own = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id}
+    record = {**own, MADE_BECAUSE: because, **(facts or {})}
     write_json(artifact.run_path, record, internal=True)
     artifact.upload()
     manifest = artifact.manifest()
@@ -89,8 +101,11 @@ def reuse_facts(stats: ReuseStats) -> dict[str, Any]:
     return facts | {name: value for name, value in known.items() if value is not None}
 
 
-def tell(context: dg.AssetExecutionContext, artifact: Artifact, text: str) -> None:
+def tell(context: dg.AssetExecutionContext | Look, artifact: Artifact, text: str) -> None:
     """Say something to whoever follows a run: in its log, and on the terminal of `jgpt run`."""
+    if isinstance(context, Look):
+        context.lines.append(text)
+        return
     context.log.warning(text)
     publish(ProgressEvent(artifact.label, line=text))
 

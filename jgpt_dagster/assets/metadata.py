@@ -8,6 +8,7 @@ import dagster as dg
 
 from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
@@ -24,8 +25,10 @@ def stage_metadata(store: CorpusStore, artifact: Artifact, manifest: Manifest, m
     """Return the metadata that every stage shows: its counts, the record of the run that made it, and its path."""
     run = artifact.run_record()
     status = "made" if made else "verified: complete and current"
+    because = {MADE_BECAUSE: one_line(str(run[MADE_BECAUSE]))} if made and MADE_BECAUSE in run else {}
     return {
         "status": status,
+        **because,
         **flat_counts(manifest.counts),
         **{name: value for name, value in run.items() if isinstance(value, int | float) and name not in _NOT_SHOWN},
         # Relative to the data root: the UI does not wrap paths, and a full one would make the table too wide.

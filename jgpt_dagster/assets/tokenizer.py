@@ -3,7 +3,7 @@
 import resource
 import shlex
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -124,7 +124,13 @@ def open_tokenizer(store: CorpusStore) -> tuple[TextTokenizer, Manifest]:
     """Return the frozen tokenizer and its manifest. Raises ArtifactError if it is missing or damaged."""
     artifact = store.directory("tokenizer")
     manifest = _verified(artifact)
-    return load_tokenizer(artifact.path), manifest
+    return _loaded(artifact.path, manifest.data_sha256), manifest
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, data_sha256: str) -> TextTokenizer:
+    """Return the tokenizer in a directory with this data, which the caller has verified: many shards need it."""
+    return load_tokenizer(path)
 
 
 def require_tokenizer_engine(tokenizer: DirectoryArtifact, segmenter: str, fingerprint: str) -> None:

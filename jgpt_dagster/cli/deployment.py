@@ -10,6 +10,7 @@ import click
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home
+from jgpt_dagster.orchestration.instance_glance import InstanceGlance, glance
 from jgpt_dagster.settings import Settings, load_settings
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.file_creation import make_root
@@ -37,12 +38,25 @@ def require_matching_root(settings: Settings) -> None:
 
 def all_dumps(root: DataRoot) -> list[str]:
     """Return the dumps that have a partition or anything on disk, oldest first."""
+    from jgpt_dagster.catalog.retention import dumps_on_disk
+    from jgpt_dagster.storage.safe_path import has_form
+
+    return sorted({*(key for key in dump_keys() if has_form("dump", key)), *dumps_on_disk(root)})
+
+
+def dump_keys() -> list[str]:
+    """Return the keys of all dump partitions of the Dagster instance, malformed ones too, sorted."""
+    glanced = glance_at_instance()
+    if glanced is not None:
+        return sorted(glanced.dump_keys)
     from dagster import DagsterInstance
 
-    from jgpt_dagster.catalog.retention import dumps_on_disk
-    from jgpt_dagster.orchestration.partitions import known_dumps
+    return sorted(DagsterInstance.get().get_dynamic_partitions("dump"))
 
-    return sorted({*known_dumps(DagsterInstance.get()), *dumps_on_disk(root)})
+
+def glance_at_instance() -> InstanceGlance | None:
+    """Return what the Dagster instance in DAGSTER_HOME has recorded, as far as that shows without Dagster."""
+    return glance(Path(os.environ["DAGSTER_HOME"]))
 
 
 def config_option(help_text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

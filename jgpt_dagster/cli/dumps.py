@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jgpt_dagster.cli.deployment import all_dumps, open_deployment
-from jgpt_dagster.cli.terminal import say
+from jgpt_dagster.cli.deployment import all_dumps, dump_keys, open_deployment
+from jgpt_dagster.cli.dump_dates import require_date
+from jgpt_dagster.cli.terminal import byte_words, say
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.settings import Settings
+from jgpt_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+    from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+
+# A year of dumps, twice a month.
+_SHOWN_DATES = 24
 
 _dry_run = click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
 
@@ -25,6 +31,8 @@ def dumps() -> None:
 @click.argument("dates", nargs=-1, required=True)
 def add(dates: tuple[str, ...]) -> None:
     """Add dump partitions (YYYYMMDD); Dagster's own command line cannot."""
+    for date in dates:
+        require_date(date)
     open_deployment()
     from dagster import DagsterInstance
 
@@ -36,23 +44,44 @@ def add(dates: tuple[str, ...]) -> None:
 
 @dumps.command("list")
 def list_dumps() -> None:
-    """List the dump partitions and what of each lies on disk."""
+    """List the dumps: what of each lies on disk, and how large that is."""
     settings = open_deployment()
-    from dagster import DagsterInstance
+    from jgpt_dagster.catalog.retention import Removal, dumps_on_disk
+    from jgpt_dagster.storage.safe_path import has_form
 
-    from jgpt_dagster.catalog.retention import dumps_on_disk
-    from jgpt_dagster.orchestration.partitions import known_dumps
-
-    root, instance = settings.root, DagsterInstance.get()
+    root, keys = settings.root, dump_keys()
     on_disk = dumps_on_disk(root)
-    for date in known_dumps(instance):
+    dates = sorted({*on_disk, *(key for key in keys if has_form("dump", key))})
+    for date in dates:
         outputs = [root.directory("wikipedia_dump", date), root.directory("release", date, model=settings.model)]
         states = [f"{output.asset} {'whole' if output.manifest() else 'absent'}" for output in outputs]
-        if date not in on_disk:
+        if date in on_disk:
+            states.append(byte_words(Removal.of_dump(settings.catalog, settings.scratch_directory, date).size))
+        else:
             states.append(f"no data; if nothing fetches it: {_removal_command(date)}")
         say(f"{date}  {'  '.join(states)}")
-    for key in _malformed_keys(instance):
+    malformed = [key for key in keys if not has_form("dump", key)]
+    for key in malformed:
         say(f"{key!r}  not a date (YYYYMMDD), so nothing is made of it: {_removal_command(key)}")
+    if not dates and not malformed:
+        say("No dump is here yet. `jgpt dumps available` lists those of the mirror; begin with:")
+        say("  jgpt run --dump latest")
+
+
+@dumps.command("available")
+def available() -> None:
+    """List the newest dumps of the mirror: date, state, size, and whether the dump is here."""
+    settings = load_settings()
+    from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
+
+    mirror = DumpMirror(settings.dumps_url, settings.wiki)
+    dates = mirror.dates()[-_SHOWN_DATES:]
+    for date in dates:
+        state, size = _state_at(mirror, date)
+        here = "  here" if settings.root.directory("wikipedia_dump", date).manifest() else ""
+        say(f"{date}  {state:<12} {size:>10}{here}".rstrip())
+    if not dates:
+        say(f"{mirror.url}/ lists no dump. Check JGPT_WIKI and JGPT_DUMPS_URL.")
 
 
 @dumps.command("remove")
@@ -110,6 +139,18 @@ def prune(keep: int, dry_run: bool) -> None:
         except DumpInUseError as error:
             outcome = f"kept: {error}"
         say(f"{date}  {outcome}")
+
+
+def _state_at(mirror: "DumpMirror", date: str) -> tuple[str, str]:
+    """Return the state of a dump at the mirror, and its size in words if it is finished."""
+    from jgpt_dagster.corpus.fetch.dumps_mirror import MirrorError
+
+    try:
+        status = mirror.status(date)
+        size = sum(file.size for file in mirror.files(date)) if status.done else None
+    except MirrorError:
+        return "unknown", ""
+    return status.status, "" if size is None else byte_words(size)
 
 
 def _malformed_keys(instance: "DagsterInstance") -> list[str]:

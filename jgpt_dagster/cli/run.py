@@ -12,7 +12,8 @@ import click
 
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.cli.config import change
-from jgpt_dagster.cli.deployment import all_dumps, config_option, open_deployment
+from jgpt_dagster.cli.deployment import config_option, open_deployment
+from jgpt_dagster.cli.dump_dates import dump_date, require_obtainable
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.settings import Settings
@@ -21,9 +22,12 @@ from jgpt_dagster.storage.safe_path import require_form
 # For the launcher of an interrupted training to end, and for its run to be recorded.
 _LAUNCHER_SECONDS = 30.0
 
+# In the scratch directory: it is of this machine, and may be lost.
+_HASHES = "hashes.json"
+
 
 @click.command()
-@click.option("--dump", required=True, help="Date of the Wikipedia dump, YYYYMMDD.")
+@click.option("--dump", required=True, help="Date of the Wikipedia dump, YYYYMMDD, or `latest`.")
 @click.option("--to", "until", default="release", show_default=True, help="The last asset to bring up to date.")
 @config_option("Run config in Dagster's YAML form (ops: <asset>: config: ...); default JGPT_RUN_CONFIG.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; default JGPT_WORKERS.")
@@ -57,8 +61,9 @@ def run(
     resume = shlex.join(["jgpt", *sys.argv[1:]])
     with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
         settings = open_deployment()
+        dump = dump_date(settings, dump)
+        say(f"{settings.wiki} {dump}, as far as {until}, in {settings.root.location}")
         _warn_of_idle_workers()
-        require_form("dump", dump)
         if start_from is not None:
             require_form("model", start_from)
         given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE
@@ -93,8 +98,10 @@ def _run_config(settings: Settings, path: Path | None, given: bool, yes: bool) -
 def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Mapping[str, Any], resume: str) -> None:
     from dagster import DagsterInstance
 
+    from jgpt_dagster.assets.look import Looker
     from jgpt_dagster.assets.pretraining_config import PretrainingConfig
     from jgpt_dagster.cli.progress_bars import progress_bars
+    from jgpt_dagster.cli.stage_lines import stage_lines
     from jgpt_dagster.definitions import defs, load_definitions
     from jgpt_dagster.orchestration.existing_models import report_existing_models
     from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
@@ -106,32 +113,36 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
         _require_engine(settings)
     if any(stage.asset == "pretrained_model" for stage in stages):
         _require_start(settings, dump, training)
-    report_existing_models(DagsterInstance.get(), settings.root)
+    instance = DagsterInstance.get()
+    report_existing_models(instance, settings.root)
     if any(stage.asset == "wikipedia_dump" for stage in stages):
-        _require_dump(settings, dump)
+        require_obtainable(settings, dump)
     record = KeptConfig(settings.catalog)
     for asset in record.assets:
         record.keep(asset, settings.model, run_config.get(asset, {}).get("config", {}))
     started = before = time.monotonic()
-    for stage in run_stages(
-        stages,
-        dump=dump,
-        model=settings.model,
-        workers=workers,
-        run_config={"ops": run_config},
-        resume=resume,
-        root=settings.root.path,
-        load_definitions=load_definitions,
-        display=progress_bars,
-        report=say_beside_bars,
-        grace_seconds={"pretrained_model": grace + _LAUNCHER_SECONDS},
-    ):
-        now = time.monotonic()
-        say_beside_bars(
-            f"{stage.asset:<20} {len(stage.runs):>3} {'run ' if len(stage.runs) == 1 else 'runs'} {now - before:8.1f} s"
-        )
-        before = now
-    say(f"{'all':<29} {before - started:8.1f} s")
+    with Looker.opened(load_definitions(), instance, run_config) as looker:
+        for result in run_stages(
+            stages,
+            dump=dump,
+            model=settings.model,
+            workers=workers,
+            run_config={"ops": run_config},
+            resume=resume,
+            root=settings.root.path,
+            load_definitions=load_definitions,
+            display=progress_bars,
+            report=say_beside_bars,
+            grace_seconds={"pretrained_model": grace + _LAUNCHER_SECONDS},
+            # What is published elsewhere is downloaded before it is compared, which worker processes do in parallel.
+            look=looker.look if settings.root.remote is None else None,
+            hashes=settings.scratch_directory / _HASHES,
+        ):
+            now = time.monotonic()
+            for line in stage_lines(result, now - before):
+                say_beside_bars(line)
+            before = now
+    say(f"{'all':<69} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
 
@@ -175,14 +186,6 @@ def _require_start(settings: Settings, dump: str, training: Mapping[str, Any]) -
         warm_start=config.warm_start,
         start_from=config.start_from,
     )
-
-
-def _require_dump(settings: Settings, dump: str) -> None:
-    """Raise MirrorError if a dump that is new here is not at the mirror: nothing is recorded of a mistyped date."""
-    from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
-
-    if dump not in all_dumps(settings.root):
-        DumpMirror(settings.dumps_url, settings.wiki).files(dump)
 
 
 def _warn_of_idle_workers() -> None:

@@ -1,11 +1,17 @@
 """`jgpt status`: what is done, stale, running, failed and missing."""
 
+from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 
-from jgpt_dagster.cli.deployment import all_dumps, open_deployment
-from jgpt_dagster.cli.terminal import say
+from jgpt_dagster.cli.deployment import all_dumps, glance_at_instance, open_deployment
+from jgpt_dagster.cli.terminal import say, say_states
+from jgpt_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from jgpt_dagster.catalog.status import RunSummary
 
 
 @click.command()
@@ -13,24 +19,38 @@ from jgpt_dagster.cli.terminal import say
 def status(dates: tuple[str, ...]) -> None:
     """Show what is done, stale, running, failed and missing for each dump, and what to run next."""
     settings = open_deployment()
-    from dagster import DagsterInstance
-
     from jgpt_dagster.catalog.status import DeploymentStatus, next_step
-    from jgpt_dagster.definitions import code_versions, defs
-    from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
-    from jgpt_dagster.orchestration.run_history import recent_runs
+    from jgpt_dagster.cli.code_versions import installed_code_versions
     from jgpt_dagster.storage.safe_path import require_form
 
     for date in dates:
         require_form("dump", date)
-    root, instance = settings.root, DagsterInstance.get()
-    fail_abandoned_runs(instance, root.path, lambda _: None)
-    deployment = DeploymentStatus(settings.catalog, code_versions(defs), settings.segmenter)
-    runs = cache(lambda: recent_runs(instance))
+    root = settings.root
+    glanced = glance_at_instance()
+    if glanced is None or glanced.unfinished_runs:
+        _end_abandoned_runs(settings)
+    deployment = DeploymentStatus(settings.catalog, installed_code_versions(settings.corpora), settings.segmenter)
+    runs = cache(_recent_runs)
     shared = deployment.status(None, runs)
-    say("\n".join(shared.lines()))
+    say_states(shared.lines())
     for date in dates or all_dumps(root):
         of_dump = deployment.status(date, runs)
-        say("\n".join(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"]))
+        say_states(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"])
     if not dates and not all_dumps(root):
         say("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")
+
+
+def _end_abandoned_runs(settings: Settings) -> None:
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
+
+    fail_abandoned_runs(DagsterInstance.get(), settings.root.path, lambda _: None)
+
+
+def _recent_runs() -> "Sequence[RunSummary]":
+    from dagster import DagsterInstance
+
+    from jgpt_dagster.orchestration.run_history import recent_runs
+
+    return recent_runs(DagsterInstance.get())

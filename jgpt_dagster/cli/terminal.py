@@ -1,9 +1,18 @@
 """What commands print. Text of a corpus, a server or a path cannot steer the terminal: its controls are shown."""
 
+import os
+import re
+import sys
+from collections.abc import Iterable
+
 import click
-from tqdm import tqdm
 
 from jgpt_dagster.literal_text import visible
+
+_COLOURS = {"failed": "red", "stale": "yellow", "unchecked": "yellow", "running": "cyan"}
+# Of the lines of a status, those of assets: the state is what follows the name.
+_ASSET_LINE = re.compile(r"(  [a-z]\w* +)(.*)")
+_STATE = re.compile(rf"\b({'|'.join(_COLOURS)})\b")
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -13,4 +22,31 @@ def say(text: str, *, err: bool = False) -> None:
 
 def say_beside_bars(text: str) -> None:
     """Print text while progress bars are drawn: tqdm hides them as it is written."""
+    from tqdm import tqdm
+
     tqdm.write(visible(text))
+
+
+def say_states(lines: Iterable[str]) -> None:
+    """Print the lines of a status; on a terminal, states that ask for attention have a colour."""
+    for line in lines:
+        shown = visible(line)
+        if coloured() and (match := _ASSET_LINE.fullmatch(shown)):
+            shown = match[1] + _STATE.sub(lambda state: click.style(state[0], fg=_COLOURS[state[0]]), match[2])
+        click.echo(shown)
+
+
+def coloured(*, err: bool = False) -> bool:
+    """Return whether what is printed may have colours: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    stream = sys.stderr if err else sys.stdout
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def byte_words(size: int) -> str:
+    """Return a number of bytes in three or four digits, such as `1.2 GB` or `15.9 GB`."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,18 +1,21 @@
 """The runner of `jgpt run`: the asset graph from raw dumps to a release as recorded Dagster runs, without a daemon.
 
-Each asset and shard is one run; the shards of a stage run in parallel worker processes. An asset only verifies an
-output that is complete and current, so the same command continues after any failure or kill.
+Each asset and shard is one run; the shards of a stage run in parallel worker processes. Before a stage, a look finds
+which of its partitions are current: they need no run. A run looks again, so the same command continues after any
+failure or kill.
 """
 
 import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -28,13 +31,16 @@ from jgpt_dagster.causes import cause_of
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
-from jgpt_dagster.orchestration.run_history import RANGE_END, RANGE_START, failure_text
+from jgpt_dagster.orchestration.run_history import MADE_BECAUSE, RANGE_END, RANGE_START, failure_text
 from jgpt_dagster.runtime.interrupts import INTERRUPTS, HeldInterrupts, hold_interrupts, interrupts_blocked
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent
+from jgpt_dagster.storage.hash_memory import Entries, HashMemory, hashes_from, read_memory
 
 ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
 LoadDefinitions = Callable[[], dg.Definitions]
+Look: TypeAlias = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
+"""Returns why the partitions of a run of an asset have to be run (empty: they are current), and lines for the user."""
 
 _MEMORY_ADVICE = "See the kernel's log (`dmesg`); fewer workers (--workers 1) take less memory."
 _POLL_SECONDS = 0.2
@@ -61,12 +67,25 @@ class Stage:
 class Outcome:
     """The result of one run: None for success, else the error for the user.
 
-    `unrecorded` is the id of a run whose end Dagster could not record, such as on a full disk.
+    `unrecorded` is the id of a run whose end Dagster could not record, such as on a full disk. `made` has the reason
+    for each output that was made, `outputs` is the number of all, and `hashed` has the files that were hashed.
     """
 
     label: str
     error: str | None
     unrecorded: str | None = None
+    made: tuple[str, ...] = ()
+    outputs: int = 0
+    hashed: Entries = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage: how many outputs were current, and for which reasons how many were made."""
+
+    asset: str
+    verified: int
+    made: Mapping[str, int]
 
 
 def stages_up_to(
@@ -103,8 +122,13 @@ def run_stages(
     display: Callable[[ProgressQueue], AbstractContextManager[None]],
     report: Callable[[str], None],
     grace_seconds: Mapping[str, float] | None = None,
-) -> Iterator[Stage]:
-    """Run the stages one after the other, the runs of each in up to `workers` processes; yield each finished stage.
+    look: Look | None = None,
+    hashes: Path | None = None,
+) -> Iterator[StageResult]:
+    """Run the stages one after the other, the runs of each in up to `workers` processes; yield each result.
+
+    What `look` finds current is not run; without one, everything is. `hashes` is the file with the hashes that a look
+    may take for those of unchanged files.
 
     SIGINT and SIGTERM interrupt the runs in progress. Those of a stage get its `grace_seconds`, by default 15, then
     their processes are killed. However many signals came, the first one arrives when no process is left.
@@ -124,6 +148,7 @@ def run_stages(
     # Without a lock, which a killed worker might hold.
     stopping = context.RawValue("b", 0)
     end_dead_runs = partial(fail_abandoned_runs, instance, root, lambda _: None)
+    memory = read_memory(hashes) if hashes else HashMemory()
     with (
         hold_interrupts() as interrupts,
         command_lock(instance, root) as command,
@@ -133,30 +158,71 @@ def run_stages(
         ) as pool,
     ):
         for stage in stages:
+            due = _due_runs(stage, look, memory, workers, interrupts, report) if look else stage.runs
             if interrupts.received:
                 return
             # Blocked in the workers too, until they have begun to ignore them.
             with interrupts_blocked():
                 futures = {
                     pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command): keys
-                    for keys in stage.runs
+                    for keys in due
                 }
-            failed = []
-            for done, outcome in enumerate(_outcomes(stage, futures, interrupts, end_dead_runs), start=1):
-                failed += [outcome] if outcome.error else []
-                if len(stage.runs) > 1:
-                    events.put(ProgressEvent(stage.asset, done, len(stage.runs), "runs"))
-            events.put(ProgressEvent(stage.asset, ended=True))
+            outcomes = []
+            for outcome in _outcomes(stage, futures, interrupts, end_dead_runs):
+                outcomes.append(outcome)
+                memory.learn(outcome.hashed)
+                if len(due) > 1:
+                    events.put(ProgressEvent(stage.asset, len(outcomes), len(due), "runs"))
+            if due:
+                events.put(ProgressEvent(stage.asset, ended=True))
             if interrupts.received:
                 _stop_workers(pool, stopping, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
                 return
+            if hashes:
+                memory.write(hashes)
+            failed = [outcome for outcome in outcomes if outcome.error]
             if failed:
                 _record_failures(instance, failed)
                 raise StageFailedError(
                     "\n".join(f"{outcome.label} failed: {outcome.error}" for outcome in failed)
                     + f"\nWhat was finished is kept. Resume with:\n  {resume}"
                 )
-            yield stage
+            yield _result(stage, due, outcomes)
+
+
+def _due_runs(
+    stage: Stage,
+    look: Look,
+    memory: HashMemory,
+    workers: int,
+    interrupts: HeldInterrupts,
+    report: Callable[[str], None],
+) -> Sequence[tuple[str, ...]]:
+    """Return the runs of a stage that are not current, in order; any if an interrupt comes before that is known."""
+    looks = ThreadPoolExecutor(workers)
+    try:
+        with hashes_from(memory):
+            futures = [looks.submit(copy_context().run, look, stage.asset, keys) for keys in stage.runs]
+        pending = set(futures)
+        while pending and not interrupts.received:
+            _, pending = wait(pending, timeout=_POLL_SECONDS)
+        if interrupts.received:
+            return ()
+        found = [future.result() for future in futures]
+    finally:
+        looks.shutdown(wait=False, cancel_futures=True)
+    for _, lines in found:
+        for line in lines:
+            report(line)
+    return [keys for keys, (due, _) in zip(stage.runs, found, strict=True) if due]
+
+
+def _result(stage: Stage, due: Sequence[tuple[str, ...]], outcomes: Sequence[Outcome]) -> StageResult:
+    """Return what became of a stage all of whose runs have succeeded."""
+    current = sum(max(1, len(keys)) for keys in stage.runs if keys not in due)
+    made = Counter(reason for outcome in outcomes for reason in outcome.made)
+    outputs = sum(outcome.outputs for outcome in outcomes)
+    return StageResult(stage.asset, current + outputs - made.total(), made)
 
 
 def _ancestors(definitions: dg.Definitions, tokenizer_sources: Sequence[str], *names: str) -> set[str]:
@@ -282,11 +348,11 @@ def _execute(
     with capture_interrupts():  # an interrupt that comes before the step has started ends it when it starts
         if _stopping and _stopping.value:
             return Outcome(label, "not started")
+        memory = HashMemory()
         try:
-            result = (
-                load_definitions()
-                .resolve_implicit_global_asset_job_def()
-                .execute_in_process(
+            job = load_definitions().resolve_implicit_global_asset_job_def()
+            with hashes_from(memory):
+                result = job.execute_in_process(
                     instance=dg.DagsterInstance.get(),
                     asset_selection=[dg.AssetKey(asset)],
                     run_config=_run_config_of(asset, run_config),
@@ -295,13 +361,17 @@ def _execute(
                     raise_on_error=False,
                     **partition,
                 )
-            )
         except Exception as error:
             # As text: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
             return Outcome(label, cause_of(error) or f"Dagster refused the run: {error}", run_id)
     publish(ProgressEvent(label, ended=True))
     accepted = result.success or (_unchecked(asset, run_config) and _failed_checks_alone(result))
-    return Outcome(label, None if accepted else _error_of(result))
+    if not accepted:
+        return Outcome(label, _error_of(result), hashed=memory.learnt)
+    records = [event.step_materialization_data for event in result.get_asset_materialization_events()]
+    reasons = [record.materialization.metadata.get(MADE_BECAUSE) for record in records]
+    made = tuple(str(reason.value) for reason in reasons if reason)
+    return Outcome(label, None, made=made, outputs=len(records), hashed=memory.learnt)
 
 
 def _unchecked(asset: str, run_config: Mapping[str, Any]) -> bool:

@@ -15,6 +15,9 @@ from jgpt_dagster.storage.artifact import Artifact
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
+MADE_BECAUSE = "made_because"
+"""The metadata of a materialization that made its output, and its place in the run record: in words, why."""
+
 STARTED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+NOT_THERE = "it was not there"
+"""Why an output is made that is missing or incomplete."""
+
+
 class ArtifactError(JgptError):
     """An input that a stage needs is missing, incomplete or different from its manifest."""
 
@@ -138,14 +142,22 @@ class Artifact(ABC):
 
         An output that was made here but whose upload was interrupted is uploaded now.
         """
-        manifest = self.manifest() or self._manifest_at(self.path)
-        if manifest is None or manifest.recipe != recipe:
-            return None
-        if self.remote is not None and self.manifest() is None:
-            if replace(self, remote=None).find_mismatch(manifest):
-                return None
+        return self.find_current(recipe)[0]
+
+    def find_current(self, recipe: Recipe) -> tuple[Manifest | None, str]:
+        """Return the manifest as `up_to_date_manifest` does, or None and in words why the output has to be made."""
+        published = self.manifest()
+        manifest = published or self._manifest_at(self.path)
+        if manifest is None:
+            return None, NOT_THERE
+        if manifest.recipe != recipe:
+            return None, "; ".join(manifest.recipe.changes(recipe)) or "its recipe has another form"
+        if self.remote is not None and published is None:
+            if mismatch := replace(self, remote=None).find_mismatch(manifest):
+                return None, mismatch
             self.upload()
-        return None if self.find_mismatch(manifest) else manifest
+        mismatch = self.find_mismatch(manifest)
+        return (None, mismatch) if mismatch else (manifest, "")
 
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id); empty if unknown."""

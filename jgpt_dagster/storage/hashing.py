@@ -2,10 +2,24 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 _CHUNK = 1 << 20
+
+
+class Hashes(Protocol):
+    """What knows hashes of files, such as `hash_memory.HashMemory`."""
+
+    def sha256(self, path: Path, length: int | None, compute: Callable[[], str]) -> str:
+        """Return the hash of the first `length` bytes of a file, by default of all; `compute` reads it."""
+        ...
+
+
+hashes_in_use: ContextVar[Hashes | None] = ContextVar("hashes_in_use", default=None)
+"""What answers for hashes of files from their beginning; None: every file is hashed."""
 
 
 def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
@@ -13,9 +27,19 @@ def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
 
     Raises OSError if the file cannot be read; a range beyond the end of the file is hashed up to the end.
     """
-    with open(path, "rb") as stream:
-        stream.seek(offset)
-        return sha256_stream(stream, length)
+
+    def compute() -> str:
+        with open(path, "rb") as stream:
+            stream.seek(offset)
+            return sha256_stream(stream, length)
+
+    return compute() if offset else known_or_computed(path, length, compute)
+
+
+def known_or_computed(path: Path, length: int | None, compute: Callable[[], str]) -> str:
+    """Return the hash of a file from its beginning: from `hashes_in_use`, or as `compute` finds it."""
+    hashes = hashes_in_use.get()
+    return compute() if hashes is None else hashes.sha256(path, length, compute)
 
 
 def sha256_stream(stream: BinaryIO, length: int | None = None) -> str:

@@ -37,19 +37,27 @@ class Recipe:
     libraries: Mapping[str, str] = field(default_factory=dict)
 
     def changes(self, now: "Recipe") -> list[str]:
-        """Return in words what differs in the recipe of now."""
-        changes = [] if self.code_version == now.code_version else ["the code of its stage has another version now"]
+        """Return in words what differs in the recipe of now: each with the value before and now."""
+        changes = []
+        if self.stage != now.stage:
+            changes.append(f"its stage was {self.stage}, is {now.stage}")
+        if self.code_version != now.code_version:
+            changes.append(f"the version of its code was {self.code_version}, is {now.code_version}")
         for kind in ("settings", "inputs", "libraries"):
             before, after = getattr(self, kind), getattr(now, kind)
             for name in sorted(before.keys() | after.keys()):
                 if before.get(name) != after.get(name):
-                    hashes = kind == "inputs"
-                    changes.append(
-                        f"{name} has been made again"
-                        if hashes
-                        else f"{name} was {before.get(name)}, is {after.get(name)}"
-                    )
+                    old, new = (_shown(kind, values.get(name)) for values in (before, after))
+                    again = " has been made again: it" if kind == "inputs" else ""
+                    changes.append(f"{name}{again} was {old}, is {new}")
         return changes
+
+
+def _shown(kind: str, value: Any) -> str:
+    """Return a value of a recipe for a message: a hash of an input is shortened."""
+    if value is None:
+        return "none"
+    return f"{value[:12]}…" if kind == "inputs" else str(value)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_a_training_set_that_was_made_again_leaves_model_evaluation_and_release(
     before = model_files(deployment)
     remake(deployment.root.directory("training_set", DUMP))
     made = deployment.materialize("pretrained_model", KEY)
-    told = f"pretrained_model {KEY} is stale and stays as it is: training_set {DUMP} has been made again."
+    told = f"pretrained_model {KEY} is stale and stays as it is: training_set {DUMP} has been made again: it was "
     assert made.error is None and told in (said := capsys.readouterr().out)
     assert f"  jgpt run --dump {DUMP} --retrain\n" in said and "  export JGPT_MODEL=tiny-2\n" in said
     assert "  jgpt config set pretrained_model.preset=tiny pretrained_model.context=64\n" in said

@@ -5,7 +5,10 @@ import click
 import pytest
 
 from jgpt_dagster.cli import main
+from jgpt_dagster.cli.code_versions import installed_code_versions
 from jgpt_dagster.cli.command_group import COMMANDS
+from jgpt_dagster.definitions import code_versions, defs
+from jgpt_dagster.settings import load_settings
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -23,3 +26,8 @@ def test_help_imports_no_command_and_no_library_but_click():
     assert all(f"  {name} " in shown for name in COMMANDS)
     assert shown.splitlines()[-1] == "set()"
     assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_code_versions_as_text_are_those_of_the_assets() -> None:
+    settings = load_settings()
+    assert installed_code_versions(settings.corpora) == code_versions(defs)

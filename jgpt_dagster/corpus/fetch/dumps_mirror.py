@@ -119,6 +119,14 @@ class DumpMirror:
                 "writes. Check JGPT_DUMPS_URL."
             ) from error
 
+    def newest(self) -> str:
+        """Return the date of the newest finished dump. Raises MirrorError if there is none among the newest."""
+        dates = self.dates()[: -_SHOWN_DATES - 1 : -1]
+        for date in dates:
+            if self.status(date).done:
+                return date
+        raise MirrorError(f"{self.url}/ has no finished dump among {', '.join(dates) or 'no dump at all'}.")
+
     def files(self, date: str) -> list[RemoteFile]:
         """Return the multistream dump of a date and, if the mirror has it, the index.
 

@@ -14,6 +14,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,7 +24,7 @@ from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.schemas import ORIGIN
 from jgpt_dagster.corpus.web.cc100 import MAX_DOCUMENT_BYTES, DocumentRow
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.hashing import sha256_stream, sha256_value
+from jgpt_dagster.storage.hashing import known_or_computed, sha256_stream, sha256_value
 
 _KINDS = (".txt", ".jsonl")
 _COMPRESSIONS = ("", ".gz", ".xz")
@@ -65,7 +66,9 @@ class TextFolder:
         for file in files:
             try:
                 with open_below(path, file) as stream:
-                    contents[str(file.relative_to(path))] = sha256_stream(stream)
+                    contents[str(file.relative_to(path))] = known_or_computed(
+                        file, None, partial(sha256_stream, stream)
+                    )
             except RefusedFile as error:
                 contents[str(file.relative_to(path))] = refused[file] = str(error)
                 del states[file]  # what is behind a link may change at any time
