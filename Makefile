@@ -18,7 +18,7 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 # How many years `make simulate` runs through.
 SEEDS ?= 200
 
-.PHONY: install demo ui test pytest test-long simulate lint lock docs docs-tables clean-demo
+.PHONY: install demo ui generate test pytest test-long simulate lint lock docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
@@ -36,10 +36,21 @@ $(INSTALLED): pyproject.toml $(wildcard requirements/*.txt)
 demo: install
 	$(BIN)/python -m jgpt_dagster.sample.pack $(DEMO)/mirror
 	$(DEMO_ENV) $(BIN)/jgpt run --dump $(DEMO_DUMP) --config jgpt_dagster/sample/demo.yaml
+	@echo
+	@echo "look at it      make ui"
+	@echo "talk to it      make generate PROMPT=海に近い町で"
+	@echo "a later dump    make demo DEMO_DUMP=20260120"
+	@echo "your own data   see the README, Real data"
 
 # Opens the UI with the results of `make demo`, on 127.0.0.1:3000.
 ui: install
 	$(DEMO_ENV) $(BIN)/jgpt ui
+
+# Talks to the model of `make demo`. The shell takes the prompt from its environment, so that it may hold quotes.
+PROMPT ?= 海に近い町で
+export PROMPT
+generate: install
+	@$(DEMO_ENV) $(BIN)/jgpt generate -- "$$PROMPT"
 
 # All tests of a file run on one worker, because they share fixtures. Workers take files in the order set by conftest.py.
 # Tests wait for their own processes a third of the time, so there is one worker more than cores; more than four would

@@ -20,7 +20,7 @@ class _Command(NamedTuple):
 COMMANDS: Mapping[str, _Command] = {
     "run": _Command("run", "Bring the assets of one dump up to date."),
     "status": _Command("status", "Show what is done, stale, running, failed and missing."),
-    "dumps": _Command("dumps", "Add, list and remove dumps."),
+    "dumps": _Command("dumps", "Add, list and remove dumps; see those of the mirror."),
     "text": _Command("text", "Show what cleaning left out of a dump."),
     "config": _Command("config", "Show or change the run config that the data root keeps."),
     "plan": _Command("plan", "Show what training takes: steps, bytes, hours and cost."),
@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, _Command] = {
     "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
     "webserver": _Command("ui", "Open the Dagster UI alone."),
     "worker": _Command("worker", "Execute runs from the queues of a deployment."),
+    "doctor": _Command("doctor", "Look at what a run needs: settings, mirror, disk, memory, GPUs and more."),
     "prune": _Command("prune", "Delete what nothing refers to."),
 }
 

@@ -12,10 +12,11 @@ from jgpt_dagster.runtime.interrupts import INTERRUPTS
 
 @contextmanager
 def exit_on_interrupt(message: str) -> Iterator[None]:
-    """End the process at once, with exit code 1 and a message, when the first SIGINT or SIGTERM arrives in the block.
+    """End the process at once, with a message, when the first SIGINT or SIGTERM arrives in the block.
 
-    Nothing is raised, so no library can swallow it or show a traceback, and a second signal changes nothing. What must
-    not be torn apart holds signals back by `hold_interrupts`. Outside the main thread, the block just runs.
+    The exit code is that of shells: 128 and the number of the signal, 130 for Ctrl-C. Nothing is raised, so no library
+    can swallow it or show a traceback, and a second signal changes nothing. What must not be torn apart holds signals
+    back by `hold_interrupts`. Outside the main thread, the block just runs.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -27,7 +28,7 @@ def exit_on_interrupt(message: str) -> Iterator[None]:
         sys.stdout.flush()
         # Unbuffered: the stream itself may be in the middle of a write.
         os.write(sys.stderr.fileno(), f"\n{message}\nAborted!\n".encode())
-        os._exit(1)
+        os._exit(128 + number)
 
     previous = {number: signal.signal(number, end) for number in INTERRUPTS}
     try:

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import util
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -151,6 +152,7 @@ def run_stages(
     memory = read_memory(hashes) if hashes else HashMemory()
     with (
         hold_interrupts() as interrupts,
+        _semaphores_removed(interrupts),
         command_lock(instance, root) as command,
         display(events),
         ProcessPoolExecutor(
@@ -292,6 +294,18 @@ def _record_failures(instance: dg.DagsterInstance, outcomes: Sequence[Outcome]) 
 
 
 # ---- interrupts ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _semaphores_removed(interrupts: HeldInterrupts) -> Iterator[None]:
+    """Remove the semaphores of this process after an interrupt: it ends without what Python does at exit.
+
+    Python's tracker of such things would print a warning of them.
+    """
+    yield
+    if interrupts.received:
+        finalizers: Callable[[int], None] = util._run_finalizers  # type: ignore[attr-defined]  # as at exit
+        finalizers(0)
 
 
 def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, grace_seconds: float) -> None:

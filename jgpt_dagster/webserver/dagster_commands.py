@@ -7,6 +7,7 @@ server differently is refused and does not start one without the guard.
 
 import shlex
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,6 +15,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
+from dagster_shared.utils.warnings import SupersessionWarning
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import load_settings
@@ -46,10 +48,11 @@ def serve(arguments: Sequence[str]) -> None:
     cli.dagster_webserver.main(list(arguments), prog_name="jgpt webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
 
 
-def serve_with_daemon(host: str, port: int, *, read_only: bool) -> None:
+def serve_with_daemon(host: str, port: int, *, read_only: bool, verbose: bool = True) -> None:
     """Run `dagster dev` over this package, its webserver with the guard, until it is stopped.
 
-    Raises UnknownDagsterError if the installed Dagster starts other processes than a webserver and a daemon.
+    Its services print warnings and errors alone unless `verbose`. Raises UnknownDagsterError if the installed Dagster
+    starts other processes than a webserver and a daemon.
     """
     from dagster._cli import dev
     from dagster_shared.ipc import open_ipc_subprocess
@@ -61,11 +64,14 @@ def serve_with_daemon(host: str, port: int, *, read_only: bool) -> None:
 
     _replace(dev, "open_ipc_subprocess", start_guarded)
     arguments = ["--module-name", "jgpt_dagster.definitions", "--host", host, "--port", str(port)]
+    arguments += [] if verbose else ["--log-level", "warning"]
     # Dagster takes an interrupt well while it waits for its processes. An earlier one would leave some of them behind,
     # a second one all of them.
     with hold_interrupts() as interrupts, suppress(KeyboardInterrupt):
         _replace(dev, "time", SimpleNamespace(sleep=partial(_sleep, interrupts)))
-        dev.dev_command.main(arguments, prog_name="jgpt ui", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SupersessionWarning)  # for whoever types the command of Dagster
+            dev.dev_command.main(arguments, prog_name="jgpt ui", standalone_mode=False)
         interrupts.answered()
 
 

@@ -14,6 +14,7 @@ from jgpt_dagster.storage.hashing import canonical_json
 # Set by Dagster Pipes in the processes that it launches.
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 # Seconds between two progress lines in Dagster's log.
+_COLUMNS = 80
 _PIPES_SECONDS = 10.0
 
 
@@ -65,16 +66,16 @@ class MetricsLogger:
         seconds_left = elapsed / steps_since_start * (self._steps - row["step"])
         _append(self._metrics, row)
         timing = {"step": row["step"], "seconds": round(elapsed, 3), "tokens_per_second": round(speed, 1)}
-        speed_text = f"{speed:,.0f} tokens/s"
+        mfu_text = ""
         if self._peak_speed is not None:
             timing["mfu"] = round(speed / self._peak_speed, 4)
-            speed_text += f"  MFU {speed / self._peak_speed:.1%}"
-            speed_text += "" if self._planned_mfu is None else f" (planned {self._planned_mfu:.0%})"
+            planned = "" if self._planned_mfu is None else f" (planned {self._planned_mfu:.0%})"
+            mfu_text = f"MFU {speed / self._peak_speed:.1%}{planned}"
         _append(self._timing, timing)
         figures = {name: value for name, value in {**row, **timing}.items() if name not in ("step", "seconds")}
         for tracker in self._trackers:
             tracker.log(row["step"], figures)
-        line = _progress_line(row, self._steps, speed_text, seconds_left)
+        line = _progress_line(row, self._steps, f"{speed:,.0f} tokens/s", mfu_text, seconds_left)
         print(line, flush=True)
         if self._pipes is not None and now >= self._next_pipes_line:
             self._pipes.log.info(line)
@@ -107,15 +108,25 @@ def _append(stream: TextIO, row: Mapping[str, Any]) -> None:
     stream.flush()
 
 
-def _progress_line(row: Mapping[str, Any], steps: int, speed: str, seconds_left: float) -> str:
-    validation = f"  validation loss {row['validation_loss']:.4f}" if "validation_loss" in row else ""
+def _progress_line(row: Mapping[str, Any], steps: int, speed: str, mfu: str, seconds_left: float) -> str:
+    """Return the figures of a step on one line of a terminal: gradient norm, learning rate and MFU if there is room."""
     minutes, seconds = divmod(round(seconds_left), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"step {row['step']:,}/{steps:,}  loss {row['loss']:.4f}{validation}  "
-        f"learning rate {row['learning_rate']:.2e}  gradient norm {row['gradient_norm']:.2f}  "
-        f"{speed}  {hours}:{minutes:02}:{seconds:02} left"
-    )
+    figures = {
+        "loss": f"loss {row['loss']:.4f}",
+        "held out": f"held-out {row['validation_loss']:.4f}" if "validation_loss" in row else "",
+        "rate": f"lr {row['learning_rate']:.2e}",
+        "norm": f"norm {row['gradient_norm']:.2f}",
+        "speed": speed,
+        "mfu": mfu,
+        "left": f"{hours}:{minutes:02}:{seconds:02} left",
+    }
+    for dropped in ("", "norm", "rate", "mfu"):
+        figures.pop(dropped, None)
+        line = "  ".join([f"step {row['step']:,}/{steps:,}", *filter(None, figures.values())])
+        if len(line) <= _COLUMNS:
+            break
+    return line
 
 
 def _open_pipes() -> Any:

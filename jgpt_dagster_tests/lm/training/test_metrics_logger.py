@@ -71,9 +71,8 @@ def test_a_progress_line_has_step_loss_speed_and_time_left(
     logger.log_step(row(5))
     logger.close()
     assert capsys.readouterr().out.splitlines() == [
-        "step 4/10  loss 5.0000  validation loss 2.5000  learning rate 1.00e-01  gradient norm 1.00  "
-        "100 tokens/s  0:00:06 left",
-        "step 5/10  loss 4.0000  learning rate 1.00e-01  gradient norm 1.00  0 tokens/s  1:40:03 left",
+        "step 4/10  loss 5.0000  held-out 2.5000  lr 1.00e-01  100 tokens/s  0:00:06 left",
+        "step 5/10  loss 4.0000  lr 1.00e-01  norm 1.00  0 tokens/s  1:40:03 left",
     ]
     timings = [json.loads(line) for line in (tmp_path / TIMING).read_text().splitlines()]
     assert timings == [
