@@ -185,6 +185,18 @@ def plan_training(
 
     Raises HardwareError, with the arithmetic, if the model does not fit, and TrainConfigError for bf16 without ZeRO.
     """
+    plan = plan_for(config, launcher, train_config, training_set.vocab_size, training_set.counts.train_tokens)
+    speeds = {"peak_tokens_per_second": plan.peak_tokens_per_second, "planned_mfu": plan.mfu}
+    return plan, train_config.model_copy(update={**asdict(plan.layout), **speeds})
+
+
+def plan_for(
+    config: PretrainingConfig, launcher: TrainingLauncher, train_config: TrainConfig, vocab_size: int, train_tokens: int
+) -> TrainingPlan:
+    """Return the plan of a run over so many tokens of a training set, whether there is one or not.
+
+    Raises HardwareError and TrainConfigError as `plan_training` does.
+    """
     if config.hardware == "auto":
         hardware = detect_hardware(launcher.process_count(), launcher.host_count())
     else:
@@ -192,18 +204,16 @@ def plan_training(
     if config.peak_tflops is not None:
         hardware = hardware.with_peak(config.peak_tflops * 1e12)
     constraints = LayoutConstraints(**config.model_dump(include=set(LAYOUT_FIELDS)))
-    layout = fastest_layout(Workload.of(train_config, training_set.vocab_size), hardware, constraints)
-    plan = TrainingPlan(
+    layout = fastest_layout(Workload.of(train_config, vocab_size), hardware, constraints)
+    return TrainingPlan(
         train_config,
         hardware,
         layout,
-        vocab_size=training_set.vocab_size,
-        train_tokens=training_set.counts.train_tokens,
+        vocab_size=vocab_size,
+        train_tokens=train_tokens,
         mfu=config.mfu,
         price=config.price,
     )
-    speeds = {"peak_tokens_per_second": plan.peak_tokens_per_second, "planned_mfu": plan.mfu}
-    return plan, train_config.model_copy(update={**asdict(layout), **speeds})
 
 
 def require_hardware(hardware: Hardware, launcher: TrainingLauncher) -> None:

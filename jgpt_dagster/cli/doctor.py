@@ -71,7 +71,7 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str
         if name.upper() in known or name.upper() in _OTHER_VARIABLES:
             continue
         ours = name.upper().startswith("JGPT")
-        similar = get_close_matches(name.upper(), known, n=1, cutoff=0.6 if ours else 0.85)
+        similar = get_close_matches(name.upper(), known, n=1, cutoff=0.75 if ours else 0.85)
         if ours or similar:
             yield name, similar[0] if similar else ""
 

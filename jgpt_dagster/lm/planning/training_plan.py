@@ -12,6 +12,11 @@ from jgpt_dagster.lm.training.train_config import TrainConfig, total_steps, uses
 DEFAULT_MFU = 0.4
 
 
+# A GPU starts kernels one after the other: in less time than this, a model of two layers is not through. Below it, the
+# peak FLOP/s say nothing about the speed.
+_SHORTEST_MICRO_STEP = 0.01
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """A training run laid out on a machine.
@@ -88,22 +93,40 @@ class TrainingPlan:
             ("tokens", f"{self.tokens:,}"),
             ("steps", f"{self.steps:,}"),
             ("FLOP a token", f"{workload.flops_per_token:.4g}"),
-            *((f"GiB a process: {part}", f"{size / GIB:.2f}") for part, size in vars(memory).items()),
-            ("GiB a process", f"{memory.total / GIB:.2f} of {self.hardware.device.memory / GIB:.2f}"),
-            ("checkpoints on disk", f"{self.checkpoint_bytes / GB:.1f} GB"),
+            *((f"GiB a process: {part}", _figure(size / GIB)) for part, size in vars(memory).items()),
+            ("GiB a process", f"{_figure(memory.total / GIB)} of {self.hardware.device.memory / GIB:.2f}"),
+            ("checkpoints on disk", f"{_figure(self.checkpoint_bytes / GB, 1)} GB"),
         ]
         if self.layout.offload:
             # Weights in fp32, two moments and gradients.
-            rows.append(("optimizer on disk", f"{4 * 4 * workload.parameters / GB:.1f} GB"))
+            rows.append(("optimizer on disk", f"{_figure(4 * 4 * workload.parameters / GB, 1)} GB"))
         if self.hours is None or self.tokens_per_second is None:
             device = self.hardware.device.name if self.bf16 else f"{self.hardware.device.name} in fp32"
-            return [*rows, ("hours", f"unknown: no peak FLOP/s of {device} is in the table")]
+            return [*rows, ("time", f"unknown: no peak FLOP/s of {device} is in the table")]
+        micro_step = self.layout.micro_batch * self.config.context * self.hardware.world / self.tokens_per_second
+        if micro_step < _SHORTEST_MICRO_STEP:
+            why = f"arithmetic would take {1000 * micro_step:.2g} ms a micro step, starting it takes longer"
+            return [*rows, ("time", f"unknown: {why}; measure some steps")]
         gpu_hours = self.hours * self.hardware.world
         cost = [] if self.price is None else [("cost", f"{gpu_hours * self.price:,.2f} at {self.price:g} a GPU-hour")]
         return [
             *rows,
             ("tokens/s", f"{self.tokens_per_second:,.0f} at an MFU of {self.mfu:.0%}"),
-            ("hours", f"{self.hours:,.2f}"),
-            ("GPU-hours", f"{gpu_hours:,.2f}"),
+            ("time", duration_words(3600 * self.hours)),
+            ("GPU-hours", f"{gpu_hours:,.1f}" if gpu_hours >= 1 else f"{gpu_hours:.2g}"),
             *cost,
         ]
+
+
+def duration_words(seconds: float) -> str:
+    """Return a time in the unit that suits it, such as `40 s`, `12 min`, `7.5 hours` or `9.1 days`."""
+    for size, unit, places in ((86_400, "days", 1), (3_600, "hours", 1), (60, "min", 0)):
+        # Two days are easier to think of as hours.
+        if seconds >= size * (2 if unit == "days" else 1):
+            return f"{seconds / size:,.{places}f} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def _figure(value: float, places: int = 2) -> str:
+    """Return a number with some decimals, or with two digits if that would say less."""
+    return f"{value:.{places}f}" if value >= 0.1 or value == 0 else f"{value:.2g}"

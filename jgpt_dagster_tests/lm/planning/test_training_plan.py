@@ -5,7 +5,7 @@ import pytest
 from jgpt_dagster.lm.planning.hardware import parse_hardware
 from jgpt_dagster.lm.planning.layout_search import fastest_layout
 from jgpt_dagster.lm.planning.training_layout import LayoutConstraints
-from jgpt_dagster.lm.planning.training_plan import TrainingPlan
+from jgpt_dagster.lm.planning.training_plan import TrainingPlan, duration_words
 from jgpt_dagster.lm.planning.workload import Workload
 from jgpt_dagster.lm.training.train_config import TrainConfig
 from jgpt_dagster_tests.lm.planning.workloads import train_config
@@ -28,21 +28,42 @@ def test_ten_billion_tokens_on_eight_a100_take_28_hours_at_40_percent() -> None:
     assert plan.hours == pytest.approx(1.17 * 24, rel=0.01)
     assert (plan.steps, plan.tokens) == (19_073, 19_073 * 512 * 1024)
     rows = dict(plan.rows())
-    assert rows["GPU-hours"] == "225.11" and rows["cost"] == "450.23 at 2 a GPU-hour"
-    assert rows["checkpoints on disk"] == "64.2 GB"
+    assert rows["GPU-hours"] == "225.1" and rows["cost"] == "450.23 at 2 a GPU-hour"
+    assert rows["checkpoints on disk"] == "64.2 GB" and rows["time"] == "28.1 hours"
 
 
 def test_without_a_peak_hours_are_not_guessed() -> None:
     plan = plan_of(train_config("tiny"), "cpu", train_tokens=100_000)
-    assert plan.hours is None and "no peak" in dict(plan.rows())["hours"]
+    assert plan.hours is None and "no peak" in dict(plan.rows())["time"]
     assert plan.steps == 4_000
+
+
+def test_a_small_model_on_large_gpus_gets_no_figure_that_nothing_could_reach() -> None:
+    rows = dict(plan_of(train_config("tiny"), "8xa100-80").rows())
+    assert rows["time"].startswith("unknown: arithmetic would take") and "tokens/s" not in rows
+    assert "0.00" not in [rows[f"GiB a process: {part}"] for part in ("weights", "activations")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.1, "1 s"),
+        (40, "40 s"),
+        (720, "12 min"),
+        (27_000, "7.5 hours"),
+        (172_000, "47.8 hours"),
+        (786_000, "9.1 days"),
+    ],
+)
+def test_a_time_has_the_unit_that_suits_it(seconds: float, words: str) -> None:
+    assert duration_words(seconds) == words
 
 
 def test_hours_in_fp32_do_not_use_the_peak_of_bf16() -> None:
     fp32 = train_config("xl", dtype="fp32")
     plan = plan_of(fp32, "8xa100-80")
     rows = dict(plan.rows())
-    assert plan.hours is None and rows["hours"] == "unknown: no peak FLOP/s of a100-80 in fp32 is in the table"
+    assert plan.hours is None and rows["time"] == "unknown: no peak FLOP/s of a100-80 in fp32 is in the table"
     assert rows["GiB a process: weights"] == "5.69"
     # Weights, their master copy and two moments in 4 bytes each, of three checkpoints.
     assert plan.checkpoint_bytes == 3 * 16 * plan.workload.parameters
