@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jgpt_dagster.cli.deployment import all_dumps, dump_keys, open_deployment
-from jgpt_dagster.cli.dump_dates import require_date
+from jgpt_dagster.cli.deployment import all_dumps, dump_keys, open_deployment, require_matching_root
 from jgpt_dagster.cli.terminal import byte_words, say
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dump_dates import require_date
 from jgpt_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def list_dumps() -> None:
 def available() -> None:
     """List the newest dumps of the mirror: date, state, size, and whether the dump is here."""
     settings = load_settings()
+    require_matching_root(settings)
     from jgpt_dagster.corpus.fetch.dumps_mirror import DumpMirror
 
     mirror = DumpMirror(settings.dumps_url, settings.wiki)

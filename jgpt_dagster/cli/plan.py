@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jgpt_dagster.cli.deployment import config_option, require_matching_root
-from jgpt_dagster.cli.dump_dates import require_date
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dump_dates import require_date
 from jgpt_dagster.settings import Settings, load_settings
 from jgpt_dagster.storage.safe_path import require_form
 

@@ -13,9 +13,9 @@ import click
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.cli.config import change
 from jgpt_dagster.cli.deployment import config_option, open_deployment
-from jgpt_dagster.cli.dump_dates import dump_date, require_obtainable
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say, say_beside_bars
+from jgpt_dagster.orchestration.dump_dates import dump_date, require_obtainable
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.safe_path import require_form
 

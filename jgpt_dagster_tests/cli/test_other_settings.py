@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -11,7 +12,7 @@ from jgpt_dagster_tests.support.deployments import DUMP, Deployment, mini_deploy
 
 MADE_WITH: dict[str, str | int] = {"wiki": "miniwiki", "text": "clean", "segmenter": "mecab", "shards": 2}
 OTHERS = {"WIKI": "otherwiki", "TEXT": "seed", "SEGMENTER": "jumanpp", "SHARDS": "3"}
-# `generate` alone reads a finished release, which knows how it was made.
+# `generate` reads a finished release, which knows how it was made, and `models` nothing of a root.
 COMMANDS = {
     "run": ["--dump", DUMP],
     "status": [],
@@ -20,9 +21,12 @@ COMMANDS = {
     "config set": ["training_set.validation_share=0.2", "--yes"],
     "dumps add": ["20270101"],
     "dumps list": [],
+    "dumps available": [],
     "dumps remove": ["--force", DUMP],
     "dumps prune": ["--keep", "1"],
     "prune": [],
+    "doctor": [],
+    "publish": ["owner/name"],
     "ui": [],
     "webserver": [],
     "worker": ["--queue", "cpu"],
@@ -62,8 +66,8 @@ def test_every_setting_that_a_root_cannot_mix_protects_its_dumps(deployment: Dep
 
 def test_the_list_holds_every_command() -> None:
     groups = {"dumps", "config"}
-    listed = {name.split()[0] for name in COMMANDS} | {"generate"}
-    assert listed == {*main.commands}
+    listed = {name.split()[0] for name in COMMANDS} | {"generate", "models"}
+    assert listed == {*main.list_commands(click.Context(main))}
     for group in groups:
         found = CliRunner().invoke(main, [group, "--help"]).output.partition("Commands:\n")[2]
         subcommands = {line.split()[0] for line in found.splitlines() if line.startswith("  ") and line[2] != " "}
