@@ -11,6 +11,7 @@ from jgpt_dagster.assets.checks import build_checks
 from jgpt_dagster.assets.documents import build_documents
 from jgpt_dagster.assets.evaluation import evaluation
 from jgpt_dagster.assets.foreign_evaluation import foreign_evaluation
+from jgpt_dagster.assets.graph_jobs import build_jobs, build_schedules
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
 from jgpt_dagster.assets.segmented_text import build_segmented
@@ -52,8 +53,11 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # links to the source code, whose form may change
         linked = dg.with_source_code_references(owned)
+    jobs = build_jobs(settings, load_definitions)
     return dg.Definitions(
         assets=linked,
+        jobs=jobs,
+        schedules=build_schedules(jobs),
         asset_checks=build_checks(corpora),
         sensors=[*build_sensors(settings), *build_failure_sensors(settings)],
         # A stage is one step in the run's own process; parallel work is parallel runs.

@@ -14,16 +14,11 @@ from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.cli.config import change
 from jgpt_dagster.cli.deployment import config_option, open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
+from jgpt_dagster.cli.stage_lines import stage_lines
 from jgpt_dagster.cli.terminal import say, say_beside_bars
-from jgpt_dagster.orchestration.dump_dates import dump_date, require_obtainable
+from jgpt_dagster.orchestration.dump_dates import dump_date
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.safe_path import require_form
-
-# For the launcher of an interrupted training to end, and for its run to be recorded.
-_LAUNCHER_SECONDS = 30.0
-
-# In the scratch directory: it is of this machine, and may be lost.
-_HASHES = "hashes.json"
 
 
 @click.command()
@@ -96,96 +91,29 @@ def _run_config(settings: Settings, path: Path | None, given: bool, yes: bool) -
 
 
 def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Mapping[str, Any], resume: str) -> None:
-    from dagster import DagsterInstance
-
-    from jgpt_dagster.assets.look import Looker
-    from jgpt_dagster.assets.pretraining_config import PretrainingConfig
+    from jgpt_dagster.assets.bring_up import bring_up
     from jgpt_dagster.cli.progress_bars import progress_bars
-    from jgpt_dagster.cli.stage_lines import stage_lines
-    from jgpt_dagster.definitions import defs, load_definitions
-    from jgpt_dagster.orchestration.existing_models import report_existing_models
-    from jgpt_dagster.orchestration.local_runner import run_stages, stages_up_to
+    from jgpt_dagster.definitions import load_definitions
 
-    training = run_config.get("pretrained_model", {}).get("config", {})
-    grace = PretrainingConfig(**training).stop_grace_seconds
-    stages = stages_up_to(defs, settings.corpora, dump, settings.model, until)
-    if {stage.asset for stage in stages} & {corpus.segmented_asset for corpus in settings.corpora}:
-        _require_engine(settings)
-    if any(stage.asset == "pretrained_model" for stage in stages):
-        _require_start(settings, dump, training)
-    instance = DagsterInstance.get()
-    report_existing_models(instance, settings.root)
-    if any(stage.asset == "wikipedia_dump" for stage in stages):
-        require_obtainable(settings, dump)
-    record = KeptConfig(settings.catalog)
-    for asset in record.assets:
-        record.keep(asset, settings.model, run_config.get(asset, {}).get("config", {}))
     started = before = time.monotonic()
-    with Looker.opened(load_definitions(), instance, run_config) as looker:
-        for result in run_stages(
-            stages,
-            dump=dump,
-            model=settings.model,
-            workers=workers,
-            run_config={"ops": run_config},
-            resume=resume,
-            root=settings.root.path,
-            load_definitions=load_definitions,
-            display=progress_bars,
-            report=say_beside_bars,
-            grace_seconds={"pretrained_model": grace + _LAUNCHER_SECONDS},
-            # What is published elsewhere is downloaded before it is compared, which worker processes do in parallel.
-            look=looker.look if settings.root.remote is None else None,
-            hashes=settings.scratch_directory / _HASHES,
-        ):
-            now = time.monotonic()
-            for line in stage_lines(result, now - before):
-                say_beside_bars(line)
-            before = now
+    for result in bring_up(
+        settings,
+        load_definitions,
+        dump=dump,
+        until=until,
+        workers=workers,
+        ops=run_config,
+        resume=resume,
+        display=progress_bars,
+        report=say_beside_bars,
+    ):
+        now = time.monotonic()
+        for line in stage_lines(result, now - before):
+            say_beside_bars(line)
+        before = now
     say(f"{'all':<69} {before - started:8.1f} s")
     if until == "release":
         _show_release(settings, dump)
-
-
-def _require_engine(settings: Settings) -> None:
-    """Raise TokenizerMismatchError if the segmenter is not that of the tokenizer, before anything is fetched."""
-    from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
-    from jgpt_dagster.corpus.segmenters import open_segmenter
-
-    tokenizer = settings.catalog.tokenizer
-    if tokenizer.manifest() is not None:
-        with open_segmenter(settings.segmenter) as engine:
-            require_tokenizer_engine(tokenizer, settings.segmenter, engine.fingerprint)
-
-
-def _require_start(settings: Settings, dump: str, training: Mapping[str, Any]) -> None:
-    """Raise WarmStartError if a training that has not begun must start from a model and has none: before any stage."""
-    from jgpt_dagster.assets.pretraining_config import PretrainingConfig, training_config
-    from jgpt_dagster.assets.training_run_directory import recorded_inputs
-    from jgpt_dagster.assets.warm_start import choose_start
-    from jgpt_dagster.orchestration.partitions import ModelKey
-    from jgpt_dagster.orchestration.resources import CorpusStore
-
-    kept = KeptConfig(settings.catalog).of("pretrained_model", settings.model)
-    fields = {name: value for name, value in kept.items() if name in PretrainingConfig.model_fields}
-    config, store, key = (
-        PretrainingConfig(**{**training, **fields}),
-        CorpusStore.of(settings),
-        ModelKey(dump, settings.model),
-    )
-    target, run = store.model_directory("pretrained_model", *key), store.training_run_path(*key)
-    if config.warm_start != "require" or (recorded_inputs(target, run, None) and not config.force):
-        return
-    # The tokenizer is frozen, so the training set that is still to be made will have it.
-    tokenizer = store.directory("tokenizer").manifest()
-    choose_start(
-        store,
-        key,
-        training_config(config, key.model),
-        tokenizer.data_sha256 if tokenizer else None,
-        warm_start=config.warm_start,
-        start_from=config.start_from,
-    )
 
 
 def _warn_of_idle_workers() -> None:

@@ -11,9 +11,13 @@ from jgpt_dagster.catalog.status import RunSummary
 from jgpt_dagster.causes import cause_of_text
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.safe_path import has_form
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+DUMP_TAG = "jgpt/dump"
+"""The tag of a run of a job over the whole graph: its dump."""
 
 MADE_BECAUSE = "made_because"
 """The metadata of a materialization that made its output, and its place in the run record: in words, why."""
@@ -61,6 +65,9 @@ def makes(run: dg.DagsterRun, output: Artifact) -> bool:
     """Return whether an output is among those that a run makes, or was to make."""
     start = run.tags.get(RANGE_START) or run.tags.get(PARTITION, "")
     end = run.tags.get(RANGE_END) or start
+    date, dump = output.partition.partition("|")[0], run.tags.get(DUMP_TAG)
+    if dump and has_form("dump", date) and date != dump:
+        return False
     return output.asset in assets_of(run) and (not start or start <= output.partition <= end)
 
 

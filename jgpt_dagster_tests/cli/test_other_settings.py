@@ -12,7 +12,8 @@ from jgpt_dagster_tests.support.deployments import DUMP, Deployment, mini_deploy
 
 MADE_WITH: dict[str, str | int] = {"wiki": "miniwiki", "text": "clean", "segmenter": "mecab", "shards": 2}
 OTHERS = {"WIKI": "otherwiki", "TEXT": "seed", "SEGMENTER": "jumanpp", "SHARDS": "3"}
-# `generate` reads a finished release, which knows how it was made, and `models` nothing of a root.
+# `generate` reads a finished release, which knows how it was made, `leaderboard` what evaluations found, and `models`
+# nothing of a root.
 COMMANDS = {
     "run": ["--dump", DUMP],
     "status": [],
@@ -27,6 +28,7 @@ COMMANDS = {
     "prune": [],
     "doctor": [],
     "publish": ["owner/name"],
+    "evaluate": ["--ngrams"],
     "ui": [],
     "webserver": [],
     "worker": ["--queue", "cpu"],
@@ -66,7 +68,7 @@ def test_every_setting_that_a_root_cannot_mix_protects_its_dumps(deployment: Dep
 
 def test_the_list_holds_every_command() -> None:
     groups = {"dumps", "config"}
-    listed = {name.split()[0] for name in COMMANDS} | {"generate", "models"}
+    listed = {name.split()[0] for name in COMMANDS} | {"generate", "leaderboard", "models"}
     assert listed == {*main.list_commands(click.Context(main))}
     for group in groups:
         found = CliRunner().invoke(main, [group, "--help"]).output.partition("Commands:\n")[2]
