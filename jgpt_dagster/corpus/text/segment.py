@@ -65,6 +65,12 @@ def segment_documents(
         yield from _segment_batch(batch, profile, segmenter, batch_sentences)
 
 
+def split_document(lines: Iterable[str], profile: TextProfile) -> list[list[str]]:
+    """Return the sentences of each line of a document, normalised and not segmented; lines without any are left out."""
+    split_line = _line_splitter(profile)
+    return [found for line in lines if (found := split_line(line))]
+
+
 def restore_text(lines: list[list[str]]) -> str:
     """Return the normalised text of a document segmented under `clean`, each line ending in a line feed."""
     return "".join("".join(line).replace(" ", "").replace(SPACE_SYMBOL, " ") + "\n" for line in lines)

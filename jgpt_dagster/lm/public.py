@@ -1,0 +1,124 @@
+"""Finished models as a library: a tokenizer over raw text, and a release that writes and scores text.
+
+Import it as `jgpt_dagster.lm`.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jgpt_dagster.lm.evaluation.text_models import CausalTextModel, TextEncoder, open_own_encoder, open_text_model
+from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
+
+if TYPE_CHECKING:
+    from typing import Self
+
+# Windows of the model's context that are scored at once.
+_BATCH = 8
+
+
+class _Closing:
+    """Something that keeps a segmenter open, until its block ends or it is closed."""
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Close the segmenter. Nothing can be encoded afterwards."""
+        self._opened.close()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Tokenizer(_Closing):
+    """A tokenizer of this package over raw text: it normalises and, if it encodes words, segments it as its corpus was.
+
+    Open it by `Tokenizer.open(directory)`, the directory of a tokenizer or of a release; use it in a `with` block or
+    close it.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self._encoder = encoder
+
+    @classmethod
+    def open(cls, directory: str | PathLike[str]) -> "Tokenizer":
+        """Open a tokenizer. Raises TokenizerError, and TokenizerMismatchError for another segmenter than its own."""
+        opened = ExitStack()
+        tokenizer = cls(opened.enter_context(open_own_encoder(Path(directory))))
+        tokenizer._opened = opened
+        return tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, without special tokens."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, faster than one after the other."""
+        return [ids.tolist() for ids in self._encoder.encode(texts)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that ids stand for, without special tokens."""
+        return self._encoder.decode(np.array(ids, dtype=np.int64))
+
+
+class Release(_Closing):
+    """A released model, or any that transformers opens, with its tokenizer.
+
+    Open it by `Release.open(directory)`; use it in a `with` block or close it.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        super().__init__()
+        self.path, self._device = path, device
+        self._model: CausalTextModel | None = None
+
+    @classmethod
+    def open(cls, directory: str | PathLike[str], *, device: str = "cpu") -> "Release":
+        """Open the release in a directory. Raises ModelError if there is none, and TokenizerMismatchError."""
+        release = cls(Path(directory), device)
+        release._model = release._opened.enter_context(open_text_model(release.path, device))
+        return release
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 60,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        seed: int = 0,
+    ) -> str:
+        """Continue a prompt and return both. A temperature of 0 takes the most likely token; a seed repeats a text.
+
+        Raises GenerationError if the prompt fills the model's context.
+        """
+        sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        return generate_text(self.path, self.path, prompt, sampling, self._device)
+
+    def score(self, text: str) -> float:
+        """Return the bits per character that the model needs for a text as the beginning of a document.
+
+        All tokens are counted, over the characters of the text as it is given. Raises ValueError for a text without
+        tokens.
+        """
+        if self._model is None:
+            raise ValueError(f"{self.path} is not open")
+        (ids,) = self._model.encoder.encode([text])
+        if not len(ids):
+            raise ValueError(f"{text!r} has no tokens")
+        context = self._model.facts.context or len(ids) + 1
+        sequence = np.concatenate([np.array([self._model.start_id], dtype=np.int64), ids])
+        (bits,) = self._model.bits([sequence], context, _BATCH)
+        return bits / len(text)
