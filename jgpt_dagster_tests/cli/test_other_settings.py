@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": [],
     "publish": ["owner/name"],
     "evaluate": ["--ngrams"],
+    "text report": ["--dump", DUMP],
     "ui": [],
     "webserver": [],
     "worker": ["--queue", "cpu"],
@@ -67,7 +68,7 @@ def test_every_setting_that_a_root_cannot_mix_protects_its_dumps(deployment: Dep
 
 
 def test_the_list_holds_every_command() -> None:
-    groups = {"dumps", "config"}
+    groups = {"dumps", "config", "text"}
     listed = {name.split()[0] for name in COMMANDS} | {"generate", "leaderboard", "models"}
     assert listed == {*main.list_commands(click.Context(main))}
     for group in groups:

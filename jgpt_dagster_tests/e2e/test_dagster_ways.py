@@ -109,9 +109,9 @@ def test_the_plan_of_a_run_is_an_asset_and_a_command(finished: Deployment, tmp_p
     deployment = finished.copy(tmp_path / "data")
     run = {**SMALL_RUN["pretrained_model"], "hardware": "8xa100-80"}
     shown = dict(rows_of(deployment.materialize("plan", f"{DUMP}|tiny", **run).metadata["plan"]))
-    assert shown["tokens"] == "4,096" and "at an MFU of 40%" in shown["tokens/s"]
-    printed = deployment.invoke("plan", "--dump", DUMP, "--hardware", "8xa100-80", "--price", "2")
-    assert "at 2 a GPU-hour" in printed and "ZeRO-1" in printed
+    assert shown["tokens"] == "4,096" and shown["time"].startswith("unknown: arithmetic would take")
+    printed = deployment.invoke("plan", "--dump", DUMP, "--hardware", "8xa100-80")
+    assert shown["time"] in printed and "ZeRO-1" in printed
 
 
 def test_a_run_shows_its_outcome_beside_its_plan(instance: dg.DagsterInstance) -> None:

@@ -166,7 +166,7 @@ def test_run_config_that_means_nothing_is_refused_before_anything_runs(tmp_path:
 
 def test_what_is_no_date_is_no_dump(tmp_path: Path) -> None:
     deployment = mini_deployment(tmp_path)
-    for command in (("run", "--dump", "latest"), ("dumps", "add", "2026-01-01")):
+    for command in (("run", "--dump", "newest"), ("dumps", "add", "2026-01-01")):
         refused = deployment.try_invoke(*command)
         assert refused.code == 1
         assert f"Error: {command[-1]!r} is not a dump date" in refused.output
