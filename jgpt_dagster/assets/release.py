@@ -35,7 +35,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 
 
 class ReleaseConfig(StageConfig):

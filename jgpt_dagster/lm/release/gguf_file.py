@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.gpt2 import WEIGHTS
+from jgpt_dagster.lm.release.release_tokenizer import PAD_ID
 from jgpt_dagster.lm.tokenizer.text_tokenizer import END, UNKNOWN, load_tokenizer
 
 GGUF = "model.gguf"
@@ -176,7 +177,7 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: _Vocabulary) -> None:
     # In training a document follows the `</s>` of another.
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
-    writer.add_pad_token_id(end)
+    writer.add_pad_token_id(PAD_ID)
     writer.add_unk_token_id(vocabulary.tokens.index(UNKNOWN))
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)

@@ -165,7 +165,7 @@ def _warning(failed_checks: Sequence[str]) -> str:
 
 def _use(facts: ModelCardFacts) -> str:
     engine = _ENGINE_NAMES.get(facts.segmenter) or markdown_text(facts.segmenter)
-    versions = f"transformers {_TRANSFORMERS} opens this directory."
+    versions = f"transformers {OLDEST_TRANSFORMERS} and later open this directory."
     if facts.encodes == "text":
         return f"""Text goes in as it is. {versions}
 
@@ -201,7 +201,7 @@ def _sample(facts: ModelCardFacts) -> str:
     if facts.sample is None:
         return ""
     prompt, text = facts.sample
-    continued = text.removeprefix(prompt)
+    continued = text.removeprefix(prompt).strip()
     return f"The model continued {code_span(prompt) if prompt.strip() else 'nothing'} with\n\n{code_block(continued)}"
 
 
