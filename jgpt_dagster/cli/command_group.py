@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, _Command] = {
     "publish": _Command("publish", "Upload a release to a model hub, or write it to a folder."),
     "evaluate": _Command("evaluate", "Score any causal language model on held-out text."),
     "leaderboard": _Command("evaluate", "Show all models that were evaluated on a dump."),
+    "tasks": _Command("evaluate", "List the evaluation tasks whose files are here."),
+    "compare": _Command("compare", "Say what differs between two dumps or models."),
     "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
     "webserver": _Command("ui", "Open the Dagster UI alone."),
     "worker": _Command("worker", "Execute runs from the queues of a deployment."),

@@ -1,4 +1,4 @@
-"""`jgpt evaluate` and `jgpt leaderboard`: any causal language model on the held-out documents of a dump."""
+"""`jgpt evaluate`, `jgpt leaderboard` and `jgpt tasks`: any causal language model on held-out documents and tasks."""
 
 import json
 import shlex
@@ -13,6 +13,7 @@ from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def evaluate(
             raise click.UsageError("--window and --max-characters belong to held-out documents, not to --tasks.")
         given = {"window": window, "max_characters": max_characters, "batch": batch, "force": force}
         config = {field: value for field, value in given.items() if value}
-        dump = _dump_with_documents(settings, dump)
+        dump = dump_with_documents(settings, dump)
         names = _recorded_names(settings, dump, path, name, ngrams)
-        _run(settings, TASK_EVALUATION if tasks else FOREIGN_EVALUATION, dump, names, config, resume)
+        run_evaluation(settings, TASK_EVALUATION if tasks else FOREIGN_EVALUATION, dump, names, config, resume)
         say(f"See all models of the dump with:\n  jgpt leaderboard --dump {shlex.quote(dump)}")
 
 
@@ -70,21 +71,21 @@ def leaderboard(dump: str | None, as_json: bool) -> None:
     from jgpt_dagster.catalog.evaluated_models import read_entries, read_tasks
     from jgpt_dagster.lm.evaluation.leaderboard import comparable_groups, to_json
 
-    dump = _dump_with_documents(settings, dump)
-    groups, tasks = comparable_groups(read_entries(settings.root, dump)), read_tasks(settings.root, dump)
+    dump = dump_with_documents(settings, dump)
+    groups, accuracies = comparable_groups(read_entries(settings.root, dump)), read_tasks(settings.root, dump)
     if as_json:
-        found = {"held_out": [to_json(group) for group in groups], "tasks": tasks}
+        found = {"held_out": [to_json(group) for group in groups], "tasks": accuracies}
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    if not groups and not tasks:
+    if not groups and not accuracies:
         say(
             f"No model was evaluated on the dump of {dump} yet. Begin with:\n  jgpt evaluate --dump {shlex.quote(dump)}"
         )
         return
-    say("\n\n".join([*(_table(group) for group in groups), *([_tasks_table(tasks)] if tasks else [])]))
+    say("\n\n".join([*(_table(group) for group in groups), *([_tasks_table(accuracies)] if accuracies else [])]))
 
 
-def _dump_with_documents(settings: Settings, dump: str | None) -> str:
+def dump_with_documents(settings: Settings, dump: str | None) -> str:
     """Return a dump with a training set, by default the newest. Raises JgptError if there is none."""
     from jgpt_dagster.storage.safe_path import require_form
 
@@ -128,7 +129,17 @@ def _model_directory(settings: Settings, path: str | None) -> Path:
     return model_path(path)
 
 
-def _run(settings: Settings, asset: str, dump: str, names: Sequence[str], config: dict[str, Any], resume: str) -> None:
+def run_evaluation(
+    settings: Settings,
+    asset: str,
+    dump: str,
+    names: Sequence[str],
+    config: dict[str, Any],
+    resume: str,
+    *,
+    show: bool = True,
+) -> None:
+    """Score models of these names on a dump, as recorded runs, and `show` their figures. Raises StageFailedError."""
     from dagster import DagsterInstance
 
     from jgpt_dagster.cli.progress_bars import progress_bars
@@ -151,7 +162,8 @@ def _run(settings: Settings, asset: str, dump: str, names: Sequence[str], config
         display=progress_bars,
         report=say_beside_bars,
     ):
-        _show(settings, asset, dump, names)
+        if show:
+            _show(settings, asset, dump, names)
 
 
 def _show(settings: Settings, asset: str, dump: str, names: Sequence[str]) -> None:
@@ -201,3 +213,33 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, its columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+@click.command()
+@click.option("--texts", metavar="TASK", help="Print what would give the items of a task away, one text a line.")
+def tasks(texts: str | None) -> None:
+    """List the tasks whose files are in JGPT_TASKS, with their items.
+
+    With --texts, the output is a list of phrases by which a training corpus can be searched.
+    """
+    settings = load_settings()
+    if settings.tasks is None:
+        raise JgptError("JGPT_TASKS names no folder. Put the files of tasks into one, and set it (docs/evaluation.md).")
+    from jgpt_dagster.lm.evaluation.task_items import find_tasks, read_items
+
+    found = {definition.task: definition for definition in find_tasks(settings.tasks)}
+    if texts is None:
+        rows = [
+            (
+                name,
+                f"{sum(1 for _ in read_items(definition)):,} items",
+                ", ".join(path.name for path in definition.files),
+            )
+            for name, definition in found.items()
+        ]
+        say("\n".join(_aligned(rows)))
+        return
+    if texts not in found:
+        raise JgptError(f"{settings.tasks} has no task {texts}. It has: {', '.join(found)}.")
+    for text in dict.fromkeys(item.text for item in read_items(found[texts])):
+        say(one_line(text))

@@ -8,12 +8,14 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import result, warning
+from jgpt_dagster.catalog.comparison import last_model
 from jgpt_dagster.catalog.evaluated_models import (
     FOREIGN_EVALUATION,
     TASK_EVALUATION,
     evaluation_output,
     task_output,
 )
+from jgpt_dagster.lm.evaluation.leaderboard import paired_difference
 from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, dump_name_partitions, model_key, name_key
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -68,6 +70,23 @@ def bits_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore) 
     return result(*scores_outcome(evaluation_output(store.root, *name_key(context)).verified().counts))
 
 
+@dg.asset_check(asset=FOREIGN_EVALUATION, partitions_def=dump_name_partitions)
+def not_worse_than_last(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+    """A refreshed model is no worse than that of the dump before on the same documents. `jgpt compare` scores both."""
+    found = last_model(store.root, *name_key(context))
+    if found is None:
+        return warning(True, "no model of an earlier dump was evaluated on these documents")
+    new, old = found
+    margin = paired_difference(new.bits, old.bits, new.bytes)
+    interval = (
+        "too few documents for an interval"
+        if margin.interval is None
+        else f"95 % interval {margin.interval.low:+.4f} to {margin.interval.high:+.4f}"
+    )
+    description = f"{margin.value:+.4f} bits per byte against the model of the dump before; {interval}"
+    return warning(not (margin.real and margin.value > 0), description)
+
+
 @blocking_check(
     TASK_EVALUATION,
     lambda context, store: [task_output(store.root, *name_key(context))],
@@ -109,4 +128,12 @@ def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) ->
     return result(passed, f"{len(tokenizer):,} tokens, {parameters:,} parameters", parameters=parameters)
 
 
-MODEL_CHECKS = [loss_fell, scores_are_finite, bits_are_finite, tasks_are_scored, better_than_bigrams, opens_offline]
+MODEL_CHECKS = [
+    loss_fell,
+    scores_are_finite,
+    bits_are_finite,
+    not_worse_than_last,
+    tasks_are_scored,
+    better_than_bigrams,
+    opens_offline,
+]

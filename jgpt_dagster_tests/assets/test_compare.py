@@ -1,0 +1,105 @@
+"""The comparison of two dumps says what a refresh brought; a worse model is warned of."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jgpt_dagster.catalog.comparison import Side, compare, parse_side, unchanged_documents
+from jgpt_dagster.catalog.comparison_report import curves_svg, to_markdown
+from jgpt_dagster.catalog.corpora import configured_corpora
+from jgpt_dagster.catalog.evaluated_models import EvaluatedModels
+from jgpt_dagster.lm.data.training_set import TrainingSet
+from jgpt_dagster.sample.pack import WIKI, read_pages
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
+from jgpt_dagster_tests.support.foreign_models import gpt_neox
+
+CORPORA = configured_corpora(WIKI, "x", {})
+# A model that knows nothing stands for that of the later dump.
+REFRESHED = f"tiny-{LATER_DUMP}"
+
+
+@pytest.fixture(scope="module")
+def compared(
+    refreshed: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Deployment, dict[str, Any], Materialized]:
+    """A deployment with two dumps and models of both that were scored on the later one, and their comparison."""
+    folder = tmp_path_factory.mktemp("compared")
+    deployment = refreshed.copy(folder / "data")
+    root, models = deployment.root, EvaluatedModels(deployment.root)
+    worse = gpt_neox(root.directory("release", LATER_DUMP, model="tiny").path, ["町である。\n"])
+    (worse / "manifest.json").write_text("{}")
+    sides = [parse_side(root, f"{dump}|tiny", "tiny") for dump in (DUMP, LATER_DUMP)]
+    sides[1] = replace(sides[1], name=REFRESHED, directory=worse)
+    for side in sides:
+        assert side.name and side.directory
+        models.record(side.name, side.directory)
+        in_process_instance().add_dynamic_partitions("name", [side.name])
+        result = deployment.materialize("foreign_evaluation", f"{LATER_DUMP}|{side.name}")
+        assert result.error is None
+    return deployment, compare(root, CORPORA, sides[0], sides[1], LATER_DUMP), result
+
+
+def test_pages_are_counted_as_the_two_dumps_have_them(
+    compared: tuple[Deployment, dict[str, Any], Materialized],
+) -> None:
+    deployment, found, _ = compared
+    pages = found["pages"]["wikipedia"]
+    old, new = ({page.id: page.revision_id for page in read_pages(dump)} for dump in (DUMP, LATER_DUMP))
+    assert pages["after"] == pages["before"] + pages["added"] - pages["removed"]
+    assert 0 < pages["added"] <= len(new.keys() - old.keys())
+    assert pages["removed"] > 0
+    assert 0 < pages["edited"] <= sum(old[page] != new[page] for page in old.keys() & new.keys())
+    assert pages["edited_with_the_same_text"] < pages["edited"]
+    for side, dump in (("before", DUMP), ("after", LATER_DUMP)):
+        files = TrainingSet.open(deployment.root.directory("training_set", dump).path).token_files
+        assert sum(corpus["tokens"] for corpus in found["data"][side].values()) == sum(file.tokens for file in files)
+
+
+def test_bits_are_told_apart_by_what_is_new(compared: tuple[Deployment, dict[str, Any], Materialized]) -> None:
+    deployment, found, _ = compared
+    held_out = dict(found["held_out"])
+    total = held_out.pop("all")
+    same = unchanged_documents(deployment.root, DUMP, LATER_DUMP)
+    assert 0 < held_out["common"]["documents"] <= len(same)
+    assert total["documents"] == sum(figures["documents"] for figures in held_out.values())
+    assert total["characters"] == sum(figures["characters"] for figures in held_out.values())
+    for figures in (total, *held_out.values()):
+        assert figures["difference"] == pytest.approx(figures["after"] - figures["before"])
+    assert total["real"] and total["low"] > 0
+
+
+def test_a_refreshed_model_that_is_worse_is_warned_of(
+    compared: tuple[Deployment, dict[str, Any], Materialized],
+) -> None:
+    deployment, found, result = compared
+    assert result.checks == {"bits_are_finite": True, "not_worse_than_last": False}
+    assert f"{found['held_out']['all']['difference']:+.4f}" in str(result.descriptions["not_worse_than_last"])
+    earlier = deployment.materialize("foreign_evaluation", f"{LATER_DUMP}|tiny-{DUMP}")
+    assert earlier.checks["not_worse_than_last"]
+
+
+def test_the_report_has_every_part_and_both_curves_in_one_picture(
+    compared: tuple[Deployment, dict[str, Any], Materialized],
+) -> None:
+    _, found, _ = compared
+    report = to_markdown(found)
+    for part in ("## Pages", "## Documents", "## Settings", "![loss by step](curves.svg)", "| common |", "real)"):
+        assert part in report
+    svg = curves_svg(found["curves"])
+    assert svg.count("<polyline") == 4 and svg.count("held out ") >= 2
+
+
+def test_what_is_not_there_is_named(compared: tuple[Deployment, dict[str, Any], Materialized], tmp_path: Path) -> None:
+    deployment, _, _ = compared
+    for before, after, why in (
+        (DUMP, "20991231", "holds no training set of 20991231. Its dumps are: 20260101, 20260120."),
+        (DUMP, "nothing", "is neither a dump of this root (20260101, 20260120), nor DUMP|MODEL"),
+        (DUMP, f"{DUMP}|tiny", "are the same: there is nothing to compare"),
+    ):
+        result = deployment.try_invoke("compare", before, after)
+        assert result.code == 1 and why in " ".join(result.output.split())
+    other = tmp_path / "Other Model"
+    other.mkdir()
+    assert parse_side(deployment.root, str(other), "tiny") == Side(str(other), directory=other, name="other-model")
