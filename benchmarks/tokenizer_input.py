@@ -190,7 +190,7 @@ def trained_bits(
         optimizer.step()
         optimizer.zero_grad()
         if step + 1 in after:
-            scored[step + 1] = model_bits(model.eval(), tokenizer.eos_id, sequences, 64)
+            scored[step + 1] = model_bits(model.eval(), tokenizer.eos_id, sequences, 64, MODEL["n_positions"])
             model.train()
     return [scored[step] for step in after]
 
