@@ -8,6 +8,8 @@ import dagster as dg
 
 from jgpt_dagster.assets.archive_download import build_archive_download
 from jgpt_dagster.assets.checks import build_checks
+from jgpt_dagster.assets.checks.currentness_checks import build_currentness_checks
+from jgpt_dagster.assets.currentness_sensor import build_currentness_sensor
 from jgpt_dagster.assets.documents import build_documents
 from jgpt_dagster.assets.evaluation import evaluation
 from jgpt_dagster.assets.foreign_evaluation import foreign_evaluation
@@ -15,6 +17,7 @@ from jgpt_dagster.assets.graph_jobs import build_jobs, build_schedules
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
 from jgpt_dagster.assets.segmented_text import build_segmented
+from jgpt_dagster.assets.span_index import build_span_index
 from jgpt_dagster.assets.task_evaluation import task_evaluation
 from jgpt_dagster.assets.tokenizer import tokenizer
 from jgpt_dagster.assets.tokens import build_tokens
@@ -58,8 +61,8 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         assets=linked,
         jobs=jobs,
         schedules=build_schedules(jobs),
-        asset_checks=build_checks(corpora),
-        sensors=[*build_sensors(settings), *build_failure_sensors(settings)],
+        asset_checks=[*build_checks(corpora), *build_currentness_checks(assets, corpora)],
+        sensors=[*build_sensors(settings), build_currentness_sensor(assets, corpora), *build_failure_sensors(settings)],
         # A stage is one step in the run's own process; parallel work is parallel runs.
         executor=dg.in_process_executor,
         resources={
@@ -81,7 +84,7 @@ def _corpus_assets(corpus: Corpus) -> list[dg.AssetsDefinition]:
             text = [build_archive_download(corpus, archive), build_documents(corpus)]
         case _:
             text = [build_documents(corpus)]
-    return [*text, build_segmented(corpus), build_tokens(corpus)]
+    return [*text, build_segmented(corpus), build_tokens(corpus), build_span_index(corpus)]
 
 
 def code_versions(definitions: dg.Definitions) -> dict[str, str]:

@@ -17,9 +17,10 @@ from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
 from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.atomic_write import write_json
+from jgpt_dagster.storage.damage import clear_damage
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 from jgpt_dagster.storage.partition_lock import partition_lock
+from jgpt_dagster.storage.sealed_json import write_sealed_json
 
 ArtifactT = TypeVar("ArtifactT", bound=Artifact)
 Materialization = dg.MaterializeResult[Any]
@@ -82,7 +83,8 @@ def record_run(
     """
     own = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id}
     record = {**own, MADE_BECAUSE: because, **(facts or {})}
-    write_json(artifact.run_path, record, internal=True)
+    clear_damage(artifact)  # of a file with the same name and the same data
+    write_sealed_json(artifact.run_path, record, internal=True)
     artifact.upload()
     manifest = artifact.manifest()
     if manifest is None:

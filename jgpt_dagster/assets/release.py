@@ -15,6 +15,7 @@ from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.tokenizer import encodes_of
+from jgpt_dagster.assets.traced_samples import traced_samples
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution, licences
 from jgpt_dagster.catalog.corpora import Folder, corpus_named
@@ -30,12 +31,15 @@ from jgpt_dagster.lm.release.release_directory import CARD, write_release
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.provenance.chain import collect_chain
+from jgpt_dagster.provenance.statement import PROVENANCE, statement_of
+from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.data_root import DataRoot
-from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact, DirectoryWriter
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 
 
 class ReleaseConfig(StageConfig):
@@ -95,6 +99,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         card = _card(store, name, root, dump, model, scores, tokenizer.path, corpora, descriptions, failed)
         with target.writing(recipe) as out:
             write_release(out.path, model.path / MODEL, tokenizer.path, card, model.path, name)
+            _write_provenance(store, out, recipe, model_name)
             out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
         verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
         return {
@@ -104,8 +109,23 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         }
 
     return materialize(
-        context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_release(target)
+        context,
+        store,
+        target,
+        recipe,
+        make,
+        force=config.force,
+        describe=lambda _: {**_describe_release(target), **traced_samples(store, dump, model_name, scores)},
     )
+
+
+def _write_provenance(store: CorpusStore, out: DirectoryWriter, recipe: Recipe, model: str) -> None:
+    """Write what the files in a directory were made of, from the sources on, as far as it is still here."""
+    files = out.entries()
+    for name, entry in files.items():
+        out.record_entry(name, entry)
+    statement = statement_of(files, recipe, model, collect_chain(store.root, recipe.inputs, model))
+    write_json(out.path / PROVENANCE, statement.to_dict())
 
 
 def _trained_on(

@@ -112,6 +112,11 @@ class Corpus:
         return f"{self.name}_tokens"
 
     @property
+    def span_index(self) -> str:
+        """The asset that finds text in the token ids. Made on demand: it is none of `assets`."""
+        return f"{self.name}_span_index"
+
+    @property
     def signatures(self) -> str:
         """The name of the output with the hashes by which copies of the documents in `text_asset` are found."""
         return f"{self.name}_signatures"

@@ -4,17 +4,16 @@ Without it, a command that leaves the config out would make everything again wit
 model's assets is kept by model. What is not in the file yet is taken from the outputs that are there.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, OutputCatalog
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.file_lock import file_lock, locked
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import read_bytes, upload
 from jgpt_dagster.storage.safe_path import child_path
+from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 
 FILE = "run_config.json"
 
@@ -92,14 +91,14 @@ class KeptConfig:
             after = replace_values(before or self._from_outputs(asset, model), wanted)
             if after == (before or {}):
                 return
-            write_json(self._path, {**content, _name(asset, model): after})
+            write_sealed_json(self._path, {**content, _name(asset, model): after})
             if self._catalog.root.remote is not None:
                 upload(self._path, self._catalog.root.remote / FILE)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         location = self._catalog.root.location / FILE
         try:
-            content = json.loads(read_bytes(location))
+            content = read_sealed_json(read_bytes(location))
             return {str(name): dict(values) for name, values in content.items()}
         except FileNotFoundError:
             return {}

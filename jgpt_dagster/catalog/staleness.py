@@ -21,8 +21,12 @@ from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, fol
 from jgpt_dagster.corpus.wikitext.template_rules import FILE as RULES_FILE
 from jgpt_dagster.corpus.wikitext.template_rules import TemplateRulesError, read_rules, rules_setting
 from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.damage import known_damage
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 from jgpt_dagster.storage.object_store import read_bytes
+
+DAMAGED = "damaged"
+"""What the reason of a damaged output begins with."""
 
 ManifestReader = Callable[[Artifact], Manifest | None]
 
@@ -60,6 +64,8 @@ class StalenessCheck:
         self._hashes: dict[tuple[str, str], list[str]] = {}
         self._folders: dict[Path, _FolderNow] = {}
         self._reasons: dict[Artifact, str] = {}
+        self._damage: dict[Artifact, str] = {}
+        self._downloads = {corpus.source_asset for corpus in catalog.dated_corpora}
 
     def reason(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
         """Return what has changed since an output was made; empty if it is current.
@@ -67,19 +73,37 @@ class StalenessCheck:
         `inputs` are the outputs that it may have been made from, by label. What is made of a stale output is stale.
         """
         if artifact not in self._reasons:
-            own = self._own_reason(artifact, manifest, inputs)
+            damage = self.damage(artifact)
+            own = f"{DAMAGED}: {damage}" if damage else self._own_reason(artifact, manifest, inputs)
             self._reasons[artifact] = own or self._stale_input(artifact, manifest, inputs)
         return self._reasons[artifact]
+
+    def damage(self, artifact: Artifact) -> str:
+        """Return what is known to be damaged of an output; empty if nothing is."""
+        if artifact not in self._damage:
+            self._damage[artifact] = known_damage(artifact, self._read_manifest(artifact))
+        return self._damage[artifact]
 
     def _stale_input(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
         """Say which input is stale: a run makes it again, and this output after it."""
         if artifact.asset == TOKENIZER:
             return ""
-        for label in manifest.recipe.inputs:
-            source = inputs.get(label)
-            if source and (made := self._read_manifest(source)) and self.reason(source, made, inputs):
-                return f"{source.label} is stale"
+        for source in self._sources(artifact, manifest, inputs):
+            made = self._read_manifest(source)
+            reason = self.reason(source, made, inputs) if made else self.damage(source) and DAMAGED
+            if source.asset in self._downloads and not reason.startswith(DAMAGED):
+                continue  # other bytes of it are told of those that read them
+            if reason:
+                return f"{source.label} is {'damaged' if reason.startswith(DAMAGED) else 'stale'}"
         return ""
+
+    def _sources(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> Iterator[Artifact]:
+        """Yield the outputs that an output was made of; the recipe of articles names their bytes, not their dump."""
+        yield from (inputs[label] for label in manifest.recipe.inputs if label in inputs)
+        for corpus in self._catalog.dated_corpora:
+            if artifact.asset == corpus.text_asset:
+                source = self._catalog.source(corpus, artifact.partition.partition("|")[0])
+                yield from [source] if source else []
 
     def _own_reason(self, artifact: Artifact, manifest: Manifest, inputs: Mapping[str, Artifact]) -> str:
         if artifact.asset == TOKENIZER:  # frozen: it stays, whatever it was made from

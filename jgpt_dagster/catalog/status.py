@@ -11,7 +11,7 @@ from typing import Literal
 
 from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
-from jgpt_dagster.catalog.staleness import StalenessCheck
+from jgpt_dagster.catalog.staleness import DAMAGED, StalenessCheck
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
@@ -116,7 +116,7 @@ class DeploymentStatus:
         self, artifact: Artifact, inputs: Mapping[str, Artifact], runs: Callable[[], Sequence[RunSummary]]
     ) -> OutputStatus:
         manifest = self._manifest(artifact)
-        stale = self._staleness.reason(artifact, manifest, inputs) if manifest else ""
+        stale = self._reason(artifact, inputs)
         judgement = judge(artifact, manifest, self._required) if manifest and not stale else None
         if judgement and judgement.quality == "good":
             return OutputStatus(artifact, "done")
@@ -133,6 +133,29 @@ class DeploymentStatus:
         if run and run.state == "cancelled" and not manifest:
             return OutputStatus(artifact, "missing", f"run {run.run_id} was cancelled: {run.reason()}")
         return OutputStatus(artifact, "stale" if stale else "missing", stale)
+
+    def reasons(self, dump: str | None) -> Mapping[Artifact, str]:
+        """Return why each output of a dump, or of what all dumps share, is not current; empty for one that is.
+
+        Outputs that are not there are left out.
+        """
+        shared = self._catalog.shared_outputs()
+        artifacts = shared if dump is None else self._catalog.dump_outputs(dump)
+        everything = [*shared, *artifacts]
+        reasons = {}
+        for artifact in artifacts:
+            inputs = {each.recipe_label: each for each in everything if each.model in (None, artifact.model)}
+            reason = self._reason(artifact, inputs)
+            if reason or self._manifest(artifact):
+                reasons[artifact] = reason
+        return reasons
+
+    def _reason(self, artifact: Artifact, inputs: Mapping[str, Artifact]) -> str:
+        """Return why an output is not current; empty if it is, or if it is not there."""
+        if manifest := self._manifest(artifact):
+            return self._staleness.reason(artifact, manifest, inputs)
+        damage = self._staleness.damage(artifact)
+        return f"{DAMAGED}: {damage}" if damage else ""
 
     def _manifest(self, artifact: Artifact) -> Manifest | None:
         if artifact not in self._manifests:

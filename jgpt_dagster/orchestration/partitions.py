@@ -87,6 +87,25 @@ def shard_keys(context: _PartitionedContext) -> list[str]:
     return sorted(_checked("shard", key) for key in context.partition_keys)
 
 
+def partition_label(context: _PartitionedContext, partitions: dg.PartitionsDefinition | None) -> str:
+    """Return the partition that a step is about as labels have it; empty if its asset has none, or the step has many.
+
+    Raises ToldFailure for a key that is not of the form of these partitions.
+    """
+    if partitions is None:
+        if context.has_partition_key or context.has_partition_key_range:
+            shard_keys(context)
+        return ""
+    if partitions is dump_partitions:
+        return dump_key(context)
+    if partitions is dump_model_partitions:
+        return "|".join(model_key(context))
+    if partitions is dump_shard_partitions:
+        dump, _, shard = context.partition_key.partition("|")
+        return f"{_checked('dump', dump)}|{_checked('shard', shard)}"
+    return _checked("shard", context.partition_key)
+
+
 def _checked(kind: KeyKind, key: str) -> str:
     try:
         return require_form(kind, key)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage import object_store
-from jgpt_dagster.storage.manifest import Manifest, Recipe, parse_json
+from jgpt_dagster.storage.manifest import Manifest, Recipe
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -135,6 +136,9 @@ class Artifact(ABC):
         return manifest
 
     def _damaged(self, mismatch: str) -> ArtifactError:
+        from jgpt_dagster.storage.damage import mark_damage  # it is about outputs of every kind
+
+        mark_damage(self, mismatch)
         return ArtifactError(f"{self.label}: {mismatch}. Make it again with:\n  {self.rebuild_command}")
 
     def up_to_date_manifest(self, recipe: Recipe) -> Manifest | None:
@@ -162,7 +166,6 @@ class Artifact(ABC):
     def run_record(self) -> dict[str, Any]:
         """Return the volatile record of the run that made this output (seconds, host, run id); empty if unknown."""
         try:
-            record = parse_json(object_store.read_bytes(self._run_record_path(self.location)))
+            return read_sealed_json(object_store.read_bytes(self._run_record_path(self.location)))
         except (OSError, ValueError):
             return {}
-        return record if isinstance(record, dict) else {}

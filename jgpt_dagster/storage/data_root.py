@@ -3,18 +3,17 @@
 A root that is a URL has the same layout there, and a local working copy of what was made or used on this machine.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.file_creation import make_root
 from jgpt_dagster.storage.object_store import as_object_store_error, open_remote, read_bytes, upload
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 from jgpt_dagster.storage.safe_path import KeyKind, child_path, has_form, require_form
+from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -70,7 +69,7 @@ class DataRoot:
         """
         if not self.check_pinned_settings(fixed):
             make_root(self.path)
-            write_json(self.path / "root.json", dict(fixed))
+            write_sealed_json(self.path / "root.json", fixed)
             if self.remote is not None:
                 upload(self.path / "root.json", self.remote / "root.json")
 
@@ -78,7 +77,7 @@ class DataRoot:
         """Return whether settings are recorded. Raises RootMismatchError if they differ or cannot be read."""
         record = self.location / "root.json"
         try:
-            recorded = dict(json.loads(read_bytes(record)))
+            recorded = read_sealed_json(read_bytes(record))
         except FileNotFoundError:
             return False
         except (ValueError, TypeError) as error:

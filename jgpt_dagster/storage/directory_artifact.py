@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.storage import object_store
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.atomic_write import atomic_directory, write_json
-from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe, parse_json
+from jgpt_dagster.storage.atomic_write import atomic_directory
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -24,7 +25,7 @@ class DirectoryArtifact(Artifact):
 
     def _manifest_at(self, location: "Path | UPath") -> Manifest | None:
         try:
-            return Manifest.from_dict(parse_json(object_store.read_bytes(location / MANIFEST)))
+            return Manifest.from_dict(read_sealed_json(object_store.read_bytes(location / MANIFEST)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -96,7 +97,7 @@ class DirectoryArtifact(Artifact):
         with atomic_directory(self.path) as directory:
             writer = DirectoryWriter(directory)
             yield writer
-            write_json(directory / MANIFEST, Manifest(recipe, writer.counts, writer.entries()).to_dict())
+            write_sealed_json(directory / MANIFEST, Manifest(recipe, writer.counts, writer.entries()).to_dict())
 
 
 class DirectoryWriter:

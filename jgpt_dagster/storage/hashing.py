@@ -22,8 +22,12 @@ hashes_in_use: ContextVar[Hashes | None] = ContextVar("hashes_in_use", default=N
 """What answers for hashes of files from their beginning; None: every file is hashed."""
 
 
-def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
+def sha256_file(
+    path: Path, offset: int = 0, length: int | None = None, on_read: Callable[[int], None] = lambda size: None
+) -> str:
     """Return the hex sha256 of `length` bytes of `path` from `offset`; by default of the whole file.
+
+    `on_read` is called with the number of bytes after each read.
 
     Raises OSError if the file cannot be read; a range beyond the end of the file is hashed up to the end.
     """
@@ -31,7 +35,7 @@ def sha256_file(path: Path, offset: int = 0, length: int | None = None) -> str:
     def compute() -> str:
         with open(path, "rb") as stream:
             stream.seek(offset)
-            return sha256_stream(stream, length)
+            return sha256_stream(stream, length, on_read)
 
     return compute() if offset else known_or_computed(path, length, compute)
 
@@ -42,12 +46,15 @@ def known_or_computed(path: Path, length: int | None, compute: Callable[[], str]
     return compute() if hashes is None else hashes.sha256(path, length, compute)
 
 
-def sha256_stream(stream: BinaryIO, length: int | None = None) -> str:
+def sha256_stream(
+    stream: BinaryIO, length: int | None = None, on_read: Callable[[int], None] = lambda size: None
+) -> str:
     """Return the hex sha256 of the next `length` bytes of a stream, or of the rest of it."""
     digest = hashlib.sha256()
     remaining = length
     while chunk := stream.read(_CHUNK if remaining is None else min(_CHUNK, remaining)):
         digest.update(chunk)
+        on_read(len(chunk))
         if remaining is not None:
             remaining -= len(chunk)
     return digest.hexdigest()

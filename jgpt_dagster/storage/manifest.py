@@ -5,7 +5,7 @@ the run record next to it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -72,14 +72,17 @@ class FileEntry:
         """Return size and hash of a file."""
         return cls(path.stat().st_size, sha256_file(path))
 
-    def mismatch(self, path: Path) -> str | None:
-        """Compare a file with this entry; return the difference in words, or None."""
+    def mismatch(self, path: Path, on_read: Callable[[int], None] = lambda size: None) -> str | None:
+        """Compare a file with this entry; return the difference in words, or None.
+
+        `on_read` is called with the number of bytes after each read.
+        """
         if not path.is_file():
             return f"{path} is missing (expected {self.size:,} bytes)"
         size = path.stat().st_size
         if size != self.size:
             return f"{path} has {size:,} bytes, expected {self.size:,}"
-        found = sha256_file(path)
+        found = sha256_file(path, on_read=on_read)
         return None if found == self.sha256 else f"{path} has sha256 {found[:16]}…, expected {self.sha256[:16]}…"
 
 

@@ -189,11 +189,11 @@ def read_manifest(path: "Path | UPath") -> Manifest | None:
         return None
 
 
-def data_entry(path: Path) -> FileEntry:
-    """Return size and sha256 of the bytes before the footer. Raises NotParquetError."""
+def data_entry(path: Path, on_read: Callable[[int], None] = lambda size: None) -> FileEntry:
+    """Return size and sha256 of the bytes before the footer; `on_read` as for `sha256_file`. Raises NotParquetError."""
     with open(path, "rb") as stream:
         size = _footer_offset(stream)
-    return FileEntry(size, sha256_file(path, length=size))
+    return FileEntry(size, sha256_file(path, length=size, on_read=on_read))
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Any, ...]]:

@@ -3,7 +3,6 @@
 A verdict is about the data that was checked. Once the output has other data, it says nothing any more.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,8 +12,8 @@ from upath import UPath
 
 from jgpt_dagster.storage import object_store
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def record_verdict(artifact: Artifact, check: str, passed: bool, description: st
     if before and (before.passed, before.description) == (passed, description):
         return
     verdicts[check] = verdict
-    write_json(artifact.verdicts_path, {name: asdict(found) for name, found in sorted(verdicts.items())})
+    write_sealed_json(artifact.verdicts_path, {name: asdict(found) for name, found in sorted(verdicts.items())})
     if isinstance(location := artifact.published_verdicts_path, UPath):
         object_store.upload(artifact.verdicts_path, location)
 
@@ -59,7 +58,7 @@ def record_verdict(artifact: Artifact, check: str, passed: bool, description: st
 def _recorded(artifact: Artifact) -> Mapping[str, Verdict]:
     """Return the verdicts in the file; none if it is missing or damaged, because then nothing is known."""
     try:
-        content = json.loads(object_store.read_bytes(artifact.published_verdicts_path))
+        content = read_sealed_json(object_store.read_bytes(artifact.published_verdicts_path))
         verdicts = {name: Verdict(**fields) for name, fields in content.items()}
         return {name: verdict for name, verdict in verdicts.items() if isinstance(verdict.passed, bool)}
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError):

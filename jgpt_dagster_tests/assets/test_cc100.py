@@ -31,7 +31,7 @@ def kept(deployment: Deployment, shards: int, **config: Any) -> list[tuple[Any, 
     for number in range(shards):
         made = deployment.materialize("cc100_documents", f"{number:03d}", **config)
         assert made.error is None
-        assert made.checks == {"no_document_missing": True}
+        assert made.checks["no_document_missing"]
         rows += read_rows(deployment.root.parquet("cc100_documents", shard=f"{number:03d}").path)
     return sorted(rows)
 

@@ -1,6 +1,5 @@
 """Models have names: they stand side by side, and a finished one stays until somebody asks to train it again."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, in_process_instance
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def model_files(deployment: Deployment, model: str = "tiny") -> dict[str, int]:
 
 def remake(artifact: DirectoryArtifact) -> None:
     """Change the identity of an output's data, as making it again from other inputs does."""
-    manifest = json.loads((artifact.path / "manifest.json").read_text())
+    manifest = read_sealed_json((artifact.path / "manifest.json").read_bytes())
     (artifact.path / "added").write_text("new")
     manifest["files"]["added"] = {
         "size": 3,

@@ -10,6 +10,7 @@ from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.orchestration import local_runner
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
@@ -137,13 +138,13 @@ def test_config_of_a_run_that_was_stopped_is_kept(
         "ops:\n  evaluation:\n    config: {seed: 7}\n  training_set:\n    config: {validation_share: 0.3}\n"
     )
     assert copy.try_invoke("run", "--dump", DUMP, "--config", str(config)).code == 1
-    kept = json.loads((copy.data / "run_config.json").read_text())
+    kept = read_sealed_json((copy.data / "run_config.json").read_bytes())
     assert kept["evaluation tiny"] == {"seed": 7} and kept["training_set"] == {"validation_share": 0.3}
 
 
 def test_a_kept_value_that_is_not_allowed_any_more_is_named(finished: Deployment, tmp_path: Path) -> None:
     copy = finished.copy(tmp_path / "data")
-    kept = json.loads((copy.data / "run_config.json").read_text())
+    kept = read_sealed_json((copy.data / "run_config.json").read_bytes())
     kept["training_set"]["validation_share"] = 2
     (copy.data / "run_config.json").unlink()
     (copy.data / "run_config.json").write_text(json.dumps(kept))

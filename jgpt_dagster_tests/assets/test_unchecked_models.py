@@ -1,6 +1,5 @@
 """Nothing that failed its checks is built on: not by sensors, and not by hand unless asked for, which the card says."""
 
-import json
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +13,7 @@ from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def settings_of(deployment: Deployment) -> Settings:
 
 def fail(artifact: Artifact, check: str) -> None:
     """Let a check of an output have failed."""
-    verdicts = json.loads(artifact.verdicts_path.read_text())
+    verdicts = read_sealed_json(artifact.verdicts_path.read_bytes())
     verdicts[check] |= {"passed": False, "description": "loss 5 at first, 99 at last"}
     artifact.verdicts_path.unlink()
     write_json(artifact.verdicts_path, verdicts)
@@ -98,7 +98,7 @@ def test_unchecked_shards_are_work_and_failed_ones_are_built_on_by_nothing(deplo
 def rewrite_counts(artifact: DirectoryArtifact, **counts: float) -> None:
     """Change the counts of an output's manifest, as if it had been made so, and forget what checks found."""
     path = artifact.path / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_sealed_json(path.read_bytes())
     path.unlink()
     artifact.verdicts_path.unlink()
     write_json(path, manifest | {"counts": manifest["counts"] | counts})

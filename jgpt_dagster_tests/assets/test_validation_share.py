@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jgpt_dagster.lm.data import validation_share
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment
 
 pytestmark = pytest.mark.slow
@@ -24,8 +25,7 @@ def new_root(finished: Deployment, tmp_path: Path) -> Deployment:
 
 
 def kept_config(deployment: Deployment) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((deployment.data / "run_config.json").read_text())
-    return content
+    return read_sealed_json((deployment.data / "run_config.json").read_bytes())
 
 
 def held_out(deployment: Deployment) -> int:

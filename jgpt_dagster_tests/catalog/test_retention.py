@@ -273,4 +273,4 @@ def test_the_tokenizer_outlives_the_dump_that_it_was_trained_on(
     assert deployment.materialize("tokenizer", vocab_size=400, limit_alphabet=100).error is None
     assert jgpt("dumps", "remove", DATES[0])[0] == 0
     again = deployment.materialize("tokenizer")
-    assert (again.error, again.checks) == (None, {"text_survives_encoding": True})
+    assert again.error is None and again.checks["text_survives_encoding"]

@@ -12,6 +12,7 @@ import dagster as dg
 from gguf import GGUFReader
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
+from jgpt_dagster.provenance.statement import PROVENANCE, read_statement
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.hashing import sha256_value
@@ -129,6 +130,9 @@ def _masked_file(path: Path) -> Any:
     if path.suffix == ".gguf":
         return _gguf_content(path)
     text = path.read_text()
+    if path.name == PROVENANCE:  # hashes and counts of steps that have entries of their own
+        steps = read_statement(text.encode()).chain.steps
+        return [[step.label, step.manifest.recipe.stage, *sorted(step.manifest.recipe.inputs)] for step in steps]
     if path.suffix in (".md", ".svg"):
         return _MASKED_TEXT.sub("…", text)
     return [_masked(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]

@@ -3,7 +3,6 @@
 Each function raises Broken, which names the promise, what was found, and how the simulation came there.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from jgpt_dagster.orchestration.run_history import makes, recent_runs, unfinishe
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.simulation.deployment import MODEL, SimulatedDeployment
 from jgpt_dagster_tests.simulation.mirror import POISON
 from jgpt_dagster_tests.simulation.stages import CHECKPOINT
@@ -256,7 +256,7 @@ def _is_stale(world: SimulatedDeployment, output: Artifact, manifest: Manifest) 
 def _kept_config(world: SimulatedDeployment, output: Artifact) -> dict[str, Any]:
     """Return the run config that the root keeps for an asset, from the file itself."""
     path = world.data / "run_config.json"
-    content = json.loads(path.read_text()) if path.exists() else {}
+    content = read_sealed_json(path.read_bytes()) if path.exists() else {}
     kept = dict(content.get(f"{output.asset} {output.model}" if output.model else output.asset, {}))
     # Nobody changes the weights, and a recipe names every corpus.
     return {name: value for name, value in kept.items() if name != "weights"}

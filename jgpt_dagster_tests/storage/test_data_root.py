@@ -1,6 +1,5 @@
 """Every output has the path that the contract says, and a root keeps the settings that it was made with."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot, RootMismatchError, shard_names
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file, sha256_value
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 
 ROOT = DataRoot(Path("/data"))
 FIXED: dict[str, str | int] = {"wiki": "jawiki", "text": "clean", "segmenter": "mecab", "shards": 64}
@@ -69,7 +69,7 @@ def test_the_settings_of_a_root_are_recorded_once_and_the_same_ones_are_accepted
     root.pin_settings(FIXED)
     record = tmp_path / "data" / "root.json"
     written = record.stat().st_ino
-    assert json.loads(record.read_text()) == FIXED
+    assert read_sealed_json(record.read_bytes()) == FIXED
     DataRoot(tmp_path / "data").pin_settings(dict(reversed(FIXED.items())))
     assert root.check_pinned_settings(FIXED)
     assert record.stat().st_ino == written

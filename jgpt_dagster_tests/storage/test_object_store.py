@@ -16,6 +16,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import ObjectStoreError
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster_tests.support.s3_bucket import s3_bucket
 
 RECIPE = Recipe("stage", "1")
@@ -208,7 +209,7 @@ def test_the_settings_of_a_root_bind_every_machine(here: DataRoot, there: DataRo
 def test_a_manifest_cannot_make_a_file_outside_of_its_output(here: DataRoot, there: DataRoot, tmp_path: Path) -> None:
     made = directory(here)
     assert made.remote is not None
-    manifest = json.loads((made.remote / "manifest.json").read_bytes())
+    manifest = read_sealed_json((made.remote / "manifest.json").read_bytes())
     for name in ("../../../../escaped", str(tmp_path / "escaped")):
         manifest["files"] = {name: {"size": 1, "sha256": "0" * 64}}
         (made.remote / "manifest.json").write_bytes(json.dumps(manifest).encode())

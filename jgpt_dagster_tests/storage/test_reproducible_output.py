@@ -78,5 +78,5 @@ def test_a_parquet_footer_holds_the_manifest_and_its_hash_and_nothing_volatile(r
 
 def test_the_manifest_of_a_directory_holds_nothing_volatile(roots: tuple[Path, Path]) -> None:
     manifest = json.loads((roots[0] / "wikipedia_tokens/dump=20260101/shard=000/manifest.json").read_text())
-    assert set(manifest) == {"recipe", "counts", "files"}
+    assert set(manifest) == {"recipe", "counts", "files", "seal"}
     assert [key for key in keys_in(manifest) if VOLATILE.search(key)] == []

@@ -15,8 +15,7 @@ def shuffled_index(seed: int, epoch: int, index: int, blocks: int) -> int:
     and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). It takes constant time and no memory, and gives the
     same order in every version of every library.
     """
-    width = isqrt(blocks - 1) + 1
-    height = -(-blocks // width)
+    width, height = _rectangle(blocks)
     keys = _round_keys(seed, epoch)
     while True:
         row, column = divmod(index, width)
@@ -26,6 +25,27 @@ def shuffled_index(seed: int, epoch: int, index: int, blocks: int) -> int:
         index = row * width + column
         if index < blocks:
             return index
+
+
+def position_of_block(seed: int, epoch: int, block: int, blocks: int) -> int:
+    """Return the position of a block in an epoch, the inverse of `shuffled_index`: its rounds, taken back in turn."""
+    width, height = _rectangle(blocks)
+    keys = _round_keys(seed, epoch)
+    index = block
+    while True:
+        row, column = divmod(index, width)
+        for even, odd in zip(keys[-2::-2], keys[::-2], strict=True):
+            row = (row - _splitmix64(column ^ odd)) % height
+            column = (column - _splitmix64(row ^ even)) % width
+        index = row * width + column
+        if index < blocks:
+            return index
+
+
+def _rectangle(blocks: int) -> tuple[int, int]:
+    """Return width and height of the rectangle that is permuted."""
+    width = isqrt(blocks - 1) + 1
+    return width, -(-blocks // width)
 
 
 @lru_cache(maxsize=4)

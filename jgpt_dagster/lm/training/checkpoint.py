@@ -30,10 +30,11 @@ from jgpt_dagster.lm.training.checkpoint_trust import (
 )
 from jgpt_dagster.lm.training.collectives import all_gather
 from jgpt_dagster.lm.training.run_progress import CHECKPOINT_PREFIX, checkpoint_directories, step_of
-from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path, write_json
+from jgpt_dagster.storage.atomic_write import atomic_directory, temporary_path
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.sealed_json import write_sealed_json
 
 _ENGINE = "engine"
 # Weights, master weights and the two moments of Adam, all in fp32; bf16 weights take a little less.
@@ -149,7 +150,7 @@ def save(
         entries = hash_files_distributed(directory)
         if rank == 0:
             manifest = Manifest(recipe, {"step": step, "samples": samples}, entries)
-            write_json(directory / MANIFEST, signed(manifest, signing_key(data_root)), internal=True)
+            write_sealed_json(directory / MANIFEST, signed(manifest, signing_key(data_root)), internal=True)
     dist.barrier()
     if rank == 0:
         # A damaged checkpoint of a later step must not count among the newest.

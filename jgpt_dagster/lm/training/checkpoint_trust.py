@@ -23,7 +23,8 @@ from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.file_creation import OWNER_ONLY
 from jgpt_dagster.storage.file_lock import file_lock
 from jgpt_dagster.storage.hashing import canonical_json
-from jgpt_dagster.storage.manifest import Manifest, parse_json
+from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.sealed_json import read_sealed_json
 from jgpt_dagster.storage.trusted_path import find_other_writer
 
 SHARED_SCRATCH = "JGPT_SHARED_SCRATCH"
@@ -126,12 +127,9 @@ def read_unsigned_manifest(checkpoint: Path) -> Manifest:
 
 def _read_values(checkpoint: Path) -> dict[str, Any]:
     try:
-        values = parse_json((checkpoint / MANIFEST).read_bytes())
+        return read_sealed_json((checkpoint / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise UntrustedError(f"{checkpoint / MANIFEST} is missing or unreadable") from error
-    if not isinstance(values, dict):
-        raise UntrustedError(f"{checkpoint / MANIFEST} is not a manifest")
-    return values
 
 
 def _checked(checkpoint: Path, values: Mapping[str, Any]) -> Manifest:

@@ -14,8 +14,8 @@ from jgpt_dagster.lm.training.checkpoint_trust import (
     signed,
     signing_key,
 )
-from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
+from jgpt_dagster.storage.sealed_json import write_sealed_json
 
 
 def sign_checkpoints(data_root: Path, run: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def sign_checkpoints(data_root: Path, run: Path) -> list[Path]:
         manifest = read_unsigned_manifest(path)
         if mismatch := DirectoryArtifact("checkpoint", "", path).find_mismatch(manifest):
             raise JgptError(f"{path} is damaged: {mismatch}. Delete it, then run the same command again.")
-        write_json(path / MANIFEST, signed(manifest, key), internal=True)
+        write_sealed_json(path / MANIFEST, signed(manifest, key), internal=True)
     return checkpoints
 
 

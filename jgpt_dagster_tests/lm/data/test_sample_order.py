@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jgpt_dagster.lm.data.sample_order import shuffled_index
+from jgpt_dagster.lm.data.sample_order import position_of_block, shuffled_index
 
 FIRST = [533, 969, 0, 471, 286, 888, 624, 901]
 
@@ -34,3 +34,9 @@ def test_seeds_and_epochs_give_unrelated_orders() -> None:
             assert abs(np.corrcoef(orders[one], orders[other])[0, 1]) < 0.05
             steps = np.abs(np.diff(orders[one]))
             assert np.count_nonzero(steps == 1) < 10 or one == 3
+
+
+@given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(1, 2**50), st.integers(0, 2**60))
+def test_the_order_is_inverted_without_a_search(seed: int, epoch: int, blocks: int, number: int) -> None:
+    position = number % blocks
+    assert position_of_block(seed, epoch, shuffled_index(seed, epoch, position, blocks), blocks) == position

@@ -1,0 +1,49 @@
+"""The worked example of the guide to trust, run on the embedded sample."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, Deployment
+
+GUIDE = (PROJECT / "docs" / "trust.md").read_text()
+SHARDS = {"wikipedia": [f"{DUMP}|000", f"{DUMP}|001"], "cc100": ["000", "001"]}
+
+
+def commands() -> list[str]:
+    """Return the lines of the guide's shell blocks, without their comments."""
+    blocks = re.findall(r"```shell\n(.*?)```", GUIDE, flags=re.DOTALL)
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def test_every_command_of_the_guide_does_what_it_says(
+    finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("model_signing.signing", "pydivsufsort"):
+        pytest.importorskip(package)
+    data = tmp_path / "demo" / "data"
+    data.parent.mkdir()
+    deployment = finished.copy_with_runs(data)
+    monkeypatch.chdir(tmp_path)
+    outputs = {}
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] == "openssl":
+            subprocess.run(line, shell=True, check=True, capture_output=True)
+        elif words[:2] == ["jgpt", "run"]:  # the same, without a process for each shard
+            for partition in SHARDS[words[-1].removesuffix("_span_index")]:
+                assert deployment.materialize(words[-1], partition).error is None
+        elif words[0] == "jgpt":
+            outputs[line] = deployment.invoke(*words[1:])
+    verified = [output for line, output in outputs.items() if line.startswith("jgpt verify")]
+    assert len(verified) == 3 and all(output.endswith("verified\n") for output in verified)
+    assert any("200 of 200 documents come out of the sources" in output for output in verified)
+    assert any("signed with key.pub" in output for output in verified)
+    shown = re.search(r"```\n\$ (.*)\n((?:.*\n){3})", GUIDE)
+    assert shown is not None
+    assert outputs[shown[1]].startswith(shown[2])
+    (found,) = (output for line, output in outputs.items() if "--text" in line and "trace --text" in line)
+    assert "cc100 document 42" in found
