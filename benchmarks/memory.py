@@ -22,7 +22,7 @@ from typing import Any
 from filters import select_archive
 from text import DATE, WIKI, measure, repeated, sample, segmented
 
-from jgpt_dagster.corpus.left_out.ledger import LedgerWriter, account_counts
+from jgpt_dagster.corpus.left_out.ledger import LedgerWriter
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import SegmentCounts
@@ -95,7 +95,7 @@ def _write_articles(folder: Path) -> None:
             ARTICLES,
             rows,
             _RECIPE,
-            lambda: {**asdict(counts), **asdict(totals), "account": account_counts(account)},
+            lambda: {**asdict(counts), **asdict(totals), "account": ledger.counts()},
             account=ledger.finish,
         )
     assert [row["title"] for row in rejected if "bytes" in row["reason"]] == ["長い記事"]

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from text_recipe import cc100_commands, sentence_commands, wikipedia_commands
 
-from jgpt_dagster.corpus.left_out.ledger import LedgerWriter, account_counts
+from jgpt_dagster.corpus.left_out.ledger import LedgerWriter
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.segmenters.base import Segmenter
@@ -177,7 +177,7 @@ def _write_articles(dump: Path, path: Path, profile: TextProfile) -> None:
             ARTICLES,
             totals.count(rows),
             _RECIPE,
-            lambda: {**asdict(counts), **asdict(totals), "account": account_counts(account)},
+            lambda: {**asdict(counts), **asdict(totals), "account": ledger.counts()},
             account=ledger.finish,
         )
 

@@ -25,7 +25,7 @@ from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter, account_counts
+from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter
 from jgpt_dagster.corpus.rejected_rows import RejectedLog
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
@@ -123,7 +123,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                     lambda: {
                         **asdict(counts),
                         **asdict(totals),
-                        **({"account": account_counts(target.account_path)} if ledger else {}),
+                        **({"account": ledger.counts()} if ledger else {}),
                     },
                     lambda: rejected,
                     ledger.finish if ledger else None,

@@ -42,7 +42,7 @@ def test_the_figures_of_each_article_are_sealed_and_their_sums_are_in_the_manife
     result = made(deployment, DUMP)
     shard = deployment.root.parquet("wikipedia_articles", DUMP, "000")
     counts, total = account(deployment, DUMP)
-    assert counts == account_counts(shard.account_path)
+    assert counts == account_counts(total)
     assert (
         counts["left_out"] == total.characters and counts["left_out"]["note"] == 2 and counts["left_out"]["table"] == 2
     )

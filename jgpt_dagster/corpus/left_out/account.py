@@ -8,7 +8,7 @@ of templates and arguments, targets of links, addresses of labelled links.
 import html
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -46,26 +46,18 @@ _CELL_ATTRIBUTES = re.compile(r"\|\|[^|\n\0]*+\|(?!\|)")
 _HEADER_ATTRIBUTES = re.compile(r"!![^|!\n\0]*+\|(?!\|)")
 
 
-class _Drops:
-    """Dropped texts of one kind: their number, and their parts."""
-
-    __slots__ = ("parts", "texts")
-
-    def __init__(self) -> None:
-        self.texts = 0
-        self.parts: list[str] = []
+_Text = tuple[Reason, Form]
+_Template = tuple[str, Kind]
 
 
-class _Key(NamedTuple):
-    """What is counted together: a reason, the form of the texts, and the template that they are charged to, if any."""
+class _Drops(NamedTuple):
+    """Texts that are counted together, and the template that they are charged to, if any."""
 
     reason: Reason
     form: Form
+    texts: list[str]
     template: str = ""
     kind: Kind = "shown"
-
-
-_ARGUMENTS = _Key("argument", "arguments")
 
 
 class Account:
@@ -73,15 +65,18 @@ class Account:
 
     def __init__(self) -> None:
         self._figures = Figures()
-        self._drops: dict[_Key, _Drops] = defaultdict(_Drops)
+        self._texts: dict[_Text, list[str]] = defaultdict(list)
+        self._arguments: list[str] = []  # of templates that show a text
+        self._calls: dict[_Template, list[str]] = defaultdict(list)  # the arguments of others
+        self._sentences: dict[_Template, list[str]] = defaultdict(list)
         self._shown: dict[Reason, list[str]] = defaultdict(list)
         self._kept: list[str] = []
         self._pending = 0
-        self._sources: list[tuple[str, Kind]] = []
+        self._sources: dict[_Template, int] = {}
 
     def drop(self, reason: Reason, text: str, form: Form = "rendered", shown: str = "") -> None:
         """Count a dropped text, apart from what is shown in its place."""
-        self._drops[_Key(reason, form)].parts.append(text)
+        self._texts[reason, form].append(text)
         if shown:
             self._shown[reason].append(shown)
 
@@ -91,18 +86,14 @@ class Account:
 
     def keep(self, lines: Sequence[str]) -> None:
         """Count the lines that stay."""
-        self._kept.append("\n".join(lines))
+        self._kept += lines
 
     def call(self, template: str, kind: Kind, arguments: Sequence[str], shown: str) -> None:
         """Count the arguments of a template apart from what is shown of it, which may be more than they hold."""
         if kind == "shown":
-            if arguments:
-                self._drops[_ARGUMENTS].parts += arguments
+            self._arguments += arguments
         else:
-            reason: Reason = "silent_template" if kind == "silent" else "unknown_template"
-            drops = self._drops[_Key(reason, "arguments", template, kind)]
-            drops.texts += 1
-            drops.parts += arguments
+            self._calls[template, kind].append("|".join(arguments))
         if shown not in _NOTHING:
             self._shown["argument"].append(shown)
             self._pending += len(shown)
@@ -111,26 +102,23 @@ class Account:
 
     def source(self, template: str, kind: Kind) -> int:
         """Return a number, below MAX_SOURCES, for a template that may leave a hole in a sentence of this page."""
-        known = [name for name, _ in self._sources]
-        if template not in known and len(known) >= MAX_SOURCES - 1:
-            template, kind = OTHER_TEMPLATES, "unknown"
-        if template not in known:
-            self._sources.append((template, kind))
-            return len(known)
-        return known.index(template)
+        number = self._sources.get((template, kind))
+        if number is None:
+            source: _Template = (template, kind)
+            if len(self._sources) >= MAX_SOURCES - 1:
+                source = (OTHER_TEMPLATES, "unknown")
+            number = self._sources.setdefault(source, len(self._sources))
+        return number
 
     def shown_source(self, number: int | None) -> str:
         """Return how samples show the hole of the template with a number; None stands for a formula."""
-        return FORMULA if number is None else "{{" + self._sources[number][0] + "}}"
+        return FORMULA if number is None else "{{" + [*self._sources][number][0] + "}}"
 
     def drop_sentence(self, sentence: str, source: int | None, sample: str) -> None:
         """Count a sentence that is dropped because of a hole; `sample` is how a reader is shown it."""
-        formula: tuple[str, Kind] = (FORMULA, "hole")
-        name, kind = formula if source is None else self._sources[source]
-        drops = self._drops[_Key("sentence", "rendered", name, kind)]
-        drops.texts += 1
-        drops.parts.append(sentence)
-        self._template(name, kind).add(TemplateFigures(kind, sentences=1, sample=sample))
+        template: _Template = (FORMULA, "hole") if source is None else [*self._sources][source]
+        self._sentences[template].append(sentence)
+        self._template(*template).add(TemplateFigures(template[1], sentences=1, sample=sample))
 
     def figures(self) -> Figures:
         """Count what has been reported and return all figures."""
@@ -139,40 +127,48 @@ class Account:
 
     def _count(self) -> None:
         """Add what has been reported to the figures."""
-        keys = sorted(self._drops, key=lambda key: key.form)
+        drops = sorted(self._reported(), key=lambda drops: drops.form)
         texts: list[str] = []
-        for form, of_form in groupby(keys, key=lambda key: key.form):
+        for form, of_form in groupby(drops, key=lambda drops: drops.form):
             separator = "|" if form == "arguments" else "\n"
-            joined = [separator.join(("", *self._drops[key].parts)) for key in of_form]
-            texts += _without_markup(joined, form)
+            texts += _without_markup([separator.join(("", *drops.texts)) for drops in of_form], form)
         texts += _without_markup(["\n".join(shown) for shown in self._shown.values()], "rendered")
         *counts, kept = count_letters([*texts, "\n".join(self._kept)])
-        self._figures.kept += kept
         balance: dict[Reason, int] = defaultdict(int)
-        for key, text, characters in zip(keys, texts, counts, strict=False):
-            balance[key.reason] += characters
-            if key.template:
-                self._charge(key, self._drops[key].texts, text, characters)
-        for reason, characters in zip(self._shown, counts[len(keys) :], strict=True):
+        for dropped, text, characters in zip(drops, texts, counts, strict=False):
+            balance[dropped.reason] += characters
+            if dropped.template:
+                self._charge(dropped, text, characters)
+        for reason, characters in zip(self._shown, counts[len(drops) :], strict=True):
             balance[reason] -= characters
         for reason, characters in balance.items():
             self._figures.characters[reason] += max(characters, 0)
             self._figures.added += max(-characters, 0)
-        self._drops.clear()
-        self._shown.clear()
-        self._kept.clear()
+        self._figures.kept += kept
+        for reported in (self._texts, self._arguments, self._calls, self._sentences, self._shown, self._kept):
+            reported.clear()
         self._pending = 0
 
-    def _charge(self, key: _Key, texts: int, text: str, characters: int) -> None:
-        if key.kind == "silent" and not characters:
+    def _reported(self) -> Iterator[_Drops]:
+        for (reason, form), texts in self._texts.items():
+            yield _Drops(reason, form, texts)
+        if self._arguments:
+            yield _Drops("argument", "arguments", self._arguments)
+        for (name, kind), texts in self._calls.items():
+            yield _Drops("silent_template" if kind == "silent" else "unknown_template", "arguments", texts, name, kind)
+        for (name, kind), texts in self._sentences.items():
+            yield _Drops("sentence", "rendered", texts, name, kind)
+
+    def _charge(self, dropped: _Drops, text: str, characters: int) -> None:
+        if dropped.kind == "silent" and not characters:
             return
-        template = self._template(key.template, key.kind)
-        if key.reason == "sentence":
+        template = self._template(dropped.template, dropped.kind)
+        if dropped.reason == "sentence":
             template.sentence_characters += characters
             return
-        template.uses += texts
+        template.uses += len(dropped.texts)
         template.characters += characters
-        if key.kind == "unknown" and not template.sample:
+        if dropped.kind == "unknown" and not template.sample:
             template.sample = " ".join(_PLACEHOLDER.sub("", text[: 4 * SAMPLE]).split())[:SAMPLE].strip(" |")
 
     def _template(self, name: str, kind: Kind) -> TemplateFigures:

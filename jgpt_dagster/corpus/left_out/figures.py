@@ -92,6 +92,16 @@ class Figures:
     added: int = 0
     templates: dict[str, TemplateFigures] = field(default_factory=dict)
 
+    def add(self, other: "Figures") -> None:
+        """Add the figures of another page, or of many."""
+        self.kept += other.kept
+        self.added += other.added
+        for reason, characters in other.characters.items():
+            self.characters[reason] += characters
+        for name, template in other.templates.items():
+            known = name if name in self.templates or len(self.templates) < MAX_TEMPLATES else OTHER_TEMPLATES
+            self.templates.setdefault(known, TemplateFigures(template.kind)).add(template)
+
     @property
     def total(self) -> int:
         """All characters that are left out."""
@@ -110,11 +120,5 @@ def summed(figures: Iterable[Figures]) -> Figures:
     """Return the sum of figures."""
     total = Figures()
     for part in figures:
-        total.kept += part.kept
-        total.added += part.added
-        for reason, characters in part.characters.items():
-            total.characters[reason] += characters
-        for name, template in part.templates.items():
-            known = name if name in total.templates or len(total.templates) < MAX_TEMPLATES else OTHER_TEMPLATES
-            total.templates.setdefault(known, TemplateFigures(template.kind)).add(template)
+        total.add(part)
     return total

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jgpt_dagster.corpus.left_out.figures import REASONS, Figures, TemplateFigures, costliest, summed
+from jgpt_dagster.corpus.left_out.figures import REASONS, Figures, TemplateFigures, costliest
 from jgpt_dagster.storage.manifest import FileEntry, Recipe
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
 
@@ -43,6 +43,7 @@ class LedgerWriter:
 
     def __init__(self, path: Path, rows: RowWriter, opened: ExitStack) -> None:
         self._path, self._rows, self._opened = path, rows, opened
+        self._total = Figures()
 
     @classmethod
     @contextmanager
@@ -55,10 +56,16 @@ class LedgerWriter:
     def report(self, page_id: int, figures: Figures) -> None:
         """Add the figures of an article."""
         self._rows.append(ledger_row(page_id, figures))
+        self._total.add(figures)
 
     def append(self, row: LedgerRow) -> None:
         """Add the row of an article as another file has it."""
         self._rows.append(row)
+        self._total.add(_figures(row))
+
+    def counts(self) -> dict[str, Any]:
+        """Return the sums of what was added, for the manifest of the shard."""
+        return account_counts(self._total)
 
     def finish(self) -> FileEntry:
         """Complete the file; return its size and hash."""
@@ -82,14 +89,17 @@ def ledger_row(page_id: int, figures: Figures) -> LedgerRow:
 
 def read_figures(path: Path) -> Iterator[Figures]:
     """Yield the figures of each article of a file."""
-    for _, *row in read_rows(path):
-        characters, (kept, added, names, *lists) = row[: len(REASONS)], row[len(REASONS) :]
-        templates = {name: TemplateFigures(*values) for name, *values in zip(names, *lists, strict=True)}
-        yield Figures(dict(zip(REASONS, characters, strict=True)), kept, added, templates)
+    return map(_figures, read_rows(path))
 
 
-def account_counts(path: Path) -> dict[str, Any]:
+def _figures(row: LedgerRow) -> Figures:
+    _, *characters = row[: len(REASONS) + 1]
+    kept, added, names, *lists = row[len(REASONS) + 1 :]
+    templates = {name: TemplateFigures(*values) for name, *values in zip(names, *lists, strict=True)}
+    return Figures(dict(zip(REASONS, characters, strict=True)), kept, added, templates)
+
+
+def account_counts(total: Figures) -> dict[str, Any]:
     """Return the sums of a file for the manifest of its shard."""
-    total = summed(read_figures(path))
     templates = {name: vars(template) for name, template in costliest(total.templates, _LISTED)}
     return {"left_out": total.characters, "kept": total.kept, "added": total.added, "costliest_templates": templates}

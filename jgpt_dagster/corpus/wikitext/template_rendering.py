@@ -31,6 +31,7 @@ from jgpt_dagster.corpus.wikitext.placeholders import (
     HOLE_SOURCES,
     MISSING_VALUE,
     PAGE_TITLE,
+    PRIVATE_CHARACTER,
     UNKNOWN_TEMPLATE,
     escape_literal,
 )
@@ -331,7 +332,14 @@ def _template(spelled: str) -> _Template:
     spelled = spelled.strip()
     name = _Name(spelled, template_name(spelled))
     shows = next(factory(name) for applies, factory in _RULES if applies(name))
-    return _Template(name.normalized, shows, _KINDS.get(shows, "shown"))
+    return _Template(_reported_name(name.normalized), shows, _KINDS.get(shows, "shown"))
+
+
+def _reported_name(normalized: str) -> str:
+    """Return the name by which reports and rules know a template: `#expr:` for a function and whatever it computes."""
+    function, colon, _ = normalized.partition(":")
+    name = f"{function}:" if colon and function.startswith("#") else normalized
+    return PRIVATE_CHARACTER.sub("", name)
 
 
 def _settled(template: _Template, rules: TemplateRules) -> _Template:

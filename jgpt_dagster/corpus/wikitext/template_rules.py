@@ -12,11 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import yaml
-
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.hashing import sha256_value
-from jgpt_dagster.storage.object_store import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +56,8 @@ def read_rules(root: "Path | UPath") -> TemplateRules:
 
     Raises TemplateRulesError, ObjectStoreError if the store of the root cannot be reached.
     """
+    from jgpt_dagster.storage.object_store import read_bytes  # this and YAML take longer to load than all of cleaning
+
     path = root / FILE
     try:
         data = read_bytes(path)
@@ -74,6 +73,8 @@ def rules_setting(rules: TemplateRules) -> dict[str, str]:
 
 def parse_rules(data: bytes, source: str) -> TemplateRules:
     """Return the rules of a YAML document; `source` names it in errors. Raises TemplateRulesError."""
+    import yaml
+
     if len(data) > _MAX_BYTES:
         raise TemplateRulesError(f"{source} has {len(data):,} bytes, more than {_MAX_BYTES:,}.")
     try:

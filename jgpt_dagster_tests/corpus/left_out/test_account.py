@@ -87,6 +87,12 @@ def test_a_dropped_sentence_is_charged_to_the_template_that_made_the_hole() -> N
     assert [name for name, _ in costliest(figures.templates, 1)] == ["知らない"]
 
 
+def test_a_function_is_one_name_whatever_it_computes() -> None:
+    figures = account("".join(f"面積は{{{{#expr:{{{{自治体面積/県|市{n}}}}}+{n}}}}}である。" for n in range(3)))
+    assert figures.templates["#expr:"].sentences == 3
+    assert all(name.isprintable() for name in figures.templates)
+
+
 def test_a_template_that_spans_lines_and_one_that_is_not_missed_cost_no_sentence() -> None:
     figures = account("{{知らない}}\n本文である。\n\n{{知らない|一\n二}}\n\n終わり（{{知らない}}）。")
     (template,) = (found for name, found in figures.templates.items() if name == "知らない")

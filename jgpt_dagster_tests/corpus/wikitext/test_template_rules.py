@@ -57,6 +57,7 @@ def test_a_rule_settles_a_template_without_code(rule: str, shown: list[str]) -> 
 def test_a_rule_goes_before_what_the_code_says_of_a_template_and_ignores_how_a_name_is_spelled() -> None:
     assert clean("{{Lang|en|word}}である。", "lang: shows 1")[0] == ["enである。"]
     assert clean("語は{{My_Word|甲}}である。", "my word: shows 1")[0] == ["語は甲である。"]
+    assert clean("語は{{#if:甲|乙}}である。", "'#if:': shows 1")[0] == ["語は乙である。"]
 
 
 @pytest.mark.parametrize(
