@@ -112,7 +112,7 @@ def find_texts(run: TrainingRun) -> None:
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
         flush=True,
     )
-    draw, times = np.random.default_rng(1), []
+    draw, times, cpu_times = np.random.default_rng(1), [], []
     for _ in range(QUERIES):
         index = opened[int(draw.integers(len(opened)))]
         place = int(draw.integers(0, max(1, len(index.tokens) - 200)))
@@ -121,15 +121,20 @@ def find_texts(run: TrainingRun) -> None:
             [draw.integers(3, VOCABULARY, 25), copied[copied != EOS], draw.integers(3, VOCABULARY, 25)]
         )
         query = query.astype(np.uint16)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         lengths = np.maximum.reduce([each.longest_matches(query) for each in opened])
         matches = maximal_matches(lengths, 8)
         for match in matches:
             span = query[match.start : match.start + match.length]
             assert sum(each.count(span) for each in opened) >= 1
         times.append(time.perf_counter() - started)
+        cpu_times.append(time.process_time() - cpu)
         assert matches
-    print(f"  a text of 200 tokens: {median(times):.2f} s, at most {max(times):.2f} s", flush=True)
+    print(
+        f"  a text of 200 tokens: {median(times):.2f} s, at most {max(times):.2f} s; of CPU {median(cpu_times):.2f} s, "
+        f"at most {max(cpu_times):.2f} s",
+        flush=True,
+    )
 
 
 def hidden_share(data: Path, model: str, characters: int = 60, samples: int = 200) -> None:
