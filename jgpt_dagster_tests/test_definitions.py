@@ -135,6 +135,7 @@ def test_every_stage_but_the_downloads_and_the_plan_has_blocking_checks(definiti
     indexes = {"cc100_span_index", "wikipedia_span_index"}
     assert others == {"foreign_evaluation", "plan", "task_evaluation", *indexes}
     assert {name for found in warnings.values() for name in found} == {
+        "documents_kept",
         "is_current",
         "no_markup_left",
         "not_worse_than_last",

@@ -25,7 +25,7 @@ from jgpt_dagster.orchestration.dump_dates import LATEST, dump_date
 from jgpt_dagster.orchestration.local_runner import LoadDefinitions, ProgressQueue
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_config import read_run_config
-from jgpt_dagster.orchestration.run_history import DUMP_TAG
+from jgpt_dagster.orchestration.run_history import ASKED_TAG, DUMP_TAG
 from jgpt_dagster.orchestration.told_failure import told_function
 from jgpt_dagster.settings import Settings
 
@@ -69,7 +69,7 @@ def _job(settings: Settings, load_definitions: LoadDefinitions, name: str, until
         chosen = settings.model_copy(update={"model": config.model})
         dump = dump_date(chosen, config.dump)
         resume = shlex.join(["jgpt", "run", "--dump", dump, "--to", config.to])
-        tags = {DUMP_TAG: dump, "jgpt/asked": resume}
+        tags = {DUMP_TAG: dump, ASKED_TAG: resume}
         context.instance.add_run_tags(context.run.run_id, tags)
         if not isinstance(context.instance.run_launcher, DefaultRunLauncher):
             raise JgptError(

@@ -32,7 +32,7 @@ from jgpt_dagster.causes import cause_of
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
-from jgpt_dagster.orchestration.run_history import MADE_BECAUSE, RANGE_END, RANGE_START, failure_text
+from jgpt_dagster.orchestration.run_history import ASKED_TAG, MADE_BECAUSE, RANGE_END, RANGE_START, failure_text
 from jgpt_dagster.runtime.interrupts import INTERRUPTS, HeldInterrupts, hold_interrupts, interrupts_blocked
 from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent
@@ -166,7 +166,7 @@ def run_stages(
             # Blocked in the workers too, until they have begun to ignore them.
             with interrupts_blocked():
                 futures = {
-                    pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command): keys
+                    pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command, resume): keys
                     for keys in due
                 }
             outcomes = []
@@ -351,11 +351,16 @@ def _start_worker(events: ProgressQueue, stopping: Any) -> None:
 
 
 def _execute(
-    load_definitions: LoadDefinitions, asset: str, keys: tuple[str, ...], run_config: dict[str, Any], command: str
+    load_definitions: LoadDefinitions,
+    asset: str,
+    keys: tuple[str, ...],
+    run_config: dict[str, Any],
+    command: str,
+    asked: str = "",
 ) -> Outcome:
     label = step_label(asset, keys)
     partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
-    tags = {COMMAND_TAG: command}
+    tags = {COMMAND_TAG: command, **({ASKED_TAG: asked} if asked else {})}
     if len(keys) > 1:
         tags |= {RANGE_START: keys[0], RANGE_END: keys[-1]}
     run_id = make_new_run_id()

@@ -19,6 +19,9 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 DUMP_TAG = "jgpt/dump"
 """The tag of a run of a job over the whole graph: its dump."""
 
+ASKED_TAG = "jgpt/asked"
+"""The tag of a run with the command that asked for it, or that would ask for the same."""
+
 MADE_BECAUSE = "made_because"
 """The metadata of a materialization that made its output, and its place in the run record: in words, why."""
 

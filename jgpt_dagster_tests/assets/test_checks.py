@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jgpt_dagster.assets.checks.corpus_checks import kept_outcome
 from jgpt_dagster.corpus.schemas import ARTICLES, ARTICLES_SEGMENTED, DOCUMENTS, DOCUMENTS_SEGMENTED
 from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -220,3 +221,13 @@ def test_markup_left_in_an_article_is_warned_of_with_its_page_and_stops_nothing(
     shown = made.check_metadata["no_markup_left"]
     assert (shown["first_kind"].value, shown["page_id"].value) == ("links", page_id)
     assert f"前の文。[[{page_id}" in shown["line"].value
+
+
+@pytest.mark.parametrize(
+    ("kept", "documents", "passed"), [(0, 0, False), (0, 9, False), (1, 1000, False), (2, 3, True)]
+)
+def test_a_corpus_that_its_filters_leave_nearly_nothing_of_is_not_green(
+    kept: int, documents: int, passed: bool
+) -> None:
+    found, words = kept_outcome(kept, documents)
+    assert found == passed and f"{kept:,} of {documents:,} documents kept" in words

@@ -40,7 +40,7 @@ STAGES = {
 CHECKS = {
     "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "no_markup_left"},
     "wikipedia_segmented": {"every_article_segmented"},
-    "cc100_documents": {"no_document_missing"},
+    "cc100_documents": {"no_document_missing", "documents_kept"},
     "cc100_segmented": {"every_document_segmented"},
     "tokenizer": {"text_survives_encoding"},
     "wikipedia_tokens": {"article_tokens_decode"},

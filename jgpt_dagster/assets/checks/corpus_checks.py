@@ -27,10 +27,13 @@ from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 # Enough to catch what a tokenizer or a writer does wrong everywhere, in well under a second.
 SAMPLE_DOCUMENTS = 50
 
+LEAST_KEPT = 0.01
+"""The share of a corpus's documents below which the filters are more likely wrong than the corpus."""
+
 
 def build_corpus_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
     """Return the checks of a corpus's stages."""
-    text_checks = _wiki_text_checks(corpus) if corpus.dated else [_no_document_missing(corpus)]
+    text_checks = _wiki_text_checks(corpus) if corpus.dated else [_no_document_missing(corpus), _documents_kept(corpus)]
     return [*text_checks, _every_document_segmented(corpus), _tokens_decode(corpus)]
 
 
@@ -97,6 +100,26 @@ def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
         return _documents_accounted_for(store, corpus, [shard.partition for shard in shards(context, store)])
 
     return no_document_missing
+
+
+def _documents_kept(corpus: Corpus) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=corpus.text_asset)
+    def documents_kept(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """The filters keep more than a few documents. Only warns: whoever set the filters may want it so."""
+        of_a_run = context.has_partition_key or context.has_partition_key_range
+        keys = shard_keys(context) if of_a_run else store.shard_keys
+        shards = [store.parquet(corpus.text_asset, shard=key).verified().counts for key in keys]
+        return warning(
+            *kept_outcome(sum(shard["rows"] for shard in shards), sum(shard["documents"] for shard in shards))
+        )
+
+    return documents_kept
+
+
+def kept_outcome(kept: int, documents: int) -> tuple[bool, str]:
+    """Return whether enough of a corpus's documents were kept, and that in words."""
+    share = kept / documents if documents else 0.0
+    return kept > 0 and share >= LEAST_KEPT, f"{kept:,} of {documents:,} documents kept ({share:.1%})"
 
 
 def _every_document_segmented(corpus: Corpus) -> dg.AssetChecksDefinition:
