@@ -16,7 +16,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.storage.atomic_write import atomic_directory
 from jgpt_dagster.storage.data_root import DataRoot
-from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import MANIFEST, SIGNATURE, DirectoryArtifact
 from jgpt_dagster.storage.disk_space import require_free_space
 
 PublicFiles = Mapping[str, Path]
@@ -68,7 +68,7 @@ def publishable_release(catalog: OutputCatalog, dump: str | None, *, unchecked: 
 
 
 def public_files(release: DirectoryArtifact, private: Mapping[str, str]) -> PublicFiles:
-    """Return the files of a release that are published: those of its manifest, and the manifest.
+    """Return the files of a release that are published: those of its manifest, the manifest, and its signature if any.
 
     `private` are texts that must not be in them, by what they are (`this host's name`). Raises PublicationError, naming
     the first file that has one; the text itself is not shown.
@@ -76,6 +76,8 @@ def public_files(release: DirectoryArtifact, private: Mapping[str, str]) -> Publ
     manifest = release.manifest()
     assert manifest is not None  # noqa: S101  # publishable_release has verified it
     files = {name: release.path / name for name in (*sorted(manifest.files), MANIFEST)}
+    if (release.path / SIGNATURE).is_file():
+        files[SIGNATURE] = release.path / SIGNATURE
     for path in files.values():
         for what in _found(path, private):
             raise PublicationError(

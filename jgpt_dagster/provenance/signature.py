@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.provenance.verify_output import SIGNATURE
 from jgpt_dagster.storage.atomic_write import temporary_path
-from jgpt_dagster.storage.directory_artifact import CHECKS, RUN
+from jgpt_dagster.storage.directory_artifact import CHECKS, RUN, SIGNATURE
 
 _UNSIGNED_FILES = (SIGNATURE, RUN, CHECKS)
 

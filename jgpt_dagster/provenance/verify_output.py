@@ -7,14 +7,14 @@ from pathlib import Path
 from jgpt_dagster.provenance.finding import Finding, Kind
 from jgpt_dagster.storage import parquet
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.directory_artifact import CHECKS, MANIFEST, RUN, DirectoryArtifact
+from jgpt_dagster.storage.directory_artifact import CHECKS, MANIFEST, RUN, SIGNATURE, DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest
 from jgpt_dagster.storage.sealed_json import read_sealed_json
 
 OnRead = Callable[[int], None]
 
-SIGNATURE = "model.sig"
-"""The signature of a directory, beside the files that it signs."""
+_HUB_FILES = (".gitattributes",)
+"""What model hubs add to a directory that is downloaded from them."""
 
 
 def verify_output(artifact: Artifact, on_read: OnRead = lambda size: None) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def _verify_directory(artifact: Artifact, manifest: Manifest, on_read: OnRead) -
         name = str(path.relative_to(artifact.path))
         if path.is_symlink():
             yield _finding("unlisted", artifact, path, f"{path} is a link")
-        elif name not in (*manifest.files, MANIFEST, RUN, CHECKS, SIGNATURE):
+        elif name not in (*manifest.files, MANIFEST, RUN, CHECKS, SIGNATURE, *_HUB_FILES):
             yield _finding("unlisted", artifact, path, f"{path} is not listed in {MANIFEST}")
 
 

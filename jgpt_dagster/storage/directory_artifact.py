@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RUN = "run.json"
 CHECKS = "checks.json"
+SIGNATURE = "model.sig"
+"""The signature of a release, beside the files that it signs."""
 
 
 class DirectoryArtifact(Artifact):

@@ -231,3 +231,12 @@ def test_the_command_says_plainly_that_nobody_has_signed(finished: Deployment, r
     refused = finished.try_invoke("verify", release, "--key", keys / "own.pub")
     assert refused.code == 1 and "model.safetensors has sha256" in refused.output
     assert "Nothing was signed" in finished.try_invoke("sign", release, "--key", keys / "own.pem").output
+
+
+def test_a_published_copy_is_verified_with_its_signature(finished: Deployment, keys: Path, tmp_path: Path) -> None:
+    copy = finished.copy(tmp_path / "data")
+    release = copy.root.directory("release", DUMP, model="tiny").path
+    copy.invoke("sign", release, "--key", keys / "own.pem")
+    copy.invoke("publish", "--to", tmp_path / "published")
+    (tmp_path / "published" / ".gitattributes").write_text("*.safetensors filter=lfs\n")  # as model hubs add it
+    assert "signed with" in copy.invoke("verify", tmp_path / "published", "--key", keys / "own.pub")
