@@ -62,7 +62,7 @@ def test_both_hold_the_package_with_its_data_and_no_tests(dist: Path) -> None:
         str(path.relative_to(PROJECT))
         for path in source.rglob("*")
         if path.is_file()
-        and (path.suffix == ".py" or path.is_relative_to(source / "sample") or path.name == "py.typed")
+        and (path.suffix in (".py", ".yaml") or path.is_relative_to(source / "sample") or path.name == "py.typed")
     }
     expected = {name for name in expected if "__pycache__" not in name}
     assert expected >= {"jgpt_dagster/py.typed", "jgpt_dagster/sample/demo.yaml", "jgpt_dagster/sample/documents.txt"}

@@ -61,15 +61,14 @@ def test_the_leaderboard_has_all_of_them_in_the_ui_and_on_the_terminal(
     assert len(group["differences"]) == 3
 
 
-def test_an_evaluation_is_kept_until_the_model_or_the_window_changes(
+def test_an_evaluation_is_kept_until_what_it_scores_changes(
     evaluated: tuple[Deployment, Materialized],
 ) -> None:
     deployment, _ = evaluated
     assert "verified" in str(evaluate(deployment, "theirs").metadata["status"].value)
-    assert evaluate(deployment, "theirs", window=32).metadata["status"].value == "made"
-    # Other windows are another table.
+    assert evaluate(deployment, "theirs", max_characters=300).metadata["status"].value == "made"
+    # Other texts are another table.
     assert deployment.invoke("leaderboard").count("held-out documents") == 2
-    assert evaluate(deployment, "theirs").metadata["status"].value == "made"
 
 
 def test_what_cannot_be_evaluated_is_told_in_one_line(
