@@ -122,7 +122,7 @@ def test_removing_a_dump_removes_a_link_and_not_what_it_leads_to(tmp_path: Path)
 def test_the_ui_listens_on_loopback_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, bool]] = []
     monkeypatch.setattr(
-        dagster_commands, "serve_with_daemon", lambda host, _, *, read_only: started.append((host, read_only))
+        dagster_commands, "serve_with_daemon", lambda host, _, *, read_only, verbose: started.append((host, read_only))
     )
     monkeypatch.setenv("JGPT_DATA", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))

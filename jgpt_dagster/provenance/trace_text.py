@@ -1,5 +1,6 @@
 """The longest verbatim spans of a text in the training data, with the documents that they stand in."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def open_indexes(root: DataRoot, run: TrainingRun) -> Iterator[tuple[TokenShard,
         if tokens is None or manifest is None or manifest.recipe.inputs.get(file.label) != tokens[1].data_sha256:
             why = "has no index" if manifest is None else "has an index of other tokens"
             assets = dict.fromkeys(index_label(parse_label(each.label)).asset for each in run.training_set.token_files)
-            commands = [f"  jgpt run --dump {run.dump} --to {asset}" for asset in assets]
+            commands = ["  " + shlex.join(["jgpt", "run", "--dump", run.dump, "--to", asset]) for asset in assets]
             raise TraceError("\n".join([f"{file.label} {why}. Make those of all token files with:", *commands]))
         path = child_path(run.root.path, *file.path.split("/"))
         yield file, SpanIndex.open(index.path, map_tokens(path / TOKENS, file.tokens))

@@ -1,5 +1,6 @@
 """A training run as tracing needs it: what was trained on, and which samples each step took."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRu
     else:
         raise TraceError(
             f"{output.label} was not trained here: {output.location} is missing. The models of a dump are listed by\n"
-            f"  jgpt status --dump {dump}"
+            f"  jgpt status --dump {shlex.quote(dump)}"
         )
     found = find_output(root, label, inputs.get(str(label)))
     if found is None:
