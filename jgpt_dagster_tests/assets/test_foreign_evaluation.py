@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.evaluated_models import ITEMS, EvaluatedModels, evaluation_output, task_output
+from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment, Materialized, in_process_instance
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
 from jgpt_dagster_tests.support.tables import rows_of
@@ -99,6 +101,7 @@ def test_tasks_are_scored_from_the_files_of_the_user(
     items = [json.loads(line) for line in (task_output(deployment.root, DUMP, "ours").path / ITEMS).open()]
     assert [item["item"] for item in items] == [f"jblimp.jsonl:{number}" for number in range(1, 10)]
     assert all(len(item["log_likelihoods"]) == 2 for item in items)
+    assert {item["in_training"] for item in items} == {None}
     assert "verified" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").metadata["status"].value)
     unknown = asking.materialize("task_evaluation", f"{DUMP}|ours", tasks=["nothing"])
     assert "has no task nothing. It has: jblimp." in str(unknown.error)
@@ -106,3 +109,23 @@ def test_tasks_are_scored_from_the_files_of_the_user(
     assert chance.split() == ["chance", "50.0%"]
     (tmp_path / "jblimp.jsonl").write_text("{}\n")
     assert "jblimp.jsonl, line 1" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").error)
+
+
+def test_an_item_that_stands_in_the_training_data_is_marked_where_there_is_an_index(
+    evaluated: tuple[Deployment, Materialized], tmp_path: Path
+) -> None:
+    pytest.importorskip("pydivsufsort")
+    deployment, _ = evaluated
+    root = deployment.root
+    tokenizer = load_tokenizer(root.directory("tokenizer").path)
+    document = TokenFile(root.directory("cc100_tokens", shard="000").path).document(0)
+    known = tokenizer.decode(document[:-1]).split("\n")[0]
+    lines = [{"prompt": text, "choices": ["a", "b"], "answer": 0} for text in (known, "龘靐齉爩麤灪龖厵")]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for shard in ("000", "001"):
+        assert deployment.materialize("wikipedia_span_index", f"{DUMP}|{shard}").error is None
+        assert deployment.materialize("cc100_span_index", shard).error is None
+    asking = deployment.with_settings(TASKS=str(tmp_path))
+    assert asking.materialize("task_evaluation", f"{DUMP}|bigrams").error is None
+    items = [json.loads(line) for line in (task_output(root, DUMP, "bigrams").path / ITEMS).open()]
+    assert [item["in_training"] for item in items] == [True, False]
