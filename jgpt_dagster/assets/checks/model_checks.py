@@ -15,6 +15,7 @@ from jgpt_dagster.catalog.evaluated_models import (
     evaluation_output,
     task_output,
 )
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.evaluation.leaderboard import paired_difference
 from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, dump_name_partitions, model_key, name_key
@@ -120,7 +121,10 @@ def opens_offline(context: dg.AssetCheckExecutionContext, store: CorpusStore) ->
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     release = store.model_directory("release", *model_key(context))
     release.verified()
-    check_release(release.path)
+    try:
+        check_release(release.path)
+    except JgptError as error:
+        return result(False, str(error))
     tokenizer = AutoTokenizer.from_pretrained(release.path, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(release.path, local_files_only=True)
     parameters = model.num_parameters()
