@@ -99,6 +99,8 @@ def test_beyond_loopback_the_password_is_sent_encrypted(tmp_path: Path, upstream
         url, login = f"https://localhost:{port}/", ("jgpt", PASSWORD)
         root = tmp_path / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         trust = ssl.create_default_context(cafile=str(root))
+        # Caddy makes the certificate after it has begun to serve.
+        wait_until(lambda: any((tmp_path / "caddy" / "certificates").rglob("*.crt")))
         assert httpx.get(url, verify=trust).status_code == 401
         origin = {"content-type": "application/json", "origin": url[:-1]}
         assert httpx.post(url, verify=trust, auth=login, headers=origin, content="{}").status_code == 200

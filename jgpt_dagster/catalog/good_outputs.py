@@ -26,6 +26,8 @@ def required_checks(corpora: Sequence[Corpus]) -> Mapping[str, frozenset[str]]:
         "pretrained_model": {"loss_fell"},
         "evaluation": {"scores_are_finite"},
         "release": {"opens_offline"},
+        "foreign_evaluation": {"bits_are_finite"},
+        "task_evaluation": {"tasks_are_scored"},
     }
     for corpus in corpora:
         text = {"pages_add_up", "eligible_pages_have_rows"} if corpus.dated else {"no_document_missing"}

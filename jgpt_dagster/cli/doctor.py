@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import click
 
 from jgpt_dagster.causes import cause_of
-from jgpt_dagster.cli.terminal import byte_words, coloured, say
+from jgpt_dagster.cli.terminal import byte_words, say_marked
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings, load_settings
 
@@ -43,11 +43,7 @@ def doctor() -> None:
     failed = False
     for look in (_settings, _mirror, _disks, _machine, _compilers, _gpus, _segmenter, _port):
         for finding in _told(look, settings):
-            mark = (
-                click.style(f"{finding.state:<4}", fg=_COLOURS[finding.state]) if coloured() else f"{finding.state:<4}"
-            )
-            click.echo(mark + " ", nl=False)
-            say(f"{finding.subject:<10} {finding.words}")
+            say_marked(finding.state, _COLOURS[finding.state], f"{finding.subject:<10} {finding.words}")
             failed |= finding.state == "fail"
     if failed:
         raise SystemExit(1)

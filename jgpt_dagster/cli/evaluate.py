@@ -75,7 +75,7 @@ def leaderboard(dump: str | None, as_json: bool) -> None:
     groups, accuracies = comparable_groups(read_entries(settings.root, dump)), read_tasks(settings.root, dump)
     if as_json:
         found = {"held_out": [to_json(group) for group in groups], "tasks": accuracies}
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        say(json.dumps(found, ensure_ascii=False, indent=2))
         return
     if not groups and not accuracies:
         say(

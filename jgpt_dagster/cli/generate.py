@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from jgpt_dagster.cli.terminal import say
-from jgpt_dagster.literal_text import visible
 from jgpt_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def generate(
 def _show(generator: "TextGenerator", prompt: str, sampling: "SamplingSettings", stream: bool) -> None:
     """Print a prompt with its continuation."""
     if stream:
-        generator.continue_prompt(prompt, sampling, lambda part: click.echo(visible(part), nl=False))
+        generator.continue_prompt(prompt, sampling, lambda part: say(part, end=False))
         say("")
     else:
         say(generator.continue_prompt(prompt, sampling))

@@ -56,9 +56,9 @@ def run(
     resume = shlex.join(["jgpt", *sys.argv[1:]])
     with exit_on_interrupt(f"Interrupted. What was finished is kept. Resume with:\n  {resume}"):
         settings = open_deployment()
+        _warn_of_idle_workers()
         dump = dump_date(settings, dump)
         say(f"{settings.wiki} {dump}, as far as {until}, in {settings.root.location}")
-        _warn_of_idle_workers()
         if start_from is not None:
             require_form("model", start_from)
         given = context.get_parameter_source("config_path") is click.core.ParameterSource.COMMANDLINE

@@ -15,9 +15,15 @@ _ASSET_LINE = re.compile(r"(  [a-z]\w* +)(.*)")
 _STATE = re.compile(rf"\b({'|'.join(_COLOURS)})\b")
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print text, on standard error if `err`."""
-    click.echo(visible(text), err=err)
+def say(text: str, *, err: bool = False, end: bool = True) -> None:
+    """Print text, on standard error if `err`, and the end of its line if `end`."""
+    click.echo(visible(text), err=err, nl=end)
+
+
+def say_marked(mark: str, colour: str, text: str) -> None:
+    """Print text behind a mark of four characters, which has a colour on a terminal."""
+    padded = f"{mark:<4}"
+    click.echo(f"{click.style(padded, fg=colour) if coloured() else padded} {visible(text)}")
 
 
 def say_beside_bars(text: str) -> None:

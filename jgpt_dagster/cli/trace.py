@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer
@@ -53,7 +53,7 @@ def trace(
     given = (step, token, page, document, title, text or None)
     if sum(option is not None for option in given) != 1:
         raise click.UsageError("Give one of --step, --token, --page, --document, --title and --text TEXT.")
-    settings = load_settings()
+    settings = open_deployment()
     from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
     from jgpt_dagster.provenance.trace import documents_with_title, trace_document, trace_samples
     from jgpt_dagster.provenance.training_run import open_run

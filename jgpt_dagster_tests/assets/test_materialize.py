@@ -35,7 +35,8 @@ def test_force_makes_the_same_bytes_again(articles: Deployment, tmp_path: Path) 
     assert again.metadata["status"].text == "made"
     assert deployment.files() == articles.files()
     assert {name for name, time in deployment.mtimes().items() if before[name] != time} == {
-        f"wikipedia_articles/dump={DUMP}/shard=000{ending}" for ending in (".parquet", ".rejected.jsonl", ".run.json")
+        f"wikipedia_articles/dump={DUMP}/shard=000{ending}"
+        for ending in (".parquet", ".left_out.pq", ".rejected.jsonl", ".run.json")
     }
 
 

@@ -57,7 +57,10 @@ def test_another_value_is_refused_until_it_is_set_and_defaults_are_left_alone(de
     error = deployment.materialize("training_set", DUMP, validation_share=0.2).error
     assert error is not None and "jgpt config set training_set.validation_share=0.2" in error
     refused = deployment.try_invoke("config", "set", "training_set.validation_share=0.2")
-    assert refused.code == 1 and "Stale from then on: training_set, plan, pretrained_model" in refused.output
+    assert (
+        refused.code == 1
+        and "Stale from then on: training_set, foreign_evaluation, plan, pretrained_model" in refused.output
+    )
     deployment.invoke("config", "set", "training_set.validation_share=0.2", "--yes")
     status = deployment.invoke("status", "--dump", DUMP)
     assert f"training_set {DUMP}: made with validation_share 0.08, which is now 0.2" in status

@@ -48,8 +48,9 @@ def test_the_definitions_hold_exactly_the_assets_of_the_corpora(tmp_path: Path) 
     settings = Settings(data=tmp_path, scratch=None, folders={"news": tmp_path / "news"})
     graph = build_definitions(settings).resolve_asset_graph()
     found = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    models = {"plan", "pretrained_model", "evaluation", "release"}
-    assert found == {*text_assets(settings.corpora), *models}
+    models = {"plan", "pretrained_model", "evaluation", "release", "foreign_evaluation", "task_evaluation"}
+    indexes = {f"{corpus.name}_span_index" for corpus in settings.corpora}
+    assert found == {*text_assets(settings.corpora), *models, *indexes}
     assert {"news_documents", "news_segmented", "news_tokens"} <= found
 
 

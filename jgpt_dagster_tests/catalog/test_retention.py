@@ -257,9 +257,10 @@ def test_a_mistyped_date_leaves_nothing_and_a_partition_without_data_can_be_remo
     deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     before = names(deployment)
-    code, output = jgpt("run", "--dump", "20260799")
-    assert code == 1 and "no status of the" in output
-    assert "20260799" not in instance.get_dynamic_partitions("dump") and names(deployment) == before
+    for mistyped, reason in (("20260719", "no status of the"), ("20260799", "is not the date of a day")):
+        code, output = jgpt("run", "--dump", mistyped)
+        assert code == 1 and reason in output
+        assert mistyped not in instance.get_dynamic_partitions("dump") and names(deployment) == before
     assert jgpt("dumps", "add", "20260810")[0] == 0
     assert "jgpt dumps remove 20260810" in jgpt("dumps", "list")[1]
     assert jgpt("dumps", "remove", "20260810")[0] == 0

@@ -29,6 +29,8 @@ COMMANDS = {
     "doctor": [],
     "publish": ["owner/name"],
     "evaluate": ["--ngrams"],
+    "compare": [DUMP, "20260120"],
+    "trace": ["--step", "1"],
     "text report": ["--dump", DUMP],
     "ui": [],
     "webserver": [],
@@ -69,7 +71,8 @@ def test_every_setting_that_a_root_cannot_mix_protects_its_dumps(deployment: Dep
 
 def test_the_list_holds_every_command() -> None:
     groups = {"dumps", "config", "text"}
-    listed = {name.split()[0] for name in COMMANDS} | {"generate", "leaderboard", "models"}
+    # These read a release, a model or a folder of tasks, of whatever settings.
+    listed = {name.split()[0] for name in COMMANDS} | {"generate", "leaderboard", "models", "sign", "tasks", "verify"}
     assert listed == {*main.list_commands(click.Context(main))}
     for group in groups:
         found = CliRunner().invoke(main, [group, "--help"]).output.partition("Commands:\n")[2]

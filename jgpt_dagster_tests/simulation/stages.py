@@ -153,7 +153,8 @@ class Stages:
             recorded = json.loads(output.verdicts_path.read_text())
         except FileNotFoundError:
             recorded = {}
-        names = {name for name, verdict in recorded.items() if verdict["data_sha256"] == manifest.data_sha256}
+        verdicts = {name: verdict for name, verdict in recorded.items() if isinstance(verdict, dict)}  # not the seal
+        names = {name for name, verdict in verdicts.items() if verdict["data_sha256"] == manifest.data_sha256}
         return names >= self._required.get(output.asset, frozenset())
 
     def make(self, step: Step) -> Any:

@@ -65,7 +65,7 @@ def test_a_file_that_was_not_touched_is_not_read_by_a_look_and_is_by_everybody_e
     look = HashMemory(stage.learnt, recall=True)
     look.learn({str(tmp_path / "gone") + ":": [1, 2, 3, 4, "0" * 64]})
     look.write(tmp_path / "hashes.json")
-    monkeypatch.setattr("jgpt_dagster.storage.hashing.sha256_stream", lambda stream, length: f"{length} read")
+    monkeypatch.setattr("jgpt_dagster.storage.hashing.sha256_stream", lambda stream, length, on_read: f"{length} read")
     remembered = read_memory(tmp_path / "hashes.json")
     with hashes_from(remembered):
         assert [sha256_file(file), sha256_file(file, length=4)] == hashes[:2]

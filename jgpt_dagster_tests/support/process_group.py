@@ -17,6 +17,10 @@ folder, rank, result = Path(sys.argv[1]), int(os.environ["RANK"]), {{}}
 init_distributed(stall_seconds=120)
 {code}
 (folder / f"result.{{rank}}").write_text(json.dumps(result))
+# As the trainer does: threads of a group that is left to the interpreter's end abort the process at times.
+import torch.distributed
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 
