@@ -281,8 +281,8 @@ def training_processes(deployment: Deployment) -> list[str]:
 
 
 def metadata(page: "Page", name: str) -> "Locator":
-    """Return the row of a metadata entry on the page."""
-    return page.locator("tr", has=page.get_by_text(name, exact=True)).first
+    """Return the row of a metadata entry on the page; a table in another entry may have a column of the same name."""
+    return page.locator("tr", has=page.locator("td:first-child").get_by_text(name, exact=True)).first
 
 
 def keep_picture(page: "Page", name: str, height: int = 1100) -> None:
