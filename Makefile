@@ -40,7 +40,7 @@ demo: install
 	@echo "look at it      make ui"
 	@echo "talk to it      make generate PROMPT=海に近い町で"
 	@echo "a later dump    make demo DEMO_DUMP=20260120"
-	@echo "your own data   see the README, Real data"
+	@echo "your own data   see the README, A first real run"
 
 # Opens the UI with the results of `make demo`, on 127.0.0.1:3000.
 ui: install
