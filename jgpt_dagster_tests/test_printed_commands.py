@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from jgpt_dagster.catalog.status import OutputStatus, Status, next_step
 from jgpt_dagster.cli import main
+from jgpt_dagster.orchestration.interrupted_training import resume_command
 from jgpt_dagster.sample import pack
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster_tests.support.deployments import PROJECT
@@ -53,6 +54,13 @@ def test_the_command_that_rebuilds_an_output_names_its_partition_whatever_it_is(
     missing = OutputStatus(DirectoryArtifact("release", HOSTILE, Path("x")), "missing")
     step = next_step(Status(None, []), Status(HOSTILE, [missing]), "tiny")
     assert shlex.split(step) == ["jgpt", "run", "--dump", HOSTILE]
+
+
+def test_the_command_that_resumes_names_its_model_unless_it_is_that_of_the_environment() -> None:
+    command = ["jgpt", "run", "--dump", "20260101", "--to", "release"]
+    assert shlex.split(resume_command("20260101", "tiny", "tiny", until="release")) == command
+    resumed = resume_command("20260101", HOSTILE, "tiny", until="release")
+    assert shlex.split(resumed) == [f"JGPT_MODEL={HOSTILE}", *command]
 
 
 def test_the_lines_to_export_set_the_values_that_they_name(

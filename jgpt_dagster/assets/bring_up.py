@@ -16,9 +16,12 @@ from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.orchestration import local_runner
 from jgpt_dagster.orchestration.dump_dates import require_obtainable
 from jgpt_dagster.orchestration.existing_models import report_existing_models
-from jgpt_dagster.orchestration.local_runner import LoadDefinitions, ProgressQueue, StageResult, stages_up_to
+from jgpt_dagster.orchestration.local_runner import StageResult
 from jgpt_dagster.orchestration.partitions import ModelKey
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.stages import stages_up_to
+from jgpt_dagster.orchestration.worker_process import LoadDefinitions
+from jgpt_dagster.runtime.progress import ProgressQueue
 from jgpt_dagster.settings import Settings
 
 # For the launcher of an interrupted training to end, and for its run to be recorded.

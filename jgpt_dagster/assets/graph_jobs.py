@@ -4,11 +4,8 @@ Dagster refuses a job over assets with different partitions. Each of these has o
 `jgpt run` would, one for each asset and shard that is not current; whoever terminates the job's run ends them too.
 """
 
-import queue
-import shlex
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -22,11 +19,13 @@ from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.dump_dates import LATEST, dump_date
-from jgpt_dagster.orchestration.local_runner import LoadDefinitions, ProgressQueue
+from jgpt_dagster.orchestration.interrupted_training import resume_command
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_config import read_run_config
 from jgpt_dagster.orchestration.run_history import ASKED_TAG, DUMP_TAG
 from jgpt_dagster.orchestration.told_failure import told_function
+from jgpt_dagster.orchestration.worker_process import LoadDefinitions
+from jgpt_dagster.runtime.progress import ProgressEvent, ProgressQueue, consumed
 from jgpt_dagster.settings import Settings
 
 JOBS = {"dump_to_training_set": TRAINING_SET, "dump_to_release": "release"}
@@ -68,7 +67,7 @@ def _job(settings: Settings, load_definitions: LoadDefinitions, name: str, until
     def bring(context: dg.OpExecutionContext, config: DumpConfig, store: CorpusStore) -> dg.Output[None]:
         chosen = settings.model_copy(update={"model": config.model})
         dump = dump_date(chosen, config.dump)
-        resume = shlex.join(["jgpt", "run", "--dump", dump, "--to", config.to])
+        resume = resume_command(dump, config.model, settings.model, until=config.to)
         tags = {DUMP_TAG: dump, ASKED_TAG: resume}
         context.instance.add_run_tags(context.run.run_id, tags)
         if not isinstance(context.instance.run_launcher, DefaultRunLauncher):
@@ -112,26 +111,15 @@ def _run_config(settings: Settings, load_definitions: LoadDefinitions) -> dict[s
     return KeptConfig(settings.catalog).without_kept(ops, settings.model)
 
 
-@contextmanager
-def _logged(log: Callable[[str], None], events: ProgressQueue) -> Iterator[None]:
-    """Log the lines that worker processes send; their progress is in the logs of their runs."""
+def _logged(log: Callable[[str], None], events: ProgressQueue) -> AbstractContextManager[None]:
+    """Return the context in which the lines that worker processes send are logged.
 
-    def read() -> None:
-        while True:
-            try:
-                event = events.get(timeout=1)
-            except queue.Empty:
-                continue
-            if event is None:
-                return
+    Their progress is in the logs of their runs.
+    """
+
+    def read(arriving: Iterator[ProgressEvent]) -> None:
+        for event in arriving:
             if event.line:
                 log(event.line)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        stop: Any = None
-        events.put(stop)
-        reader.join(timeout=5)
+    return consumed(events, read)

@@ -144,8 +144,9 @@ def run_evaluation(
 
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import load_definitions
-    from jgpt_dagster.orchestration.local_runner import Stage, run_stages
+    from jgpt_dagster.orchestration.local_runner import run_stages
     from jgpt_dagster.orchestration.partitions import add_name
+    from jgpt_dagster.orchestration.stages import Stage
 
     for name in names:
         add_name(DagsterInstance.get(), name)

@@ -5,34 +5,24 @@ that can move its cursor; lines of text are printed everywhere.
 """
 
 import os
-import queue
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.queues import Queue
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tqdm import tqdm
 
 from jgpt_dagster.cli.terminal import say_beside_bars
 from jgpt_dagster.literal_text import one_line
-from jgpt_dagster.runtime.progress import ProgressEvent
+from jgpt_dagster.runtime.progress import ProgressEvent, ProgressQueue, consumed
 
 _SHORTEST_BAR = 6
 
 
-@contextmanager
-def progress_bars(events: "Queue[ProgressEvent | None]") -> Iterator[None]:
-    """Draw the events that arrive until the block ends."""
-    drawer = threading.Thread(target=_draw, args=(events,), daemon=True)
-    drawer.start()
-    try:
-        yield
-    finally:
-        events.put(None)
-        drawer.join(timeout=5)
+def progress_bars(events: ProgressQueue) -> AbstractContextManager[None]:
+    """Return the context in which the events that arrive are drawn."""
+    return consumed(events, _draw)
 
 
 def bar_format(event: ProgressEvent, columns: int) -> str:
@@ -51,16 +41,10 @@ def _as_format(text: str) -> str:
     return one_line(text).replace("{", "{{").replace("}", "}}")
 
 
-def _draw(events: "Queue[ProgressEvent | None]") -> None:
+def _draw(events: Iterator[ProgressEvent]) -> None:
     drawn = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     shown: dict[str, tqdm[Any]] = {}
-    while True:
-        try:
-            event = events.get(timeout=1)
-        except queue.Empty:
-            continue
-        if event is None:
-            break
+    for event in events:
         if event.line:
             say_beside_bars(event.line)
         elif event.ended:

@@ -31,11 +31,14 @@ from jgpt_dagster.storage.file_creation import make_own_directory
 from jgpt_dagster.storage.file_lock import file_lock, try_acquire
 from jgpt_dagster.storage.safe_path import child_path
 
-COMMAND_TAG = "jgpt/command"
+# Both say nothing to a person: Dagster's UI hides the tags that begin like this.
+COMMAND_TAG = ".dagster/jgpt_command"
 """The run tag that names the `jgpt run` command a run belongs to."""
 
-PROCESS_TAG = "jgpt/process"
+PROCESS_TAG = ".dagster/jgpt_process"
 """The run tag that names the process that makes a run, followed by the id of the run: a retry copies tags."""
+
+_FORMER_TAGS = {COMMAND_TAG: "jgpt/command", PROCESS_TAG: "jgpt/process"}
 
 _LOCK = re.compile("(command|process)-([0-9a-f]{32})[.]lock")
 
@@ -119,6 +122,16 @@ def fail_lost_launches(instance: dg.DagsterInstance) -> None:
                 _end(instance, run, result.msg or "The worker of this run is gone.")
 
 
+def command_of(run: dg.DagsterRun) -> str | None:
+    """Return the name of the `jgpt run` that a run belongs to; None for another run."""
+    return _tag(run, COMMAND_TAG) or None
+
+
+def _tag(run: dg.DagsterRun, name: str) -> str:
+    """Return the value of a tag, also under its name of earlier releases; empty if there is none."""
+    return run.tags.get(name) or run.tags.get(_FORMER_TAGS[name], "")
+
+
 def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
     latest = instance.get_run_by_id(run.run_id)
     if latest is None or latest.is_finished:
@@ -131,10 +144,10 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
 
 def _process_of(run: dg.DagsterRun) -> str | None:
     """Return the name of the process, or else of the command, that makes a run; None if no tag of its own says."""
-    name, _, run_id = run.tags.get(PROCESS_TAG, "").partition(" ")
+    name, _, run_id = _tag(run, PROCESS_TAG).partition(" ")
     if run_id == run.run_id:
         return name
-    return run.tags.get(COMMAND_TAG) if run.parent_run_id is None else None
+    return command_of(run) if run.parent_run_id is None else None
 
 
 def _never_began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

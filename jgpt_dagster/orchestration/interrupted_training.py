@@ -14,10 +14,11 @@ from jgpt_dagster.storage.safe_path import child_path, has_form
 _TRAINING = dg.AssetKey("pretrained_model")
 
 
-def resume_command(dump: str, model: str, own_model: str, *, retrain: bool) -> str:
-    """Return the command that goes on with a model of a dump, where JGPT_MODEL is `own_model`."""
-    command = shlex.join(["jgpt", "run", "--dump", dump, *(["--retrain"] if retrain else [])])
-    return command if model == own_model else f"JGPT_MODEL={model} {command}"
+def resume_command(dump: str, model: str, own_model: str, *, until: str = "", retrain: bool = False) -> str:
+    """Return the command that goes on with a model of a dump, as far as `until`, where JGPT_MODEL is `own_model`."""
+    options = [*(["--to", until] if until else []), *(["--retrain"] if retrain else [])]
+    command = shlex.join(["jgpt", "run", "--dump", dump, *options])
+    return command if model == own_model else f"JGPT_MODEL={shlex.quote(model)} {command}"
 
 
 def with_interruption(reason: str, run: dg.DagsterRun) -> str:

@@ -15,31 +15,28 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import util
-from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
-from dagster._core.utils import make_new_run_id
-from dagster._utils.interrupts import capture_interrupts
 
-from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER
-from jgpt_dagster.causes import cause_of
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
-from jgpt_dagster.orchestration.run_history import ASKED_TAG, MADE_BECAUSE, RANGE_END, RANGE_START, failure_text
-from jgpt_dagster.runtime.interrupts import INTERRUPTS, HeldInterrupts, hold_interrupts, interrupts_blocked
-from jgpt_dagster.runtime.progress import ProgressEvent, add_listener, publish, step_label
-from jgpt_dagster.runtime.worker_pool import die_with_parent
-from jgpt_dagster.storage.hash_memory import Entries, HashMemory, hashes_from, read_memory
+from jgpt_dagster.orchestration.stages import Stage
+from jgpt_dagster.orchestration.worker_process import (
+    LoadDefinitions,
+    Outcome,
+    execute_run,
+    start_worker,
+)
+from jgpt_dagster.runtime.interrupts import HeldInterrupts, hold_interrupts, interrupts_blocked
+from jgpt_dagster.runtime.progress import ProgressEvent, ProgressQueue, step_label
+from jgpt_dagster.storage.hash_memory import HashMemory, hashes_from, read_memory
 
-ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
-LoadDefinitions = Callable[[], dg.Definitions]
 Look: TypeAlias = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
 """Returns why the partitions of a run of an asset have to be run (empty: they are current), and lines for the user."""
 
@@ -57,57 +54,12 @@ class StageFailedError(JgptError):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One asset, and the partition keys of each of its runs (an empty tuple: unpartitioned)."""
-
-    asset: str
-    runs: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one run: None for success, else the error for the user.
-
-    `unrecorded` is the id of a run whose end Dagster could not record, such as on a full disk. `made` has the reason
-    for each output that was made, `outputs` is the number of all, and `hashed` has the files that were hashed.
-    """
-
-    label: str
-    error: str | None
-    unrecorded: str | None = None
-    made: tuple[str, ...] = ()
-    outputs: int = 0
-    hashed: Entries = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class StageResult:
     """What became of a stage: how many outputs were current, and for which reasons how many were made."""
 
     asset: str
     verified: int
     made: Mapping[str, int]
-
-
-def stages_up_to(
-    definitions: dg.Definitions, corpora: Sequence[Corpus], dump: str, model: str, until: str
-) -> list[Stage]:
-    """Return the stages that lead to the asset `until` of a dump and model, in order.
-
-    Raises JgptError if there is no such asset.
-    """
-    graph = definitions.resolve_asset_graph()
-    known = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
-    if until not in known:
-        raise JgptError(f"There is no asset {until!r}. The assets are: {', '.join(known)}.")
-    # The tokenizer tracks no edge to what it is trained on, because a new dump must not make it stale.
-    segmented = [corpus.segmented_asset for corpus in corpora]
-    wanted = _ancestors(definitions, segmented, until)
-    order = [name for name in known if name in wanted]
-    # Without these edges, the graph's order may put the tokenizer anywhere before the tokens.
-    tokenizer_sources = _ancestors(definitions, segmented, *segmented)
-    order.sort(key=lambda name: name not in tokenizer_sources)
-    return [Stage(name, _runs_of(definitions, known[name], dump, model)) for name in order]
 
 
 def run_stages(
@@ -155,9 +107,7 @@ def run_stages(
         _semaphores_removed(interrupts),
         command_lock(instance, root) as command,
         display(events),
-        ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(events, stopping)
-        ) as pool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(events, stopping)) as pool,
     ):
         for stage in stages:
             due = _due_runs(stage, look, memory, workers, interrupts, report) if look else stage.runs
@@ -166,7 +116,9 @@ def run_stages(
             # Blocked in the workers too, until they have begun to ignore them.
             with interrupts_blocked():
                 futures = {
-                    pool.submit(_execute, load_definitions, stage.asset, keys, dict(run_config), command, resume): keys
+                    pool.submit(
+                        execute_run, load_definitions, stage.asset, keys, dict(run_config), command, resume
+                    ): keys
                     for keys in due
                 }
             outcomes = []
@@ -225,41 +177,6 @@ def _result(stage: Stage, due: Sequence[tuple[str, ...]], outcomes: Sequence[Out
     made = Counter(reason for outcome in outcomes for reason in outcome.made)
     outputs = sum(outcome.outputs for outcome in outcomes)
     return StageResult(stage.asset, current + outputs - made.total(), made)
-
-
-def _ancestors(definitions: dg.Definitions, tokenizer_sources: Sequence[str], *names: str) -> set[str]:
-    """Return the named assets and everything that they are made from, the tokenizer's sources included."""
-    graph = definitions.resolve_asset_graph()
-    found: set[str] = set()
-    pending = list(names)
-    while pending:
-        name = pending.pop()
-        key = dg.AssetKey(name)
-        if name in found or not graph.has(key):
-            continue
-        found.add(name)
-        pending += [parent.to_user_string() for parent in graph.get(key).parent_keys]
-        if name == TOKENIZER:
-            pending += tokenizer_sources
-    return found
-
-
-def _runs_of(definitions: dg.Definitions, key: dg.AssetKey, dump: str, model: str) -> tuple[tuple[str, ...], ...]:
-    node = definitions.resolve_asset_graph().get(key)
-    partitions = node.partitions_def
-    if partitions is None:
-        return ((),)
-    if isinstance(partitions, dg.DynamicPartitionsDefinition):
-        return ((dump,),)
-    if isinstance(partitions, dg.MultiPartitionsDefinition):
-        if "model" in partitions.partition_dimension_names:
-            return ((f"{dump}|{model}",),)
-        shards = partitions.get_partitions_def_for_dimension("shard").get_partition_keys()
-        return tuple((f"{dump}|{shard}",) for shard in shards)
-    keys = tuple(partitions.get_partition_keys())
-    policy = node.backfill_policy
-    single_run = policy is not None and policy.max_partitions_per_run is None
-    return (keys,) if single_run else tuple((key,) for key in keys)
 
 
 def _outcomes(
@@ -330,93 +247,3 @@ def _signal_workers(number: signal.Signals) -> None:
         if worker.pid:
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
-
-
-# ---- in the worker processes -------------------------------------------------------------------------------------
-
-_stopping: Any = None
-
-
-def _start_worker(events: ProgressQueue, stopping: Any) -> None:
-    global _stopping
-    _stopping = stopping
-    add_listener(events.put)
-    # Only the command answers Ctrl-C on the terminal and passes it on: Dagster's helper processes would answer it with
-    # tracebacks. Dagster ends a step that is interrupted; between steps there is nothing to end.
-    os.setpgrp()
-    for number in INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
-    die_with_parent()
-
-
-def _execute(
-    load_definitions: LoadDefinitions,
-    asset: str,
-    keys: tuple[str, ...],
-    run_config: dict[str, Any],
-    command: str,
-    asked: str = "",
-) -> Outcome:
-    label = step_label(asset, keys)
-    partition: dict[str, Any] = {"partition_key": keys[0]} if len(keys) == 1 else {}
-    tags = {COMMAND_TAG: command, **({ASKED_TAG: asked} if asked else {})}
-    if len(keys) > 1:
-        tags |= {RANGE_START: keys[0], RANGE_END: keys[-1]}
-    run_id = make_new_run_id()
-    with capture_interrupts():  # an interrupt that comes before the step has started ends it when it starts
-        if _stopping and _stopping.value:
-            return Outcome(label, "not started")
-        memory = HashMemory()
-        try:
-            job = load_definitions().resolve_implicit_global_asset_job_def()
-            with hashes_from(memory):
-                result = job.execute_in_process(
-                    instance=dg.DagsterInstance.get(),
-                    asset_selection=[dg.AssetKey(asset)],
-                    run_config=_run_config_of(asset, run_config),
-                    tags=tags,
-                    run_id=run_id,
-                    raise_on_error=False,
-                    **partition,
-                )
-        except Exception as error:
-            # As text: some of Dagster's errors cannot be unpickled, which looks as if the worker had been killed.
-            return Outcome(label, cause_of(error) or f"Dagster refused the run: {error}", run_id)
-    publish(ProgressEvent(label, ended=True))
-    accepted = result.success or (_unchecked(asset, run_config) and _failed_checks_alone(result))
-    if not accepted:
-        return Outcome(label, _error_of(result), hashed=memory.learnt)
-    records = [event.step_materialization_data for event in result.get_asset_materialization_events()]
-    reasons = [record.materialization.metadata.get(MADE_BECAUSE) for record in records]
-    made = tuple(str(reason.value) for reason in reasons if reason)
-    return Outcome(label, None, made=made, outputs=len(records), hashed=memory.learnt)
-
-
-def _unchecked(asset: str, run_config: Mapping[str, Any]) -> bool:
-    """Return whether failed checks of an asset are accepted: those of a model that is to be released unchecked."""
-    release = run_config.get("ops", {}).get("release", {}).get("config", {})
-    return asset in MODEL_ASSETS[:-1] and bool(release.get("unchecked"))
-
-
-def _failed_checks_alone(result: dg.ExecuteInProcessResult) -> bool:
-    """Return whether a run made its asset and only checks of it failed."""
-    checks = result.get_asset_check_evaluations()
-    return bool(result.get_asset_materialization_events()) and any(not check.passed for check in checks)
-
-
-def _run_config_of(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
-    ops = {name: config for name, config in run_config.get("ops", {}).items() if name == asset}
-    # Dagster's own console lines would drown the progress bars; the run's log in the instance has them all.
-    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-def _error_of(result: dg.ExecuteInProcessResult) -> str:
-    # A step's failure comes before that of its run; if no step started, the run's failure says why.
-    for event in result.all_events:
-        if event.is_failure and (text := failure_text(event.event_specific_data)):
-            return text
-    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    if failed:
-        return "; ".join(f"check {check.check_name} failed: {check.description or ''}".strip() for check in failed)
-    return "the run failed; its log is in the Dagster UI"

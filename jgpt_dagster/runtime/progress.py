@@ -4,12 +4,18 @@ A step publishes events to listeners: the Dagster run logs a line every now and 
 events that its worker processes send. This module depends on neither.
 """
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from jgpt_dagster.literal_text import visible
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 _EVENT_SECONDS = 0.5
 _LINE_SECONDS = 15.0
@@ -31,6 +37,9 @@ class ProgressEvent:
 
 T = TypeVar("T")
 Listener = Callable[[ProgressEvent], None]
+ProgressQueue: TypeAlias = "Queue[ProgressEvent | None]"
+"""Events from other processes; None ends them."""
+
 _listeners: list[Listener] = []
 
 
@@ -45,6 +54,30 @@ def publish(event: ProgressEvent) -> None:
         listener(event)
     if event.line and not _listeners:
         print(visible(event.line), flush=True)
+
+
+@contextmanager
+def consumed(events: ProgressQueue, consume: Callable[[Iterator[ProgressEvent]], None]) -> Iterator[None]:
+    """Let `consume` have the events of a queue, in a thread of its own, until the block ends."""
+    reader = threading.Thread(target=lambda: consume(_until_none(events)), daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        events.put(None)
+        reader.join(timeout=5)
+
+
+def _until_none(events: ProgressQueue) -> Iterator[ProgressEvent]:
+    while True:
+        # Not for ever: a thread that waits in the queue's lock would keep the process from ending.
+        try:
+            event = events.get(timeout=1)
+        except queue.Empty:
+            continue
+        if event is None:
+            return
+        yield event
 
 
 def step_label(asset: str, partitions: Sequence[str]) -> str:

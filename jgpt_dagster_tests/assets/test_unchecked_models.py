@@ -7,8 +7,8 @@ import pytest
 
 from jgpt_dagster.catalog.missing_work import missing_model_work, missing_work
 from jgpt_dagster.definitions import build_definitions
-from jgpt_dagster.orchestration import local_runner
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
+from jgpt_dagster.orchestration.worker_process import execute_run
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.atomic_write import write_json
@@ -119,7 +119,7 @@ def test_jgpt_run_goes_past_a_failed_check_of_a_model_alone_and_only_if_asked_to
 
     def error(asset: str, partition: str) -> str | None:
         definitions = build_definitions(settings_of(deployment))
-        return local_runner._execute(lambda: definitions, asset, (partition,), config, "of no command").error
+        return execute_run(lambda: definitions, asset, (partition,), config, "of no command").error
 
     assert "documents_add_up" in str(error("training_set", DUMP)), "what a model is made of must pass in any case"
     failed = error("pretrained_model", KEY)

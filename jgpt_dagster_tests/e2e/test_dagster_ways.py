@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG
 from jgpt_dagster_tests.support.deployments import DUMP, PROJECT, SMALL_RUN, Deployment
 from jgpt_dagster_tests.support.tables import rows_of
 
@@ -101,7 +102,8 @@ def test_runs_are_recorded_one_an_asset_and_shard(instance: dg.DagsterInstance) 
     runs = instance.get_runs()
     # Five stages have two shards, each a run; cc100_documents is one pass for both.
     assert len(runs) == 13 + 5
-    assert len({run.tags["jgpt/command"] for run in runs}) == 1
+    assert len({run.tags[COMMAND_TAG] for run in runs}) == 1
+    assert all(run.remote_job_origin for run in runs), "Dagster's timeline leaves out runs of no code location"
     assert all(run.is_success for run in runs)
 
 

@@ -219,6 +219,16 @@ def test_the_run_of_a_live_command_is_left_alone_and_reported(tmp_path: Path, in
     assert reported == [f"run {run.run_id} holds the pool 'gpu': a step of that pool waits until it ends"]
 
 
+def test_the_run_of_a_dead_command_of_an_earlier_release_fails_too(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    with pytest.raises(KeyboardInterrupt), command_lock(instance, tmp_path) as command:
+        run = started_run(instance, {"jgpt/command": command})
+        raise KeyboardInterrupt
+    fail_abandoned_runs(instance, tmp_path, pytest.fail)
+    assert status(instance, run) == dg.DagsterRunStatus.FAILURE
+
+
 @pytest.mark.parametrize("tags", [{}, {COMMAND_TAG: "of another data root"}], ids=["from the UI", "another root"])
 def test_a_run_of_another_origin_is_left_alone(
     tmp_path: Path, instance: dg.DagsterInstance, tags: dict[str, str]

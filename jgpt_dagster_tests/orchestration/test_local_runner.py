@@ -15,9 +15,11 @@ import pytest
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.definitions import defs, load_definitions
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration import local_runner
-from jgpt_dagster.orchestration.local_runner import Stage, StageFailedError, run_stages, stages_up_to
+from jgpt_dagster.orchestration import local_runner, worker_process
+from jgpt_dagster.orchestration.local_runner import StageFailedError, run_stages
 from jgpt_dagster.orchestration.run_history import failure_reason
+from jgpt_dagster.orchestration.stages import Stage, stages_up_to
+from jgpt_dagster.orchestration.worker_process import Outcome
 from jgpt_dagster_tests.support.waiting import wait_until
 
 CORPORA = configured_corpora("jawiki", "https://example.org/ja.txt.xz", {})
@@ -79,9 +81,9 @@ def test_stages_end_at_the_requested_asset() -> None:
 
 def test_a_waiting_run_is_not_started_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = multiprocessing.get_context("spawn").RawValue("b", 1)
-    monkeypatch.setattr(local_runner, "_stopping", stopping)
-    outcome = local_runner._execute(load_definitions, "wikipedia_dump", ("20260101",), {}, "of no command")
-    assert outcome == local_runner.Outcome("wikipedia_dump 20260101", "not started")
+    monkeypatch.setattr(worker_process, "_stopping", stopping)
+    outcome = worker_process.execute_run(load_definitions, "wikipedia_dump", ("20260101",), {}, "of no command")
+    assert outcome == Outcome("wikipedia_dump 20260101", "not started")
 
 
 @pytest.mark.parametrize(("kind", "tidied"), [("tidy", True), ("deaf", False)])
@@ -116,7 +118,7 @@ def test_a_run_whose_end_could_not_be_recorded_is_recorded_as_failed_with_its_ca
         for status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS)
     )
     outcomes = [
-        local_runner.Outcome("tokenizer", "the disk is full", run_id)
+        Outcome("tokenizer", "the disk is full", run_id)
         for run_id in ("00000000-0000-0000-0000-000000000000", begun.run_id, ended.run_id, None)
     ]
     local_runner._record_failures(instance, outcomes)

@@ -12,7 +12,8 @@ from pathlib import Path
 import dagster as dg
 
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
-from jgpt_dagster.orchestration.local_runner import Stage, run_stages
+from jgpt_dagster.orchestration.local_runner import run_stages
+from jgpt_dagster.orchestration.stages import Stage
 
 
 @dg.asset

@@ -10,7 +10,7 @@ import dagster as dg
 
 from jgpt_dagster.catalog.missing_work import WorkItem, work_of_dump
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, text_assets
-from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, fail_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import command_of, fail_abandoned_runs
 from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -75,7 +75,7 @@ def _evaluate(
         return usable.skip(f"The dump of {dump} has no training set, and nothing that leads to it can be made.")
     fail_abandoned_runs(context.instance, store.root.path, context.log.debug)
     for run in unfinished_runs(context.instance):
-        if COMMAND_TAG in run.tags and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
+        if command_of(run) and not assets_of(run) <= {"wikipedia_dump", *MODEL_ASSETS}:
             return dg.SkipReason(f"A `jgpt run` is in progress (run {run.run_id}): it makes what is missing itself.")
     requests, reasons = request_runs(context, usable.items, settings)
     return dg.SensorResult(run_requests=requests) if requests else skip(reasons)
