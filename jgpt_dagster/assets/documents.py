@@ -24,6 +24,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview, stage_metadata
 from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.stage_pictures import document_outcomes
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, Decisions
 from jgpt_dagster.corpus.duplicates.explanations import EXPLANATIONS
@@ -133,9 +134,9 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                     record_run(context, target, time.monotonic() - started, reasons[number], source.facts)
             for number, target in targets.items():
                 copies = _copies(explanations(store, corpus, number)) if selection else {}
-                metadata = {**_describe(target), **copies} | stage_metadata(
-                    store, target, target.verified(), number in stale
-                )
+                manifest = target.verified()
+                metadata = {**document_outcomes(manifest.counts), **_describe(target), **copies}
+                metadata |= stage_metadata(store, target, manifest, number in stale)
                 context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
         # One data version for all shards of the run: Dagster allows no other, and they change together.
         return dg.MaterializeResult(data_version=data_version)

@@ -11,11 +11,14 @@ from pydantic import Field
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
-from jgpt_dagster.assets.metadata import preview, table
+from jgpt_dagster.assets.metadata import bars, curve, preview, table
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import MODEL
+from jgpt_dagster.lm.evaluation.score_charts import bigram_level, score_bars
 from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
+from jgpt_dagster.lm.training.metrics_files import read_metrics
+from jgpt_dagster.lm.training.training_charts import loss_chart
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.atomic_write import write_json
@@ -111,11 +114,22 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
                 out.counts = {**result["total"], **unscored}
 
         return materialize(
-            context, store, target, recipe, make, force=config.force, describe=lambda _: _describe_evaluation(target)
+            context,
+            store,
+            target,
+            recipe,
+            make,
+            force=config.force,
+            describe=lambda _: _describe_evaluation(target, model),
         )
 
 
-def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
+def scores_picture(result: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
+    """Return the scores of an evaluation, the content of its EVALUATION, as bars with intervals."""
+    return bars("bits per character", "bits per character (95 %), lower is better", score_bars(result))
+
+
+def _describe_evaluation(target: DirectoryArtifact, model: DirectoryArtifact) -> Mapping[str, Any]:
     scores = json.loads((target.path / EVALUATION).read_text())
     samples = json.loads((target.path / SAMPLES).read_text())
     rows = [
@@ -130,7 +144,10 @@ def _describe_evaluation(target: DirectoryArtifact) -> Mapping[str, Any]:
         ]
         for name, score in {**scores["corpora"], "total": scores["total"]}.items()
     ]
+    losses = loss_chart(read_metrics(model.path), [bigram_level(scores["total"])])
     return {
+        "compared": scores_picture(scores),
+        **({"loss_and_bigrams": curve("loss and bigrams", losses)} if losses else {}),
         "scores": table(
             ["corpus", "documents", "perplexity", "bits/byte", "bits/character (95 %)", "bigrams", "unigrams"], rows
         ),

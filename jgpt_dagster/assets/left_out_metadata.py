@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jgpt_dagster.assets.metadata import picture, table
-from jgpt_dagster.corpus.left_out.chart import left_out_svg
+from jgpt_dagster.assets.metadata import table
+from jgpt_dagster.assets.stage_pictures import left_out
 from jgpt_dagster.corpus.left_out.figures import TemplateFigures
 from jgpt_dagster.corpus.left_out.report import REASON_HEAD, TEMPLATE_HEAD, reason_rows, template_rows
 
@@ -14,7 +14,7 @@ def left_out_metadata(account: Mapping[str, Any]) -> dict[str, Any]:
     characters = account["left_out"]
     templates = ((name, TemplateFigures(**figures)) for name, figures in account["costliest_templates"].items())
     return {
+        **left_out(characters),
         "left_out_by_reason": table(REASON_HEAD, reason_rows(characters, account["kept"])),
-        "what_cleaning_left_out": picture("what cleaning left out", left_out_svg(characters)),
         "templates_that_cost_most": table(TEMPLATE_HEAD, template_rows(templates)),
     }

@@ -13,8 +13,9 @@ import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.finished_models import model_recipe
+from jgpt_dagster.assets.live_training import LiveTraining
 from jgpt_dagster.assets.materialize import Materialization, materialize, tell
-from jgpt_dagster.assets.metadata import picture, table
+from jgpt_dagster.assets.metadata import curve, picture, table
 from jgpt_dagster.assets.pretraining_config import (
     PretrainingConfig,
     plan_training,
@@ -34,6 +35,7 @@ from jgpt_dagster.assets.training_run_directory import (
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import MODEL, TOKENIZER_RECORD, choose_start, recorded_start
 from jgpt_dagster.catalog.training_data_links import keep_training_data
+from jgpt_dagster.charts.drawing import LARGE
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
@@ -203,10 +205,16 @@ def _train(
         message_reader=dg.PipesFileMessageReader(str(config.output / "messages")),
     ) as session:
         environment = {**training_environment(processes, on_cpu=not gpu), **session.get_bootstrap_env_vars()}
+        live = LiveTraining(context, config.output)
+
+        def on_line(line: str) -> None:
+            publish(ProgressEvent(label, line=line))
+            live.look()
+
         run_process_group(
             command,
             environment,
-            on_line=lambda line: publish(ProgressEvent(label, line=line)),
+            on_line=on_line,
             stop_grace_seconds=stop_grace_seconds,
         )
 
@@ -226,12 +234,19 @@ def _run_facts(plan: TrainingPlan, run: Path) -> Mapping[str, Any]:
 def _describe_run(target: DirectoryArtifact) -> Mapping[str, Any]:
     record = target.run_record()
     rows, start = record.get("plan_and_actual"), record.get("start")
-    curves = training_charts(
+    charts = training_charts(
         read_metrics(target.path), record.get("speeds", []), peak_speed=record.get("peak_tokens_per_second")
     )
+    curves = {name: curve(name.replace("_", " "), draw) for name, draw in charts.items()}
+    if losses := charts.get("loss_curve"):
+        curves = {
+            "loss_curve": curves["loss_curve"],
+            "loss_at_full_size": picture("loss", losses(size=LARGE)),
+            **curves,
+        }
     return {
+        **curves,
         **({"start": start} if start else {}),
-        **{name: picture(name, svg) for name, svg in curves.items()},
         **({"plan_and_actual": table(["what", "plan", "actual"], rows)} if rows else {}),
     }
 

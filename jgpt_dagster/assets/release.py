@@ -14,6 +14,7 @@ from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, score
 from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
+from jgpt_dagster.assets.release_page import release_page
 from jgpt_dagster.assets.tokenizer import encodes_of
 from jgpt_dagster.assets.traced_samples import traced_samples
 from jgpt_dagster.assets.warm_start import MODEL
@@ -26,8 +27,8 @@ from jgpt_dagster.corpus.web.corpus_description import CorpusDescription, read_d
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.gguf_file import LIBRARY
 from jgpt_dagster.lm.release.licences import model_licence
-from jgpt_dagster.lm.release.model_card import LOSS_PICTURE, CorpusFacts, ModelCardFacts, Score, model_card
-from jgpt_dagster.lm.release.release_directory import CARD, write_release
+from jgpt_dagster.lm.release.model_card import CorpusFacts, ModelCardFacts, Score, model_card
+from jgpt_dagster.lm.release.release_directory import write_release
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -115,7 +116,10 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         recipe,
         make,
         force=config.force,
-        describe=lambda _: {**_describe_release(target), **traced_samples(store, dump, model_name, scores)},
+        describe=lambda _: {
+            **release_page(target, model, scores),
+            **traced_samples(store, dump, model_name, scores),
+        },
     )
 
 
@@ -173,12 +177,6 @@ def _descriptions(
         if description:
             found[name] = description
     return found
-
-
-def _describe_release(target: DirectoryArtifact) -> Mapping[str, Any]:
-    card = (target.path / CARD).read_text()
-    # The UI has no files beside it, and shows the curve with the model.
-    return {"model_card": dg.MetadataValue.md(card.replace(f"{LOSS_PICTURE}\n\n", ""))}
 
 
 def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:

@@ -18,6 +18,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
+from jgpt_dagster.assets.stage_pictures import reuse
 from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
@@ -108,7 +109,10 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                 recipe,
                 make,
                 force=config.force,
-                describe=lambda _: _describe(target, corpus.key_column),
+                describe=lambda _: {
+                    **reuse(store, lambda dump: store.parquet(target.asset, dump, partition.shard), partition.dump),
+                    **_describe(target, corpus.key_column),
+                },
             )
 
     return segmented

@@ -16,6 +16,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview
 from jgpt_dagster.assets.previous_dump import previous_tokens
+from jgpt_dagster.assets.stage_pictures import document_lengths, reuse
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
@@ -91,7 +92,10 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
             recipe,
             make,
             force=config.force,
-            describe=lambda _: _describe(target, tokenizer),
+            describe=lambda _: {
+                **reuse(store, lambda dump: store.directory(target.asset, dump, partition.shard), partition.dump),
+                **_describe(target, tokenizer),
+            },
         )
 
     return tokens
@@ -113,4 +117,7 @@ def _size(document: SegmentedDocument) -> int:
 def _describe(target: DirectoryArtifact, tokenizer: TextTokenizer) -> Mapping[str, Any]:
     file = TokenFile(target.path)
     samples = [(int(file.documents["key"][index]), file.document(index)) for index in range(min(4, len(file)))]
-    return {"preview": preview(("document", "text"), [(str(key), tokenizer.decode(ids[:80])) for key, ids in samples])}
+    return {
+        **document_lengths(file.documents["length"]),
+        "preview": preview(("document", "text"), [(str(key), tokenizer.decode(ids[:80])) for key, ids in samples]),
+    }

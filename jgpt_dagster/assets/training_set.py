@@ -15,6 +15,7 @@ from jgpt_dagster.assets.held_out_copies import held_out_copies
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.metadata import table
 from jgpt_dagster.assets.remembered_config import remembered
+from jgpt_dagster.assets.stage_pictures import mixture
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
@@ -174,13 +175,14 @@ def _share(
 
 def _describe_mixture(target: DirectoryArtifact) -> Mapping[str, Any]:
     made = TrainingSet.open(target.path)
-    rows = []
+    rows, epoch = [], {}
     for corpus, weight in made.weights.items():
         files = [file for file in made.token_files if file.corpus == corpus]
         documents, tokens = sum(file.documents for file in files), sum(file.tokens for file in files)
+        epoch[corpus] = tokens * weight
         rows.append([corpus, f"{len(files)}", f"{documents:,}", f"{tokens:,}", f"{weight:g}"])
-    mixture = table(["corpus", "token files", "documents", "tokens", "weight"], rows)
-    return {"mixture": mixture, **_describe_copies(made)}
+    shown = table(["corpus", "token files", "documents", "tokens", "weight"], rows)
+    return {**mixture(epoch), "mixture": shown, **_describe_copies(made)}
 
 
 def _describe_copies(made: TrainingSet) -> Mapping[str, Any]:

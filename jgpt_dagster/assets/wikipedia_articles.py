@@ -23,6 +23,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
+from jgpt_dagster.assets.stage_pictures import page_outcomes, reuse
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter
@@ -137,7 +138,11 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
             recipe,
             make,
             force=config.force,
-            describe=lambda made: _describe(target, made.counts),
+            describe=lambda made: {
+                **page_outcomes(made.counts),
+                **reuse(store, lambda dump: store.parquet(corpus.text_asset, dump, key.shard), key.dump),
+                **_describe(target, made.counts),
+            },
         )
 
     return wikipedia_articles

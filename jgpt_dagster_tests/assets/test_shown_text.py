@@ -41,7 +41,7 @@ TRUSTED = (
     "https://creativecommons.org/",
     "https://commoncrawl.org/",
     "https://data.statmt.org/",
-    "data:image/svg+xml;",
+    "data:image/svg+xml,",
 )
 
 # XML knows no other controls than these.

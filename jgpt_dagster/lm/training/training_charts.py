@@ -1,62 +1,50 @@
-"""Charts of a training run, small enough for Dagster to show inline: SVGs that fit into a metadata value."""
+"""Charts of a training run from its files of figures: its losses, and the figures that explain them."""
 
-from collections.abc import Mapping, Sequence
-from html import escape
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from jgpt_dagster.charts.line_chart import Level, Line, line_chart
+
+Draw = Callable[..., str]
+"""Draws a chart as SVG; takes `size` and `points` as `line_chart` does."""
+
 _POINTS = 50
-_HEIGHT = 100
-# Grey is legible in the light and in the dark theme of the UI.
-_FONT = "font-size='11' font-family='sans-serif' fill='#888'"
+
+Points = Sequence[tuple[float, float]]
 
 
-def curve_svg(
-    points: Sequence[tuple[int, float]], width: int = 300, *, label: str = "loss", number: str = ".2f"
-) -> str:
-    """Return an SVG, of at most 750 characters, of a value over steps, labelled with its first and last value.
+def loss_chart(metrics: Sequence[Mapping[str, Any]], levels: Sequence[Level] = ()) -> Draw | None:
+    """Return the chart of the training and the held-out loss over steps in nats a token, with their last values.
 
-    `points` are (step, value) in order of steps, at least one; at most 50 are drawn. `width` is in pixels, at most 400.
-    The text starts with `label`; `number` is the format of its values.
+    `metrics` are rows of `metrics.jsonl`; `levels` are other losses to compare with. None if no row has a finite loss.
     """
-    width = min(width, 400)
-    drawn = subsample(points)
-    first, last = drawn[0], drawn[-1]
-    low, high = min(value for _, value in drawn), max(value for _, value in drawn)
-    x_scale = width / max(1, last[0] - first[0])
-    y_scale = (_HEIGHT - 15) / ((high - low) or 1.0)
-    path = " ".join(f"{(step - first[0]) * x_scale:.0f},{(high - value) * y_scale + 13:.0f}" for step, value in drawn)
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{_HEIGHT}'>"
-        f"<polyline fill='none' stroke='#36c' points='{path}'/>"
-        f"<text x='{width}' y='10' text-anchor='end' {_FONT}>"
-        f"{escape(label)} {first[1]:{number}} → {last[1]:{number}}, step {last[0]}</text>"
-        "</svg>"
-    )
+    lines = [
+        Line(f"{name} {points[-1][1]:.2f}", points)
+        for name, points in (("training", _curve(metrics, "loss")), ("held-out", _curve(metrics, "validation_loss")))
+        if points
+    ]
+    return partial(line_chart, lines, "step", "loss, nats per token", levels=levels) if lines else None
 
 
 def training_charts(
     metrics: Sequence[Mapping[str, Any]], speeds: Sequence[tuple[int, float]], peak_speed: float | None = None
-) -> dict[str, str]:
+) -> dict[str, Draw]:
     """Return the charts of a run by name: losses, learning rate, gradient norm, tokens/s and, with a peak, MFU.
 
     `metrics` are rows of `metrics.jsonl`; `speeds` are (step, tokens/s); the MFU is their share of `peak_speed`.
     """
-    curves: dict[str, tuple[Sequence[tuple[int, float]], str]] = {
-        **{
-            name: ([(row["step"], row[name]) for row in metrics if name in row], number)
-            for name, number in (
-                ("loss", ".2f"),
-                ("validation_loss", ".2f"),
-                ("learning_rate", ".1e"),
-                ("gradient_norm", ".2f"),
-            )
-        },
-        "tokens_per_second": (speeds, ",.0f"),
-        "mfu": ([(step, speed / peak_speed) for step, speed in speeds] if peak_speed else [], ".1%"),
+    losses = loss_chart(metrics)
+    curves: dict[str, tuple[str, Points]] = {
+        "learning_rate_curve": ("learning rate", _curve(metrics, "learning_rate")),
+        "gradient_norm_curve": ("gradient norm", _curve(metrics, "gradient_norm")),
+        "speed_curve": ("tokens per second", speeds),
+        "mfu_curve": ("MFU, %", [(step, 100 * speed / peak_speed) for step, speed in speeds] if peak_speed else []),
     }
-    return {
-        f"{name}_curve": curve_svg(points, label=name.replace("_", " "), number=number)
-        for name, (points, number) in curves.items()
+    return ({"loss_curve": losses} if losses else {}) | {
+        name: partial(line_chart, [Line(f"last {points[-1][1]:,.4g}", points)], "step", title)
+        for name, (title, points) in curves.items()
         if points
     }
 
@@ -67,3 +55,7 @@ def subsample(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
         return list(points)
     spacing = (len(points) - 1) / (_POINTS - 1)
     return [points[round(index * spacing)] for index in range(_POINTS)]
+
+
+def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(row["step"], row[name]) for row in metrics if math.isfinite(row.get(name, math.nan))]

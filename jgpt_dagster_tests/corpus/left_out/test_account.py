@@ -9,8 +9,7 @@ import pytest
 
 from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
 from jgpt_dagster.corpus.left_out.account import MAX_SOURCES
-from jgpt_dagster.corpus.left_out.chart import left_out_svg
-from jgpt_dagster.corpus.left_out.figures import FORMULA, OTHER_TEMPLATES, REASONS, Figures, costliest, summed
+from jgpt_dagster.corpus.left_out.figures import FORMULA, OTHER_TEMPLATES, Figures, costliest, summed
 from jgpt_dagster.corpus.left_out.letters import count_letters
 from jgpt_dagster.corpus.wikipedia.page_xml import Page, parse_pages, parse_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
@@ -142,9 +141,3 @@ def test_kept_and_counted_is_what_an_independent_parser_sees_on_real_pages() -> 
         total = summed(account(page.text or "", page.title, site) for page in pages)
         visible = sum(letters(visible_prose(page.text or "")) for page in pages)
         assert abs(total.kept + total.total - total.added - visible) <= 0.0005 * visible
-
-
-def test_the_picture_fits_into_the_metadata_of_an_asset() -> None:
-    svg = left_out_svg({reason: 10**9 + 10**number for number, reason in enumerate(REASONS)})
-    assert len(svg) <= 750 and svg.count("<text") == 7
-    assert left_out_svg({}).startswith("<svg")
