@@ -146,7 +146,7 @@ def _describe_evaluation(target: DirectoryArtifact, model: DirectoryArtifact) ->
     ]
     losses = loss_chart(read_metrics(model.path), [bigram_level(scores["total"])])
     return {
-        "compared": scores_picture(scores),
+        "scores_as_bars": scores_picture(scores),
         **({"loss_and_bigrams": curve("loss and bigrams", losses)} if losses else {}),
         "scores": table(
             ["corpus", "documents", "perplexity", "bits/byte", "bits/character (95 %)", "bigrams", "unigrams"], rows

@@ -30,7 +30,7 @@ def release_page(release: DirectoryArtifact, model: DirectoryArtifact, scores: D
     return {
         **({"parameters": f"{trained.counts['parameters']:,}"} if trained else {}),
         "bits_per_character": with_interval(evaluation["total"], places=3),
-        "scores": scores_picture(evaluation),
+        "scores_as_bars": scores_picture(evaluation),
         **({"sample": one_line(samples[0]["text"])} if samples else {}),
         "load_it": dg.MetadataValue.md(code_block(_loading(release), "python")),
         "model_card": _card(release),

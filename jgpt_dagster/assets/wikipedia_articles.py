@@ -23,7 +23,7 @@ from jgpt_dagster.assets.materialize import (
 )
 from jgpt_dagster.assets.metadata import preview, table
 from jgpt_dagster.assets.previous_dump import previous_articles
-from jgpt_dagster.assets.stage_pictures import page_outcomes, reuse
+from jgpt_dagster.assets.stage_pictures import left_out, page_outcomes, reuse
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter
@@ -140,6 +140,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
             force=config.force,
             describe=lambda made: {
                 **page_outcomes(made.counts),
+                **(left_out(made.counts["account"]["left_out"]) if "account" in made.counts else {}),
                 **reuse(store, lambda dump: store.parquet(corpus.text_asset, dump, key.shard), key.dump),
                 **_describe(target, made.counts),
             },

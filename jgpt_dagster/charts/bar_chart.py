@@ -6,7 +6,19 @@ from typing import NamedTuple
 import numpy as np
 
 from jgpt_dagster.charts.axis import Axis, in_words, tick_text
-from jgpt_dagster.charts.drawing import COLOURS, FONT, GREY, LINE, SMALL, Size, frame, path, shortened, text, text_width
+from jgpt_dagster.charts.drawing import (
+    COLOURS,
+    FAINT,
+    FONT,
+    LINE,
+    SMALL,
+    Size,
+    frame,
+    path,
+    shortened,
+    text,
+    text_width,
+)
 
 _BAR = 7
 _ROW = LINE + _BAR + 5
@@ -87,7 +99,7 @@ def histogram(counts: Sequence[tuple[float, int]], x_title: str, y_title: str, *
             f"<g text-anchor='end'>{beside}{text(x_title, size.width, size.height - 4)}</g>",
         ],
         [
-            path("".join(f"M{left},{y}H{size.width}" for y, _ in labels), GREY, " opacity='.3'"),
+            path("".join(f"M{left},{y}H{size.width}" for y, _ in labels), FAINT),
             f"<path fill='{COLOURS[0]}' d='{columns}'/>",
         ],
     )

@@ -25,6 +25,9 @@ LARGE = Size(720, 360)
 GREY = "gray"
 """Of all that is no data."""
 
+FAINT = "#8883"
+"""Of the lines of a grid."""
+
 COLOURS = ("steelblue", "chocolate", "seagreen", "orchid")
 """Of lines and bars. Names cost less than numbers in an address, where `#` must be escaped."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jgpt_dagster.charts.axis import Axis, in_words, tick_text
 from jgpt_dagster.charts.drawing import (
     COLOURS,
+    FAINT,
     FONT,
     GREY,
     LINE,
@@ -15,6 +16,7 @@ from jgpt_dagster.charts.drawing import (
     Size,
     frame,
     legend,
+    literal,
     path,
     text,
     text_width,
@@ -65,7 +67,7 @@ def line_chart(
     # From 0, for what is counted from the beginning.
     places = Axis(min(0.0, *(x for x, _ in drawn)), max(x for x, _ in drawn), left, right, size.width // 90)
     below = _x_labels(places, x_title, size)
-    marks = [path("".join(f"M{left},{y}H{right}" for y, _ in labels), GREY, " opacity='.3'")]
+    marks = [path("".join(f"M{left},{y}H{right}" for y, _ in labels), FAINT)]
     for (_, colour), curve in zip(named, curves, strict=True):
         if len(curve) > 1:
             marks.append(path(through([(places.place(x), heights.place(y)) for x, y in curve]), colour))
@@ -78,21 +80,20 @@ def line_chart(
     beside = [text(label, left - 4, y + 4) for y, label in labels]
     return frame(
         size,
-        [text(f"{y_title}{unit}", 0, FONT), *words, f"<g text-anchor='end'>{''.join([*beside, *below])}</g>"],
+        [text(f"{y_title}{unit}", 0, FONT), *words, f"<g text-anchor='end'>{''.join([*beside, below])}</g>"],
         marks,
     )
 
 
-def _x_labels(places: Axis, title: str, size: Size) -> list[str]:
+def _x_labels(places: Axis, title: str, size: Size) -> str:
     """Return the labels below the axis, each by its right end; the title of the axis stands with the last one."""
     divisor, unit = in_words(places.ticks()[-1])
     *ticks, last = places.ticks()
     y, end = size.height - 5, f"{title}{unit} {tick_text(last, divisor)}"
     labels = [(places.place(x) + round(text_width(tick_text(x, divisor)) / 2), tick_text(x, divisor)) for x in ticks]
-    return [
-        *(text(label, x, y) for x, label in labels if x < size.width - text_width(end) - 4),
-        text(end, size.width, y),
-    ]
+    fitting = [(label, x) for x, label in labels if x < size.width - text_width(end) - 4]
+    spans = "".join(f"<tspan x='{x}'>{label}</tspan>" for label, x in [*fitting, (literal(end), size.width)])
+    return f"<text y='{y}'>{spans}</text>"
 
 
 def _means(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:

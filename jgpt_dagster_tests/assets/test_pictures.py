@@ -123,7 +123,8 @@ def test_a_running_training_shows_its_loss_ever_more_rarely_and_survives_a_fault
     assert 100 < len(observations) < 400
     first = observations[0].asset_observation_data.asset_observation
     assert first.partition == "20260101|tiny" and first.metadata["step"].value == 4_900
-    assert "training" in shown_in_place(first.metadata["loss_so_far"])
+    so_far = first.metadata["loss_so_far"]
+    assert isinstance(so_far, dg.MarkdownMetadataValue) and "training" in shown_in_place(so_far)
 
 
 def test_a_large_picture_is_shown_on_a_click() -> None:

@@ -25,6 +25,10 @@ def texts(svg: str) -> list[str]:
     return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
+def labels(svg: str) -> list[str | None]:
+    return [element.text for name in ("text", "tspan") for element in ElementTree.fromstring(svg).iter(f"{SVG}{name}")]
+
+
 def strokes(svg: str, colour: str) -> list[list[tuple[int, int]]]:
     """Return the points of the lines in a colour, in pixels from the top left."""
     lines = []
@@ -50,7 +54,7 @@ def test_two_losses_lie_on_one_scale_inside_the_picture_with_their_level_and_uni
     assert [y for _, y in training] == sorted(y for _, y in training), "a falling loss falls"
     assert held_out[-1][1] < training[-1][1], "a higher loss is drawn higher"
     assert texts(svg)[:2] == ["loss, nats per token", "training 3.10\u2003held-out 3.40\u2003bigrams 5.00"]
-    assert {"0", "5", "10", "500", "step 1,000"} <= {*texts(svg)}
+    assert {"0", "5", "10", "500", "step 1,000"} <= {*labels(svg)}
     (level,) = (path for path in ElementTree.fromstring(svg).iter(f"{SVG}path") if path.get("stroke-dasharray"))
     height = int(re.findall(r"\d+", level.attrib["d"])[1])
     assert min(y for _, y in training) < height < max(y for _, y in training)
@@ -94,7 +98,7 @@ def test_large_numbers_have_separators_and_very_large_ones_a_word() -> None:
     assert tick_text(60_000) == "60,000" and tick_text(0.3) == "0.3" and tick_text(-0.0) == "0"
     assert in_words(999_999) == (1, "") and in_words(4e10) == (1e9, ", billions")
     svg = line_chart([Line("loss", [(0, 1.0), (4_000_000, 0.5)])], "tokens", "loss")
-    assert "tokens, millions 4" in texts(svg)
+    assert "tokens, millions 4" in labels(svg)
 
 
 def test_bars_begin_at_nothing_and_show_their_intervals() -> None:

@@ -1,28 +1,30 @@
 """The Dagster UI in a real browser: from an empty deployment to cleaned articles by clicking, and what a finished one
 shows.
 
-JGPT_SCREENSHOTS=docs/images keeps the pictures that the documentation shows.
+`make pictures` keeps the pictures that the documentation shows, of the demo.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from jgpt_dagster.charts.drawing import SMALL
 from jgpt_dagster.lm.training.checkpoint import latest_valid
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
 from jgpt_dagster_tests.support.browser import FOREIGN_NAME, browsing, chromium, open_page, processes_of, running_ui
-from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, sample_deployment
 from jgpt_dagster_tests.support.local_servers import served_folder
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FloatRect, Locator, Page
 
 pytest.importorskip("playwright", reason="needs Playwright (pip install playwright) to steer a browser")
 
@@ -30,6 +32,34 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium() is None, reason="needs an installed Chromium (apt-get install chromium)"),
 ]
+
+# The root of `make demo` with both dumps, whose pages become the pictures of the documentation: see `make pictures`.
+PICTURED = os.environ.get("JGPT_PICTURED")
+
+
+class View(NamedTuple):
+    """A page, the metadata of it that is a picture, and more rows of it that the documentation shows.
+
+    Only a run of some length has what `long_run` pages show.
+    """
+
+    address: str
+    pictures: Sequence[str]
+    rows: Sequence[str] = ()
+    long_run: bool = False
+
+
+SHARD = f"?view=partitions&partition={LATER_DUMP}|000"
+VIEWS = {
+    "articles": View(f"/assets/wikipedia_articles{SHARD}", ["page_outcomes", "what_cleaning_left_out"]),
+    "documents": View("/assets/cc100_documents", ["document_outcomes"]),
+    "reuse": View(f"/assets/wikipedia_tokens{SHARD}", ["reuse_by_dump", "document_lengths"]),
+    "mixture": View("/assets/training_set", ["mixture_by_tokens"]),
+    "training": View("/assets/pretrained_model", ["loss_curve", "learning_rate_curve", "gradient_norm_curve"]),
+    "live": View("/assets/pretrained_model?view=events", ["loss_so_far"], ["step", "tokens_per_second"], long_run=True),
+    "evaluation": View("/assets/evaluation", ["scores_as_bars", "loss_and_bigrams"]),
+    "release": View("/assets/release", ["scores_as_bars"], ["parameters", "sample", "load_it"]),
+}
 
 # The daemon takes up a backfill every 30 s, and a run takes some 10 s on two cores that have other work.
 RUN_MILLISECONDS = 300_000
@@ -54,11 +84,14 @@ def test_a_dump_is_added_and_its_articles_are_made_by_clicking_alone(deployment:
 
 
 @pytest.fixture(scope="module")
-def browsed(refreshed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+def browsed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A deployment with both dumps and the record of its runs. Tests mend what they break: they share its UI.
 
     The last one trains, in two processes.
     """
+    if PICTURED:
+        return sample_deployment(Path(PICTURED) / "data", Path(PICTURED) / "mirror")
+    refreshed: Deployment = request.getfixturevalue("refreshed")
     return refreshed.copy_with_runs(tmp_path_factory.mktemp("browsed") / "data").with_settings(PROCESSES="2")
 
 
@@ -75,23 +108,28 @@ def page(ui: str) -> Iterator["Page"]:
         yield page
 
 
-def test_a_finished_deployment_shows_its_graph_its_text_and_its_loss_curve(page: "Page") -> None:
+@pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if PICTURED or not view.long_run])
+def test_a_page_shows_its_pictures_and_they_fit_a_browser_of_1280_pixels(page: "Page", name: str) -> None:
+    view = VIEWS[name]
+    page.goto(view.address)
+    for row in map(partial(metadata, page), view.pictures):
+        picture = row.get_by_role("img").last
+        picture.wait_for()
+        assert picture.evaluate("picture => picture.naturalWidth") == SMALL.width
+        right = "element => element.getBoundingClientRect().right"
+        assert picture.evaluate(right) <= row.locator("xpath=ancestor::table/..").evaluate(right)
+    keep_picture(page, name, [metadata(page, shown) for shown in (*view.pictures, *view.rows)])
+
+
+def test_a_finished_deployment_shows_its_graph_and_its_text(page: "Page") -> None:
     from playwright.sync_api import expect
 
     page.goto("/assets/wikipedia_articles")
     expect(page.get_by_text("list<string>")).to_be_visible()
     expect(metadata(page, "preview").get_by_role("row")).to_have_count(5)
-    keep_picture(page, "articles", height=1700)
-
-    page.goto("/assets/pretrained_model")
-    curve = metadata(page, "loss_curve").get_by_role("img", name="loss")
-    expect(curve).to_be_visible()
-    assert curve.evaluate("picture => picture.naturalWidth") > 100
-    keep_picture(page, "loss")
 
     page.goto("/assets/evaluation")
     expect(metadata(page, "scores").get_by_role("cell", name="total", exact=True)).to_be_visible()
-    keep_picture(page, "evaluation")
 
     page.goto("/asset-groups/")
     page.get_by_role("button", name="Hide navigation").click()
@@ -111,7 +149,6 @@ def test_a_refresh_shows_what_it_reused_and_what_that_saved(page: "Page", browse
     page.goto(f"/assets/wikipedia_segmented?view=partitions&partition={LATER_DUMP}|000")
     for name in ("reused_rows", "made_rows", "saved_seconds"):
         expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
-    keep_picture(page, "reuse", height=1500)
 
 
 @pytest.mark.parametrize("host", [FOREIGN_NAME, "127.0.0.1"], ids=["another site", "another port of this host"])
@@ -149,7 +186,6 @@ def test_a_failed_check_says_what_is_wrong(page: "Page", browsed: Deployment, fi
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
     page.reload()
     expect(page.get_by_text(re.compile("^0 of [0-9]+ documents come back"))).to_be_visible()
-    keep_picture(page, "check", height=900)
     tokenizer.remove()
     shutil.copytree(finished.root.directory("tokenizer").path, tokenizer.path)
 
@@ -169,7 +205,6 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(page: "Page", b
     page.get_by_role("dialog").get_by_role("button", name="Terminate").click()
     expect(page.get_by_text("Canceled", exact=True).first).to_be_visible(timeout=RUN_MILLISECONDS)
     assert not training_processes(browsed)
-    keep_picture(page, "cancelled", height=900)
     scratch = browsed.data / ".scratch" / "pretrained_model" / f"dump={LATER_DUMP}" / "model=tiny"
     assert latest_valid(scratch / CHECKPOINTS, browsed.data, print) is not None
 
@@ -280,14 +315,31 @@ def training_processes(deployment: Deployment) -> list[str]:
     return [command for command in commands if "jgpt_dagster.lm.train" in command]
 
 
+def width(picture: "Locator") -> int:
+    """Return the width of a picture that the browser could draw, in pixels."""
+    picture.wait_for()
+    pixels: int = picture.evaluate("picture => picture.naturalWidth")
+    return pixels
+
+
 def metadata(page: "Page", name: str) -> "Locator":
     """Return the row of a metadata entry on the page; a table in another entry may have a column of the same name."""
     return page.locator("tr", has=page.locator("td:first-child").get_by_text(name, exact=True)).first
 
 
-def keep_picture(page: "Page", name: str, height: int = 1100) -> None:
-    """Keep a picture of the page, `height` pixels high, in the folder that JGPT_SCREENSHOTS names, if it names one."""
-    if folder := os.environ.get("JGPT_SCREENSHOTS"):
-        page.set_viewport_size({"width": 1600, "height": height})
-        page.wait_for_load_state("networkidle")
+def keep_picture(page: "Page", name: str, rows: Sequence["Locator"] = ()) -> None:
+    """Keep a picture of some rows of a page, or of all of it, in the folder that JGPT_SCREENSHOTS names, if it does."""
+    folder = os.environ.get("JGPT_SCREENSHOTS")
+    if not folder:
+        return
+    page.wait_for_load_state("networkidle")
+    if not rows:
         page.screenshot(path=Path(folder) / f"{name}.png")
+        return
+    rows[0].scroll_into_view_if_needed()
+    boxes = [box for box in (row.bounding_box() for row in rows) if box]
+    edges = rows[0].locator("xpath=ancestor::table/..").bounding_box()
+    assert edges is not None
+    top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
+    clip: FloatRect = {"x": edges["x"], "y": top, "width": edges["width"], "height": bottom - top}
+    page.screenshot(path=Path(folder) / f"{name}.png", clip=clip)

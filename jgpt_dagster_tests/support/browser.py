@@ -28,7 +28,7 @@ PAGE_SECONDS = 120
 FOREIGN_NAME = "evil.example"
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_VIEWPORT: "ViewportSize" = {"width": 1600, "height": 1100}
+_VIEWPORT: "ViewportSize" = {"width": 1280, "height": 1400}
 _CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
