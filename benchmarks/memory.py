@@ -135,8 +135,7 @@ def _segment(rows: Iterator[tuple[Any, ...]], schema: Any, path: Path) -> None:
 
 def _train_tokenizer(folder: Path) -> None:
     documents = [row[-1] for row, _ in zip(read_rows(folder / "articles_segmented.parquet"), range(500), strict=False)]
-    (folder / "words").mkdir()
-    words = count_words(documents, folder / "words")
+    words = count_words(documents, folder / "words.parquet")
     trained = train_tokenizer(words, "clean", TokenizerSettings(4000, 1, 2000))
     (folder / _TOKENIZER).mkdir()
     save_tokenizer(trained.tokenizer, folder / _TOKENIZER, "clean", "mecab", "benchmark")

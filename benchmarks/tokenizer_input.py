@@ -129,8 +129,9 @@ def encode(
     documents: Mapping[int, SegmentedDocument], encodes: Encodes, settings: TokenizerSettings, root: Path
 ) -> Side:
     """Train a tokenizer on documents and build a training set of them; their keys decide which ones are held out."""
-    (root / "words").mkdir(parents=True)
-    trained = train_tokenizer(count_words(documents.values(), root / "words"), "clean", settings, encodes)
+    root.mkdir(parents=True)
+    words = count_words(documents.values(), root / "words.parquet")
+    trained = train_tokenizer(words, "clean", settings, encodes)
     save_tokenizer(trained.tokenizer, root / "tokenizer", "clean", "mecab", "benchmark", encodes)
     tokenizer = load_tokenizer(root / "tokenizer")
     (root / "tokens").mkdir()

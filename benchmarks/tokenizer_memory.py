@@ -10,8 +10,10 @@ import resource
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from math import log
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,9 @@ from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.corpus.web.cc100 import read_documents
 from jgpt_dagster.lm.tokenizer.bpe_training import TokenizerSettings, in_tokenizer_sample, train_tokenizer
-from jgpt_dagster.lm.tokenizer.merge_training import MergeTrainer
-from jgpt_dagster.lm.tokenizer.word_counts import count_words
+from jgpt_dagster.lm.tokenizer.word_counts import WordCounts, count_words
 
-_FIRST_CHARACTER, _BATCH = 0x4E00, 100_000
+_FIRST_CHARACTER, _FILES = 0x4E00, 128
 SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
@@ -41,7 +42,7 @@ def measure(path: Path, share: float, settings: TokenizerSettings) -> dict[str, 
     figures: dict[str, object] = {"words": len(words), "distinct": len(set(words))}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = train_tokenizer(count_words(sample, Path(folder)), "clean", settings).tokenizer
+        tokenizer = train_tokenizer(count_words(sample, Path(folder) / "words"), "clean", settings).tokenizer
     tokens = sum(len(tokenizer.encode(sentence, add_special_tokens=False).ids) for sentence in held_out)
     return figures | {
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10,
@@ -51,29 +52,44 @@ def measure(path: Path, share: float, settings: TokenizerSettings) -> dict[str, 
 
 
 def learn_made_up(words: int, settings: TokenizerSettings) -> None:
-    """Learn merges from distinct words that are made up, and print CPU seconds and the peak of this process.
+    """Train on so many words that are made up, some of them equal; print CPU seconds and peak of that process.
 
-    Lengths are geometric, and characters follow Zipf's law independently of each other.
+    Lengths are geometric, and characters follow Zipf's law independently of each other. The words lie in as many files
+    as a run with two corpora of 64 shards has.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            files = process.submit(_write_made_up, words, settings.limit_alphabet, Path(folder)).result()
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            distinct, seconds, peak = process.submit(_train_on, files, settings).result()
+    print(f"{distinct:,} distinct words in {len(files)} files: {seconds:.0f} s, {peak >> 20} MB")
+
+
+def _write_made_up(words: int, alphabet: int, folder: Path) -> list[Path]:
     random = np.random.default_rng(0)
-    trainer = MergeTrainer([chr(_FIRST_CHARACTER + number) for number in range(settings.limit_alphabet)])
-    for start in range(0, words, _BATCH):
-        count = min(_BATCH, words - start)
+    files = [folder / f"{number}.parquet" for number in range(_FILES)]
+    for file in files:
+        count = words // _FILES
         lengths = np.minimum(random.geometric(0.25, count) + 1, 12)
-        codes = np.minimum(random.zipf(1.25, int(lengths.sum())), settings.limit_alphabet - 1) + _FIRST_CHARACTER
+        codes = np.minimum(random.zipf(1.25, int(lengths.sum())), alphabet - 1) + _FIRST_CHARACTER
         text, ends = codes.astype("<u4").tobytes().decode("utf-32-le"), np.cumsum(lengths).tolist()
-        made = [text[first:end] for first, end in pairwise([0, *ends])]
-        trainer.add(made, np.minimum(random.zipf(1.7, count), 10**7).tolist())
-    merges = trainer.learn(settings.vocab_size, 1)
+        made = (text[first:end] for first, end in pairwise([0, *ends]))
+        count_words([[[word]] for word in made], file)
+    return files
+
+
+def _train_on(files: list[Path], settings: TokenizerSettings) -> tuple[int, float, int]:
+    words = WordCounts(0, tuple(files))
+    train_tokenizer(words, "clean", settings)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(f"{words:,} words, {len(merges):,} merges: {used.ru_utime + used.ru_stime:.0f} s, {used.ru_maxrss >> 10} MB")
+    return sum(map(len, words.batches())), used.ru_utime + used.ru_stime, used.ru_maxrss << 10
 
 
 def main() -> None:
     """Print a line per share."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path, nargs="?")
-    parser.add_argument("--made-up-words", type=int, help="learn from so many distinct words instead")
+    parser.add_argument("--made-up-words", type=int, help="train on so many words instead")
     parser.add_argument("--vocab-size", type=int, default=8000)
     parser.add_argument("--limit-alphabet", type=int, default=2500)
     parser.add_argument("--share", type=float)

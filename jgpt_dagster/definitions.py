@@ -25,6 +25,7 @@ from jgpt_dagster.assets.training_plan import plan
 from jgpt_dagster.assets.training_set import build_training_set_asset
 from jgpt_dagster.assets.wikipedia_articles import build_wikipedia_articles
 from jgpt_dagster.assets.wikipedia_dump import build_wikipedia_dump
+from jgpt_dagster.assets.word_counts import build_word_counts
 from jgpt_dagster.catalog.corpora import Archive, Corpus, WikiDumps
 from jgpt_dagster.orchestration.failure_webhook import build_failure_sensors
 from jgpt_dagster.orchestration.resources import (
@@ -84,7 +85,8 @@ def _corpus_assets(corpus: Corpus) -> list[dg.AssetsDefinition]:
             text = [build_archive_download(corpus, archive), build_documents(corpus)]
         case _:
             text = [build_documents(corpus)]
-    return [*text, build_segmented(corpus), build_tokens(corpus), build_span_index(corpus)]
+    made_on_demand = [build_word_counts(corpus), build_span_index(corpus)]
+    return [*text, build_segmented(corpus), build_tokens(corpus), *made_on_demand]
 
 
 def code_versions(definitions: dg.Definitions) -> dict[str, str]:

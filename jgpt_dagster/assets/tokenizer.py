@@ -2,8 +2,7 @@
 
 import resource
 import shlex
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -14,13 +13,13 @@ from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.document_signatures import map_for
 from jgpt_dagster.assets.materialize import Materialization, materialize, progress
 from jgpt_dagster.assets.metadata import preview
+from jgpt_dagster.assets.word_counts import words_of
 from jgpt_dagster.catalog.output_catalog import TOKENIZER
 from jgpt_dagster.corpus.segmenters import restore_step
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.tokenizer.bpe_training import (
     TokenizerSettings,
-    in_tokenizer_sample,
     require_trainable,
     train_tokenizer,
 )
@@ -32,16 +31,13 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     require_profile_encodes,
     save_tokenizer,
 )
-from jgpt_dagster.lm.tokenizer.word_counts import WordCounts, count_words
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
+from jgpt_dagster.runtime.resource_limits import available_memory
 from jgpt_dagster.storage.artifact import ArtifactError
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Manifest, Recipe, library_versions
-from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
-from jgpt_dagster.storage.safe_path import child_path, require_form
-from jgpt_dagster.storage.scratch_directory import scratch_directory
+from jgpt_dagster.storage.safe_path import require_form
 
 CODE_VERSION = "1"
 
@@ -69,8 +65,14 @@ class TokenizerConfig(dg.Config):
         default=1.0,
         gt=0,
         le=1,
-        description="Share of the documents to train on, chosen by a hash of corpus and id. Training takes 165 "
+        description="Share of the documents to train on, chosen by a hash of corpus and id. Training takes some 165 "
         "bytes of memory for each distinct word; a smaller share limits that, at the cost of rare tokens.",
+    )
+    max_memory: float | None = Field(
+        default=None,
+        gt=0,
+        description="GB (10^9 bytes) that training may take. A text that needs more is refused once its words are "
+        "counted, with the figures. By default what this machine or container has.",
     )
     encodes: str | None = Field(
         default=None,
@@ -106,9 +108,9 @@ def tokenizer(
         shards = [store.root.parquet_by_label(label) for label in recipe.inputs]
         settings = TokenizerSettings(config.vocab_size, config.min_frequency, config.limit_alphabet)
         require_trainable(settings, store.profile, encodes)
-        with scratch_directory(child_path(store.scratch_path, "tokenizer", "words"), "the counts of words") as folder:
-            words = _count_words(store, shards, config.sample_share, folder, bar.message)
-            trained = train_tokenizer(words, store.profile, settings, encodes)
+        with map_for(store, sum(shard.path.stat().st_size for shard in shards)) as ordered_map:
+            words = words_of(context, store, shards, config.sample_share, ordered_map, bar.message)
+        trained = train_tokenizer(words, store.profile, settings, encodes, _memory(config))
         with target.writing(recipe) as out:
             save_tokenizer(
                 trained.tokenizer, out.path, store.profile, store.segmenter, recipe.libraries["segmenter"], encodes
@@ -249,25 +251,9 @@ def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> 
     )
 
 
-def _count_words(
-    store: CorpusStore, shards: list[ParquetArtifact], share: float, folder: Path, report: Callable[[str], None]
-) -> WordCounts:
-    """Count the words of the sampled documents of all shards, each shard in a process of its own if there is much."""
-    words = WordCounts()
-    with map_for(store, sum(shard.path.stat().st_size for shard in shards)) as ordered_map:
-        numbered = enumerate((shard.asset, shard.path) for shard in shards)
-        for (number, (asset, _)), counted in ordered_map(partial(_count_words_of_shard, folder, share), numbered):
-            words += counted
-            report(f"words: {number + 1} of {len(shards)} shards, {asset}: {counted.sentences:,} sentences")
-    return words
-
-
-def _count_words_of_shard(folder: Path, share: float, numbered: tuple[int, tuple[str, Path]]) -> WordCounts:
-    number, (asset, path) = numbered
-    own = folder / str(number)
-    own.mkdir()
-    # The first column of a corpus is a document's id.
-    return count_words((lines for key, *_, lines in read_rows(path) if in_tokenizer_sample(asset, key, share)), own)
+def _memory(config: TokenizerConfig) -> int:
+    """Return the bytes that training may take."""
+    return available_memory() if config.max_memory is None else int(config.max_memory * 1e9)
 
 
 def _describe(target: DirectoryArtifact) -> dict[str, Any]:

@@ -112,6 +112,11 @@ class Corpus:
         return f"{self.name}_tokens"
 
     @property
+    def word_counts(self) -> str:
+        """The asset that counts the words of each shard for the tokenizer. Made when needed: it is none of `assets`."""
+        return f"{self.name}_word_counts"
+
+    @property
     def span_index(self) -> str:
         """The asset that finds text in the token ids. Made on demand: it is none of `assets`."""
         return f"{self.name}_span_index"

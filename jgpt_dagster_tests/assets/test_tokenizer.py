@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from jgpt_dagster.assets.tokenizer import _count_words_of_shard
+from jgpt_dagster.assets.word_counts import _count, _counted, _recipe
 from jgpt_dagster.corpus.schemas import DOCUMENTS_SEGMENTED
+from jgpt_dagster.lm.tokenizer.word_counts import WordCounts
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
@@ -23,11 +24,12 @@ def dealt(root: Path, shards: int) -> list[ParquetArtifact]:
 
 def counted(root: Path, shards: int, share: float) -> Counter[str]:
     """Count the words of the documents in a number of shards, as the asset does."""
-    words = Counter[str]()
-    for numbered in enumerate((shard.asset, shard.path) for shard in dealt(root, shards)):
-        for batch in _count_words_of_shard(root, share, numbered).batches():
-            words.update(dict(batch))
-    return words
+    words = WordCounts()
+    for shard in dealt(root, shards):
+        target = DataRoot(root).directory("cc100_word_counts", shard=shard.partition)
+        _count((shard, target, _recipe(shard, target, share)))
+        words += _counted(target)
+    return Counter(dict(row for batch in words.batches() for row in batch))
 
 
 def test_the_sample_does_not_depend_on_the_number_of_shards(tmp_path):

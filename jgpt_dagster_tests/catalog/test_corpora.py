@@ -49,8 +49,8 @@ def test_the_definitions_hold_exactly_the_assets_of_the_corpora(tmp_path: Path) 
     graph = build_definitions(settings).resolve_asset_graph()
     found = {key.to_user_string() for key in graph.get_all_asset_keys()}
     models = {"plan", "pretrained_model", "evaluation", "release", "foreign_evaluation", "task_evaluation"}
-    indexes = {f"{corpus.name}_span_index" for corpus in settings.corpora}
-    assert found == {*text_assets(settings.corpora), *models, *indexes}
+    on_demand = {f"{corpus.name}_{made}" for corpus in settings.corpora for made in ("span_index", "word_counts")}
+    assert found == {*text_assets(settings.corpora), *models, *on_demand}
     assert {"news_documents", "news_segmented", "news_tokens"} <= found
 
 

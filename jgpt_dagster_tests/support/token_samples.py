@@ -68,4 +68,4 @@ def counted_words(documents: Iterable[SegmentedDocument]) -> WordCounts:
     """Return the words of documents; their files are deleted when the interpreter ends."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    return count_words(documents, Path(folder.name))
+    return count_words(documents, Path(folder.name) / "words.parquet")

@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import PreTokenizer
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.lm.tokenizer.merge_table import Merge, closed_merges
-from jgpt_dagster.lm.tokenizer.merge_training import MergeTrainer
+from jgpt_dagster.lm.tokenizer.merge_training import MergeTrainer, memory_of
 from jgpt_dagster.lm.tokenizer.text_tokenizer import (
     BEGIN,
     END,
@@ -41,6 +41,10 @@ _BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f+][0-9A-Fa-f]>")
 
 _CODE_POINTS = 0x110000
+
+# Distinct words grow with this power of the text: 0.606 on real articles (benchmarks/rehearsal), rounded so that a
+# smaller sample is suggested.
+_HEAPS_EXPONENT = 0.6
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,22 @@ def in_tokenizer_sample(corpus: str, key: int, share: float) -> bool:
 
 
 def train_tokenizer(
-    words: WordCounts, profile: TextProfile, settings: TokenizerSettings, encodes: Encodes = "words"
+    words: WordCounts,
+    profile: TextProfile,
+    settings: TokenizerSettings,
+    encodes: Encodes = "words",
+    max_memory: int | None = None,
 ) -> TrainedTokenizer:
     """Train a tokenizer on counted words.
 
     What it `encodes` changes neither the vocabulary nor the order of merges, only what they are applied to. A small
-    corpus gives a smaller vocabulary than `vocab_size`. For memory, see `merge_training`.
+    corpus gives a smaller vocabulary than `vocab_size`.
 
-    Raises TokenizerError for settings that do not fit together and for text without any character.
+    Raises TokenizerError for settings that do not fit together, for text without any character, and for one whose
+    training would take more than `max_memory` bytes (`merge_training.memory_of`).
     """
     require_trainable(settings, profile, encodes)
-    counts, frequency = _count_characters(words)
+    counts, frequency = _count_characters(words, max_memory)
     alphabet = _choose_alphabet(frequency, settings.limit_alphabet)
     if not alphabet:
         raise TokenizerError("there is no text to train a tokenizer on. Materialize the segmented shards first.")
@@ -146,19 +155,34 @@ def require_trainable(settings: TokenizerSettings, profile: TextProfile, encodes
         )
 
 
-def _count_characters(words: WordCounts) -> tuple[dict[str, int | float], np.ndarray]:
+def _count_characters(words: WordCounts, max_memory: int | None) -> tuple[dict[str, int | float], np.ndarray]:
     """Return counts, and the frequency of each code point (int64, indexed by code point, 0 for white space)."""
     frequency = np.zeros(_CODE_POINTS, dtype=np.int64)
+    distinct = length = 0
     for batch in words.batches():
+        distinct += len(batch)
+        length += sum(len(word) for word, _ in batch)
         codes = np.frombuffer("".join(word for word, _ in batch).encode("utf-32-le"), dtype="<u4")
         weights = np.repeat([count for _, count in batch], [len(word) for word, _ in batch])
         np.add.at(frequency, codes, weights)
+    _require_memory(distinct, length, max_memory)
     frequency[[code for code in np.flatnonzero(frequency) if chr(code).isspace()]] = 0
     return {
         "sentences": words.sentences,
         "characters": int(frequency.sum()),
         "characters_distinct": int(np.count_nonzero(frequency)),
     }, frequency
+
+
+def _require_memory(distinct: int, length: int, limit: int | None) -> None:
+    needed = memory_of(length)
+    if limit is not None and needed > limit:
+        raise TokenizerError(
+            f"to learn merges from the {distinct:,} distinct words of the text takes {needed / 1e9:.3g} GB of memory; "
+            f"`max_memory` allows {limit / 1e9:.3g} GB. Raise it on a machine that has more, or train on a smaller "
+            f"share of the documents: with `sample_share` at {(limit / needed) ** (1 / _HEAPS_EXPONENT):.2g} times its "
+            "present value it should fit."
+        )
 
 
 def _choose_alphabet(frequency: np.ndarray, limit: int) -> list[str]:

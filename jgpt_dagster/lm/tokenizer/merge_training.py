@@ -24,6 +24,17 @@ _SEPARATOR = "\n"
 _CODE_POINTS = 0x110000
 
 
+_BYTES_A_CHARACTER = 36
+"""Memory of training at its highest, when the first pairs are counted: of each character, its symbol twice (2 bytes),
+and of the pair that it begins, place, key (4 each), both as one number, index and count of the word (8 each).
+"""
+
+
+def memory_of(characters: int) -> int:
+    """Return the bytes that learning merges from distinct words with so many characters takes, rounded up a little."""
+    return _BYTES_A_CHARACTER * characters
+
+
 class MergeTrainer:
     """Distinct words with their counts, of which merges are learned.
 

@@ -14,6 +14,7 @@ from jgpt_dagster.lm.tokenizer.bpe_training import (
     require_trainable,
     train_tokenizer,
 )
+from jgpt_dagster.lm.tokenizer.merge_training import memory_of
 from jgpt_dagster.lm.tokenizer.text_tokenizer import Encodes, SegmentedDocument, TokenizerError
 from jgpt_dagster_tests.support.token_samples import WORDS, counted_words, segmented_documents
 
@@ -135,6 +136,15 @@ def test_a_vocabulary_that_uint16_cannot_hold_is_refused() -> None:
 def test_a_vocabulary_without_room_for_alphabet_and_bytes_is_refused() -> None:
     with pytest.raises(TokenizerError, match="Raise vocab_size to 5,260"):
         train([[["猫"]]], "clean", TokenizerSettings(vocab_size=5_200))
+
+
+def test_text_that_needs_more_memory_than_allowed_is_refused_with_the_figures() -> None:
+    words = counted_words(segmented_documents(20))
+    characters = sum(len(word) for batch in words.batches() for word, _ in batch)
+    needed = memory_of(characters)
+    train_tokenizer(words, "clean", SMALL, max_memory=needed)
+    with pytest.raises(TokenizerError, match=r"27 distinct words.* GB .* allows .* `sample_share` at 0\.099 times"):
+        train_tokenizer(words, "clean", SMALL, max_memory=needed // 4)
 
 
 def test_no_text_is_an_error() -> None:
