@@ -145,12 +145,12 @@ class Bench:
         }
 
     def outputs(self, dump: str) -> dict[str, bytes]:
-        """Return the content of every file of the text stages but the records of the runs."""
+        """Return the content of every file of the text stages but the records of runs and checks, which have times."""
         paths = (path for asset in TEXT_STAGES for path in (self.data / asset / f"dump={dump}").rglob("*"))
         return {
             str(path.relative_to(self.data)): path.read_bytes()
             for path in paths
-            if path.is_file() and not path.name.endswith("run.json")
+            if path.is_file() and not path.name.endswith(("run.json", "checks.json"))
         }
 
 

@@ -1,6 +1,7 @@
 """Streaming parser of dump XML: pages, and the `<siteinfo>` header.
 
-The parser is expat, which loads no external files; document type declarations, and with them entities, are rejected.
+The parser is expat, which loads no external files; document type declarations, and with them entities, are rejected. It
+does not see the pages that `plain_pages` reads.
 Elements are matched by local name, which the export versions 0.10 and 0.11 share
 (https://www.mediawiki.org/xml/export-0.11.xsd). Which pages are articles is decided in `articles`.
 """
@@ -12,6 +13,7 @@ from itertools import chain
 from typing import Any
 from xml.parsers import expat
 
+from jgpt_dagster.corpus.wikipedia.plain_pages import CLOSING, OPENING, read_plain_page
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
 from jgpt_dagster.errors import JgptError
 
@@ -27,6 +29,8 @@ _HEADER_LIMIT = 4 << 20
 # Wikipedias have some 30 namespaces; each is compared with the links of every page.
 _NAMESPACE_LIMIT = 1000
 _SLICE = 1 << 16
+# A longer page is left to the parser, which holds no more of it than its text.
+_PLAIN_LIMIT = 1 << 18
 _OPENING, _CLOSING = b"<mediawiki>", b"</mediawiki>"
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 
@@ -71,9 +75,13 @@ def parse_pages(chunks: Iterable[bytes], source: str = "dump", limit_bytes: int 
     if bare:
         parser.feed(_OPENING)
         parser.offset = len(_OPENING)
+        parser.between_pages = len(_OPENING)
     tail = b""
-    for piece in _split_chunks(chunks):
-        parser.feed(piece)
+    for piece in _split_after_pages(chunks):
+        if not parser.take_plain(piece):
+            for part in _split_chunks([piece]):
+                parser.feed(part)
+                yield from parser.take_pages()
         yield from parser.take_pages()
         tail = (tail + piece)[-64:]
     closed = tail.rstrip().endswith(_CLOSING)
@@ -198,11 +206,27 @@ class _PageParser(_Parser):
         self._page = Page()
         self._pages: list[Page] = []
         self._last = "before the first page"
+        self.between_pages = -1
+        """How many bytes had been fed when the parser was last known to be between two pages."""
+
+    def take_plain(self, xml: bytes) -> bool:
+        """Take a whole page without parsing it, if it is plain and comes where a page may; return whether it is."""
+        if self.between_pages != self.fed or not (page := read_plain_page(xml, self._limit)):
+            return False
+        self._add(
+            Page(page.page_id, page.revision_id, page.title, page.namespace, page.redirect, page.model, page.text)
+        )
+        self.offset -= len(xml)
+        return True
 
     def take_pages(self) -> list[Page]:
         """Return the pages completed since the last call."""
         pages, self._pages = self._pages, []
         return pages
+
+    def _add(self, page: Page) -> None:
+        self._pages.append(page)
+        self._last = f"after page {page.page_id} '{page.title}'"
 
     def error(self, reason: str) -> PageXmlError:
         return PageXmlError(f"{super().error(reason)}, {self._last}")
@@ -223,8 +247,8 @@ class _PageParser(_Parser):
     def on_end(self) -> None:
         path, page = self.path, self._page
         if path == _PAGE:
-            self._pages.append(page)
-            self._last = f"after page {page.page_id} '{page.title}'"
+            self._add(page)
+            self.between_pages = self.expat.CurrentByteIndex + len(CLOSING)
         elif path in _FIELDS and self._parts is not None:
             value = self.collected()
             match path[2:]:
@@ -296,6 +320,20 @@ def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
         if len(head) >= 16:
             break
     return head, chain(taken, rest)
+
+
+def _split_after_pages(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split chunks anew, after each closing tag of a page; what begins no plain page is not split."""
+    rest = b""
+    for chunk in chunks:
+        *pages, rest = (rest + chunk).split(CLOSING)
+        yield from (page + CLOSING for page in pages)
+        begins_page = OPENING.startswith(rest.lstrip()[: len(OPENING)])
+        if len(rest) > _PLAIN_LIMIT or not begins_page:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
 
 
 def _split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
