@@ -15,15 +15,16 @@ from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.release_page import release_page
+from jgpt_dagster.assets.released_corpora import descriptions_of, trained_on
 from jgpt_dagster.assets.tokenizer import encodes_of
 from jgpt_dagster.assets.traced_samples import traced_samples
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.attribution import attribution, licences
-from jgpt_dagster.catalog.corpora import Folder, corpus_named
+from jgpt_dagster.catalog.corpora import Corpus, corpus_named
 from jgpt_dagster.catalog.good_outputs import failed_inputs, judge, required_checks
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.catalog.training_data_account import training_data_account
-from jgpt_dagster.corpus.web.corpus_description import CorpusDescription, read_description
+from jgpt_dagster.corpus.web.corpus_description import CorpusDescription
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.gguf_file import LIBRARY
 from jgpt_dagster.lm.release.licences import model_licence
@@ -32,7 +33,9 @@ from jgpt_dagster.lm.release.release_directory import write_release
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.provenance.chain import collect_chain
+from jgpt_dagster.provenance.chain import Chain, collect_chain
+from jgpt_dagster.provenance.papers.release_facts import ReleaseFacts
+from jgpt_dagster.provenance.papers.write_papers import PAPERS, write_papers
 from jgpt_dagster.provenance.statement import PROVENANCE, statement_of
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.data_root import DataRoot
@@ -40,7 +43,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact, Directory
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 
 
 class ReleaseConfig(StageConfig):
@@ -78,14 +81,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
             "model with `jgpt run --retrain`), or release the model all the same with `jgpt run --unchecked`: its "
             "card will say so."
         )
-    corpora = _trained_on(store, root, dump, model, target)
-    descriptions = _descriptions(store, corpora, target)
+    names = trained_on(store, root, dump, model, target)
+    corpora = [corpus_named(store.corpora, name) for name in names]
+    descriptions = descriptions_of(corpora, target)
     recipe = Recipe(
         stage="release",
         code_version=CODE_VERSION,
         settings={
             "wiki": store.wiki,
-            "corpora": corpora,
+            "corpora": names,
             **({"descriptions": {name: asdict(told) for name, told in descriptions.items()}} if descriptions else {}),
             **({"unchecked": failed} if failed else {}),
         },
@@ -100,7 +104,21 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
         card = _card(store, name, root, dump, model, scores, tokenizer.path, corpora, descriptions, failed)
         with target.writing(recipe) as out:
             write_release(out.path, model.path / MODEL, tokenizer.path, card, model.path, name)
-            _write_provenance(store, out, recipe, model_name)
+            chain = collect_chain(store.root, recipe.inputs, model_name)
+            facts = ReleaseFacts(
+                name=name,
+                dump=dump,
+                licence=model_licence(licences(corpora, descriptions)),
+                corpora=corpora,
+                descriptions=descriptions,
+                chain=chain,
+                model=model.verified(),
+                scores=_scores(scores, dump),
+                interval=_interval(scores.verified().counts),
+                files=out.entries(),
+            )
+            write_papers(out.path, facts)
+            _write_provenance(out, recipe, model_name, chain)
             out.counts = {"bytes": sum(file.stat().st_size for file in out.path.iterdir())}
         verdicts = {output.asset: read_verdicts(output, output.manifest()) for output in (model, scores)}
         return {
@@ -123,60 +141,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
     )
 
 
-def _write_provenance(store: CorpusStore, out: DirectoryWriter, recipe: Recipe, model: str) -> None:
+def _write_provenance(out: DirectoryWriter, recipe: Recipe, model: str, chain: Chain) -> None:
     """Write what the files in a directory were made of, from the sources on, as far as it is still here."""
     files = out.entries()
     for name, entry in files.items():
         out.record_entry(name, entry)
-    statement = statement_of(files, recipe, model, collect_chain(store.root, recipe.inputs, model))
+    statement = statement_of(files, recipe, model, chain)
     write_json(out.path / PROVENANCE, statement.to_dict())
 
 
-def _trained_on(
-    store: CorpusStore, root: DataRoot, dump: str, model: DirectoryArtifact, target: DirectoryArtifact
-) -> list[str]:
-    """Return the names of the corpora that a model was trained on: the deployment may have others since.
-
-    Raises JgptError if its training set is not in `root` any more, and no release of this model says it.
-    """
-    manifest, data, released = model.verified(), root.directory(TRAINING_SET, dump), target.manifest()
-    names = [corpus.name for corpus in store.corpora]
-    made = data.manifest()
-    if made and made.data_sha256 == manifest.recipe.inputs.get(data.recipe_label):
-        weights = made.recipe.settings["weights"]
-        return [name for name in names if name in weights] + sorted(weights.keys() - {*names})
-    if released and released.recipe.inputs.get(model.recipe_label) == manifest.data_sha256:
-        return list(released.recipe.settings["corpora"])
-    if made is None:  # removed to free space
-        return names
-    raise JgptError(
-        f"{data.label} has been made again since {model.label} was trained, so the card of {target.label} cannot say "
-        "what it was trained on. Train the model again with `jgpt run --retrain`, or another one under a name of its "
-        "own (JGPT_MODEL)."
-    )
-
-
-def _descriptions(
-    store: CorpusStore, corpora: Sequence[str], target: DirectoryArtifact
-) -> Mapping[str, CorpusDescription]:
-    """Return what folders say of themselves, by the name of the corpus: now, or if one is gone, in the last release.
-
-    Raises CorpusDescriptionError.
-    """
-    released = target.manifest()
-    recorded = released.recipe.settings.get("descriptions", {}) if released else {}
-    found = dict[str, CorpusDescription]()
-    for name in corpora:
-        source = corpus_named(store.corpora, name).source
-        if not isinstance(source, Folder):
-            continue
-        if source.path.is_dir():
-            description = read_description(source.path)
-        else:
-            description = CorpusDescription(**recorded[name]) if name in recorded else None
-        if description:
-            found[name] = description
-    return found
 
 
 def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:
@@ -215,14 +188,13 @@ def _card(
     model: DirectoryArtifact,
     scores: DirectoryArtifact,
     tokenizer_path: Path,
-    names: Sequence[str],
+    corpora: Sequence[Corpus],
     descriptions: Mapping[str, CorpusDescription],
     failed: Sequence[str],
 ) -> str:
     config = json.loads((model.path / MODEL / "config.json").read_text())
     tokenizer = load_tokenizer(tokenizer_path)
     model_manifest, total = model.verified(), scores.verified().counts
-    corpora = [corpus_named(store.corpora, name) for name in names]
     sizes = training_data_account(root, dump, model_manifest.recipe.inputs.get(f"{TRAINING_SET} {dump}"))
     return model_card(
         ModelCardFacts(
@@ -245,6 +217,7 @@ def _card(
             failed_checks=failed,
             sample=_sample(scores),
             scores=_scores(scores, dump),
+            papers={**PAPERS, PROVENANCE: "every step from the sources to the weights, as an in-toto statement"},
             figures={
                 "held-out documents": f"{total['documents']:,}",
                 **_unscored(total),
@@ -259,6 +232,11 @@ def _card(
             },
         )
     )
+
+
+def _interval(counts: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = counts["bits_per_character_low"], counts["bits_per_character_high"]
+    return None if low is None else (low, high)
 
 
 def _sample(scores: DirectoryArtifact) -> tuple[str, str] | None:

@@ -55,7 +55,7 @@ def licences(corpora: Iterable[Corpus], descriptions: Mapping[str, CorpusDescrip
     for corpus in corpora:
         match corpus.source:
             case WikiDumps(wiki):
-                found.add(_wiki_licence(wiki) or NOT_STATED)
+                found.add(wiki_licence(wiki) or NOT_STATED)
             case Folder():
                 description = descriptions.get(corpus.name)
                 found.add(description.licence if description else NOT_STATED)
@@ -64,16 +64,23 @@ def licences(corpora: Iterable[Corpus], descriptions: Mapping[str, CorpusDescrip
 
 def wiki_attribution(wiki: str, dump: str) -> str:
     """Return the attribution of a wiki, by its database name and the date of the dump."""
-    source, match = f"{markdown_text(wiki)}, dump of {markdown_text(dump)}", _WIKI_NAME.fullmatch(wiki)
-    if match is None:
+    source, site = f"{markdown_text(wiki)}, dump of {markdown_text(dump)}", wiki_site(wiki)
+    if not site:
         return f"{source}; licence of the text: see that wiki"
-    project = "wikipedia" if match["project"] == "wiki" else match["project"]
-    site = f"https://{match['language'].replace('_', '-')}.{project}.org/"
-    licence = _LICENCE_TEXTS[_wiki_licence(wiki)]
+    licence = _LICENCE_TEXTS[wiki_licence(wiki)]
     return f"{source}, by the authors that {site} names in the history of each page; licence of the text: {licence}"
 
 
-def _wiki_licence(wiki: str) -> str:
+def wiki_site(wiki: str) -> str:
+    """Return the address of a Wikimedia wiki; empty for any other."""
+    match = _WIKI_NAME.fullmatch(wiki)
+    if match is None:
+        return ""
+    project = "wikipedia" if match["project"] == "wiki" else match["project"]
+    return f"https://{match['language'].replace('_', '-')}.{project}.org/"
+
+
+def wiki_licence(wiki: str) -> str:
     """Return the licence of the text of a Wikimedia wiki; empty for any other."""
     match = _WIKI_NAME.fullmatch(wiki)
     # Wikinews is the only project without share-alike.

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, _Command] = {
     "leaderboard": _Command("evaluate", "Show all models that were evaluated on a dump."),
     "tasks": _Command("evaluate", "List the evaluation tasks whose files are here."),
     "compare": _Command("compare", "Say what differs between two dumps or models."),
+    "papers": _Command("papers", "List and validate the papers of a release."),
     "verify": _Command("verify", "Check a release or a data root against its hashes."),
     "trace": _Command("trace", "Show which text a step read, and which steps read a text."),
     "sign": _Command("verify", "Sign a release."),

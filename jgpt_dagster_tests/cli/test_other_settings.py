@@ -72,7 +72,8 @@ def test_every_setting_that_a_root_cannot_mix_protects_its_dumps(deployment: Dep
 def test_the_list_holds_every_command() -> None:
     groups = {"dumps", "config", "text"}
     # These read a release, a model or a folder of tasks, of whatever settings.
-    listed = {name.split()[0] for name in COMMANDS} | {"generate", "leaderboard", "models", "sign", "tasks", "verify"}
+    others = {"generate", "leaderboard", "models", "papers", "sign", "tasks", "verify"}
+    listed = {name.split()[0] for name in COMMANDS} | others
     assert listed == {*main.list_commands(click.Context(main))}
     for group in groups:
         found = CliRunner().invoke(main, [group, "--help"]).output.partition("Commands:\n")[2]

@@ -22,7 +22,7 @@ def commands() -> list[str]:
 def test_every_command_of_the_guide_does_what_it_says(
     finished: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package in ("model_signing.signing", "pydivsufsort"):
+    for package in ("model_signing.signing", "pydivsufsort", "mlcroissant", "cyclonedx"):
         pytest.importorskip(package)
     data = tmp_path / "demo" / "data"
     data.parent.mkdir()
@@ -40,6 +40,7 @@ def test_every_command_of_the_guide_does_what_it_says(
             outputs[line] = deployment.invoke(*words[1:])
     verified = [output for line, output in outputs.items() if line.startswith("jgpt verify")]
     assert len(verified) == 3 and all(output.endswith("verified\n") for output in verified)
+    assert all(output.endswith("valid\n") for line, output in outputs.items() if line.startswith("jgpt papers"))
     assert any("200 of 200 documents come out of the sources" in output for output in verified)
     assert any("signed with key.pub" in output for output in verified)
     shown = re.search(r"```\n\$ (.*)\n((?:.*\n){3})", GUIDE)

@@ -83,7 +83,8 @@ class ModelCardFacts:
 
     `corpora` are what the model was trained on, by name. `settings` and `figures` are tables of names and values.
     `segmenter` is the name of an engine. `sample` is a prompt and the text that continues it. `failed_checks` say what
-    the model does not hold, though it is released. All but the sources of corpora is shown literally.
+    the model does not hold, though it is released. `papers` are files beside the card, with what each is. All but these
+    and the sources of corpora is shown literally.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ModelCardFacts:
     scores: Sequence[Score] = ()
     sample: tuple[str, str] | None = None
     failed_checks: Sequence[str] = field(default_factory=list)
+    papers: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_card(facts: ModelCardFacts) -> str:
@@ -112,6 +114,7 @@ def model_card(facts: ModelCardFacts) -> str:
         "Training data": _training_data(facts),
         "Training": f"{LOSS_PICTURE}\n\n{_table(facts.settings)}",
         "Evaluation": _evaluation(facts),
+        "Papers": _papers(facts.papers),
     }
     body = "\n\n".join(f"## {title}\n{text}" for title, text in sections.items() if text)
     card = f"""---
@@ -247,6 +250,10 @@ figures. Bits per character and per byte count the unsegmented text and can be c
 token cannot.
 
 {_table(facts.figures)}"""
+
+
+def _papers(papers: Mapping[str, str]) -> str:
+    return "\n".join(f"* [{name}]({name}): {what}" for name, what in papers.items())
 
 
 def _count(number: int | None) -> str:
