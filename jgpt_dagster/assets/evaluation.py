@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.lm.evaluation.score_charts import bigram_level, score_bars
-from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
+from jgpt_dagster.lm.release.generation import SamplingSettings, TextGenerator
 from jgpt_dagster.lm.training.metrics_files import read_metrics
 from jgpt_dagster.lm.training.training_charts import loss_chart
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, model_key
@@ -98,15 +99,7 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
                 batch_size=config.batch,
                 device=device,
             ).to_dict()
-            samples = [
-                {
-                    "prompt": prompt,
-                    "text": generate_text(
-                        model.path / MODEL, tokenizer.path, prompt, SamplingSettings(seed=config.seed), device
-                    ),
-                }
-                for prompt in config.prompts
-            ]
+            samples = _samples(model.path / MODEL, tokenizer.path, config, device)
             with target.writing(recipe) as out:
                 write_json(out.path / EVALUATION, result)
                 write_json(out.path / SAMPLES, samples)
@@ -127,6 +120,14 @@ def evaluation(context: dg.AssetExecutionContext, config: EvaluationConfig, stor
 def scores_picture(result: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
     """Return the scores of an evaluation, the content of its EVALUATION, as bars with intervals."""
     return bars("bits per character", "bits per character (95 %), lower is better", score_bars(result))
+
+
+def _samples(model_dir: Path, tokenizer_dir: Path, config: EvaluationConfig, device: str) -> list[dict[str, str]]:
+    """Return each prompt of the config with the text that the model, opened once, makes of it."""
+    if not config.prompts:
+        return []
+    generator, sampling = TextGenerator(model_dir, tokenizer_dir, device), SamplingSettings(seed=config.seed)
+    return [{"prompt": prompt, "text": generator.continue_prompt(prompt, sampling)} for prompt in config.prompts]
 
 
 def _describe_evaluation(target: DirectoryArtifact, model: DirectoryArtifact) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from jgpt_dagster.catalog.attribution import attribution, licences
 from jgpt_dagster.catalog.corpora import Corpus, corpus_named
 from jgpt_dagster.catalog.good_outputs import failed_inputs, judge, required_checks
 from jgpt_dagster.catalog.output_catalog import TRAINING_SET
+from jgpt_dagster.catalog.released_tasks import tasks_of_release
 from jgpt_dagster.catalog.training_data_account import training_data_account
 from jgpt_dagster.corpus.web.corpus_description import CorpusDescription
 from jgpt_dagster.errors import JgptError
@@ -84,6 +85,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
     names = trained_on(store, root, dump, model, target)
     corpora = [corpus_named(store.corpora, name) for name in names]
     descriptions = descriptions_of(corpora, target)
+    tasks = _tasks(store, target, dump, (model, tokenizer))
     recipe = Recipe(
         stage="release",
         code_version=CODE_VERSION,
@@ -92,6 +94,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
             "corpora": names,
             **({"descriptions": {name: asdict(told) for name, told in descriptions.items()}} if descriptions else {}),
             **({"unchecked": failed} if failed else {}),
+            **({"tasks": tasks} if tasks else {}),
         },
         inputs={input.recipe_label: input.verified().data_sha256 for input in (model, scores, tokenizer)},
         libraries=library_versions(LIBRARY) if encodes_of(tokenizer.verified()) == "text" else {},
@@ -101,7 +104,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
 
     def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
         name = f"jgpt-{model_name}-{dump}"
-        card = _card(store, name, root, dump, model, scores, tokenizer.path, corpora, descriptions, failed)
+        card = _card(store, name, root, dump, model, scores, tokenizer.path, corpora, descriptions, failed, tasks)
         with target.writing(recipe) as out:
             write_release(out.path, model.path / MODEL, tokenizer.path, card, model.path, name)
             chain = collect_chain(store.root, recipe.inputs, model_name)
@@ -113,7 +116,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, store: Cor
                 descriptions=descriptions,
                 chain=chain,
                 model=model.verified(),
-                scores=_scores(scores, dump),
+                scores=_scores(scores, dump, tasks),
                 interval=_interval(scores.verified().counts),
                 files=out.entries(),
             )
@@ -148,8 +151,6 @@ def _write_provenance(out: DirectoryWriter, recipe: Recipe, model: str, chain: C
         out.record_entry(name, entry)
     statement = statement_of(files, recipe, model, chain)
     write_json(out.path / PROVENANCE, statement.to_dict())
-
-
 
 
 def _failed_data_checks(store: CorpusStore, root: DataRoot, dump: str) -> list[str]:
@@ -191,6 +192,7 @@ def _card(
     corpora: Sequence[Corpus],
     descriptions: Mapping[str, CorpusDescription],
     failed: Sequence[str],
+    tasks: Mapping[str, Mapping[str, Any]],
 ) -> str:
     config = json.loads((model.path / MODEL / "config.json").read_text())
     tokenizer = load_tokenizer(tokenizer_path)
@@ -216,7 +218,7 @@ def _card(
             settings={name: value for name, value in model_manifest.recipe.settings.items() if value is not None},
             failed_checks=failed,
             sample=_sample(scores),
-            scores=_scores(scores, dump),
+            scores=_scores(scores, dump, tasks),
             papers={**PAPERS, PROVENANCE: "every step from the sources to the weights, as an in-toto statement"},
             figures={
                 "held-out documents": f"{total['documents']:,}",
@@ -229,6 +231,13 @@ def _card(
                 "of a unigram model": f"{total['unigram_bits_per_character']:.4f}",
                 "bits per byte": f"{total['bits_per_byte']:.4f}",
                 "training tokens": f"{model_manifest.counts['tokens']:,}",
+                **{
+                    f"accuracy in {task}, {told['items']:,} items (95 % interval; chance)": (
+                        f"{told['accuracy']:.4f} ({told['accuracy_low']:.4f} to {told['accuracy_high']:.4f}; "
+                        f"{told['chance']:.4f})"
+                    )
+                    for task, told in tasks.items()
+                },
             },
         )
     )
@@ -245,8 +254,19 @@ def _sample(scores: DirectoryArtifact) -> tuple[str, str] | None:
     return (samples[0]["prompt"], samples[0]["text"]) if samples else None
 
 
-def _scores(scores: DirectoryArtifact, dump: str) -> list[Score]:
-    """Return the results of an evaluation for the index of a model hub: of all held-out documents, and by corpus."""
+def _tasks(
+    store: CorpusStore, target: DirectoryArtifact, dump: str, made_of: Sequence[DirectoryArtifact]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return what the model reaches on tasks, if its last release was scored on any and had the same model."""
+    released = target.manifest()
+    if released is None:
+        return {}
+    inputs = {input.recipe_label: input.verified().data_sha256 for input in made_of}
+    return tasks_of_release(store.root, dump, released) if inputs.items() <= released.recipe.inputs.items() else {}
+
+
+def _scores(scores: DirectoryArtifact, dump: str, tasks: Mapping[str, Mapping[str, Any]]) -> list[Score]:
+    """Return the results for the index of a model hub: of all held-out documents, by corpus, and of tasks."""
     result = json.loads((scores.path / EVALUATION).read_text())
     measured = {"held-out documents": result["total"], **result["corpora"]}
     return [
@@ -259,4 +279,13 @@ def _scores(scores: DirectoryArtifact, dump: str) -> list[Score]:
         )
         for name, score in measured.items()
         for metric in ("bits_per_character", "bits_per_byte")
+    ] + [
+        Score(
+            task,
+            f"{task}, {told['items']:,} items",
+            "accuracy",
+            "accuracy (higher is better)",
+            round(told["accuracy"], 4),
+        )
+        for task, told in tasks.items()
     ]

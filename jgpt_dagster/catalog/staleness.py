@@ -15,6 +15,7 @@ from typing import Any
 from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
 from jgpt_dagster.catalog.kept_config import KeptConfig, changed_fields
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET, OutputCatalog
+from jgpt_dagster.catalog.released_tasks import tasks_of_release
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.corpus.web.corpus_description import DESCRIPTION, CorpusDescriptionError, read_description
 from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
@@ -130,6 +131,7 @@ class StalenessCheck:
             self._changed_pages(artifact, recipe)
             or self._changed_folder(artifact, recipe)
             or self._changed_description(artifact, recipe)
+            or self._changed_tasks(artifact, manifest)
         )
 
     def _changed_pages(self, artifact: Artifact, recipe: Recipe) -> str:
@@ -173,6 +175,15 @@ class StalenessCheck:
             if (asdict(described) if described else None) != recorded.get(corpus.name):
                 return f"{folder / DESCRIPTION} has changed since"
         return ""
+
+    def _changed_tasks(self, artifact: Artifact, manifest: Manifest) -> str:
+        """Say whether the model of a release was scored on tasks since, or on others."""
+        if artifact.asset != MODEL_ASSETS[-1]:
+            return ""
+        dump = artifact.partition.partition("|")[0]
+        found = tasks_of_release(self._catalog.root, dump, manifest)
+        recorded = manifest.recipe.settings.get("tasks", {})
+        return "" if found == recorded else f"scored on {', '.join(sorted(found)) or 'no tasks'} since"
 
     def _shard_hashes(self, corpus: Corpus, dump: str) -> list[str]:
         """Return the hash of each shard's byte range of a dump; empty if it is missing or has other shards."""

@@ -5,6 +5,7 @@ Import it as `jgpt_dagster.lm`.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jgpt_dagster.lm.evaluation.text_models import CausalTextModel, TextEncoder, open_own_encoder, open_text_model
-from jgpt_dagster.lm.release.generation import SamplingSettings, generate_text
+from jgpt_dagster.lm.release.generation import SamplingSettings, TextGenerator
 
 if TYPE_CHECKING:
     from typing import Self
@@ -91,6 +92,10 @@ class Release(_Closing):
         release._model = release._opened.enter_context(open_text_model(release.path, device))
         return release
 
+    @cached_property
+    def _generator(self) -> TextGenerator:
+        return TextGenerator(self.path, self.path, self._device)
+
     def generate(
         self,
         prompt: str,
@@ -105,7 +110,7 @@ class Release(_Closing):
         Raises GenerationError if the prompt fills the model's context.
         """
         sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-        return generate_text(self.path, self.path, prompt, sampling, self._device)
+        return self._generator.continue_prompt(prompt, sampling)
 
     def score(self, text: str) -> float:
         """Return the bits per character that the model needs for a text as the beginning of a document.

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
-from jgpt_dagster.catalog.evaluated_models import ITEMS, EvaluatedModels, evaluation_output, task_output
+from jgpt_dagster.catalog.evaluated_models import ITEMS, TASKS, EvaluatedModels, evaluation_output, task_output
 from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.lm.release.release_directory import CARD
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment, Materialized, in_process_instance
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
@@ -103,6 +105,16 @@ def test_tasks_are_scored_from_the_files_of_the_user(
     assert all(len(item["log_likelihoods"]) == 2 for item in items)
     assert {item["in_training"] for item in items} == {None}
     assert "verified" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").metadata["status"].value)
+    release = asking.root.directory("release", DUMP, model="tiny")
+    assert "scored on jblimp since" in asking.invoke("status", "--dump", DUMP)
+    assert asking.materialize("release", f"{DUMP}|tiny").error is None
+    results = ModelCard.load(release.path / CARD).data.eval_results or []  # type: ignore[attr-defined]
+    reached = json.loads((task_output(deployment.root, DUMP, "ours").path / TASKS).read_text())["tasks"]["jblimp"]
+    (listed,) = [result for result in results if result.metric_type == "accuracy"]
+    assert (listed.dataset_type, listed.metric_value) == ("jblimp", round(reached["accuracy"], 4))
+    # The card is none of what the model is scored by, nor does a release go stale of its own card.
+    for asset, key in (("task_evaluation", "ours"), ("release", "tiny")):
+        assert "verified" in str(asking.materialize(asset, f"{DUMP}|{key}").metadata["status"].value)
     unknown = asking.materialize("task_evaluation", f"{DUMP}|ours", tasks=["nothing"])
     assert "has no task nothing. It has: jblimp." in str(unknown.error)
     *_, chance = asking.invoke("leaderboard").strip().splitlines()

@@ -1,4 +1,4 @@
-"""A model hub on loopback that speaks as much of the protocol as an upload needs, and refuses what a hub refuses."""
+"""A model hub on loopback: as much of the protocol as uploads and downloads need, with the refusals of a real one."""
 
 import base64
 import hashlib
@@ -20,9 +20,12 @@ _LARGE_BYTES = 1 << 20
 
 @dataclass
 class Repository:
+    """The newest files by name; `revisions` name the sha of a commit each."""
+
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     commits: int = 0
+    revisions: dict[str, str] = field(default_factory=lambda: {"main": "0" * 40})
 
 
 @dataclass
@@ -68,6 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    do_HEAD = do_GET
+
     def do_POST(self) -> None:
         self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
@@ -83,7 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
             for part, (status, message) in self.hub.refuse.items():
                 if part in path:
                     raise _Refused(status, message)
-            if not path.startswith("/objects/") and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            if "/resolve/" in path:
+                self._serve(path)
+                return
+            if self._needs_token(path) and self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise _Refused(401, "Invalid username or password.")
             status, value = 200, self._handle(path, body)
         except _Refused as refused:
@@ -95,7 +103,32 @@ class _Handler(BaseHTTPRequestHandler):
         if "error" in value:
             self.send_header("X-Error-Message", value["error"])
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _needs_token(self, path: str) -> bool:
+        """Whether only a known user may ask: for everything but the files of large objects and public models."""
+        if self.command != "GET":
+            return not path.startswith("/objects/")
+        repository = self.hub.repositories.get("/".join(path.removeprefix("/api/models/").split("/")[:2]))
+        return repository is None or repository.private
+
+    def _serve(self, path: str) -> None:
+        """Answer with a file of a revision: /OWNER/NAME/resolve/REVISION/FILE."""
+        owner, name, _, revision, file = path.strip("/").split("/", 4)
+        repository = self.hub.repositories.get(f"{owner}/{name}")
+        if repository is None or repository.private:
+            raise _Refused(401, "Invalid username or password.")
+        content = repository.files.get(file)
+        if content is None:
+            raise _Refused(404, "Entry not found")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", repository.revisions.get(revision, revision))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _handle(self, path: str, body: bytes) -> Any:
         if path == "/api/repos/create":
@@ -118,11 +151,19 @@ class _Handler(BaseHTTPRequestHandler):
             return {"files": [self._small(entry) for entry in json.loads(body)["files"]]}
         if "/commit/" in path:
             return self._commit(name, repository, [json.loads(line) for line in body.splitlines()])
+        if "/tree/" in path:
+            return [
+                {"type": "file", "path": file, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for file, content in repository.files.items()
+            ]
+        revision = path.partition("/revision/")[2] or "main"
+        if revision not in {*repository.revisions, *repository.revisions.values()}:
+            raise _Refused(404, "Revision Not Found")
         return {
             "_id": name,
             "id": name,
             "private": repository.private,
-            "sha": "0" * 40,
+            "sha": repository.revisions.get(revision, revision),
             "siblings": [{"rfilename": file} for file in repository.files],
         }
 

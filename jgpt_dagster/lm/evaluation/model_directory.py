@@ -4,7 +4,8 @@ Nothing in the directory runs: weights are safetensors, code that it may bring i
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 READ = ("*.safetensors", "*.json", "*.model", "*.txt", "*.tiktoken")
 """The files of a model directory that decide its scores."""
 
-# Volatile records of an output of this package, which no model is made of.
-_RECORDS = ("manifest.json", "run.json", "checks.json")
+# Records of an output of this package and papers of a release, which no model is made of.
+_RECORDS = ("manifest.json", "run.json", "checks.json", "provenance.json", "croissant.json", "bom.cdx.json")
 # By what share of the largest one logits may differ in 32-bit arithmetic although nothing before them does.
 _CAUSAL_TOLERANCE = 1e-4
 # Names under which configurations of transformers give the largest number of inputs.
@@ -58,7 +59,17 @@ def require_model_directory(directory: Path) -> None:
 def directory_fingerprint(directory: Path) -> str:
     """Return a hash of everything in a model directory that decides its scores: weights, configuration, tokenizer."""
     paths = {path for pattern in READ for path in directory.glob(pattern) if path.is_file()}
-    return sha256_value({path.name: sha256_file(path) for path in sorted(paths) if path.name not in _RECORDS})
+    return fingerprint_of({path.name: sha256_file(path) for path in sorted(paths) if path.name not in _RECORDS})
+
+
+def fingerprint_of(files: Mapping[str, str]) -> str:
+    """Return the same hash from the sha256 of files by name; those that decide no score may be among them."""
+    read = {
+        name: sha256
+        for name, sha256 in files.items()
+        if name not in _RECORDS and any(fnmatch(name, pattern) for pattern in READ)
+    }
+    return sha256_value(read)
 
 
 def open_model(directory: Path, device: str) -> Any:

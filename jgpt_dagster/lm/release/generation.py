@@ -111,17 +111,6 @@ class TextGenerator:
         return tokenizer.decode(ids[0].cpu().numpy())
 
 
-def generate_text(
-    model_dir: Path,
-    tokenizer_dir: Path,
-    prompt: str,
-    sampling: SamplingSettings = _DEFAULT_SAMPLING,
-    device: str = "cpu",
-) -> str:
-    """Continue one prompt: see `TextGenerator`."""
-    return TextGenerator(model_dir, tokenizer_dir, device).continue_prompt(prompt, sampling)
-
-
 def prompt_text(tokenizer: TextTokenizer, prompt: str) -> str:
     """Return the string to encode for a prompt, without a line end: the model continues the last line.
 

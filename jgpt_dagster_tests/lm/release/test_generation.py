@@ -11,7 +11,6 @@ from jgpt_dagster.lm.release.generation import (
     GenerationError,
     SamplingSettings,
     TextGenerator,
-    generate_text,
     prompt_text,
 )
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TokenizerMismatchError, load_tokenizer
@@ -78,7 +77,7 @@ def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
         {"profile": "clean", "segmenter": "mecab", "fingerprint": fingerprint},
     )
     sampling = SamplingSettings(max_new_tokens=10, seed=1)
-    text = generate_text(model_dir, tmp_path / "tokenizer", "吾輩は猫である", sampling)
+    text = TextGenerator(model_dir, tmp_path / "tokenizer").continue_prompt("吾輩は猫である", sampling)
     assert text == TextGenerator(model_dir, tokenizer_dir).continue_encoded("吾輩 は 猫 である", sampling)
 
 
@@ -92,7 +91,7 @@ def test_a_prompt_for_a_tokenizer_of_text_is_normalised_and_not_segmented(
     tokenizer_dir = save_small_tokenizer(tmp_path / "tokenizer", "text")
     model_dir = save_model(new_model(tokenizer_dir), tmp_path / "model")
     sampling = SamplingSettings(max_new_tokens=10, seed=1)
-    text = generate_text(model_dir, tokenizer_dir, "吾輩は　ｶﾞ猫\r\n\n である ", sampling)
+    text = TextGenerator(model_dir, tokenizer_dir).continue_prompt("吾輩は　ｶﾞ猫\r\n\n である ", sampling)
     assert text == TextGenerator(model_dir, tokenizer_dir).continue_encoded("吾輩はガ猫\nである", sampling)
     assert text.startswith("吾輩はガ猫\nである")
     assert prompt_text(load_tokenizer(tokenizer_dir), "猫\n") == "猫\n"
@@ -119,4 +118,4 @@ def test_a_character_of_several_bytes_is_passed_on_whole(tmp_path: Path) -> None
 
 def test_a_tokenizer_of_another_segmenter_is_refused(model_dir: Path, tokenizer_dir: Path) -> None:
     with pytest.raises(TokenizerMismatchError, match="fingerprint"):
-        generate_text(model_dir, tokenizer_dir, "吾輩は猫である")
+        TextGenerator(model_dir, tokenizer_dir).continue_prompt("吾輩は猫である")
