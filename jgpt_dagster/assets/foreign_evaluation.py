@@ -15,7 +15,7 @@ from pydantic import Field
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.evaluation import inference_device
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize, progress
-from jgpt_dagster.assets.metadata import picture, table
+from jgpt_dagster.assets.metadata import bars, table
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import MODEL
 from jgpt_dagster.catalog.corpora import corpus_named
@@ -36,7 +36,7 @@ from jgpt_dagster.lm.evaluation.leaderboard import (
     UNKNOWN_TRAINING_DATA,
     comparable_groups,
     heading,
-    interval_chart,
+    leaderboard_bars,
     table_rows,
 )
 from jgpt_dagster.lm.tokenizer.text_tokenizer import document_text, load_tokenizer
@@ -233,7 +233,7 @@ def _describe(store: CorpusStore, dump: str, target: DirectoryArtifact) -> Mappi
     own = next(group for group in groups if any(entry.name == target.partition.partition("|")[2] for entry in group))
     return {
         "scored": heading(own),
-        "leaderboard_chart": picture("bits per byte", interval_chart(own)),
+        "leaderboard_chart": bars("bits per byte", "bits per byte (95 %), lower is better", leaderboard_bars(own)),
         "leaderboard": table(COLUMNS, table_rows(own)),
         "note": f"* from elsewhere. {UNKNOWN_TRAINING_DATA}",
     }

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import combinations, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jgpt_dagster.charts.bar_chart import Bar
 from jgpt_dagster.lm.evaluation.bootstrap import Interval, bootstrap_interval
 
 UNKNOWN_TRAINING_DATA = (
@@ -140,25 +140,10 @@ def _margin(margin: Difference) -> str:
     return f"{margin.value:.4f} ({margin.interval.low:.4f} to {margin.interval.high:.4f}), {verdict}"
 
 
-_ROW, _BARS, _LABELS = 18, 220, 130
-# Grey is legible in the light and in the dark theme of the UI.
-_FONT = "font-size='11' font-family='sans-serif' fill='#888'"
-
-
-def interval_chart(group: Sequence[Entry]) -> str:
-    """Return an SVG with a bar for each model: its bits per byte, with a line over its 95 % interval."""
-    reach = max(entry.total["bits_per_byte_high"] or entry.total["bits_per_byte"] for entry in group)
-    scale = _BARS / reach
-    bars, whiskers, texts = "", "", ""
-    for place, entry in enumerate(group):
-        middle, value = place * _ROW + 9, entry.total["bits_per_byte"]
-        bars += f"M{_LABELS} {middle - 5}h{value * scale:.0f}v10h{-value * scale:.0f}z"
-        if entry.total["bits_per_byte_low"] is not None:
-            low, high = (_LABELS + entry.total[f"bits_per_byte_{end}"] * scale for end in ("low", "high"))
-            whiskers += f"M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 3}v6M{high:.1f} {middle - 3}v6"
-        name = entry.name if len(entry.name) <= 20 else entry.name[:19] + "…"
-        texts += f"<text y='{middle + 4}'>{escape(name)} {value:.3f}</text>"
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{_LABELS + _BARS + 5}' height='{len(group) * _ROW}'>"
-        f"<path fill='#9be' d='{bars}'/><path stroke='#258' d='{whiskers}'/><g {_FONT}>{texts}</g></svg>"
-    )
+def leaderboard_bars(group: Sequence[Entry]) -> list[Bar]:
+    """Return the bits per byte of each model with their intervals."""
+    ends = [(entry, *(entry.total[f"bits_per_byte{end}"] for end in ("", "_low", "_high"))) for entry in group]
+    return [
+        Bar(f"{entry.name} {value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})"), value, low, high)
+        for entry, value, low, high in ends
+    ]

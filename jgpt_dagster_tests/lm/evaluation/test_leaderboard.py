@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from jgpt_dagster.charts.bar_chart import bar_chart
 from jgpt_dagster.lm.evaluation.leaderboard import (
     Entry,
     comparable_groups,
     differences,
-    interval_chart,
+    leaderboard_bars,
     table_rows,
     to_json,
 )
@@ -53,5 +54,8 @@ def test_tables_say_which_model_is_from_elsewhere_and_charts_show_names_literall
     rows = table_rows(group)
     assert [row[0] for row in rows] == ["ours", "theirs *"] and rows[1][5].endswith("real")
     assert [row["trained_here"] for row in to_json(group)["models"]] == [True, False]
-    svg = interval_chart([entry("<b>", HARD), *group])
-    assert "&lt;b&gt;" in svg and "<b>" not in svg and svg.count("<text") == 3 and "H" in svg
+    bars = leaderboard_bars([entry("<b>", HARD), *group])
+    assert [bar.label.split()[0] for bar in bars] == ["<b>", "ours", "theirs"]
+    assert all(bar.low and bar.high and bar.low < bar.value < bar.high for bar in bars)
+    svg = bar_chart(bars, "bits per byte")
+    assert "&lt;b&gt;" in svg and "<b>" not in svg
