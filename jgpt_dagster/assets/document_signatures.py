@@ -4,7 +4,6 @@ Those of a source are made by `<corpus>_documents`, which selects documents by t
 pass does not repeat it. Those of the text of any corpus are made by `training_set`, which compares all corpora.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from jgpt_dagster.corpus.web.cc100 import shard_of
 from jgpt_dagster.corpus.web.document_selection import SelectionSettings, sign_documents
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress
+from jgpt_dagster.runtime.stopwatch import Stopwatch
 from jgpt_dagster.runtime.worker_pool import OrderedMap, map_in_process, map_in_worker_pool
 from jgpt_dagster.storage.disk_space import require_free_space
 from jgpt_dagster.storage.manifest import Recipe, library_versions
@@ -114,9 +114,9 @@ def signatures_of_text(
                 if reasons[table.label]:
                     missing.append((corpus, text, table, recipe))
                 found.append(table)
-        started = time.monotonic()
+        watch = Stopwatch()
         for (_, _, table, _), _ in ordered_map(_sign_text, missing):
-            record_run(context, table, time.monotonic() - started, reasons[table.label])
+            record_run(context, table, watch, reasons[table.label])
     return found
 
 
@@ -166,7 +166,7 @@ def _sign(
     ordered_map: OrderedMap,
     because: str,
 ) -> None:
-    started = time.monotonic()
+    watch = Stopwatch()
     rejected = _RejectedCount()
     signed = 0
 
@@ -184,4 +184,4 @@ def _sign(
             writers[shard_of(row[0], len(writers))].append(row)
             signed += 1
     for table in tables:
-        record_run(context, table, time.monotonic() - started, because)
+        record_run(context, table, watch, because)

@@ -1,7 +1,6 @@
 """`<corpus>_documents`: the documents of a corpus without dumps, selected and distributed to shards."""
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -42,6 +41,7 @@ from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_keys
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.runtime.progress import Progress, step_label
 from jgpt_dagster.runtime.read_ahead import read_ahead
+from jgpt_dagster.runtime.stopwatch import Stopwatch
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import RowWriter, read_rows
@@ -108,7 +108,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
             }
             stale = {number: target for number, target in targets.items() if reasons[number]}
             if stale:
-                started = time.monotonic()
+                watch = Stopwatch()
                 label = step_label(recipe.stage, keys)
                 with ExitStack() as steps:
                     decisions = None
@@ -131,7 +131,7 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 for number, target in stale.items():
                     if selection:
                         explanations(store, corpus, number).upload()
-                    record_run(context, target, time.monotonic() - started, reasons[number], source.facts)
+                    record_run(context, target, watch, reasons[number], source.facts)
             for number, target in targets.items():
                 copies = _copies(explanations(store, corpus, number)) if selection else {}
                 manifest = target.verified()

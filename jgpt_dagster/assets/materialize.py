@@ -1,7 +1,6 @@
 """What all stages share: lock the partition, skip an output that is current, time the work, record the run."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
 from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
+from jgpt_dagster.runtime.stopwatch import Stopwatch
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.damage import clear_damage
 from jgpt_dagster.storage.manifest import Manifest, Recipe
@@ -54,9 +54,9 @@ def materialize(
         manifest, because = (None, FORCED) if force else artifact.find_current(recipe)
         made = manifest is None
         if manifest is None:
-            started = time.monotonic()
+            watch = Stopwatch()
             facts = make(artifact, recipe)
-            manifest = record_run(context, artifact, time.monotonic() - started, because, facts)
+            manifest = record_run(context, artifact, watch, because, facts)
         return dg.MaterializeResult(
             metadata=dict(describe(manifest)) | stage_metadata(store, artifact, manifest, made),
             data_version=dg.DataVersion(manifest.data_sha256),
@@ -73,15 +73,16 @@ def partition_locked(context: dg.AssetExecutionContext, store: CorpusStore, arti
 def record_run(
     context: dg.AssetExecutionContext,
     artifact: Artifact,
-    seconds: float,
+    watch: Stopwatch,
     because: str,
     facts: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write the run record of an output that was just made, upload the output, and return its manifest.
 
-    `because` says in words why it was made.
+    `watch` was started before it was made; `because` says in words why it was.
     """
-    own = {"seconds": round(seconds, 3), "host": socket.gethostname(), "run_id": context.run.run_id}
+    times = {"seconds": round(watch.seconds, 3), "cpu_seconds": round(watch.cpu_seconds, 3)}
+    own = {**times, "host": socket.gethostname(), "run_id": context.run.run_id}
     record = {**own, MADE_BECAUSE: because, **(facts or {})}
     clear_damage(artifact)  # of a file with the same name and the same data
     write_sealed_json(artifact.run_path, record, internal=True)

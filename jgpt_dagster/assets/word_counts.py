@@ -4,7 +4,6 @@ The tokenizer makes the counts that it lacks. To count on several machines, mate
 makes them.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -18,6 +17,7 @@ from jgpt_dagster.lm.tokenizer.bpe_training import in_tokenizer_sample
 from jgpt_dagster.lm.tokenizer.word_counts import WordCounts, count_words
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.runtime.stopwatch import Stopwatch
 from jgpt_dagster.runtime.worker_pool import OrderedMap
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
@@ -87,9 +87,9 @@ def words_of(
                 missing.append((shard, target, recipe))
                 reasons[target.label] = because
             targets.append(target)
-        started = time.monotonic()
+        watch = Stopwatch()
         for number, ((shard, target, _), _) in enumerate(ordered_map(_count, missing), 1):
-            record_run(context, target, time.monotonic() - started, reasons[target.label])
+            record_run(context, target, watch, reasons[target.label])
             report(f"words: {number} of {len(missing)} shards, {shard.label}")
         return sum(map(_counted, targets), WordCounts())
 

@@ -66,6 +66,7 @@ def test_metadata_shows_counts_time_place_and_rows(articles: Deployment) -> None
     metadata = articles.materialize("wikipedia_articles", KEY).metadata
     assert (metadata["pages"].value, metadata["articles"].value) == (12, 10)
     assert metadata["seconds"].value > 0
+    assert metadata["cpu_seconds"].value > 0
     assert metadata["path"].path == f"wikipedia_articles/dump={DUMP}/shard=000.parquet"
     assert isinstance(metadata["preview"], dg.TableMetadataValue)
     assert "第1の町" in [title for title, _ in rows_of(metadata["preview"])]

@@ -1,0 +1,28 @@
+"""Time that work takes: of the clock, and of the CPU."""
+
+import os
+import time
+
+
+class Stopwatch:
+    """Counts from when it is made.
+
+    CPU time is that of this process, all threads, and of its children that have ended since.
+    """
+
+    def __init__(self) -> None:
+        self._started, self._cpu_started = time.monotonic(), _cpu_seconds()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the clock."""
+        return time.monotonic() - self._started
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of CPU, in user mode and in the kernel."""
+        return _cpu_seconds() - self._cpu_started
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
