@@ -18,7 +18,7 @@ DEMO_ENV := JGPT_DATA=$(DEMO)/data DAGSTER_HOME=$(DEMO)/data/.dagster JGPT_WIKI=
 # How many years `make simulate` runs through.
 SEEDS ?= 200
 
-.PHONY: install demo ui generate test pytest test-long simulate lint lock docs docs-tables clean-demo
+.PHONY: install demo pictures ui generate test pytest test-long simulate lint lock docs docs-tables clean-demo
 
 install: $(INSTALLED)
 
@@ -41,6 +41,12 @@ demo: install
 	@echo "talk to it      make generate PROMPT=海に近い町で"
 	@echo "a later dump    make demo DEMO_DUMP=20260120"
 	@echo "your own data   see the README, A first real run"
+
+# The pictures of the documentation, taken by the browser test of a demo with both of its dumps.
+pictures: demo
+	$(MAKE) demo DEMO_DUMP=20260120
+	JGPT_PICTURED=$(DEMO) JGPT_SCREENSHOTS=docs/images $(BIN)/python -m pytest jgpt_dagster_tests/e2e/test_ui.py \
+		-k "shows_its_pictures or shows_its_graph"
 
 # Opens the UI with the results of `make demo`, on 127.0.0.1:3000.
 ui: install

@@ -1,17 +1,13 @@
 """A comparison as a page: Markdown, with the learning curves of both in one picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
+from jgpt_dagster.charts.drawing import LARGE
+from jgpt_dagster.charts.line_chart import Line, line_chart
 from jgpt_dagster.literal_text import markdown_cell, markdown_text
-from jgpt_dagster.lm.training.training_charts import subsample
 
 CURVES = "curves.svg"
-
-_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 320, 50, 30
-_COLORS = ("#36c", "#c63")
-_FONT = "font-size='11' font-family='sans-serif' fill='#888'"
 
 
 def to_markdown(found: Mapping[str, Any]) -> str:
@@ -35,7 +31,7 @@ def to_markdown(found: Mapping[str, Any]) -> str:
         parts += [
             "## Learning curves",
             f"![loss by step]({CURVES})",
-            f"Blue: {markdown_text(before)}. Orange: {markdown_text(after)}. Thin: training; thick: held out.",
+            f"Before is {markdown_text(before)}, after is {markdown_text(after)}.",
         ]
     if "held_out" in found:
         parts += ["## Held-out bits per byte", _held_out(found["held_out"], before, after)]
@@ -49,40 +45,14 @@ def to_markdown(found: Mapping[str, Any]) -> str:
 
 
 def curves_svg(curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> str:
-    """Return an SVG of the losses by step of each side in its color: training thin, held-out thick, with both axes."""
+    """Return an SVG of the losses by step of each side, with axes."""
     lines = [
-        (side, number, name, points)
-        for number, (side, of_side) in enumerate(curves.items())
-        for name, points in of_side.items()
-        if points
+        Line(f"{side}, {words} {points[-1][1]:.3f}", [(step, loss) for step, loss in points])
+        for side, losses in curves.items()
+        for name, words in (("loss", "training"), ("validation_loss", "held out"))
+        if (points := losses.get(name))
     ]
-    steps = [step for *_, points in lines for step, _ in points]
-    values = [value for *_, points in lines for _, value in points]
-    low, high, last = min(values), max(values), max(steps)
-    x_scale = (_WIDTH - _LEFT - 10) / (last or 1)
-    y_scale = (_HEIGHT - _TOP - 40) / ((high - low) or 1)
-    drawn = ""
-    for side, number, name, points in lines:
-        path = " ".join(
-            f"{_LEFT + step * x_scale:.1f},{_TOP + (high - value) * y_scale:.1f}"
-            for step, value in subsample([(int(step), value) for step, value in points])
-        )
-        thick = name == "validation_loss"
-        drawn += (
-            f"<polyline fill='none' stroke='{_COLORS[number]}' stroke-width='{3 if thick else 1}' points='{path}'/>"
-        )
-        if thick:
-            text = f"{escape(side)}: held out {points[-1][1]:.3f}"
-            drawn += f"<text x='{_LEFT + 300 * number}' y='16' {_FONT} style='fill:{_COLORS[number]}'>{text}</text>"
-    bottom = _HEIGHT - 40
-    axes = (
-        f"<path stroke='#888' fill='none' d='M{_LEFT} {_TOP}V{bottom}H{_WIDTH - 10}'/>"
-        f"<text x='5' y='{_TOP + 8}' {_FONT}>{high:.2f}</text><text x='5' y='{bottom}' {_FONT}>{low:.2f}</text>"
-        f"<text x='{_LEFT}' y='{bottom + 16}' {_FONT}>0</text>"
-        f"<text x='{_WIDTH - 10}' y='{bottom + 16}' text-anchor='end' {_FONT}>step {last:,.0f}</text>"
-        f"<text x='{_LEFT}' y='{bottom + 32}' {_FONT}>loss in nats: thin training, thick held out</text>"
-    )
-    return f"<svg xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{_HEIGHT}'>{axes}{drawn}</svg>"
+    return line_chart(lines, "step", "loss, nats per token", size=LARGE)
 
 
 _UNITS = ("documents", "characters", "tokens")

@@ -135,8 +135,8 @@ def _show_release(settings: Settings, dump: str) -> None:
     evaluation = root.directory("evaluation", dump, model=settings.model)
     counts = evaluation.verified().counts
     samples = json.loads((evaluation.path / "samples.json").read_text())
-    prompt, text = samples[0]["prompt"], samples[0]["text"]
     say(f"\nrelease                     {release.location}")
     compared = f"{counts['documents']:,} documents; bigrams need {counts['bigram_bits_per_character']:.3f}"
     say(f"held-out bits per character {counts['bits_per_character']:.3f} ({compared})")
-    say(f"a text that begins with “{prompt}”:\n{text}")
+    for sample in samples[:1]:  # none, if the evaluation was asked for none
+        say(f"a text that begins with “{sample['prompt']}”:\n{sample['text']}")

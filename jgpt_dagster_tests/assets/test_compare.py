@@ -88,7 +88,7 @@ def test_the_report_has_every_part_and_both_curves_in_one_picture(
     for part in ("## Pages", "## Documents", "## Settings", "![loss by step](curves.svg)", "| common |", "real)"):
         assert part in report
     svg = curves_svg(found["curves"])
-    assert svg.count("<polyline") == 4 and svg.count("held out ") >= 2
+    assert svg.count("<path") == 5 and svg.count("held out ") >= 2
 
 
 def test_what_is_not_there_is_named(compared: tuple[Deployment, dict[str, Any], Materialized], tmp_path: Path) -> None:
