@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from jgpt_dagster.charts.drawing import LARGE
+from jgpt_dagster.charts.drawing import Size
 from jgpt_dagster.charts.line_chart import Line, line_chart
 from jgpt_dagster.lm.evaluation.score_charts import bigram_level
 from jgpt_dagster.lm.training.metrics_files import METRICS, read_metrics
@@ -40,7 +40,7 @@ def main() -> None:
     ]
     lines = [Line(f"{name} {points[-1][1]:.2f}", points) for name, points in curves]
     picture = line_chart(
-        lines, "tokens seen", "loss, nats per token", levels=[bigram_level(score)], size=LARGE, points=SPANS
+        lines, "tokens seen", "loss, nats per token", levels=[bigram_level(score)], size=Size(480, 300), points=SPANS
     )
     arguments.picture.write_text(picture)
     print({name: round(value, 4) for name, value in score.items() if isinstance(value, float)})

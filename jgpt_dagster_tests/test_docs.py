@@ -87,6 +87,17 @@ def test_every_folder_of_the_package_is_on_the_map() -> None:
     assert {name for name in folders if f"| `{name}/` |" not in rows} <= {"corpus", "lm"}
 
 
+def test_every_picture_is_shown_by_a_document_and_all_are_small() -> None:
+    shown = {
+        (path.parent / target).resolve()
+        for path in (PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"))
+        for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", path.read_text())
+    }
+    pictures = {path for path in (PROJECT / "docs" / "images").iterdir()}
+    assert shown == pictures
+    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+
+
 @pytest.mark.parametrize("link", ["[dead](nowhere.md)", "[dead](settings.md#nowhere)", "[dead](../nowhere.py)"])
 def test_a_dead_link_fails_the_build_of_the_site(tmp_path: Path, link: str) -> None:
     shutil.copytree(PROJECT / "docs", tmp_path / "docs")
