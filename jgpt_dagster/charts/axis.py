@@ -2,6 +2,9 @@
 
 import math
 
+_SMALLEST = 1e-100
+"""What is smaller is nothing: its quotients would be 0."""
+
 
 class Axis:
     """A scale from values to pixels over all values from `low` to `high`; `first` and `last` are their pixels.
@@ -11,8 +14,10 @@ class Axis:
 
     def __init__(self, low: float, high: float, first: int, last: int, ticks: int = 4) -> None:
         """`ticks` is about how many round values are labelled."""
-        if high - low <= 1e-9 * max(abs(low), abs(high)):
-            low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+        largest = max(abs(low), abs(high))
+        if high - low <= max(1e-9 * largest, _SMALLEST):
+            margin = largest / 2 if largest > _SMALLEST else 0.5
+            low, high = low - margin, high + margin
         self._spacing = _round_up((high - low) / ticks)
         self._low = math.floor(low / self._spacing + 1e-9) * self._spacing
         self._high = math.ceil(high / self._spacing - 1e-9) * self._spacing

@@ -16,7 +16,7 @@ class Size(NamedTuple):
     height: int
 
 
-SMALL = Size(280, 170)
+SMALL = Size(272, 170)
 """Fits the column of values on an asset's page where the browser is 1,280 pixels wide."""
 
 LARGE = Size(720, 360)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jgpt_dagster.charts.axis import Axis, in_words, tick_text
@@ -84,6 +84,8 @@ def test_what_is_not_finite_is_left_out_and_nothing_is_refused() -> None:
             draw()
 
 
+@example(0.0, 5e-324)
+@example(-0.0, 0.0)
 @given(st.floats(-1e9, 1e9), st.floats(0, 1e9))
 def test_an_axis_covers_its_data_with_a_few_round_values(low: float, span: float) -> None:
     axis = Axis(low, low + span, 100, 0)
