@@ -132,7 +132,6 @@ def test_a_finished_deployment_shows_its_graph_and_its_text(page: "Page") -> Non
     page.goto("/assets/evaluation")
     expect(metadata(page, "scores").get_by_role("cell", name="total", exact=True)).to_be_visible()
 
-    page.set_viewport_size({"width": 1280, "height": 900})
     page.goto("/asset-groups/")
     page.get_by_role("button", name="Hide navigation").click()
     page.get_by_label("panel_show_right").last.click()
@@ -336,6 +335,7 @@ def keep_picture(page: "Page", name: str, rows: Sequence["Locator"] = ()) -> Non
         return
     page.wait_for_load_state("networkidle")
     if not rows:
+        page.wait_for_timeout(5_000)  # until the graph has moved to its place
         page.screenshot(path=Path(folder) / f"{name}.png")
         return
     rows[0].scroll_into_view_if_needed()
