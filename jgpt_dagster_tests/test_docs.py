@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from jgpt_dagster.cli import main
 from jgpt_dagster.definitions import defs
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.deployments import BIN, DUMP, PROJECT, mini_deployment
@@ -85,6 +87,21 @@ def test_every_folder_of_the_package_is_on_the_map() -> None:
     package = PROJECT / "jgpt_dagster"
     folders = {str(path.parent.relative_to(package)) for path in package.rglob("*.py")} - {"."}
     assert {name for name in folders if f"| `{name}/` |" not in rows} <= {"corpus", "lm"}
+
+
+def test_the_sizes_in_the_readme_are_those_that_the_plan_computes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JGPT_DATA", str(tmp_path))
+    row = r"^\| `(\w+)` \| [^|]+ \| ([0-9.]+ B) \| `(\w+-80)` \| ([^|]+) \| ([0-9,]+) \|$"
+    rows = re.findall(row, (PROJECT / "README.md").read_text(), flags=re.MULTILINE)
+    assert len(rows) == 4
+    for model, tokens, hardware, time, cost in rows:
+        arguments = ["--model", model, "--tokens", tokens.replace(" ", ""), "--hardware", hardware, "--price", "2"]
+        plan = CliRunner().invoke(main, ["plan", *arguments]).output
+        assert re.search(rf"^time +{time}$", plan, flags=re.MULTILINE), plan
+        computed = re.search(r"^cost +([0-9,.]+)", plan, flags=re.MULTILINE)
+        assert computed and round(float(computed[1].replace(",", ""))) == int(cost.replace(",", ""))
 
 
 def test_every_picture_is_shown_by_a_document_and_all_are_small() -> None:
