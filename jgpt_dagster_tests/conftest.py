@@ -41,6 +41,7 @@ _FIRST = (
     "lm/training/test_elastic_resume.py",
     "assets/test_refresh_equals_rebuild.py",
     "e2e/test_kill.py",
+    "e2e/test_killed_anywhere.py",
     "e2e/test_dagster_ways.py",
     "e2e/test_run.py",
     "simulation/test_simulation.py",
