@@ -103,6 +103,10 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 return dg.MaterializeResult(data_version=data_version)
             for target in targets.values():
                 locks.enter_context(partition_locked(context, store, target))
+            if selection and store.root.remote is not None:
+                for number in targets:
+                    # What a killed run has made here and not uploaded: a published shard has its explanations.
+                    explanations(store, corpus, number).find_current(_explanations_recipe(corpus, recipe))
             reasons = {
                 number: FORCED if config.force else target.find_current(recipe)[1] for number, target in targets.items()
             }
@@ -160,6 +164,11 @@ def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> S
 def explanations(store: CorpusStore, corpus: Corpus, number: int) -> ParquetArtifact:
     """Return the table that explains what was dropped of a shard as a copy, and of what."""
     return store.parquet(corpus.duplicates, shard=f"{number:03d}")
+
+
+def _explanations_recipe(corpus: Corpus, recipe: Recipe) -> Recipe:
+    """Return the recipe of the explanations of documents that are made by a recipe."""
+    return replace(recipe, stage=corpus.duplicates, code_version=EXPLANATIONS_CODE_VERSION)
 
 
 class _OnePass:
@@ -230,8 +239,7 @@ class _OnePass:
 
     def _explanation_writer(self, number: int) -> Any:
         path = explanations(self._store, self._corpus, number).path
-        recipe = replace(self._recipe, stage=self._corpus.duplicates, code_version=EXPLANATIONS_CODE_VERSION)
-        return RowWriter.open(path, EXPLANATIONS, recipe, dict)
+        return RowWriter.open(path, EXPLANATIONS, _explanations_recipe(self._corpus, self._recipe), dict)
 
     def _counts(self, number: int, rejected: RejectedDocumentLog) -> dict[str, int]:
         total = self._read + rejected.counts.total()

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from jgpt_dagster.runtime.worker_pool import map_in_worker_pool
+from jgpt_dagster.storage import object_store
+from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.corpus.web.test_document_selection import documents
 from jgpt_dagster_tests.support.deployments import Deployment
@@ -141,6 +144,27 @@ def test_every_copy_is_explained_by_what_was_kept(planted: Deployment) -> None:
 
 def ngrams(text: str) -> list[str]:
     return [text[start : start + 5] for start in range(len(text) - 4)]
+
+
+def test_a_run_that_is_killed_before_its_uploads_has_published_the_explanations_once_it_is_run_again(
+    planted: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(file: Path, location: UPath) -> None:
+        if "cc100_duplicates" in str(file):
+            raise RuntimeError("killed here")
+        upload(file, location)
+
+    url = f"memory://{tmp_path.name}"
+    remote = planted.with_settings(DATA=url, SCRATCH=str(tmp_path / "scratch"))
+    assert remote.materialize("cc100_dump").error is None
+    upload = object_store.upload
+    with monkeypatch.context() as patched:
+        patched.setattr(object_store, "upload", killed)
+        assert "killed here" in str(remote.materialize("cc100_documents", "000").error)
+    assert remote.materialize("cc100_documents", "000").error is None
+    elsewhere = DataRoot.open(url, tmp_path / "elsewhere")
+    for asset in ("cc100_documents", "cc100_duplicates"):
+        elsewhere.parquet(asset, shard="000").verified()
 
 
 def test_seed_keeps_every_document_and_has_no_such_settings(planted: Deployment) -> None:
