@@ -19,13 +19,15 @@ from jgpt_dagster.corpus.web.text_folder import TextFolder
 from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, read_siteinfo
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_pages
 from jgpt_dagster.corpus.wikitext import article_cleaner
+from jgpt_dagster.corpus.wikitext.template_rules import FILE as RULES
+from jgpt_dagster.corpus.wikitext.template_rules import TemplateRules, read_rules, rules_setting
 from jgpt_dagster.corpus.wikitext.template_store import open_templates
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer, load_tokenizer
 from jgpt_dagster.provenance.chain import SHARD_RANGES, Chain, Step
 from jgpt_dagster.provenance.dump_index import streams_of_pages
-from jgpt_dagster.provenance.labels import Label, dump_of_pages, find_output, parse_label
+from jgpt_dagster.provenance.labels import SOURCE_FILES, Label, dump_of_pages, find_output, parse_label
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import parse_json
@@ -115,7 +117,8 @@ def _raw_lines(
     corpus = tokens.asset.removesuffix(_TOKENS)
     if tokens.dump is not None:
         articles = Label(f"{corpus}_articles", tokens.dump, tokens.shard)
-        return lambda keys: _article_lines(root, articles, profile, keys)
+        rules = _same_rules(root, chain, articles, profile)
+        return lambda keys: _article_lines(root, articles, profile, rules, keys)
     archive = find_output(root, Label(f"{corpus}_dump"))
     if archive is not None:
         (name,) = archive[1].files
@@ -126,12 +129,40 @@ def _raw_lines(
             f"{root.path} does not hold the source of {corpus}. If it is a folder of text files, name it in "
             "JGPT_FOLDERS; otherwise fetch it again with `jgpt run`."
         )
-    folder = TextFolder.open(folders[corpus])
+    folder = _same_folder(chain, corpus, folders[corpus])
     return lambda keys: _document_lines(root, corpus, tokens.shard or "", keys, lambda: folder.documents([]))
 
 
+def _same_folder(chain: Chain, corpus: str, path: Path) -> TextFolder:
+    """Return a folder of text files. Raises RecomputeError if it holds others than the documents were made of."""
+    folder = TextFolder.open(path)
+    made_of = {
+        step.manifest.recipe.inputs.get(SOURCE_FILES)
+        for step in chain.steps
+        if step.parsed.asset == f"{corpus}_documents"
+    }
+    if made_of != {folder.sha256}:
+        raise RecomputeError(
+            f"{path} holds other text files than those that {corpus} was made of: files were added, changed or removed "
+            "since. Restore them to derive documents from them again."
+        )
+    return folder
+
+
+def _same_rules(root: DataRoot, chain: Chain, articles: Label, profile: TextProfile) -> TemplateRules:
+    """Return a root's rules for templates. Raises RecomputeError if articles were cleaned by others."""
+    rules = read_rules(root.location) if profile == "clean" else {}
+    cleaned_by = {step.manifest.recipe.settings.get(RULES) for step in chain.steps if step.label == str(articles)}
+    if cleaned_by - {rules_setting(rules).get(RULES)}:
+        raise RecomputeError(
+            f"{root.location / RULES} holds other rules than those that {articles} were cleaned by. Restore them to "
+            "derive documents from the dump again."
+        )
+    return rules
+
+
 def _article_lines(
-    root: DataRoot, articles: Label, profile: TextProfile, keys: Sequence[int]
+    root: DataRoot, articles: Label, profile: TextProfile, rules: TemplateRules, keys: Sequence[int]
 ) -> Mapping[int, Lines | str]:
     label = dump_of_pages(articles)
     found = find_output(root, label)
@@ -144,7 +175,7 @@ def _article_lines(
     part = ranges.shards[int(articles.shard or 0)]
     site = read_siteinfo(dump, ranges)
     library = open_templates(output.path, site) if profile == "seed" else None
-    clean = article_cleaner(profile, site, library)
+    clean = article_cleaner(profile, site, library, rules)
     indexes = [output.path / name for name in manifest.files if name.endswith("-multistream-index.txt.bz2")]
     streams = {(part.offset, part.length)}
     if indexes:
