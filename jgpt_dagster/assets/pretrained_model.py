@@ -26,6 +26,7 @@ from jgpt_dagster.assets.pretraining_config import (
 )
 from jgpt_dagster.assets.remembered_config import given_fields, keep_config, remembered
 from jgpt_dagster.assets.training_run_directory import (
+    final_checkpoint,
     prepare_run_directory,
     recorded_inputs,
     recorded_words,
@@ -140,6 +141,7 @@ def pretrained_model(
                     "parameters": _parameters(run / MODEL / "model.safetensors"),
                     "warmup_steps": warmup_steps(train_config, result["steps"]),
                     "warm_start": train_config.initial_model is not None,
+                    **final_checkpoint(run, result["steps"]),
                 }
             return {**_run_facts(plan, run), "start": recorded_words(run) or start.words, TOKENIZER_RECORD: tokenizer}
 

@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.training.checkpoint_trust import UntrustedError, read_unsigned_manifest
 from jgpt_dagster.lm.training.metrics_files import RESULT
+from jgpt_dagster.lm.training.run_progress import CHECKPOINT_PREFIX, CHECKPOINTS, FINAL_CHECKPOINT
 from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.file_creation import make_directory
@@ -85,6 +87,19 @@ def prepare_run_directory(run: Path, recipe: Recipe, forced_by: str | None, star
         write_json(run / RECIPE, {**wanted, "forced_by": forced_by, _START: start})
     elif forced:
         write_json(run / RECIPE, {**record, "forced_by": forced_by})
+
+
+def final_checkpoint(run: Path, step: int) -> Mapping[str, Any]:
+    """Return what names the checkpoint that a run has saved after its last step: the step and the hash of its data.
+
+    It holds nothing volatile: a run that was killed and resumed saves the same bytes. Empty if it is not there or
+    cannot be read, as in a run that was finished by an earlier version.
+    """
+    try:
+        manifest = read_unsigned_manifest(run / CHECKPOINTS / f"{CHECKPOINT_PREFIX}{step:08d}")
+    except UntrustedError:
+        return {}
+    return {FINAL_CHECKPOINT: {"step": step, "sha256": manifest.data_sha256}}
 
 
 def _set_aside(run: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.provenance.chain import Step, check_links
+from jgpt_dagster.provenance.final_checkpoint import checkpoint_line, checkpoint_problem
 from jgpt_dagster.provenance.finding import Finding
 from jgpt_dagster.provenance.labels import parse_label
 from jgpt_dagster.provenance.statement import PROVENANCE, Statement, StatementError, read_statement
@@ -41,6 +42,8 @@ class ReleaseReport:
             yield f"  chain: {len(steps)} steps, {self.links} links checked"
             for step in self.statement.chain.sources():
                 yield from (f"  from {line}" for line in _source_lines(step))
+            for step in steps:
+                yield from (f"  {line}" for line in checkpoint_line(step))
         yield from (f"  the chain ends: {gap}" for gap in self.gaps)
         yield from (f"  {finding.line()}" for finding in self.findings)
 
@@ -82,6 +85,8 @@ def _disagreements(manifest: Manifest, statement: Statement) -> Iterator[str]:
             yield f"{name} is another file than the one that it speaks of"
     if statement.recipe != manifest.recipe:
         yield "it states another recipe than manifest.json"
+    for link in statement.chain.steps:
+        yield from checkpoint_problem(link)
     for label, sha256 in statement.recipe.inputs.items():
         step = statement.chain.find(str(parse_label(label, statement.model)), sha256)
         for name, entry in step.manifest.files.items() if step else ():

@@ -14,6 +14,7 @@ from jgpt_dagster.lm.training.checkpoint_trust import (
     signing_key,
 )
 from jgpt_dagster.provenance.chain import SHARD_RANGES, shard_hashes
+from jgpt_dagster.provenance.final_checkpoint import other_checkpoints
 from jgpt_dagster.provenance.finding import Finding
 from jgpt_dagster.provenance.labels import PAGES, SOURCE_FILES, Label, dump_of_pages, kept_roots, parse_label
 from jgpt_dagster.provenance.root_files import ROOT_RECORDS, RootFiles, kept_checkpoints, root_files
@@ -60,6 +61,7 @@ def verify_root(
                 yield finding
     for checkpoint in kept_checkpoints(scratch):
         yield from verify_checkpoint(root, checkpoint, on_read)
+    yield from other_checkpoints(root, scratch)
 
 
 def verify_outputs(

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.lm.training.checkpoint_trust import read_unsigned_manifest
 from jgpt_dagster.provenance.signature import SignatureError, Verifier, check_signature, is_signed, sign
 from jgpt_dagster.provenance.statement import PROVENANCE, StatementError, read_statement
 from jgpt_dagster.provenance.verify_release import verify_release
 from jgpt_dagster.storage.manifest import FileEntry
 from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment
+
+RUN = f".scratch/pretrained_model/dump={DUMP}/model=tiny"
 
 
 @pytest.fixture
@@ -42,6 +45,9 @@ def test_the_chain_of_a_release_leads_from_what_publishers_gave_to_its_weights(
     for entry in finished.root.directory("wikipedia_dump", DUMP).verified().counts["sha1"].values():
         assert f"sha1 {entry}" in text
     assert str(finished.data.parent) not in (release / PROVENANCE).read_text()
+    (checkpoint,) = (finished.data / RUN / "checkpoints").glob("step=00000008")
+    data = read_unsigned_manifest(checkpoint).data_sha256
+    assert f"weights of pretrained_model {DUMP}|tiny: checkpoint 8, sha256 {data}" in text
 
 
 def test_the_statement_has_the_form_that_others_read(release: Path) -> None:

@@ -7,6 +7,9 @@ from jgpt_dagster.lm.training.metrics_files import RESULT
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_PREFIX = "step="
 
+FINAL_CHECKPOINT = "checkpoint"
+"""Key among the counts of a model: `step` of the checkpoint that its weights come from, and `sha256` of its data."""
+
 
 def checkpoint_directories(root: Path) -> list[Path]:
     """Return the checkpoints below `root`, oldest first, unverified."""
