@@ -41,14 +41,18 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     place = tmp_path_factory.mktemp("recompute")
     folder = write_folder(place / "own")
     deployment = mini_deployment(place).with_settings(FOLDERS=f"own={folder}", TEXT=request.param)
-    steps: list[tuple[str, str | None]] = [("wikipedia_dump", DUMP)]
-    for corpus, key in (("wikipedia", f"{DUMP}|000"), ("own", "000")):
-        steps += [
-            (f"{corpus}_{'articles' if corpus == 'wikipedia' else 'documents'}", key),
-            (f"{corpus}_segmented", key),
-        ]
-    steps += [("tokenizer", None), ("wikipedia_tokens", f"{DUMP}|000"), ("own_tokens", "000")]
-    for asset, key in steps:
+    of_dump = f"{DUMP}|000"
+    steps = {
+        "wikipedia_dump": DUMP,
+        "wikipedia_articles": of_dump,
+        "wikipedia_segmented": of_dump,
+        "own_documents": "000",
+        "own_segmented": "000",
+        "tokenizer": None,
+        "wikipedia_tokens": of_dump,
+        "own_tokens": "000",
+    }
+    for asset, key in steps.items():
         config = {"vocab_size": 600, "limit_alphabet": 300} if asset == "tokenizer" else {}
         result = deployment.materialize(asset, key, **config)
         assert result.error is None, (asset, result.error)

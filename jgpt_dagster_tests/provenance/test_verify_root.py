@@ -57,7 +57,7 @@ def test_a_thousand_random_flips_are_found_and_named(copy: DataRoot) -> None:
             if path.is_file():
                 checks[path] = lambda checkpoint=checkpoint: list(verify_checkpoint(copy, checkpoint))  # type: ignore[misc]
     suffixes = {path.suffix for path in checks}
-    assert {".json", ".parquet", ".bin", ".bz2", ".xz", ".safetensors", ".pt", ".md", ".jsonl"} <= suffixes
+    assert {".json", ".parquet", ".bin", ".bz2", ".xz", ".safetensors", ".pt", ".md", ".jsonl", ".pq"} <= suffixes
     draw = random.Random(1)
     paths = sorted(checks)
     missed = []
