@@ -40,7 +40,7 @@ def main() -> None:
     ]
     lines = [Line(f"{name} {points[-1][1]:.2f}", points) for name, points in curves]
     picture = line_chart(
-        lines, "tokens seen", "loss, nats per token", levels=[bigram_level(score)], size=Size(480, 300), points=SPANS
+        lines, "tokens seen", "loss, nats per token", levels=[bigram_level(score)], size=Size(360, 260), points=SPANS
     )
     arguments.picture.write_text(picture)
     print({name: round(value, 4) for name, value in score.items() if isinstance(value, float)})

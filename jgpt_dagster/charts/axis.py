@@ -9,18 +9,21 @@ _SMALLEST = 1e-100
 class Axis:
     """A scale from values to pixels over all values from `low` to `high`; `first` and `last` are their pixels.
 
-    The axis reaches the next round values beyond `low` and `high`, so that it covers all data. Equal ends get a span.
+    The axis reaches the next round value below `low`, and above `high` unless it ends with its data. Equal ends get a
+    span.
     """
 
-    def __init__(self, low: float, high: float, first: int, last: int, ticks: int = 4) -> None:
-        """`ticks` is about how many round values are labelled."""
+    def __init__(
+        self, low: float, high: float, first: int, last: int, ticks: int = 4, *, ends_with_data: bool = False
+    ) -> None:
+        """`ticks` is about how many round values are labelled; an axis that ends with its data ends at `high`."""
         largest = max(abs(low), abs(high))
         if high - low <= max(1e-9 * largest, _SMALLEST):
             margin = largest / 2 if largest > _SMALLEST else 0.5
             low, high = low - margin, high + margin
         self._spacing = _round_up((high - low) / ticks)
         self._low = math.floor(low / self._spacing + 1e-9) * self._spacing
-        self._high = math.ceil(high / self._spacing - 1e-9) * self._spacing
+        self._high = high if ends_with_data else math.ceil(high / self._spacing - 1e-9) * self._spacing
         self._first, self._last = first, last
 
     def place(self, value: float) -> int:
@@ -29,8 +32,8 @@ class Axis:
         return round(self._first + share * (self._last - self._first))
 
     def ticks(self) -> list[float]:
-        """Return the round values of the axis, both ends included."""
-        count = round((self._high - self._low) / self._spacing)
+        """Return the round values of the axis, ends included that are round."""
+        count = math.floor((self._high - self._low) / self._spacing + 1e-9)
         # Rounded, because 3 * 0.1 is not 0.3.
         return [float(f"{self._low + number * self._spacing:.12g}") for number in range(count + 1)]
 

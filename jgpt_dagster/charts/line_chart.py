@@ -65,8 +65,9 @@ def line_chart(
     labels = [(heights.place(y), tick_text(y, divisor)) for y in heights.ticks()]
     left, right = round(max(text_width(label) for _, label in labels)) + 5, size.width - 12
     # From 0, for what is counted from the beginning.
-    places = Axis(min(0.0, *(x for x, _ in drawn)), max(x for x, _ in drawn), left, right, size.width // 90)
-    below = _x_labels(places, x_title, size)
+    xs = [x for line in lines for x, _ in line.points if math.isfinite(x)]
+    places = Axis(min(0.0, *xs), max(xs), left, right, size.width // 90, ends_with_data=True)
+    below = _x_labels(places, x_title, max(xs), size)
     marks = [path("".join(f"M{left},{y}H{right}" for y, _ in labels), FAINT)]
     for (_, colour), curve in zip(named, curves, strict=True):
         if len(curve) > 1:
@@ -85,12 +86,12 @@ def line_chart(
     )
 
 
-def _x_labels(places: Axis, title: str, size: Size) -> str:
-    """Return the labels below the axis, each by its right end; the title of the axis stands with the last one."""
-    divisor, unit = in_words(places.ticks()[-1])
-    *ticks, last = places.ticks()
+def _x_labels(places: Axis, title: str, last: float, size: Size) -> str:
+    """Return the labels below the axis, each by its right end; the title of the axis stands with the last value."""
+    divisor, unit = in_words(abs(last))
     y, end = size.height - 5, f"{title}{unit} {tick_text(last, divisor)}"
-    labels = [(places.place(x) + round(text_width(tick_text(x, divisor)) / 2), tick_text(x, divisor)) for x in ticks]
+    ticks = [(x, tick_text(x, divisor)) for x in places.ticks() if x < last]
+    labels = [(places.place(x) + round(text_width(label) / 2), label) for x, label in ticks]
     fitting = [(label, x) for x, label in labels if x < size.width - text_width(end) - 4]
     spans = "".join(f"<tspan x='{x}'>{label}</tspan>" for label, x in [*fitting, (literal(end), size.width)])
     return f"<text y='{y}'>{spans}</text>"
