@@ -191,6 +191,30 @@ def test_a_failed_check_says_what_is_wrong(page: "Page", browsed: Deployment, fi
     shutil.copytree(finished.root.directory("tokenizer").path, tokenizer.path)
 
 
+def test_a_flipped_byte_that_jgpt_verify_finds_is_a_warning_with_the_name_of_the_file(
+    page: "Page", browsed: Deployment
+) -> None:
+    from playwright.sync_api import expect
+
+    file = browsed.root.directory("tokenizer").path / "tokenizer.json"
+    content = file.read_bytes()
+    file.unlink()  # other deployments share it
+    file.write_bytes(content[:100] + bytes([content[100] ^ 4]) + content[101:])
+    assert "tokenizer.json has sha256" in browsed.try_invoke("verify", "--root", browsed.data).output
+    page.goto("/assets/tokenizer?view=checks&checkDetail=is_current")
+    page.get_by_role("button", name="Execute").last.click()
+    reason = page.get_by_text(re.compile("^tokenizer: damaged: .*tokenizer.json has sha256"))
+    for _ in range(RUN_MILLISECONDS // 5000):
+        page.wait_for_timeout(5000)
+        page.reload()
+        page.get_by_text("Latest execution").wait_for()
+        if reason.count():
+            break
+    expect(reason).to_be_visible()
+    file.write_bytes(content)
+    assert browsed.invoke("verify", "--root", browsed.data).endswith("verified\n")
+
+
 def test_a_cancelled_training_leaves_a_checkpoint_and_no_process(page: "Page", browsed: Deployment, ui: str) -> None:
     from playwright.sync_api import expect
 
