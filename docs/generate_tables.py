@@ -5,6 +5,7 @@ the fields in `Settings` and in the run config classes of the assets, and of `SU
 is touched.
 """
 
+import inspect
 import os
 import re
 import unicodedata
@@ -142,7 +143,7 @@ _TABLES = {
 
 
 def _run_config_rows() -> Mapping[str, list[tuple[str, str, str]]]:
-    """Return the cells of each field of each asset's run config, as the Launchpad has them."""
+    """Return the cells of each field of each asset's run config."""
     from jgpt_dagster.definitions import defs
 
     graph = defs.resolve_asset_graph()
@@ -150,9 +151,12 @@ def _run_config_rows() -> Mapping[str, list[tuple[str, str, str]]]:
 
 
 def _fields(asset: Any) -> Iterator[tuple[str, str, str]]:
-    for name, field in asset.node_def.config_schema.as_field().config_type.fields.items():
-        default = field.default_value if field.default_provided else None
-        yield f"`{name}`", _shown(default), field.description
+    if (given := asset.op.compute_fn.get_config_arg()) is None:
+        return
+    # The defaults of the class: the Launchpad shows those of a data root and a model.
+    defaults = inspect.unwrap(given.annotation)().model_dump()
+    for name, field in asset.op.config_schema.as_field().config_type.fields.items():
+        yield f"`{name}`", _shown(defaults[name]), field.description
 
 
 def _linked(name: str, description: str, document: str) -> str:

@@ -9,11 +9,13 @@ import dagster as dg
 from jgpt_dagster.assets.archive_download import build_archive_download
 from jgpt_dagster.assets.checks import build_checks
 from jgpt_dagster.assets.checks.currentness_checks import build_currentness_checks
+from jgpt_dagster.assets.checks.freshness_check import build_freshness_check
 from jgpt_dagster.assets.currentness_sensor import build_currentness_sensor
 from jgpt_dagster.assets.documents import build_documents
 from jgpt_dagster.assets.evaluation import evaluation
 from jgpt_dagster.assets.foreign_evaluation import foreign_evaluation
 from jgpt_dagster.assets.graph_jobs import build_jobs, build_schedules
+from jgpt_dagster.assets.launchpad import with_values_of_root
 from jgpt_dagster.assets.pretrained_model import pretrained_model
 from jgpt_dagster.assets.release import release
 from jgpt_dagster.assets.segmented_text import build_segmented
@@ -53,7 +55,8 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         task_evaluation,
         release,
     ]
-    owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets)
+    shown = [with_values_of_root(asset, settings) for asset in assets]
+    owned = dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), shown)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # links to the source code, whose form may change
         linked = dg.with_source_code_references(owned)
@@ -62,7 +65,11 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         assets=linked,
         jobs=jobs,
         schedules=build_schedules(jobs),
-        asset_checks=[*build_checks(corpora), *build_currentness_checks(assets, corpora)],
+        asset_checks=[
+            *build_checks(corpora),
+            *build_currentness_checks(assets, corpora),
+            *(build_freshness_check(corpus, refresh=settings.refresh == "on") for corpus in corpora if corpus.dated),
+        ],
         sensors=[*build_sensors(settings), build_currentness_sensor(assets, corpora), *build_failure_sensors(settings)],
         # A stage is one step in the run's own process; parallel work is parallel runs.
         executor=dg.in_process_executor,

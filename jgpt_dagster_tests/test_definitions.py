@@ -139,6 +139,7 @@ def test_every_stage_but_the_downloads_and_the_plan_has_blocking_checks(definiti
     assert {name for found in warnings.values() for name in found} == {
         "documents_kept",
         "is_current",
+        "is_newest",
         "no_markup_left",
         "not_worse_than_last",
         "better_than_bigrams",

@@ -14,6 +14,7 @@ from jgpt_dagster.assets.checks.currentness_checks import (
 )
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.sensors.described_sensor import described_sensor
 from jgpt_dagster.orchestration.sensors.run_requests import skip_on_error
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.hashing import sha256_value
@@ -26,7 +27,7 @@ def build_currentness_sensor(assets: Sequence[dg.AssetsDefinition], corpora: Seq
     """Return the sensor, which is on by default: Dagster itself does not look."""
     specs = stage_specs(assets, corpora)
 
-    @dg.sensor(minimum_interval_seconds=_INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+    @described_sensor(minimum_interval_seconds=_INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
     def currentness_sensor(context: dg.SensorEvaluationContext, store: CorpusStore) -> dg.SensorResult | dg.SkipReason:
         """Evaluates `is_current` of every output that has become stale, damaged or current again. Starts nothing."""
         return skip_on_error(lambda: _evaluate(context, store, specs, corpora))

@@ -13,10 +13,9 @@ from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE, stage_metada
 from jgpt_dagster.corpus.row_reuse import ReuseStats
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
 from jgpt_dagster.runtime.progress import Progress, ProgressEvent, publish
 from jgpt_dagster.runtime.stopwatch import Stopwatch
-from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.artifact import MADE_BECAUSE, Artifact
 from jgpt_dagster.storage.damage import clear_damage
 from jgpt_dagster.storage.manifest import Manifest, Recipe
 from jgpt_dagster.storage.partition_lock import partition_lock

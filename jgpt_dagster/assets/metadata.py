@@ -10,8 +10,7 @@ import dagster as dg
 from jgpt_dagster.charts.bar_chart import Bar, bar_chart
 from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.orchestration.resources import CorpusStore
-from jgpt_dagster.orchestration.run_history import MADE_BECAUSE
-from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.storage.artifact import MADE_BECAUSE, Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
 MAKING_RATE = "making_seconds_per_unit"

@@ -32,15 +32,32 @@ def remembered(
     nor kept. What is not kept yet is kept once the block has ended well. Raises JgptError if a given value differs from
     a kept one.
     """
-    record, values = KeptConfig(store.catalog), config.model_dump()
+    record = KeptConfig(store.catalog)
+    # The defaults of the class: those of Dagster's schema are the values of the model in JGPT_MODEL (`launchpad.py`).
+    defaults, values = inspect.unwrap(type(config))().model_dump(), config.model_dump()
     kept = {name: value for name, value in record.of(asset, model).items() if name in values}
     given = {name: values[name] for name in given_fields(context) if name in values}
     if differing := record.differing({asset: {"config": given}}, model).get(asset):
         raise JgptError(_refusal(asset, model, kept, differing))
+    if asset in MODEL_ASSETS and model != store.model and not kept:
+        _warn_of_values_shown(context, store.model, model, given, record.of(asset, store.model))
     first = {name: derive() for name, derive in (derived or {}).items() if name not in kept and name not in given}
-    merged = {**values, **first, **kept}
+    merged = {**defaults, **given, **first, **kept}
     yield with_values(asset, type(config), merged)
     keep_config(store, asset, merged, model)
+
+
+def _warn_of_values_shown(
+    context: dg.AssetExecutionContext, shown: str, model: str, given: Mapping[str, Any], kept: Mapping[str, Any]
+) -> None:
+    """Say so if a new model is given what the Launchpad shows for another: whoever launched it may not have looked."""
+    same = {name: value for name, value in given.items() if name in kept and kept[name] == value is not None}
+    if same:
+        listed = ", ".join(f"{name} {value}" for name, value in same.items())
+        context.log.warning(
+            f"Model {model} is made with {listed}: these are values of model {shown} (JGPT_MODEL), which the Launchpad "
+            "shows. Without them in the run config, those of its own preset count."
+        )
 
 
 def with_values(asset: str, config: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
@@ -79,5 +96,6 @@ def _refusal(asset: str, model: str, kept: dict[str, object], differing: dict[st
     other = " Another model can stand beside it under a name of its own (JGPT_MODEL, and `preset`)." if of_model else ""
     return (
         f"This data root makes {asset}{of_model} with {found}. Leave that out to go on as before, or change it with\n"
-        f"  {command}{other}"
+        f"  {command}\nA Launchpad that shows other values was opened before they were kept: reload the definitions."
+        f"{other}"
     )

@@ -83,7 +83,8 @@ class TokenizerConfig(dg.Config):
     )
     retrain: bool = Field(
         default=False,
-        description="Replace the present tokenizer. Every token file and model made with it becomes stale.",
+        description="Replace the present tokenizer. Every token file and model made with it becomes stale. Settings "
+        "that are not given are those of the present one.",
     )
 
 

@@ -32,7 +32,8 @@ def plan(
     """
     dump, model = model_key(context)
     kept, given = KeptConfig(store.catalog).of("pretrained_model", model), given_fields(context)
-    fields = config.model_dump()
+    # As in `remembered`, defaults are those of the class.
+    fields = {**PretrainingConfig().model_dump(), **config.model_dump(include=given)}
     values = {name: value if name in given else kept.get(name, value) for name, value in fields.items()}
     config = with_values("pretrained_model", PretrainingConfig, values)
     data = store.directory("training_set", dump)

@@ -4,7 +4,9 @@ Disk decides what is done. Only manifests and the verdicts of checks are read, a
 folder that has changed. Recorded runs explain why an output is not there.
 """
 
+import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +14,17 @@ from typing import Literal
 from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
 from jgpt_dagster.catalog.staleness import DAMAGED, StalenessCheck
-from jgpt_dagster.storage.artifact import Artifact
+from jgpt_dagster.literal_text import one_line
+from jgpt_dagster.storage.artifact import MADE_BECAUSE, NOT_THERE, Artifact
 from jgpt_dagster.storage.manifest import Manifest
 
 State = Literal["done", "stale", "unchecked", "running", "failed", "missing"]
 STATES: tuple[State, ...] = ("done", "stale", "unchecked", "running", "failed", "missing")
 
 _DETAILS_SHOWN = 4
+
+# An input of a shard is its own, as are its hashes: these keep the same reason of many shards apart.
+_INPUT_MADE_AGAIN = re.compile(r"(\w+)(?: \S+)? has been made again: it was \S+, is [^;\s]+")
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,12 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class OutputStatus:
-    """The state of one output, and why it is stale or failed."""
+    """The state of one output, why it is stale or failed, and why it was last made again (empty: it was not)."""
 
     artifact: Artifact
     state: State
     reason: str = ""
+    made_again: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,32 @@ class Status:
                 yield f"    {output.artifact.label}: {output.reason}"
             if len(explained) > _DETAILS_SHOWN:
                 yield f"    and {len(explained) - _DETAILS_SHOWN} more"
+            yield from _made_again(group)
+
+
+def _made_again(outputs: Sequence[OutputStatus]) -> Iterator[str]:
+    """Yield a line for each reason for which outputs of an asset were made again, with their number if it has several.
+
+    The reasons of a model are its own.
+    """
+    if outputs[0].artifact.model:
+        yield from (f"    {each.artifact.model} made again: {each.made_again}" for each in outputs if each.made_again)
+        return
+    reasons = Counter(each.made_again for each in outputs if each.made_again)
+    for reason, count in reasons.most_common(_DETAILS_SHOWN):
+        yield f"    {f'{count} ' if len(outputs) > 1 else ''}made again: {reason}"
+    if len(reasons) > _DETAILS_SHOWN:
+        yield f"    and {len(reasons) - _DETAILS_SHOWN} reasons more"
+
+
+def _why_made_again(artifact: Artifact) -> str:
+    """Return why an output was made although there had been one, in one line; empty if it is the first."""
+    because = str(artifact.run_record().get(MADE_BECAUSE, NOT_THERE))
+    if because == NOT_THERE:
+        return ""
+    reasons = list(dict.fromkeys(_INPUT_MADE_AGAIN.sub(r"\1 has been made again", because).split("; ")))
+    more = f"; and {len(reasons) - _DETAILS_SHOWN} reasons more" if len(reasons) > _DETAILS_SHOWN else ""
+    return one_line("; ".join(reasons[:_DETAILS_SHOWN]) + more)
 
 
 def _states(outputs: Sequence[OutputStatus]) -> str:
@@ -119,7 +152,7 @@ class DeploymentStatus:
         stale = self._reason(artifact, inputs)
         judgement = judge(artifact, manifest, self._required) if manifest and not stale else None
         if judgement and judgement.quality == "good":
-            return OutputStatus(artifact, "done")
+            return OutputStatus(artifact, "done", made_again=_why_made_again(artifact))
         makers = [run for run in runs() if run.makes(artifact)]
         if run := next((run for run in makers if run.state == "running"), None):
             return OutputStatus(artifact, "running", f"run {run.run_id}")

@@ -21,9 +21,11 @@ def build_failure_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     if webhook is None:
         return []
 
-    @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
+    @dg.run_failure_sensor(
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells the webhook of JGPT_FAILURE_WEBHOOK which run failed, why, and how to run it again.",
+    )
     def failure_sensor(context: dg.RunFailureSensorContext) -> None:
-        """Tells the webhook of JGPT_FAILURE_WEBHOOK which run failed, why, and how to run it again."""
         _post(webhook.get_secret_value(), failure_message(context.instance, context.dagster_run))
 
     return [failure_sensor]

@@ -22,9 +22,6 @@ DUMP_TAG = "jgpt/dump"
 ASKED_TAG = "jgpt/asked"
 """The tag of a run with the command that asked for it, or that would ask for the same."""
 
-MADE_BECAUSE = "made_because"
-"""The metadata of a materialization that made its output, and its place in the run record: in words, why."""
-
 STARTED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

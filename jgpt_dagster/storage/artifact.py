@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+MADE_BECAUSE = "made_because"
+"""Where the record of a run, and the metadata of what it made, say in words why that was made."""
+
 NOT_THERE = "it was not there"
 """Why an output is made that is missing or incomplete."""
 

@@ -22,6 +22,7 @@ from jgpt_dagster.storage.data_root import shard_names
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.parquet import read_manifest
+from jgpt_dagster.storage.sealed_json import write_sealed_json
 from jgpt_dagster.storage.verdict import record_verdict
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, mini_deployment
 
@@ -71,6 +72,27 @@ def settings_of(deployment: Deployment, **others: str) -> Settings:
 def replace(target: Path, content: bytes) -> None:
     target.unlink()
     target.write_bytes(content)
+
+
+def test_what_was_made_again_says_why(deployment: Deployment) -> None:
+    assert not [line for line in of_dump(deployment).lines() if "made again" in line]
+    assert deployment.materialize("wikipedia_articles", f"{DUMP}|000", force=True).error is None
+    assert "    1 made again: it was asked for (force)" in [*of_dump(deployment).lines()]
+    changes = [f"wikipedia_dump {DUMP} has been made again: it was 0123456789ab…, is ba9876543210…"] * 9
+    for shard in ("000", "001"):  # each has hashes of its own
+        articles = deployment.root.parquet("wikipedia_articles", DUMP, shard)
+        reasons = "; ".join(
+            [*changes, f"other {shard} has been made again: it was 01…, is {shard}…", "shards was 2, is 3"]
+        )
+        replace_record(articles, made_because=reasons)
+    expected = "    2 made again: wikipedia_dump has been made again; other has been made again; shards was 2, is 3"
+    assert expected in [*of_dump(deployment).lines()]
+
+
+def replace_record(output: Artifact, **values: str) -> None:
+    record = {**output.run_record(), **values}
+    output.run_path.unlink()
+    write_sealed_json(output.run_path, record, internal=True)
 
 
 def printed(*arguments: str) -> str:

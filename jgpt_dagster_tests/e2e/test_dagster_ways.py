@@ -39,6 +39,7 @@ STAGES = {
     "release": f"{DUMP}|tiny",
 }
 CHECKS = {
+    "wikipedia_dump": {"is_newest"},
     "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "no_markup_left"},
     "wikipedia_segmented": {"every_article_segmented"},
     "cc100_documents": {"no_document_missing", "documents_kept"},

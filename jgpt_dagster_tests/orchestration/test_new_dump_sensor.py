@@ -11,8 +11,10 @@ import dagster as dg
 import pytest
 
 from jgpt_dagster.corpus import schemas
+from jgpt_dagster.orchestration import mirror_look
+from jgpt_dagster.orchestration.mirror_look import IS_NEWEST
 from jgpt_dagster.orchestration.partitions import add_dumps
-from jgpt_dagster.orchestration.sensors import new_dump_sensor, run_requests
+from jgpt_dagster.orchestration.sensors import run_requests
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.verdict import record_verdict
 from jgpt_dagster_tests.support.deployments import Deployment
@@ -107,6 +109,32 @@ def test_nothing_is_fetched_without_a_newer_finished_dump(
     desk = mirror_desk(tmp_path, server, instance)
     fetch(desk, "20260101")
     assert words in desk.reason("new_dump_sensor")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "passed", "words"),
+    [
+        ({"20260101": "done"}, True, "the mirror has finished no newer one"),
+        ({"20260101": "done", "20260120": "waiting"}, True, "the mirror has finished no newer one"),
+        ({"20260101": "done", "20260120": "done"}, False, "has finished that of 20260120, 19 days newer"),
+        ({"20251201": "done"}, True, "The newest dump here is of 20260101"),
+        ({}, False, "mirror not reached"),
+    ],
+)
+def test_every_look_at_the_mirror_says_whether_its_newest_dump_is_here(
+    tmp_path: Path,
+    server: Server,
+    instance: dg.DagsterInstance,
+    statuses: dict[str, str],
+    passed: bool,
+    words: str,
+) -> None:
+    publish(server, statuses)
+    desk = mirror_desk(tmp_path, server, instance)
+    fetch(desk, "20260101")
+    (found,) = desk.tick("new_dump_sensor", "20260101").asset_events
+    assert (found.check_name, found.passed, found.severity) == (IS_NEWEST, passed, dg.AssetCheckSeverity.WARN)
+    assert words in found.description
 
 
 def test_a_partition_of_a_mistyped_date_keeps_no_dump_away(
@@ -227,6 +255,9 @@ def test_a_mirror_that_is_down_skips_the_tick(tmp_path: Path, instance: dg.Dagst
     with serving() as server:
         desk = mirror_desk(tmp_path, server, instance)
     assert "cannot be reached now" in desk.reason("new_dump_sensor", "20260101")
+    (found,) = desk.tick("new_dump_sensor", "20260101").asset_events
+    assert not found.passed and found.description.startswith("mirror not reached")
+    assert "cannot be reached now" in found.metadata["reason"].value
 
 
 def test_an_overloaded_mirror_skips_the_tick(tmp_path: Path, server: Server, instance: dg.DagsterInstance) -> None:
@@ -237,8 +268,7 @@ def test_an_overloaded_mirror_skips_the_tick(tmp_path: Path, server: Server, ins
 def test_a_mirror_that_never_answers_skips_the_tick(
     tmp_path: Path, server: Server, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    monkeypatch.setattr(new_dump_sensor, "_MIRROR_SECONDS", 0.3)
+    monkeypatch.setattr(mirror_look, "_MIRROR_SECONDS", 0.3)
     release = threading.Event()
 
     def never_answer(handler: Handler, body: bytes) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from jgpt_dagster.catalog.missing_work import missing_work, work_of_dump
 from jgpt_dagster.catalog.output_catalog import OutputCatalog
+from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock
 from jgpt_dagster.orchestration.partitions import add_dumps
 from jgpt_dagster.orchestration.run_history import runs_using_dump
@@ -64,6 +66,12 @@ def without(whole: Deployment, data: Path, *outputs: tuple[str, str | None]) -> 
 
 def every(*names: str) -> list[tuple[str, str | None]]:
     return [(name, shard) for name in names for shard in SHARDS]
+
+
+def test_every_sensor_says_in_the_ui_what_it_does() -> None:
+    webhook = build_definitions(Settings(failure_webhook=SecretStr("https://example.org")))
+    described = {sensor.name: sensor.description for sensor in webhook.get_repository_def().sensor_defs}
+    assert len(described) == 6 and all(described.values()), described
 
 
 @pytest.mark.parametrize(

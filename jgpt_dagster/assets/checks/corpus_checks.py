@@ -109,9 +109,9 @@ def _documents_kept(corpus: Corpus) -> dg.AssetChecksDefinition:
         of_a_run = context.has_partition_key or context.has_partition_key_range
         keys = shard_keys(context) if of_a_run else store.shard_keys
         shards = [store.parquet(corpus.text_asset, shard=key).verified().counts for key in keys]
-        return warning(
-            *kept_outcome(sum(shard["rows"] for shard in shards), sum(shard["documents"] for shard in shards))
-        )
+        kept, documents = (sum(shard[name] for shard in shards) for name in ("rows", "documents"))
+        share = round(kept / documents, 4) if documents else 0.0
+        return warning(*kept_outcome(kept, documents), kept=kept, documents=documents, kept_share=share)
 
     return documents_kept
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs, fail_lost_launches
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.sensors.described_sensor import described_sensor
 from jgpt_dagster.orchestration.sensors.run_requests import skip_on_error
 
 _INTERVAL_SECONDS = 30
@@ -12,7 +13,7 @@ _INTERVAL_SECONDS = 30
 def build_abandoned_runs_sensor() -> dg.SensorDefinition:
     """Return the sensor, which is on by default: a run that nothing makes any more keeps others waiting."""
 
-    @dg.sensor(minimum_interval_seconds=_INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+    @described_sensor(minimum_interval_seconds=_INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
     def abandoned_runs_sensor(
         context: dg.SensorEvaluationContext, store: CorpusStore
     ) -> dg.SensorResult | dg.SkipReason:

@@ -15,6 +15,7 @@ from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.partitions import known_dumps
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_history import assets_of, unfinished_runs
+from jgpt_dagster.orchestration.sensors.described_sensor import described_sensor
 from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error
 from jgpt_dagster.settings import Settings
 
@@ -24,7 +25,7 @@ def build_refresh_sensor(settings: Settings) -> dg.SensorDefinition:
     dumps = {corpus.source_asset for corpus in settings.corpora if corpus.dated}
     assets = [asset for asset in text_assets(settings.corpora) if asset not in dumps]
 
-    @dg.sensor(
+    @described_sensor(
         asset_selection=dg.AssetSelection.assets(*assets),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.refresh == "on" else dg.DefaultSensorStatus.STOPPED,

@@ -7,6 +7,7 @@ from jgpt_dagster.catalog.missing_work import missing_model_work
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 from jgpt_dagster.orchestration.resources import CorpusStore
+from jgpt_dagster.orchestration.sensors.described_sensor import described_sensor
 from jgpt_dagster.orchestration.sensors.refresh_sensor import newest_usable_dump
 from jgpt_dagster.orchestration.sensors.run_requests import TICK_SECONDS, request_runs, skip, skip_on_error
 from jgpt_dagster.settings import Settings
@@ -15,7 +16,7 @@ from jgpt_dagster.settings import Settings
 def build_train_sensor(settings: Settings) -> dg.SensorDefinition:
     """Return the sensor, which is off until somebody switches it on: training is expensive."""
 
-    @dg.sensor(
+    @described_sensor(
         asset_selection=dg.AssetSelection.assets(*MODEL_ASSETS),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.STOPPED,
