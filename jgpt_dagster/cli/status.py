@@ -30,7 +30,9 @@ def status(dates: tuple[str, ...]) -> None:
     if glanced is None or glanced.unfinished_runs:
         _end_abandoned_runs(settings)
     deployment = DeploymentStatus(settings.catalog, installed_code_versions(settings.corpora), settings.segmenter)
-    runs = cache(_recent_runs)
+    # Runs that succeeded explain nothing, and to ask Dagster for them takes longer than all the rest.
+    explaining = glanced is None or glanced.unsuccessful_runs
+    runs = cache(_recent_runs) if explaining else lambda: ()
     shared = deployment.status(None, runs)
     say_states(shared.lines())
     for date in dates or all_dumps(root):

@@ -11,15 +11,17 @@ from pathlib import Path
 import yaml
 
 _STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage", "local_artifact_storage")
-_FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+_SUCCESS = "SUCCESS"
+_FINISHED = {_SUCCESS, "FAILURE", "CANCELED"}
 
 
 @dataclass(frozen=True)
 class InstanceGlance:
-    """The dump partitions of an instance in any order, and whether any of its runs is unfinished."""
+    """The dump partitions of an instance in any order; whether any of its runs is unfinished, and has not succeeded."""
 
     dump_keys: tuple[str, ...]
     unfinished_runs: bool
+    unsuccessful_runs: bool
 
 
 def glance(home: Path) -> InstanceGlance | None:
@@ -29,22 +31,17 @@ def glance(home: Path) -> InstanceGlance | None:
         if any(name in config for name in _STORAGES):
             return None
         if not (home / "history").exists():  # Dagster makes it on its first use
-            return InstanceGlance((), False)
+            return InstanceGlance((), False, False)
         events = _query(
             home / "history" / "runs" / "index.db",
             "SELECT partition FROM dynamic_partitions WHERE partitions_def_name = 'dump'",
         )
-        marks = ", ".join("?" * len(_FINISHED))
-        runs = _query(
-            home / "history" / "runs.db",
-            f"SELECT 1 FROM runs WHERE status NOT IN ({marks}) LIMIT 1",  # noqa: S608  # question marks
-            *_FINISHED,
-        )
+        runs = {str(status) for (status,) in _query(home / "history" / "runs.db", "SELECT DISTINCT status FROM runs")}
     except (OSError, sqlite3.Error, yaml.YAMLError, TypeError):
         return None
-    return InstanceGlance(tuple(str(key) for (key,) in events), bool(runs))
+    return InstanceGlance(tuple(str(key) for (key,) in events), bool(runs - _FINISHED), bool(runs - {_SUCCESS}))
 
 
-def _query(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
+def _query(database: Path, query: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-        return connection.execute(query, values).fetchall()
+        return connection.execute(query).fetchall()

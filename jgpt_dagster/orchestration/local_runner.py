@@ -24,8 +24,9 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.abandoned_runs import command_lock, fail_abandoned_runs
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
+from jgpt_dagster.orchestration.run_history import STARTED
 from jgpt_dagster.orchestration.stages import Stage
 from jgpt_dagster.orchestration.worker_process import (
     LoadDefinitions,
@@ -130,6 +131,7 @@ def run_stages(
             if due:
                 events.put(ProgressEvent(stage.asset, ended=True))
             if interrupts.received:
+                _report_cancelling(instance, command)
                 _stop_workers(pool, stopping, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
                 return
             if hashes:
@@ -223,6 +225,13 @@ def _semaphores_removed(interrupts: HeldInterrupts) -> Iterator[None]:
     if interrupts.received:
         finalizers: Callable[[int], None] = util._run_finalizers  # type: ignore[attr-defined]  # as at exit
         finalizers(0)
+
+
+def _report_cancelling(instance: dg.DagsterInstance, command: str) -> None:
+    """Record that somebody asks for the end of a command's runs: Dagster calls them failed otherwise."""
+    with suppress(Exception):  # they are interrupted in any case
+        for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command}, statuses=list(STARTED))):
+            instance.report_run_canceling(run)
 
 
 def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, grace_seconds: float) -> None:

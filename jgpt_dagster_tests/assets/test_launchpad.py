@@ -12,7 +12,7 @@ from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 from jgpt_dagster.definitions import build_definitions
 from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.settings import Settings
-from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment, in_process_instance
 
 KEY = f"{DUMP}|tiny"
 
@@ -52,6 +52,7 @@ def test_a_run_of_what_it_shows_finds_the_output_current(
 
 @pytest.mark.slow
 def test_another_model_has_the_values_of_its_own_preset(finished: Deployment) -> None:
+    in_process_instance().add_dynamic_partitions("model", ["small"])
     steps = SMALL_RUN["pretrained_model"]["steps"]
     for partition, own in ((KEY, True), (f"{DUMP}|small", False)):
         planned = finished.materialize("plan", partition)

@@ -10,14 +10,21 @@ from jgpt_dagster.orchestration.instance_glance import InstanceGlance, glance
 
 def test_a_glance_sees_what_dagster_has_recorded(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    assert glance(tmp_path) == InstanceGlance((), False)
+    assert glance(tmp_path) == InstanceGlance((), False, False)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.add_dynamic_partitions("dump", ["20260101", "no date"])
         instance.add_dynamic_partitions("model", ["tiny"])
         run = instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED))
-        assert glance(tmp_path) == InstanceGlance(("20260101", "no date"), True)
+        assert glance(tmp_path) == InstanceGlance(("20260101", "no date"), True, True)
         instance.report_run_failed(run, "for a reason")
-        assert glance(tmp_path) == InstanceGlance(("20260101", "no date"), False)
+        assert glance(tmp_path) == InstanceGlance(("20260101", "no date"), False, True)
+
+
+def test_runs_that_have_all_succeeded_explain_nothing(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("{}")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.SUCCESS))
+        assert glance(tmp_path) == InstanceGlance((), False, False)
 
 
 @pytest.mark.parametrize("config", ["storage: {postgres: {}}\n", "{", None])
