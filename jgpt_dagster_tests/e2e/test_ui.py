@@ -19,7 +19,7 @@ from jgpt_dagster.lm.training.run_progress import CHECKPOINTS
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster_tests.assets.test_checks import forgetful, rewrite_directory
 from jgpt_dagster_tests.support.browser import FOREIGN_NAME, browsing, chromium, open_page, processes_of, running_ui
-from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, sample_deployment
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, SMALL_RUN, Deployment, sample_deployment
 from jgpt_dagster_tests.support.local_servers import served_folder
 
 if TYPE_CHECKING:
@@ -150,6 +150,18 @@ def test_a_refresh_shows_what_it_reused_and_what_that_saved(page: "Page", browse
     page.goto(f"/assets/wikipedia_segmented?view=partitions&partition={LATER_DUMP}|000")
     for name in ("reused_rows", "made_rows", "saved_seconds"):
         expect(metadata(page, name).get_by_text(str(segmented[name]), exact=True)).to_be_visible()
+
+
+def test_the_launchpad_opens_with_the_kept_run_config_and_the_timeline_with_the_runs(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.goto("/overview/activity/timeline")
+    expect(page.get_by_text("Jobless asset materializations").first).to_be_visible()
+    page.goto("/assets/training_set")
+    page.locator("[aria-haspopup=dialog] > button", has=page.get_by_label("arrow_drop_down")).first.click()
+    page.get_by_text("Open launchpad").first.click()
+    shown = page.locator(".CodeMirror").first
+    expect(shown).to_contain_text(f"validation_share: {SMALL_RUN['training_set']['validation_share']}")
 
 
 @pytest.mark.parametrize("host", [FOREIGN_NAME, "127.0.0.1"], ids=["another site", "another port of this host"])
