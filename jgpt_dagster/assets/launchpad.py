@@ -4,11 +4,13 @@ Dagster shows the default of each field, so the values that the root keeps becom
 what it was not given is taken from the root anyway (`remembered_config.py`).
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.definition_config_schema import DefinitionConfigSchema
+from pydantic import ValidationError
 
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, resolved_values, training_config
 from jgpt_dagster.catalog.kept_config import KeptConfig
@@ -27,7 +29,7 @@ def with_values_of_root(asset: dg.AssetsDefinition, settings: Settings) -> dg.As
     values = _values(asset.op.name, settings)
     given = asset.op.config_schema.config_type if asset.op.config_schema else None
     fields: Mapping[str, dg.Field] = getattr(given, "fields", {})
-    shown = {name: value for name, value in values.items() if name in fields and value is not None}
+    shown = _allowed(asset, {name: value for name, value in values.items() if name in fields and value is not None})
     if not shown:
         return asset
     replaced = {
@@ -43,6 +45,19 @@ def with_values_of_root(asset: dg.AssetsDefinition, settings: Settings) -> dg.As
     op = asset.op.with_replaced_properties(asset.op.name, config_schema=schema)
     attributes: dict[str, Any] = {**asset.get_attributes_dict(), "node_def": op}
     return dg.AssetsDefinition.dagster_internal_init(**attributes)
+
+
+def _allowed(asset: dg.AssetsDefinition, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values that this version of an asset allows; a run tells of one that it does not allow any more."""
+    function: Any = asset.op.compute_fn
+    if not values:
+        return values
+    try:
+        inspect.unwrap(function.get_config_arg().annotation)(**values)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors()}
+        return {name: value for name, value in values.items() if name not in wrong}
+    return values
 
 
 def _values(asset: str, settings: Settings) -> Mapping[str, Any]:

@@ -70,7 +70,10 @@ def test_a_first_training_shows_the_values_of_the_preset(tmp_path: Path) -> None
 
 
 def test_neither_a_damaged_record_nor_an_unreachable_root_keeps_the_code_location_from_loading(tmp_path: Path) -> None:
-    (tmp_path / "run_config.json").write_text("{")
-    assert launchpad(Settings(data=tmp_path), "training_set")["weights"] == {}
+    record = tmp_path / "run_config.json"
+    for damaged in ("{", '{"training_set": {"validation_share": 2}}'):
+        record.write_text(damaged)
+        shown = launchpad(Settings(data=tmp_path), "training_set")
+        assert (shown["weights"], shown["validation_share"]) == ({}, 0.005)
     remote = Settings(data="s3://bucket/of-nobody", scratch=tmp_path / "scratch")
     assert launchpad(remote, "training_set")["weights"] == {}
