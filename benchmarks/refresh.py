@@ -129,11 +129,12 @@ class Bench:
             text="clean",
         )
 
-    def run(self, dump: str, *assets: str, **config: Any) -> dict[str, float]:
-        """Materialize assets of a dump in a process of its own; return the CPU seconds of each."""
+    def run(self, dump: str, *assets: str, shards: Sequence[str] | None = None, **config: Any) -> dict[str, float]:
+        """Materialize assets of a dump, by default all shards, in a process of its own; return the CPU seconds."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as process:
-            return process.submit(_materialize, self, dump, assets, config).result()
+            wanted = shard_names(self.shards) if shards is None else shards
+            return process.submit(_materialize, self, dump, assets, wanted, config).result()
 
     def made_rows(self, dump: str) -> dict[str, int]:
         """Return how many rows each text stage made, and did not reuse."""
@@ -154,7 +155,9 @@ class Bench:
         }
 
 
-def _materialize(bench: Bench, dump: str, assets: Sequence[str], config: Mapping[str, Any]) -> dict[str, float]:
+def _materialize(
+    bench: Bench, dump: str, assets: Sequence[str], shards: Sequence[str], config: Mapping[str, Any]
+) -> dict[str, float]:
     add_listener(lambda event: None)  # else the stages' own lines come between those of the table
     settings = bench.settings()
     engine = PacedEngine(engine="mecab", sentences_a_second=bench.sentences_a_second)
@@ -162,9 +165,9 @@ def _materialize(bench: Bench, dump: str, assets: Sequence[str], config: Mapping
     job = definitions.resolve_implicit_global_asset_job_def()
     seconds = {}
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("dump", [DUMP, LATER_DUMP])
+        instance.add_dynamic_partitions("dump", sorted({DUMP, LATER_DUMP, dump}))
         for asset in assets:
-            keys: list[str | None] = [f"{dump}|{shard}" for shard in shard_names(bench.shards)]
+            keys: list[str | None] = [f"{dump}|{shard}" for shard in shards]
             if asset not in TEXT_STAGES:
                 keys = [None if asset == "tokenizer" else dump]
             before = _cpu_seconds()

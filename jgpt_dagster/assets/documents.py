@@ -1,19 +1,20 @@
 """`<corpus>_documents`: the documents of a corpus without dumps, selected and distributed to shards."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
+from jgpt_dagster.assets.document_metadata import described, near_duplicates
 from jgpt_dagster.assets.document_signatures import decisions_on_copies, map_for
 from jgpt_dagster.assets.document_sources import DocumentSource, open_source
+from jgpt_dagster.assets.exclusions import TextExclusions
 from jgpt_dagster.assets.look import FORCED, Look
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -21,13 +22,14 @@ from jgpt_dagster.assets.materialize import (
     partition_locked,
     record_run,
 )
-from jgpt_dagster.assets.metadata import preview, stage_metadata
+from jgpt_dagster.assets.metadata import stage_metadata
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.stage_pictures import document_outcomes
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.corpus.duplicates.decisions import NEAR_DUPLICATE, Decisions
+from jgpt_dagster.corpus.duplicates.decisions import Decisions
 from jgpt_dagster.corpus.duplicates.explanations import EXPLANATIONS
 from jgpt_dagster.corpus.duplicates.similarity import KeptTexts
+from jgpt_dagster.corpus.exclusions.screen import Screen, exclusions_of
 from jgpt_dagster.corpus.web.cc100 import DocumentRow, distribute_to_shards, shard_of
 from jgpt_dagster.corpus.web.document_selection import (
     SelectionSettings,
@@ -44,13 +46,11 @@ from jgpt_dagster.runtime.read_ahead import read_ahead
 from jgpt_dagster.runtime.stopwatch import Stopwatch
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.parquet import RowWriter, read_rows
+from jgpt_dagster.storage.parquet import RowWriter, read_manifest
 from jgpt_dagster.storage.parquet_artifact import DROPPED, REJECTED, ParquetArtifact
 
 CODE_VERSION = "2"
 EXPLANATIONS_CODE_VERSION = "1"
-
-_ROWS_LOOKED_AT = 10_000
 
 # Lists of documents that are read ahead: some MB.
 _READ_AHEAD = 8
@@ -89,31 +89,35 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                 config = locks.enter_context(remembered(context, store, config, corpus.text_asset))
             selection = _selection(store, corpus, config)
             source = open_source(store, corpus)
-            recipe = Recipe(
+            base = Recipe(
                 stage=corpus.text_asset,
                 code_version=CODE_VERSION,
                 settings={"shards": store.shards, **({"selection": selection.model_dump()} if selection else {})},
                 inputs=source.inputs,
                 libraries=library_versions("pyarrow", *(("rensa",) if selection else ())),
             )
-            data_version = dg.DataVersion(sha256_value([recipe.settings, recipe.inputs]))
+            exclusions = TextExclusions(store, corpus)
             if isinstance(context, Look):
                 for target in targets.values():
-                    context.result(store, target, recipe, force=config.force)
-                return dg.MaterializeResult(data_version=data_version)
+                    context.result(store, target, exclusions.plan(target, base).recipe, force=config.force)
+                return dg.MaterializeResult(data_version=_data_version(store, corpus, base))
             for target in targets.values():
                 locks.enter_context(partition_locked(context, store, target))
             if selection and store.root.remote is not None:
                 for number in targets:
                     # What a killed run has made here and not uploaded: a published shard has its explanations.
-                    explanations(store, corpus, number).find_current(_explanations_recipe(corpus, recipe))
+                    explanations(store, corpus, number).find_current(_explanations_recipe(corpus, base))
+            plans = {number: exclusions.plan(target, base) for number, target in targets.items()}
             reasons = {
-                number: FORCED if config.force else target.find_current(recipe)[1] for number, target in targets.items()
+                number: FORCED if config.force else target.find_current(plans[number].recipe)[1]
+                for number, target in targets.items()
             }
             stale = {number: target for number, target in targets.items() if reasons[number]}
-            if stale:
-                watch = Stopwatch()
-                label = step_label(recipe.stage, keys)
+            watch = Stopwatch()
+            facts = {number: plans[number].copied(force=config.force) for number in stale}
+            made = {number: target for number, target in stale.items() if not facts[number]}
+            if made:
+                label = step_label(base.stage, keys)
                 with ExitStack() as steps:
                     decisions = None
                     if selection:
@@ -126,26 +130,38 @@ def build_documents(corpus: Corpus) -> dg.AssetsDefinition:
                                 source,
                                 selection,
                                 ordered_map,
-                                first_shard=f"{min(stale):03d}",
+                                first_shard=f"{min(made):03d}",
                                 force=config.force,
                             )
                         )
                     bar = Progress(label, "documents", None, context.log.info, source.size)
-                    _OnePass(store, corpus, source, stale, recipe, decisions).write(bar)
-                for number, target in stale.items():
+                    screens = {number: exclusions.screen() for number in made}
+                    _OnePass(store, corpus, source, made, base, decisions, screens).write(bar)
+                for number, target in made.items():
+                    facts[number] = plans[number].facts(read_manifest(target.path))
                     if selection:
                         explanations(store, corpus, number).upload()
-                    record_run(context, target, watch, reasons[number], source.facts)
+            for number, target in stale.items():
+                record_run(context, target, watch, reasons[number], {**source.facts, **facts[number]})
             for number, target in targets.items():
-                copies = _copies(explanations(store, corpus, number)) if selection else {}
+                copies = near_duplicates(explanations(store, corpus, number)) if selection else {}
                 manifest = target.verified()
-                metadata = {**document_outcomes(manifest.counts), **_describe(target), **copies}
+                metadata = {**document_outcomes(manifest.counts), **described(target), **copies}
                 metadata |= stage_metadata(store, target, manifest, number in stale)
                 context.add_asset_metadata(metadata, partition_key=f"{number:03d}")
-        # One data version for all shards of the run: Dagster allows no other, and they change together.
-        return dg.MaterializeResult(data_version=data_version)
+        return dg.MaterializeResult(data_version=_data_version(store, corpus, base))
 
     return documents
+
+
+def _data_version(store: CorpusStore, corpus: Corpus, base: Recipe) -> dg.DataVersion:
+    """Return one data version for all shards of a run: Dagster allows no other.
+
+    They change together, but for what is excluded.
+    """
+    manifests = [store.parquet(corpus.text_asset, shard=key).manifest() for key in store.shard_keys]
+    excluded = [exclusions_of(manifest.recipe) if manifest else [] for manifest in manifests]
+    return dg.DataVersion(sha256_value([base.settings, base.inputs, *([excluded] if any(excluded) else [])]))
 
 
 def _selection(store: CorpusStore, corpus: Corpus, config: DocumentsConfig) -> SelectionSettings | None:
@@ -182,9 +198,10 @@ class _OnePass:
         targets: Mapping[int, ParquetArtifact],
         recipe: Recipe,
         decisions: Decisions | None,
+        screens: Mapping[int, Screen],
     ) -> None:
         self._store, self._corpus, self._source, self._targets = store, corpus, source, targets
-        self._recipe, self._decisions = recipe, decisions
+        self._recipe, self._decisions, self._screens = recipe, decisions, screens
         self._shard_counts = {number: ShardCounts() for number in targets}
         self._read = 0
 
@@ -223,19 +240,23 @@ class _OnePass:
 
     def _counted(self, rows: Iterable[DocumentRow]) -> Iterator[DocumentRow]:
         for row in rows:
-            if counts := self._shard_counts.get(shard_of(row[0], self._store.shards)):
-                counts.keep(row[1])
+            number = shard_of(row[0], self._store.shards)
+            if number in self._targets:
+                if self._screens[number].takes(row):
+                    continue
+                self._shard_counts[number].keep(row[1])
             yield row
 
     def _writer(self, number: int, rejected: RejectedDocumentLog) -> Any:
         """Return the writer of a shard, with its sidecar files of rejected and dropped documents."""
-        sidecars: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {REJECTED: lambda: rejected.rows_of(number)}
+        screen = self._screens[number]
+        sidecars: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+            REJECTED: lambda: screen.kept_beside(REJECTED, rejected.rows_of(number))
+        }
         if self._decisions is not None:
-            sidecars[DROPPED] = self._shard_counts[number].samples
-        path = self._targets[number].path
-        return RowWriter.open(
-            path, self._corpus.text_schema, self._recipe, lambda: self._counts(number, rejected), sidecars
-        )
+            sidecars[DROPPED] = lambda: screen.kept_beside(DROPPED, self._shard_counts[number].samples())
+        path, recipe = self._targets[number].path, partial(screen.recipe, self._recipe)
+        return RowWriter.open(path, self._corpus.text_schema, recipe, lambda: self._counts(number, rejected), sidecars)
 
     def _explanation_writer(self, number: int) -> Any:
         path = explanations(self._store, self._corpus, number).path
@@ -247,42 +268,7 @@ class _OnePass:
             **self._source.counts,
             "archive_documents": total,
             "documents": len(range(number, total, self._store.shards)),
-            "rejected": rejected.counts[number],
+            "rejected": rejected.counts[number] - self._screens[number].rejected,
+            **self._screens[number].counts(),
             **self._shard_counts[number].counts(),
         }
-
-
-def _describe(target: ParquetArtifact) -> Mapping[str, Any]:
-    rows = [(str(key), " ⏎ ".join(lines)) for key, lines in islice(read_rows(target.path, ["document_id", "lines"]), 4)]
-    with target.rejected_path.open() as stream:
-        rejected = [json.loads(line) for line in islice(stream, 5)]
-    shown = [(str(row["document_id"]), row["reason"]) for row in rejected]
-    return {
-        "preview": preview(("document_id", "lines"), rows),
-        **({"rejected_documents": preview(("document_id", "reason"), shown)} if shown else {}),
-        **_dropped_samples(target),
-    }
-
-
-def _copies(table: ParquetArtifact) -> Mapping[str, Any]:
-    """Return the first near duplicates of a shard; nothing for documents that an earlier version made."""
-    if not table.path.exists():
-        return {}
-    first_rows = islice(read_rows(table.path), _ROWS_LOOKED_AT)
-    near = (row for row in first_rows if row[2] == NEAR_DUPLICATE)
-    rows = [(str(copy), f"{jaccard:.3f} like {kept}") for copy, _, _, kept, _, jaccard in islice(near, 5)]
-    return (
-        {"near_duplicates": preview(("document_id", "Jaccard similarity to the kept document"), rows)} if rows else {}
-    )
-
-
-def _dropped_samples(target: ParquetArtifact) -> Mapping[str, Any]:
-    """Return one document for each reason for which any was dropped; the file beside the shard has more."""
-    if not target.dropped_path.exists():
-        return {}
-    with target.dropped_path.open() as stream:
-        samples = {row["reason"]: row for row in map(json.loads, stream)}
-    shown: Sequence[tuple[str, str]] = [
-        (f"{reason} {row['document_id']}", row["text"]) for reason, row in samples.items()
-    ]
-    return {"dropped_samples": preview(("reason and document_id", "text"), shown)} if shown else {}

@@ -1,4 +1,4 @@
-"""Rows of the previous dump that a stage can reuse: which of its shards were made in the same way, and what they hold.
+"""Rows that a stage can reuse: of the previous dump, by how its shards were made, or of the output as it was before.
 
 A row is reused only if the stage's code version, settings and libraries are equal, so that the output's bytes are those
 of a full rebuild. A shard that is damaged or was made differently is skipped, and its rows are made again.
@@ -12,7 +12,9 @@ import dagster as dg
 import numpy as np
 
 from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE
+from jgpt_dagster.assets.own_rows import Before, before, same_rows
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.exclusions.screen import exclusions_of, without_exclusions
 from jgpt_dagster.corpus.left_out.ledger import LedgerRow
 from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
 from jgpt_dagster.lm.data.token_files import TokenFile
@@ -24,6 +26,8 @@ from jgpt_dagster.storage.parquet import read_rows
 
 T = TypeVar("T")
 
+_LAST_KEY = (1 << 63) - 1
+
 Lines = list[str]
 SegmentedLines = list[list[str]]
 
@@ -33,6 +37,7 @@ def previous_articles(
 ) -> PreviousRows[tuple[int, str, Lines, LedgerRow]]:
     """Return (revision id, title, lines, row of the account) by page id, from the previous dump.
 
+    A shard that was made of the same pages, and without documents that are excluded no more, has its own rows reused.
     Under `seed` there is no account, and its rows are empty.
     """
 
@@ -54,19 +59,36 @@ def previous_articles(
 
         return _part(context, recipe, articles, [articles], rows)
 
+    target = store.parquet(corpus.text_asset, key.dump, key.shard)
+    own = target.manifest()
+    lost_rows = own and exclusions_of(own.recipe) and own.recipe.inputs == recipe.inputs
+    if own and lost_rows and not target.find_mismatch(own) and (found := part(key.shard, key.dump or "")):
+        return PreviousRows([found])
     return _previous_rows(store, corpus, corpus.text_asset, key, part)
 
 
 def previous_segmented(
-    context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
-) -> PreviousRows[tuple[Lines, SegmentedLines]]:
-    """Return (lines, segmented lines) by page id, from the previous dump."""
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    corpus: Corpus,
+    key: ShardKey,
+    recipe: Recipe,
+    own: Before | None,
+) -> PreviousRows[tuple[Lines | None, SegmentedLines]]:
+    """Return (lines, segmented lines) by key: those of `own`, the output as it was before, or of the previous dump.
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[Lines, SegmentedLines]] | None:
+    Lines that are None are those that the text has now.
+    """
+    if own:
+        target = store.parquet(corpus.segmented_asset, *key)
+        rows_now = read_rows(target.path, [corpus.key_column, "lines"])
+        return _own(own, lambda: ((number, (None, lines)) for number, lines in rows_now))
+
+    def part(shard: str, dump: str) -> PreviousShard[tuple[Lines | None, SegmentedLines]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
 
-        def rows() -> Iterator[tuple[int, tuple[Lines, SegmentedLines]]]:
+        def rows() -> Iterator[tuple[int, tuple[Lines | None, SegmentedLines]]]:
             sources, results = read_rows(articles.path, ["page_id", "lines"]), read_rows(segmented.path, ["lines"])
             for (page_id, lines), (result,) in zip(sources, results, strict=True):
                 yield page_id, (lines, result)
@@ -77,16 +99,28 @@ def previous_segmented(
 
 
 def previous_tokens(
-    context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
-) -> PreviousRows[tuple[SegmentedLines, np.ndarray]]:
-    """Return (segmented lines, token ids) by page id, from the previous dump."""
+    context: dg.AssetExecutionContext,
+    store: CorpusStore,
+    corpus: Corpus,
+    key: ShardKey,
+    recipe: Recipe,
+    own: Before | None,
+) -> PreviousRows[tuple[SegmentedLines | None, np.ndarray]]:
+    """Return (segmented lines, token ids) by key: those of `own`, the output as it was before, or of the previous dump.
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[SegmentedLines, np.ndarray]] | None:
+    Lines that are None are those that the segmented text has now.
+    """
+    if own:
+        file = TokenFile(store.directory(corpus.tokens_asset, *key).path)
+        keys = file.documents["key"].tolist()
+        return _own(own, lambda: ((number, (None, file.document(row))) for row, number in enumerate(keys)))
+
+    def part(shard: str, dump: str) -> PreviousShard[tuple[SegmentedLines | None, np.ndarray]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
         tokens = store.directory(corpus.tokens_asset, dump, shard)
 
-        def rows() -> Iterator[tuple[int, tuple[SegmentedLines, np.ndarray]]]:
+        def rows() -> Iterator[tuple[int, tuple[SegmentedLines | None, np.ndarray]]]:
             file = TokenFile(tokens.path)
             for index, (page_id, lines) in enumerate(read_rows(segmented.path, ["page_id", "lines"])):
                 yield page_id, (lines, file.document(index))
@@ -94,6 +128,31 @@ def previous_tokens(
         return _part(context, recipe, articles, [segmented, tokens], rows)
 
     return _previous_rows(store, corpus, corpus.tokens_asset, key, part)
+
+
+def rows_before(target: Artifact, source: Artifact, recipe: Recipe) -> Before | None:
+    """Return an output as it was before, if its source has kept the rows of the one that it was made of, else None.
+
+    The source may have lost or regained other rows since. Only what the recipe makes of a row counts. It is undamaged.
+    """
+    found = before(target)
+    if found is None or not _same_recipe(found.manifest.recipe, recipe):
+        return None
+    made_of, now = (inputs.get(source.recipe_label) for inputs in (found.manifest.recipe.inputs, recipe.inputs))
+    if made_of == now or made_of not in same_rows(source) or target.find_mismatch(found.manifest):
+        return None
+    return found
+
+
+def speed_before(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record of an output says of the cost of making it, for that of one that reuses all its rows."""
+    known = {MAKING_RATE: record.get(MAKING_RATE), FULL_SECONDS: _full_seconds(record)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _own(own: Before, rows: Callable[[], Iterator[tuple[int, T]]]) -> PreviousRows[T]:
+    part = PreviousShard(0, _LAST_KEY, rows, own.record.get(MAKING_RATE))
+    return PreviousRows([part], _full_seconds(own.record))
 
 
 def _previous_rows(
@@ -161,7 +220,7 @@ def _same_recipe(made: Recipe, recipe: Recipe) -> bool:
     """Return whether two recipes differ only in the pages that they are for."""
     return (
         made.code_version == recipe.code_version
-        and made.settings == recipe.settings
+        and without_exclusions(made).settings == without_exclusions(recipe).settings
         and made.libraries == recipe.libraries
         and made.inputs.get("tokenizer") == recipe.inputs.get("tokenizer")
     )

@@ -17,7 +17,7 @@ from jgpt_dagster.assets.materialize import (
     reuse_facts,
 )
 from jgpt_dagster.assets.metadata import preview
-from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented
+from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented, rows_before
 from jgpt_dagster.assets.stage_pictures import reuse
 from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
 from jgpt_dagster.catalog.corpora import Corpus
@@ -33,7 +33,7 @@ from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
 
 CODE_VERSION = "3"
 
-PreviousSegmented = PreviousRows[tuple[list[str], SegmentedLines]]
+PreviousSegmented = PreviousRows[tuple[list[str] | None, SegmentedLines]]
 
 # Even if nearly all rows are reused, a chunk this large gives the engine a batch that is worth its while.
 _CHUNK_ROWS = 1024
@@ -74,8 +74,9 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
 
             def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
                 previous: PreviousSegmented = PreviousRows([])
+                own = rows_before(target, source, recipe)
                 if not config.force:
-                    previous = previous_segmented(context, store, corpus, partition, recipe)
+                    previous = previous_segmented(context, store, corpus, partition, recipe, own)
                 counts, stats, fallbacks = (
                     SegmentCounts(),
                     ReuseStats(previous.rate, previous.full_seconds),
@@ -99,8 +100,9 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                         yield (*key, result)
 
                 rows = (row for chunk in _chunks(source, corpus) for row in segment_chunk(chunk))
-                target.write(corpus.segmented_schema, bar.track(rows), recipe, lambda: asdict(counts))
-                return {**reuse_facts(stats), "fallbacks": engine.fallbacks - fallbacks}
+                made = target.write(corpus.segmented_schema, bar.track(rows), recipe, lambda: asdict(counts))
+                same_rows = own.facts(made) if own else {}
+                return {**reuse_facts(stats), "fallbacks": engine.fallbacks - fallbacks, **same_rows}
 
             return materialize(
                 context,
@@ -123,9 +125,9 @@ def _libraries(profile: TextProfile) -> dict[str, str]:
 
 
 def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: ReuseStats) -> SegmentedLines | None:
-    """Return what the previous dump has for the same lines of the same page; None if it does not have them."""
+    """Return what there is for the same lines of the same document; None if they are new."""
     found = previous.seek(key)
-    if found is None or found[0] != lines:
+    if found is None or found[0] not in (None, lines):
         return None
     stats.count_reused(sum(map(len, lines)))
     return found[1]

@@ -18,7 +18,8 @@ _DUMPS = 6
 
 def page_outcomes(counts: Mapping[str, Any]) -> Pictures:
     """Return what became of the pages of a shard, from the counts of its articles."""
-    outcomes = {name: counts[name] for name in ("articles", "redirects", "other_namespaces", "rejected")}
+    names = ("articles", "redirects", "other_namespaces", "rejected", "excluded")
+    outcomes = {name: counts[name] for name in names if name in counts}
     return _bars("page_outcomes", f"{counts['pages']:,} pages", amounts(outcomes))
 
 
@@ -26,7 +27,8 @@ def document_outcomes(counts: Mapping[str, Any]) -> Pictures:
     """Return how many documents of a shard are kept, and how many are left out for which reason."""
     reasons = {reason: counts.get(f"dropped_{reason}", 0) for reason in DROP_REASONS}
     ranked = dict(sorted(reasons.items(), key=lambda item: -item[1]))
-    outcomes = {"kept": counts["rows"], **ranked, "rejected": counts["rejected"]}
+    excluded = {"excluded": counts["excluded"]} if "excluded" in counts else {}
+    outcomes = {"kept": counts["rows"], **ranked, "rejected": counts["rejected"], **excluded}
     return _bars("document_outcomes", f"{sum(outcomes.values()):,} documents", amounts(outcomes))
 
 

@@ -15,7 +15,7 @@ from jgpt_dagster.assets.materialize import (
     reuse_facts,
 )
 from jgpt_dagster.assets.metadata import preview
-from jgpt_dagster.assets.previous_dump import previous_tokens
+from jgpt_dagster.assets.previous_dump import previous_tokens, rows_before
 from jgpt_dagster.assets.stage_pictures import document_lengths, reuse
 from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
@@ -31,7 +31,7 @@ from jgpt_dagster.storage.parquet import read_rows
 
 CODE_VERSION = "1"
 
-PreviousTokens = PreviousRows[tuple[SegmentedDocument, np.ndarray]]
+PreviousTokens = PreviousRows[tuple[SegmentedDocument | None, np.ndarray]]
 
 
 def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
@@ -69,7 +69,8 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
         def make(target: DirectoryArtifact, recipe: Recipe) -> Mapping[str, Any]:
             previous: PreviousTokens = PreviousRows([])
             if not config.force:
-                previous = previous_tokens(context, store, corpus, partition, recipe)
+                own = rows_before(target, source, recipe)
+                previous = previous_tokens(context, store, corpus, partition, recipe, own)
             stats = ReuseStats(previous.rate, previous.full_seconds)
 
             def encode(batch: KeyedDocuments) -> list[np.ndarray]:
@@ -102,9 +103,9 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
 
 
 def _reused(previous: PreviousTokens, key: int, lines: SegmentedDocument, stats: ReuseStats) -> np.ndarray | None:
-    """Return the ids that the previous dump has for the same lines of the same page; None if it does not have them."""
+    """Return the ids that there are for the same lines of the same document; None if they are new."""
     found = previous.seek(key)
-    if found is None or found[0] != lines:
+    if found is None or found[0] not in (None, lines):
         return None
     stats.count_reused(_size(lines))
     return found[1]

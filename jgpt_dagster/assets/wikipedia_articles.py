@@ -1,9 +1,10 @@
 """`wikipedia_articles`: the cleaned text of a dump's articles."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import dagster as dg
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.column_metadata import column_metadata
 from jgpt_dagster.assets.dump_errors import published_fault
+from jgpt_dagster.assets.exclusions import TextExclusions
 from jgpt_dagster.assets.left_out_metadata import left_out_metadata
 from jgpt_dagster.assets.materialize import (
     Materialization,
@@ -26,10 +28,17 @@ from jgpt_dagster.assets.previous_dump import previous_articles
 from jgpt_dagster.assets.stage_pictures import left_out, page_outcomes, reuse
 from jgpt_dagster.assets.wikipedia_dump import SHARD_RANGES
 from jgpt_dagster.catalog.corpora import Corpus
+from jgpt_dagster.corpus.exclusions.screen import Screen
 from jgpt_dagster.corpus.left_out.ledger import LedgerRow, LedgerWriter
 from jgpt_dagster.corpus.rejected_rows import RejectedLog
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
-from jgpt_dagster.corpus.wikipedia.articles import ArticleTotals, CleanFunction, PageCounts, read_articles
+from jgpt_dagster.corpus.wikipedia.articles import (
+    ArticleRow,
+    ArticleTotals,
+    CleanFunction,
+    PageCounts,
+    read_articles,
+)
 from jgpt_dagster.corpus.wikipedia.leftover_markup import per_thousand
 from jgpt_dagster.corpus.wikipedia.multistream import ShardRanges, read_range, read_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
@@ -46,7 +55,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
-from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.parquet_artifact import REJECTED, ParquetArtifact
 
 CODE_VERSION = "5"
 
@@ -79,7 +88,7 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
         part = dump.ranges.shards[int(key.shard)]
         site = read_siteinfo(dump.path, dump.ranges)
         rules = read_rules(store.root.location) if store.profile == "clean" else {}
-        recipe = Recipe(
+        base = Recipe(
             stage=corpus.text_asset,
             code_version=CODE_VERSION,
             settings={
@@ -91,12 +100,17 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
             inputs={"pages": part.sha256},
             libraries=library_versions("pyarrow", "wikiextractor" if store.profile == "seed" else "babel"),
         )
+        plan = TextExclusions(store, corpus).plan(target, base)
 
         def make(target: ParquetArtifact, recipe: Recipe) -> Mapping[str, Any]:
+            if facts := plan.copied(force=config.force):
+                return facts
+            screen = plan.exclusions.screen()
+            final = partial(screen.recipe, base)
             counts, totals = PageCounts(), ArticleTotals()
             previous: PreviousArticles = PreviousRows([])
             if not config.force:
-                previous = previous_articles(context, store, corpus, key, recipe)
+                previous = previous_articles(context, store, corpus, key, base)
             stats = ReuseStats(previous.rate, previous.full_seconds)
             library = dump.templates(site) if store.profile == "seed" else None
             cached_xml = dump.cached_xml(int(key.shard)) if library and part.length else None
@@ -110,32 +124,33 @@ def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
                 rejected = opened.enter_context(RejectedLog(store.scratch_path))
                 ledger = None
                 if store.profile == "clean":
-                    ledger = opened.enter_context(LedgerWriter.open(target.account_path, recipe))
+                    ledger = opened.enter_context(LedgerWriter.open(target.account_path, final))
                     cleaner = article_cleaner(store.profile, site, library, rules, ledger.report)
                 else:
                     cleaner = article_cleaner(store.profile, site, library)
                 opened.enter_context(published_fault(fault))
                 clean = _reusing(cleaner, previous, stats, ledger)
                 rows = read_articles(chunks, clean, counts, rejected, source=target.label, expected_pages=part.pages)
-                target.write(
+                kept = _kept(screen, rows if part.length else iter(()), ledger)
+                made = target.write(
                     corpus.text_schema,
-                    totals.count(bar.track(rows if part.length else iter(()))),
-                    recipe,
+                    totals.count(bar.track(kept)),
+                    final,
                     lambda: {
-                        **asdict(counts),
+                        **_page_counts(counts, screen),
                         **asdict(totals),
                         **({"account": ledger.counts()} if ledger else {}),
                     },
-                    lambda: rejected,
+                    lambda: screen.kept_beside(REJECTED, rejected),
                     ledger.finish if ledger else None,
                 )
-            return reuse_facts(stats)
+            return {**reuse_facts(stats), **plan.facts(made)}
 
         return materialize(
             context,
             store,
             target,
-            recipe,
+            plan.recipe,
             make,
             force=config.force,
             describe=lambda made: {
@@ -196,6 +211,21 @@ def _reusing(
         return stats.measure(lambda: clean(page_id, revision_id, title, text), 1, len(text))
 
     return cleaned
+
+
+def _kept(screen: Screen, rows: Iterator[ArticleRow], ledger: LedgerWriter | None) -> Iterator[ArticleRow]:
+    """Yield the articles that are not excluded; the others lose their rows of the account."""
+    for row in rows:
+        if not screen.takes(row):
+            yield row
+        elif ledger:
+            ledger.take_back()
+
+
+def _page_counts(counts: PageCounts, screen: Screen) -> dict[str, int]:
+    """Return the pages by outcome, those that are excluded as one of their own."""
+    kept = replace(counts, articles=counts.articles - screen.rows, rejected=counts.rejected - screen.rejected)
+    return {**asdict(kept), **screen.counts()}
 
 
 def _describe(target: ParquetArtifact, counts: Mapping[str, Any]) -> Mapping[str, Any]:

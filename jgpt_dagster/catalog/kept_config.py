@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, OutputCatalog
+from jgpt_dagster.corpus.exclusions.screen import without_exclusions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.file_lock import file_lock, locked
 from jgpt_dagster.storage.manifest import Recipe
@@ -148,7 +149,8 @@ def changed_fields(kept: Values, asset: str, model: str, recipe: Recipe) -> dict
 
 def _fields(asset: str, model: str, recipe: Recipe) -> dict[str, Any]:
     """Return the run config that a recipe of an output of an asset was made of, as far as it says."""
-    settings: dict[str, Any] = dict(recipe.settings.get("selection", recipe.settings))
+    made_with = without_exclusions(recipe).settings
+    settings: dict[str, Any] = dict(made_with.get("selection", made_with))
     if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
         settings["weights"] = _other_than_one(settings["weights"])
     if asset == "pretrained_model":

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jgpt_dagster.catalog.corpora import FOLDER_FINGERPRINT, Archive, Corpus, Folder
+from jgpt_dagster.catalog.exclusions import exclusions_of_shard
 from jgpt_dagster.catalog.kept_config import KeptConfig, changed_fields
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET, OutputCatalog
 from jgpt_dagster.catalog.released_tasks import tasks_of_release
+from jgpt_dagster.corpus.exclusions.exclusion_list import ExclusionList, ExclusionListError, read_list
 from jgpt_dagster.corpus.segmenters import SegmenterError, open_segmenter
 from jgpt_dagster.corpus.web.corpus_description import DESCRIPTION, CorpusDescriptionError, read_description
 from jgpt_dagster.corpus.web.text_folder import TextFolder, TextFolderError, folder_fingerprint
@@ -132,7 +134,25 @@ class StalenessCheck:
             or self._changed_folder(artifact, recipe)
             or self._changed_description(artifact, recipe)
             or self._changed_tasks(artifact, manifest)
+            or self._changed_exclusions(artifact, manifest)
         )
+
+    def _changed_exclusions(self, artifact: Artifact, manifest: Manifest) -> str:
+        """Say whether a shard of text holds what is excluded, or was made without what is excluded no more."""
+        corpus = next((each for each in self._catalog.corpora if each.text_asset == artifact.asset), None)
+        if corpus is None:
+            return ""
+        if isinstance(self._exclusions, str):
+            return self._exclusions
+        return exclusions_of_shard(self._catalog.root, corpus.name, artifact, manifest, self._exclusions).reason
+
+    @cached_property
+    def _exclusions(self) -> ExclusionList | str:
+        """The root's list of what is excluded, or why it cannot be read."""
+        try:
+            return read_list(self._catalog.root.location)
+        except ExclusionListError as error:
+            return str(error)
 
     def _changed_pages(self, artifact: Artifact, recipe: Recipe) -> str:
         """Say whether a dump that was fetched again has other bytes for a shard of its text."""

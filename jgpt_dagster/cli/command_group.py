@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, _Command] = {
     "papers": _Command("papers", "List and validate the papers of a release."),
     "verify": _Command("verify", "Check a release or a data root against its hashes."),
     "trace": _Command("trace", "Show which text a step read, and which steps read a text."),
+    "exclude": _Command("exclude", "Take pages and passages out of the corpora, and show who has had them."),
     "sign": _Command("verify", "Sign a release."),
     "ui": _Command("ui", "Open the Dagster UI and start its daemon."),
     "webserver": _Command("ui", "Open the Dagster UI alone."),

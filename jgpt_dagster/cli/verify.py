@@ -31,6 +31,7 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--root", "root_path", type=_DIRECTORY, help="Data root whose files are hashed too.")
 @click.option("--recompute", type=click.IntRange(min=1), help="Derive this many random documents again (needs --root).")
 @click.option("--replay", is_flag=True, help="Repeat the steps between two kept checkpoints (needs --root).")
+@click.option("--exclusions", is_flag=True, help="Look for what is excluded in the corpora (needs --root).")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the documents drawn.")
 def verify(
     release: Path | None,
@@ -39,6 +40,7 @@ def verify(
     root_path: Path | None,
     recompute: int | None,
     replay: bool,
+    exclusions: bool,
     seed: int,
 ) -> None:
     """Check RELEASE, a directory: its signature, every file, and the chain of hashes from the sources to the weights.
@@ -48,6 +50,8 @@ def verify(
     """
     if release is None and root_path is None:
         raise click.UsageError("Give the directory of a release, --root, or both.")
+    if exclusions and root_path is None:
+        raise click.UsageError("--exclusions needs the --root with the list.")
     if (recompute or replay) and (root_path is None or release is None):
         raise click.UsageError("--recompute and --replay need a release and the --root that it was made in.")
     faults = 0
@@ -60,6 +64,10 @@ def verify(
 
         root = DataRoot(root_path)
         faults += _verify_root(root)
+        if exclusions:
+            from jgpt_dagster.cli.exclude import report
+
+            faults += report(root, _scratch(root))
         if recompute or replay:
             if statement is None:
                 raise JgptError(f"{release} carries no provenance.json, so it does not say which text was trained on.")

@@ -93,13 +93,20 @@ def pieces_of_ranges(training_set: Path, ranges: Sequence[tuple[int, int]]) -> l
     return pieces
 
 
-def positions_of_document(training_set: Path, shard: int, document: Document) -> list[int]:
-    """Return where in the training sequence a document begins: once for each pass over it, never if it is held out."""
-    positions = list[int]()
+def positions_of_documents(training_set: Path, shard: int, documents: Sequence[Document]) -> list[list[int]]:
+    """Return where in the training sequence each document of a token file begins: once for each pass over it.
+
+    A document that is held out begins nowhere. The table of spans is streamed once.
+    """
+    positions: list[list[int]] = [[] for _ in documents]
+    order = np.argsort([document.offset for document in documents], kind="stable")
+    offsets = np.array([document.offset for document in documents], np.int64)[order]
     for begins, spans in _span_batches(training_set):
-        holds = (spans["shard"] == shard) & (spans["offset"] <= document.offset)
-        holds &= document.offset + document.length <= spans["offset"] + spans["length"]
-        positions += [int(begins[row] + document.offset - spans["offset"][row]) for row in np.flatnonzero(holds)]
+        first = np.searchsorted(offsets, spans["offset"])
+        last = np.searchsorted(offsets, spans["offset"] + spans["length"])
+        for row in np.flatnonzero((spans["shard"] == shard) & (first < last)):
+            for place in range(first[row], last[row]):
+                positions[order[place]].append(int(begins[row] + offsets[place] - spans["offset"][row]))
     return positions
 
 

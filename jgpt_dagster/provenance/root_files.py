@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jgpt_dagster.corpus.exclusions.exclusion_list import FILE as EXCLUSIONS
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, checkpoint_directories
 from jgpt_dagster.provenance.verify_output import own_files
 from jgpt_dagster.storage.artifact import Artifact
@@ -13,8 +14,12 @@ from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.safe_path import KeyKind, has_form
 
-ROOT_RECORDS = ("root.json", "run_config.json")
+ROOT_RECORDS = ("root.json", "run_config.json", EXCLUSIONS)
+RECEIPTS = "exclusions"
+"""The folder of a root with the receipts of takedowns."""
+
 _TRAINED_ON = "trained_on"
+_NO_OUTPUTS = (_TRAINED_ON, RECEIPTS)
 _KINDS: tuple[KeyKind, ...] = ("dump", "shard", "model")
 _LEFTOVER = re.compile(r"\..+\.(tmp|old)")
 
@@ -31,7 +36,7 @@ def root_files(root: DataRoot) -> RootFiles:
     outputs, strays = list[Artifact](), list[Path]()
     for top in sorted(root.path.iterdir()) if root.path.is_dir() else ():
         if top.is_dir() and not top.is_symlink():
-            if not top.name.startswith(".") and top.name != _TRAINED_ON:
+            if not top.name.startswith(".") and top.name not in _NO_OUTPUTS:
                 outputs += _outputs_below(root, top)
         elif top.name not in ROOT_RECORDS and not _LEFTOVER.fullmatch(top.name):
             strays.append(top)
@@ -67,7 +72,7 @@ def _tops(root: DataRoot) -> set[str]:
     return {
         top.name
         for top in root.path.iterdir()
-        if top.is_dir() and not top.is_symlink() and not top.name.startswith(".") and top.name != _TRAINED_ON
+        if top.is_dir() and not top.is_symlink() and not top.name.startswith(".") and top.name not in _NO_OUTPUTS
     }
 
 

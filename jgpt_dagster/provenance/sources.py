@@ -46,7 +46,8 @@ class Sources:
 
     def __init__(self, root: DataRoot, trained_on: DataRoot) -> None:
         self._root, self._trained_on = root, trained_on
-        self._site = cache(self._read_site)
+        self.site = cache(self._read_site)
+        """Returns the address of a wiki, by corpus and dump; empty if the dump is not here."""
 
     def documents(self, file: TokenShard, keys: Collection[int]) -> Mapping[int, SourceDocument]:
         """Return what is known of documents of a token file; without titles if their text is not here any more."""
@@ -119,7 +120,7 @@ class Sources:
         return f"document {key:,} of {next(iter(found[1].files))}" if found else f"document {key:,} of its folder"
 
     def _permanent_link(self, label: Label, revision: int) -> str:
-        site = self._site(label.asset.removesuffix("_tokens"), label.dump)
+        site = self.site(label.asset.removesuffix("_tokens"), label.dump)
         return f"{site}/w/index.php?oldid={revision}" if site else ""
 
     def _read_site(self, corpus: str, dump: str) -> str:

@@ -17,7 +17,7 @@ from jgpt_dagster.provenance.document_table import (
     DocumentTable,
     Piece,
     pieces_of_ranges,
-    positions_of_document,
+    positions_of_documents,
 )
 from jgpt_dagster.provenance.labels import parse_label
 from jgpt_dagster.provenance.sources import SourceDocument, Sources
@@ -147,12 +147,12 @@ def _traced(root: DataRoot, run: TrainingRun, shard: int, document: Document) ->
         return TracedDocument(source, file, document, "empty", stream)
     if split.held_out[0]:
         return TracedDocument(source, file, document, "held out", stream)
-    positions = positions_of_document(run.training_set.directory, shard, document)
-    uses = sorted(_uses(run, document, positions), key=lambda use: (use.sample, use.start))
+    (positions,) = positions_of_documents(run.training_set.directory, shard, [document])
+    uses = sorted(uses_of(run, document, positions), key=lambda use: (use.sample, use.start))
     return TracedDocument(source, file, document, "trained on" if positions else "left out", stream, uses)
 
 
-def _uses(run: TrainingRun, document: Document, positions: Sequence[int]) -> Iterator[Use]:
+def uses_of(run: TrainingRun, document: Document, positions: Sequence[int]) -> Iterator[Use]:
     """Yield each sample that had tokens of a document, as input or as target."""
     for position in positions:
         # The first token of a block is also the last target of the one before.

@@ -17,7 +17,7 @@ from jgpt_dagster.provenance.chain import SHARD_RANGES, shard_hashes
 from jgpt_dagster.provenance.final_checkpoint import other_checkpoints
 from jgpt_dagster.provenance.finding import Finding
 from jgpt_dagster.provenance.labels import PAGES, SOURCE_FILES, Label, dump_of_pages, kept_roots, parse_label
-from jgpt_dagster.provenance.root_files import ROOT_RECORDS, RootFiles, kept_checkpoints, root_files
+from jgpt_dagster.provenance.root_files import RECEIPTS, ROOT_RECORDS, RootFiles, kept_checkpoints, root_files
 from jgpt_dagster.provenance.verify_output import OnRead, hashed_bytes, verify_output, verify_sealed
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.damage import clear_damage, mark_damage
@@ -54,6 +54,8 @@ def verify_root(
     for name in ROOT_RECORDS:
         if (root.path / name).is_file():
             yield from verify_sealed(root.path / name, name)
+    for receipt in sorted((root.path / RECEIPTS).glob("*.json")):
+        yield from verify_sealed(receipt, f"{RECEIPTS}/{receipt.name}")
     yield from verify_outputs(root, root_files(root), on_read, mark=mark)
     for place in kept_roots(root):
         for finding in verify_outputs(place, root_files(place), on_read):

@@ -57,6 +57,8 @@ def _shown(kind: str, value: Any) -> str:
     """Return a value of a recipe for a message: a hash of an input is shortened."""
     if value is None:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return f"{value[:12]}…" if kind == "inputs" else str(value)
 
 

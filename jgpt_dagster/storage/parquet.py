@@ -33,6 +33,8 @@ Sidecars = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
 """Functions that return the rows of JSON-lines files next to a Parquet file, by the name of the file."""
 FinishedSidecar = Callable[[], FileEntry]
 """Completes the account next to a Parquet file, which was written along with it."""
+FinalRecipe = Recipe | Callable[[], Recipe]
+"""A recipe, or the function that returns it once all rows and sidecars are written: some of it may depend on them."""
 
 _METADATA_KEY = b"jgpt"
 _FOOTER_HASH_KEY = b"jgpt.footer_sha256"
@@ -62,7 +64,7 @@ def write_rows(
     path: Path,
     schema: pa.Schema,
     rows: Iterable[Sequence[Any]],
-    recipe: Recipe,
+    recipe: FinalRecipe,
     counts: Callable[[], Mapping[str, Any]],
     sidecars: Sidecars = MappingProxyType({}),
     account: FinishedSidecar | None = None,
@@ -98,7 +100,7 @@ class RowWriter:
         cls,
         path: Path,
         schema: pa.Schema,
-        recipe: Recipe,
+        recipe: FinalRecipe,
         counts: Callable[[], Mapping[str, Any]],
         sidecars: Sidecars = MappingProxyType({}),
         account: FinishedSidecar | None = None,
@@ -128,7 +130,8 @@ class RowWriter:
                     files[name] = write_json_lines(sidecar_path(path, name), lines())
                 if account:
                     files[ACCOUNT] = account()
-                writer.manifest = Manifest(recipe, {"rows": writer.rows, **counts()}, files)
+                final = recipe() if callable(recipe) else recipe
+                writer.manifest = Manifest(final, {"rows": writer.rows, **counts()}, files)
                 parquet_writer.add_key_value_metadata(
                     {_METADATA_KEY: canonical_json(writer.manifest.to_dict()), _FOOTER_HASH_KEY: _HASH_PLACEHOLDER}
                 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.storage import object_store, parquet
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.manifest import ACCOUNT, FileEntry, Manifest, Recipe
+from jgpt_dagster.storage.manifest import ACCOUNT, FileEntry, Manifest
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -100,7 +100,7 @@ class ParquetArtifact(Artifact):
         self,
         schema: parquet.Schema,
         rows: Iterator[tuple[Any, ...]],
-        recipe: Recipe,
+        recipe: parquet.FinalRecipe,
         counts: Callable[[], Mapping[str, Any]],
         rejected: Callable[[], Iterable[dict[str, Any]]] | None = None,
         account: parquet.FinishedSidecar | None = None,

@@ -54,7 +54,7 @@ SMALL_RUN: dict[str, dict[str, Any]] = {
 _QUIET_LOGGERS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 # What two runs of one deployment may differ in: records of the run itself, and what is on its way.
-_VOLATILE = (".dagster", ".scratch", ".locks", ".keys")
+_VOLATILE = (".dagster", ".scratch", ".locks", ".keys", ".exclusion_matches")
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,10 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
 
     @blocking_check(corpus.text_asset, text_shard, partitions=partitions)
     def pages_add_up(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-        """Every page is an article, a redirect, of another namespace or rejected, and every article is a row."""
+        """Every page is an article, a redirect, of another namespace, rejected or excluded; every article is a row."""
         counts = _text_shard(store, corpus, context).verified().counts
-        parts = {name: counts[name] for name in ("articles", "redirects", "other_namespaces", "rejected")}
+        outcomes = ("articles", "redirects", "other_namespaces", "rejected", "excluded")
+        parts = {name: counts[name] for name in outcomes if name in counts}
         passed = sum(parts.values()) == counts["pages"] and counts["rows"] == counts["articles"]
         found = f"{listed(parts)} in {counts['pages']:,} pages; {counts['rows']:,} rows"
         return result(passed, found, **parts, pages=counts["pages"])
@@ -63,7 +64,7 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
     def eligible_pages_have_rows(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
         """A shard with eligible pages has rows. (A small wiki leaves some shards without any page.)"""
         counts = _text_shard(store, corpus, context).verified().counts
-        eligible = counts["pages"] - counts["redirects"] - counts["other_namespaces"]
+        eligible = counts["pages"] - counts["redirects"] - counts["other_namespaces"] - counts.get("excluded", 0)
         return result(counts["rows"] > 0 or not eligible, f"{eligible} eligible pages, {counts['rows']} rows")
 
     @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions)
@@ -93,7 +94,7 @@ def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
     # A run writes many shards and Dagster records one evaluation of a run, so this check has no partitions of its own.
     @blocking_check(corpus.text_asset, shards)
     def no_document_missing(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
-        """Every n-th document is in its shard, rejected, or dropped for a reason: none missing, none twice.
+        """Every n-th document is in its shard, rejected, excluded, or dropped for a reason: none missing, none twice.
 
         Checks the shards of the run, or all of them if the check is run by itself.
         """
@@ -195,6 +196,7 @@ def _documents_accounted_for(store: CorpusStore, corpus: Corpus, keys: Sequence[
             parts[kind] += 1
             last = number
         parts.update({name: counts[f"dropped_{name}"] for name in DROP_REASONS})
+        parts.update({"excluded": counts["excluded"]} if "excluded" in counts else {})
         if parts.total() != len(expected):
             return result(False, f"shard {key}: {listed(parts)} of {len(expected):,} documents")
         totals.update(parts)

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from jgpt_dagster.corpus.left_out.figures import REASONS, Figures, TemplateFigures, costliest
-from jgpt_dagster.storage.manifest import FileEntry, Recipe
-from jgpt_dagster.storage.parquet import RowWriter, read_rows
+from jgpt_dagster.storage.manifest import FileEntry
+from jgpt_dagster.storage.parquet import FinalRecipe, RowWriter, read_rows
 
 LedgerRow = tuple[Any, ...]
 """The figures of an article as a row of the file."""
@@ -44,10 +44,11 @@ class LedgerWriter:
     def __init__(self, path: Path, rows: RowWriter, opened: ExitStack) -> None:
         self._path, self._rows, self._opened = path, rows, opened
         self._total = Figures()
+        self._last: tuple[LedgerRow, Figures] | None = None
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, recipe: Recipe) -> Iterator["LedgerWriter"]:
+    def open(cls, path: Path, recipe: FinalRecipe) -> Iterator["LedgerWriter"]:
         """Yield a writer of the file at `path`, which appears when `finish` is called."""
         with ExitStack() as opened:
             rows = opened.enter_context(RowWriter.open(path, SCHEMA, recipe, dict))
@@ -55,20 +56,33 @@ class LedgerWriter:
 
     def report(self, page_id: int, figures: Figures) -> None:
         """Add the figures of an article."""
-        self._rows.append(ledger_row(page_id, figures))
-        self._total.add(figures)
+        self._write_last()
+        self._last = ledger_row(page_id, figures), figures
 
     def append(self, row: LedgerRow) -> None:
         """Add the row of an article as another file has it."""
-        self._rows.append(row)
-        self._total.add(_figures(row))
+        self._write_last()
+        self._last = row, _figures(row)
+
+    def take_back(self) -> None:
+        """Take the row that was added last out again: its article is not written."""
+        self._last = None
+
+    def _write_last(self) -> None:
+        if self._last is not None:
+            row, figures = self._last
+            self._rows.append(row)
+            self._total.add(figures)
+            self._last = None
 
     def counts(self) -> dict[str, Any]:
         """Return the sums of what was added, for the manifest of the shard."""
+        self._write_last()
         return account_counts(self._total)
 
     def finish(self) -> FileEntry:
         """Complete the file; return its size and hash."""
+        self._write_last()
         self._opened.close()
         return FileEntry.of(self._path)
 

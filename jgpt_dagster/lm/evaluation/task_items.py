@@ -69,11 +69,7 @@ def find_tasks(folder: Path) -> list[TaskDefinition]:
     """
     if not folder.is_dir():
         raise TaskError(f"{folder} is no directory. Put the files of tasks there, or point JGPT_TASKS elsewhere.")
-    definitions = {
-        definition.task: definition
-        for source in (*_DEFINITIONS.iterdir(), *sorted(folder.glob("*.yaml")))
-        for definition in [_read_definition(source.read_text(encoding="utf-8"), str(source))]
-    }
+    definitions = _definitions(folder)
     found = [
         TaskDefinition(**{**_values(definition), "files": tuple(paths)})
         for definition in definitions.values()
@@ -90,6 +86,14 @@ def find_tasks(folder: Path) -> list[TaskDefinition]:
     return sorted(found, key=lambda definition: definition.task)
 
 
+def tasks_of_file(path: Path) -> list[TaskDefinition]:
+    """Return the task that a file belongs to, if it is one of a task. Raises TaskError as `find_tasks` does."""
+    for definition in _definitions(path.parent).values():
+        if any(path.match(pattern) for pattern in definition.data):
+            return [TaskDefinition(**{**_values(definition), "files": (path,)})]
+    return [_plain_task(path)] if path.suffix == ".jsonl" else []
+
+
 def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
     """Yield the items of a task. Raises TaskError, naming file and line, for one that is not of the task's form."""
     for path in definition.files:
@@ -104,6 +108,15 @@ def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
 def definition_values(definition: TaskDefinition) -> dict[str, Any]:
     """Return what decides the items of a task, besides its files, as JSON values."""
     return {name: value for name, value in _values(definition).items() if name != "files"}
+
+
+def _definitions(folder: Path) -> dict[str, TaskDefinition]:
+    """Return the definitions of the package and of the YAML files of a folder, by name."""
+    return {
+        definition.task: definition
+        for source in (*_DEFINITIONS.iterdir(), *sorted(folder.glob("*.yaml")))
+        for definition in [_read_definition(source.read_text(encoding="utf-8"), str(source))]
+    }
 
 
 def _values(definition: TaskDefinition) -> dict[str, Any]:
