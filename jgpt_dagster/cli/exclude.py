@@ -143,11 +143,11 @@ def check() -> None:
     """
     settings = open_deployment()
     if found := report(settings.root, settings.scratch_directory):
-        raise JgptError(f"{found:,} excluded documents are still there. Take them out with `jgpt run`.")
+        raise JgptError(f"{found:,} outputs above hold what is excluded, or are not sure to. `jgpt run` takes it out.")
 
 
 def report(root: "DataRoot", scratch: Path) -> int:
-    """Print what corpora, tokens and indexes hold of what is excluded, and what else does; return how much."""
+    """Print what corpora, tokens and indexes hold of what is excluded, and what else does; return how many."""
     from jgpt_dagster.corpus.exclusions.exclusion_list import read_list
     from jgpt_dagster.provenance.excluded_documents import remembered_keys
     from jgpt_dagster.provenance.exposure import exposed_models, token_files_with
@@ -165,7 +165,7 @@ def report(root: "DataRoot", scratch: Path) -> int:
     holders = list(still_held(root, exclusions, tokens, models))
     say("still held by:" if holders else "nothing else holds any of it")
     _say(f"  {holder.kind} {holder.name}: {holder.why}" for holder in holders)
-    return sum(count.excluded + len(count.problems) for count in counts)
+    return sum(not count.clean for count in counts)
 
 
 def _page_or_url(root: "DataRoot", url: str) -> "tuple[Kind, str]":

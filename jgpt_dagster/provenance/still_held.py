@@ -8,6 +8,7 @@ from jgpt_dagster.corpus.exclusions.exclusion_list import ExclusionList
 from jgpt_dagster.provenance.excluded_documents import texts_of
 from jgpt_dagster.provenance.exposure import ExposedModel, HeldTokens
 from jgpt_dagster.provenance.labels import Label, parse_label
+from jgpt_dagster.provenance.root_files import root_files
 from jgpt_dagster.storage.data_root import DataRoot
 
 
@@ -26,6 +27,7 @@ def still_held(
     newest = max(root.dumps("*_articles"), default="")
     yield from _texts(root, exclusions, newest)
     yield from _tokenizer(root, exclusions)
+    yield from _word_counts(root, exclusions)
     for file in tokens:
         dump = parse_label(file.label).dump
         if file.path.startswith("trained_on/"):
@@ -62,6 +64,16 @@ def _tokenizer(root: DataRoot, exclusions: ExclusionList) -> Iterator[Holder]:
     if any(_held(root, exclusions, parse_label(label), sha256) for label, sha256 in inputs.items()):
         why = "its vocabulary was learned from text with them; retrain: true replaces it, and makes all tokens stale"
         yield Holder("tokenizer", "tokenizer", why)
+
+
+def _word_counts(root: DataRoot, exclusions: ExclusionList) -> Iterator[Holder]:
+    for output in root_files(root).outputs:
+        manifest = output.manifest() if output.asset.endswith("_word_counts") else None
+        inputs = manifest.recipe.inputs if manifest else {}
+        if any(_held(root, exclusions, parse_label(label), sha256) for label, sha256 in inputs.items()):
+            yield Holder(
+                "word counts", output.label, "its distinct words; only a new tokenizer reads it: delete its folder"
+            )
 
 
 def _held(root: DataRoot, exclusions: ExclusionList, segmented: Label, sha256: str) -> bool:

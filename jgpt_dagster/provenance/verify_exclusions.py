@@ -4,6 +4,7 @@ The texts are matched again, from their first row to their last, and so is what 
 newest one are not looked at here: `still_held` names those that hold something.
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,7 +112,8 @@ class _Shard:
         made = index.manifest()
         if made is not None:
             current = made.recipe.inputs.get(tokens.recipe_label) == manifest.data_sha256
-            problem = "" if current else f"{index.label} is an index of the tokens as they were before"
+            again = shlex.join(["jgpt", "run", "--dump", self._label.dump or "YYYYMMDD", "--to", index.asset])
+            problem = "" if current else f"{index.label} is one of the tokens as they were before ({again})"
             yield index.asset, len(file), excluded, problem
 
     def _is_excluded(self, file: TokenFile, row: int, key: int) -> bool:

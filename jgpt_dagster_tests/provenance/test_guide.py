@@ -55,7 +55,7 @@ def test_every_command_of_the_guide_does_what_it_says(
     for command, first_lines in shown:
         assert outputs[command].startswith(first_lines)
     checked = outputs["jgpt exclude check"]
-    assert checked.count(": 0 of") == 6 and "source cc100_dump" in checked and "tokenizer" in checked
+    assert checked.count(": 0 of") == 8 and "source cc100_dump" in checked and "tokenizer" in checked
     (page,) = (data / "exclusions").glob("*.md")
     assert "| wikipedia_articles 20260101 000 | 5 | 水緒県 | 70065 | 1 |" in page.read_text()
     assert "| cc100_documents 000 | 42 |" in page.read_text()
