@@ -71,9 +71,7 @@ def _word_counts(root: DataRoot, exclusions: ExclusionList) -> Iterator[Holder]:
         manifest = output.manifest() if output.asset.endswith("_word_counts") else None
         inputs = manifest.recipe.inputs if manifest else {}
         if any(_held(root, exclusions, parse_label(label), sha256) for label, sha256 in inputs.items()):
-            yield Holder(
-                "word counts", output.label, "its distinct words; only a new tokenizer reads it: delete its folder"
-            )
+            yield Holder("word counts", output.label, "its words; only a new tokenizer reads it: delete its folder")
 
 
 def _held(root: DataRoot, exclusions: ExclusionList, segmented: Label, sha256: str) -> bool:

@@ -178,12 +178,12 @@ def rebuilt(made: Deployment, like: Deployment, data: Path, dump: str = DUMP) ->
 
 
 def text_files(deployment: Deployment, dump: str = DUMP) -> dict[str, bytes]:
-    """Return what must be the same: everything but the list's own records and what belongs to other dumps."""
+    """Return what must be the same: all but the list's own records, word counts, and what belongs to other dumps."""
     other = {DUMP, LATER_DUMP} - {dump}
     return {
         name: content
         for name, content in deployment.files().items()
-        if not any(each in name for each in other) and not name.startswith(("run_config", "exclusions"))
+        if not any(each in name for each in (*other, "_word_counts/")) and not name.startswith(("run_config", "excl"))
     }
 
 

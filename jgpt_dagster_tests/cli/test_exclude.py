@@ -35,7 +35,7 @@ def test_a_receipt_names_documents_tokens_steps_checkpoints_and_releases(finishe
     tokens = {file["path"]: file["tokens"] for file in receipt["tokens"]}
     assert tokens[page.file.path] == traced.document.length
     kinds = {holder["kind"] for holder in receipt["still_held"]}
-    assert kinds == {"source", "tokenizer", "training data", "model", "checkpoint", "release", "records"}
+    assert kinds == {"source", "tokenizer", "word counts", "training data", "model", "checkpoint", "release", "records"}
 
     text = page.file.label.replace("_tokens", "_articles")
     status = deployment.invoke("status", "--dump", DUMP)
