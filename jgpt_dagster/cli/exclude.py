@@ -1,5 +1,6 @@
 """`jgpt exclude`: the list of what is taken out of the corpora."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -232,7 +233,7 @@ def _documents(count: int) -> str:
 
 def _next_steps(root: "DataRoot") -> Iterator[str]:
     dump = max(root.dumps("*_articles"), default="YYYYMMDD")
-    yield f"Take them out with:\n  jgpt run --dump {dump} --to training_set"
+    yield f"Take them out with:\n  {shlex.join(['jgpt', 'run', '--dump', dump, '--to', 'training_set'])}"
     yield "and see that they are gone with:\n  jgpt exclude check"
 
 

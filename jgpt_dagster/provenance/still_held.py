@@ -1,5 +1,6 @@
 """What holds excluded documents although the newest corpora do not: sources, older outputs, tokenizers, models."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -101,4 +102,5 @@ def _model(model: ExposedModel) -> Iterator[Holder]:
 
 
 def _remake(dump: str) -> str:
-    return f"made before; jgpt run --dump {dump} --to training_set makes it without them"
+    command = shlex.join(["jgpt", "run", "--dump", dump, "--to", "training_set"])
+    return f"made before; {command} makes it without them"
