@@ -131,8 +131,8 @@ def run_stages(
             if due:
                 events.put(ProgressEvent(stage.asset, ended=True))
             if interrupts.received:
-                _report_cancelling(instance, command)
-                _stop_workers(pool, stopping, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
+                cancel = partial(_report_cancelling, instance, command)
+                _stop_workers(pool, stopping, cancel, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
                 return
             if hashes:
                 memory.write(hashes)
@@ -229,25 +229,29 @@ def _semaphores_removed(interrupts: HeldInterrupts) -> Iterator[None]:
 
 def _report_cancelling(instance: dg.DagsterInstance, command: str) -> None:
     """Record that somebody asks for the end of a command's runs: Dagster calls them failed otherwise."""
+    begun = [status for status in STARTED if status != dg.DagsterRunStatus.CANCELING]
     with suppress(Exception):  # they are interrupted in any case
-        for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command}, statuses=list(STARTED))):
+        for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command}, statuses=begun)):
             instance.report_run_canceling(run)
 
 
-def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, grace_seconds: float) -> None:
+def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, cancel: Callable[[], None], grace_seconds: float) -> None:
     """Make the workers start no further run, interrupt the runs in progress, and kill what is left after a time."""
     stopping.value = 1
     pool.shutdown(wait=False, cancel_futures=True)
+    cancel()
     # Once: a second interrupt would tear what a run does to end well.
     _signal_workers(signal.SIGINT)
-    _await_workers(grace_seconds)
+    _await_workers(grace_seconds, cancel)
     _signal_workers(signal.SIGKILL)
     _await_workers(_KILL_SECONDS)
 
 
-def _await_workers(seconds: float) -> None:
+def _await_workers(seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait until no worker is left; `meanwhile` is called now and then: a run may have been about to begin."""
     deadline = time.monotonic() + seconds
     while multiprocessing.active_children() and time.monotonic() < deadline:
+        meanwhile()
         time.sleep(_POLL_SECONDS)
 
 
