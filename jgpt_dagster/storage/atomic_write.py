@@ -54,7 +54,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     leaves `path` missing. Raises DiskFullError as `atomic_file` does.
     """
     make_directory(path.parent)
-    temporary, retired = temporary_path(path), path.with_name(f".{path.name}.old")
+    temporary, retired = temporary_path(path), retired_path(path)
     for leftover in (temporary, retired):
         remove(leftover)
     create_directory(temporary)
@@ -97,6 +97,11 @@ def link_or_copy(source: Path | str, target: Path | str) -> None:
 def temporary_path(path: Path) -> Path:
     """Return the path of a file or directory while it is being written."""
     return path.with_name(f".{path.name}.tmp")
+
+
+def retired_path(path: Path) -> Path:
+    """Return the path of a directory that was replaced or is being removed."""
+    return path.with_name(f".{path.name}.old")
 
 
 def _swap(first: Path, second: Path) -> bool:

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jgpt_dagster.storage import object_store
 from jgpt_dagster.storage.artifact import Artifact
-from jgpt_dagster.storage.atomic_write import atomic_directory
+from jgpt_dagster.storage.atomic_write import atomic_directory, retired_path
+from jgpt_dagster.storage.file_creation import remove
 from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
 from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 
@@ -89,9 +90,12 @@ class DirectoryArtifact(Artifact):
         return location / CHECKS
 
     def remove(self) -> None:
-        # The manifest goes first, so that an interrupted removal does not leave a directory that looks complete.
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        # Under another name first: what a killed removal leaves is a leftover, and neither whole nor damaged data.
+        retired = retired_path(self.path)
+        remove(retired)
+        with suppress(FileNotFoundError):
+            self.path.rename(retired)
+        shutil.rmtree(retired, ignore_errors=True)
 
     @contextmanager
     def writing(self, recipe: Recipe) -> Iterator["DirectoryWriter"]:

@@ -1,5 +1,6 @@
 """An output is whole, current, or refused with the file, what was expected, and what to run."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +195,19 @@ def test_a_removed_output_leaves_nothing(directory: DirectoryArtifact, shard: Pa
         artifact.remove()
         assert artifact.manifest() is None
         assert list(artifact.path.parent.iterdir()) == []
+
+
+def test_a_killed_removal_leaves_a_leftover_and_nothing_that_looks_like_the_output(
+    directory: DirectoryArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as moment:
+        moment.setattr(shutil, "rmtree", lambda *arguments, **options: None)  # killed before it has removed anything
+        directory.remove()
+    assert [path.name for path in directory.path.parent.iterdir()] == [f".{directory.path.name}.old"]
+    with directory.writing(RECIPE):
+        pass
+    directory.remove()
+    assert list(directory.path.parent.iterdir()) == []
 
 
 def test_a_failed_rewrite_leaves_the_output_as_it_was(directory: DirectoryArtifact, shard: ParquetArtifact) -> None:
