@@ -1,6 +1,6 @@
 """The pocket speedrun: how many tokens `tiny` needs to a fixed score on held-out real text, on two cores.
 
-    python benchmarks/speedrun --data DIR                                     # the record: three seeds, some 10 minutes
+    python benchmarks/speedrun --data DIR                                     # the first row, three seeds
     python benchmarks/speedrun --data DIR --steps 2400 --set learning_rate=3e-3 --set weight_decay=0.05
 
 `DIR` is a folder with a real excerpt of jawiki (`mirror/`) and of CC-100 (`cc100/`). The first call makes the training
@@ -32,7 +32,7 @@ TARGET = 5.60
 """Held-out bits per character."""
 
 STEPS = 2000
-"""Length of the run that holds the record."""
+"""Length of the run of the first row of the record."""
 
 DUMP = "20250801"
 MODEL = "tiny"
