@@ -131,6 +131,6 @@ def _published(root: DataRoot, name: str) -> Artifact | None:
     keys = dict(part.partition("=")[::2] for part in (*folders, last.removesuffix(".parquet")))
     if last == "manifest.json":
         return root.directory(asset, keys.get("dump"), keys.get("shard"), keys.get("model"))
-    if last.endswith(".parquet") and "shard" in keys:
+    if last.startswith("shard=") and last.endswith(".parquet"):
         return root.parquet(asset, keys.get("dump"), keys["shard"])
     return None
