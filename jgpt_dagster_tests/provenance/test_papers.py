@@ -14,8 +14,9 @@ from jgpt_dagster.corpus.web.corpus_description import CorpusDescription
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.licences import model_licence
 from jgpt_dagster.lm.release.model_card import Score
-from jgpt_dagster.provenance.chain import Chain
+from jgpt_dagster.provenance.chain import Chain, Step
 from jgpt_dagster.provenance.papers.check_papers import check_papers
+from jgpt_dagster.provenance.papers.croissant import croissant
 from jgpt_dagster.provenance.papers.release_facts import ReleaseFacts
 from jgpt_dagster.provenance.papers.training_content import training_content
 from jgpt_dagster.provenance.papers.write_papers import (
@@ -181,3 +182,18 @@ def test_a_missing_validator_is_named_with_its_extra(release: Path, monkeypatch:
     monkeypatch.setattr("jgpt_dagster.provenance.papers.check_papers.find_spec", missing)
     with pytest.raises(JgptError, match=r"pip install 'jgpt-dagster\[papers\]'"):
         check_papers(release)
+
+
+def test_papers_tell_of_documents_that_were_taken_out(facts: ReleaseFacts) -> None:
+    def taken_out(step: Step) -> Step:
+        counts = {**step.manifest.counts, "excluded": 3}
+        return replace(step, manifest=replace(step.manifest, counts=counts))
+
+    told = "documents were taken out by name"
+    assert told not in training_content(facts) + json.dumps(croissant(facts))
+    texts = ("wikipedia_articles", "cc100_documents")
+    steps = [taken_out(step) if step.parsed.asset in texts else step for step in facts.chain.steps]
+    found = sum(step.parsed.asset in texts for step in steps)
+    changed = replace(facts, chain=Chain(steps))
+    assert f" {3 * found} {told}" in training_content(changed)
+    assert f" {3 * found} {told}" in json.dumps(croissant(changed))

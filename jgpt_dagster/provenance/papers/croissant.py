@@ -90,12 +90,16 @@ def croissant(facts: ReleaseFacts) -> dict[str, Any]:
             "with its settings and libraries, is in provenance.json of the release."
         ],
         "rai:dataLimitations": ["Documents are Japanese by intent; what filters miss, such as other languages, is in."],
-        "rai:personalSensitiveInformation": [
-            "The text names people as its sources do. Nothing was searched for or removed on that account."
-        ],
+        "rai:personalSensitiveInformation": [f"The text names people as its sources do. {_removed(facts)}"],
         "distribution": [*_sources(facts), *_training_files(facts), *_tables(facts)],
         "recordSet": list(_record_sets(facts)),
     }
+
+
+def _removed(facts: ReleaseFacts) -> str:
+    count = sum(corpus.left_out().get("excluded", 0) for corpus in facts.text)
+    told = f"{count:,} documents were taken out by name, for reasons that their provider recorded."
+    return told if count else "Nothing was searched for or removed on that account."
 
 
 def _collection(corpus: CorpusFacts) -> str:

@@ -105,7 +105,7 @@ class CorpusFacts:
         found: dict[str, int] = {}
         for step in self.text:
             for name, count in step.manifest.counts.items():
-                if (name == "rejected" or name.startswith("dropped_")) and count:
+                if (name in ("rejected", "excluded") or name.startswith("dropped_")) and count:
                     found[name] = found.get(name, 0) + count
         return found
 

@@ -15,6 +15,7 @@ from jgpt_dagster.provenance.papers.release_facts import CorpusFacts, ReleaseFac
 _UNKNOWN = "not known any more: the training set is gone from its data root"
 _TO_FILL_IN = "*to be filled in by whoever publishes the model*"
 _REASONS = {
+    "excluded": "taken out by name, with `jgpt exclude`",
     "rejected": "unreadable or over a limit",
     "dropped_near_duplicate": "near-duplicates of another document",
     "dropped_not_japanese": "too little Japanese",
@@ -87,7 +88,7 @@ None.
 
 ### 3.2 Removal of illegal content
 
-No list of illegal content was applied, and none was searched for.
+No list of illegal content was applied, and none was searched for.{_taken_out(facts)}
 
 ### 3.3 Other processing
 
@@ -202,6 +203,15 @@ def _reservations(facts: ReleaseFacts) -> str:
             "they were respected is up to how Common Crawl collected the text."
         )
     return "\n".join(f"* {line}" for line in told)
+
+
+def _taken_out(facts: ReleaseFacts) -> str:
+    taken_out = sum(corpus.left_out().get("excluded", 0) for corpus in facts.text)
+    return (
+        f" {taken_out:,} documents were taken out by name, for reasons that their provider recorded."
+        if taken_out
+        else ""
+    )
 
 
 def _processing(facts: ReleaseFacts) -> str:
