@@ -30,6 +30,8 @@ from typing import Any
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests are not installed
+
 from jgpt_dagster.sample.pack import write_mirror
 from jgpt_dagster_tests.support.counting_bucket import URL, counting_bucket
 from jgpt_dagster_tests.support.deployments import PROJECT, Deployment, sample_deployment

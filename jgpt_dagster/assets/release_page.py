@@ -1,6 +1,7 @@
 """What the page of a release shows: size, score, a text that it wrote, how to load it, and its card."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from jgpt_dagster.literal_text import code_block, one_line
 from jgpt_dagster.lm.release.model_card import LOSS_CURVE, LOSS_PICTURE
 from jgpt_dagster.lm.release.release_directory import CARD
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+
+_LINK_TO_FILE = re.compile(r"\[([a-z_.]+)\]\(\1\)")
 
 # In lines that fit the column of values where the browser is 1,280 pixels wide.
 _LOADING = """# in the data root
@@ -43,7 +46,10 @@ def _loading(release: DirectoryArtifact) -> str:
 
 
 def _card(release: DirectoryArtifact) -> dg.MarkdownMetadataValue:
-    """Return the card without the header for model hubs, and with its picture in place of the file beside it."""
+    """Return the card without the header for model hubs, with its picture in place of the file beside it.
+
+    Links to other files beside it lead nowhere in the UI: their names stay.
+    """
     _, _, body = (release.path / CARD).read_text().split("---\n", 2)
     curve = picture("Loss over the steps of the training", (release.path / LOSS_CURVE).read_text())
-    return dg.MetadataValue.md(body.replace(LOSS_PICTURE, curve.value or ""))
+    return dg.MetadataValue.md(_LINK_TO_FILE.sub(r"`\1`", body.replace(LOSS_PICTURE, curve.value or "")))

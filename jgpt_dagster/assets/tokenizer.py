@@ -71,6 +71,7 @@ class TokenizerConfig(dg.Config):
     max_memory: float | None = Field(
         default=None,
         gt=0,
+        le=100_000,
         description="GB (10^9 bytes) that training may take. A text that needs more is refused once its words are "
         "counted, with the figures. By default what this machine or container has.",
     )

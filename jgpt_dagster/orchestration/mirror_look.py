@@ -5,7 +5,6 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import TypeVar
 
 import dagster as dg
@@ -40,6 +39,7 @@ class MirrorLook:
     def __init__(self, mirror: DumpMirror) -> None:
         self._mirror = mirror
         self._sizes: dict[str, int | MirrorError] = {}
+        self._listed: list[str] | None = None
 
     def newest_finished(self, after: str, passed_over: Container[str] = ()) -> Search:
         """Return the newest finished dump after a date that is not to be passed over.
@@ -61,10 +61,13 @@ class MirrorLook:
         if not self._dates:
             raise MirrorError(f"{self._mirror.url}/ lists no dump. Check JGPT_DUMPS_URL and JGPT_WIKI.")
 
-    @cached_property
+    @property
     def _dates(self) -> list[str]:
-        _require_reachable(self._mirror.url)
-        return self._mirror.dates()
+        # No cached property: until Python 3.12 a lock makes all others wait for one that gets no answer.
+        if self._listed is None:
+            _require_reachable(self._mirror.url)
+            self._listed = self._mirror.dates()
+        return self._listed
 
     def _size(self, date: str) -> int | MirrorError:
         """Return the size of a dump, or why it cannot be fetched."""

@@ -100,7 +100,7 @@ def test_nothing_volatile_is_in_a_manifest(finished: Deployment) -> None:
         if name.endswith("manifest.json"):
             assert str(finished.data) not in path.read_text(), name
     record = finished.root.directory("tokenizer").run_record()
-    assert set(record) == {"seconds", "host", "run_id", "made_because", "peak_memory_bytes"}
+    assert set(record) == {"seconds", "cpu_seconds", "host", "run_id", "made_because", "peak_memory_bytes"}
 
 
 def test_a_changed_setting_makes_its_stage_again_and_what_follows(finished: Deployment, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_wikipedia_alone_is_run_as_far_as_the_asset_that_is_asked_for(tmp_path: 
     )
     output = deployment.succeed("jgpt", "run", "--dump", DUMP, "--config", config, "--to", "training_set")
     assets = text_partitions(DUMP, ["000"], cc100=False)
-    beside = {"root.json", "run_config.json", "wikipedia_signatures"}
+    beside = {"root.json", "run_config.json", "wikipedia_signatures", "wikipedia_word_counts"}
     assert {name.split("/")[0] for name in deployment.mtimes()} == {*beside, *assets}
     assert "wikipedia_articles   made (it was not there)" in output
     counts = deployment.root.parquet("wikipedia_articles", DUMP, "000").verified().counts

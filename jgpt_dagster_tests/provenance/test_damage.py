@@ -30,11 +30,11 @@ def flip(path: Path, place: int = 60) -> bytes:
 
 
 def stale(deployment: Deployment) -> dict[str, str]:
-    """Return what `jgpt status` says is not current, with the reason."""
+    """Return what `jgpt status` says is not current, with the reason; not why something that is was made again."""
     found = {}
     for line in deployment.invoke("status").splitlines():
-        if line.startswith("    ") and not line.startswith("    and "):
-            label, _, reason = line.strip().partition(": ")
+        label, _, reason = line.strip().partition(": ")
+        if line.startswith("    ") and not label.startswith("and ") and not label.endswith(" made again"):
             found[label] = reason
     return found
 

@@ -47,6 +47,7 @@ def test_a_thousand_random_flips_are_found_and_named(copy: DataRoot) -> None:
     checks: dict[Path, Callable[[], list[Finding]]] = {
         copy.path / name: lambda path=copy.path / name: list(verify_sealed(path, path.name))  # type: ignore[misc]
         for name in ROOT_RECORDS
+        if (copy.path / name).is_file()
     }
     for output in root_files(copy).outputs:
         for path in own_files(output, output.manifest()):

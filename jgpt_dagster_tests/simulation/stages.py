@@ -351,6 +351,11 @@ class Stages:
         with (
             patch("jgpt_dagster.assets.release.write_release", write),
             patch("jgpt_dagster.assets.release._card", lambda *_: f"a model {card}"),
+            # Evaluations have no scores here, of which papers and the page would tell.
+            patch("jgpt_dagster.assets.release.release_page", lambda *_: {}),
+            patch("jgpt_dagster.assets.release._scores", lambda *_: []),
+            patch("jgpt_dagster.assets.release._interval", lambda *_: None),
+            patch("jgpt_dagster.assets.release.write_papers", lambda *_: None),
         ):
             return function.decorated_fn(step, ReleaseConfig(**step.config), self._store)
 

