@@ -114,7 +114,7 @@ def test_a_page_shows_its_pictures_and_they_fit_a_browser_of_1280_pixels(page: "
     if view.long_run:  # the last event but one: the last one ended the run
         page.get_by_text(f"{LATER_DUMP}|tiny", exact=True).nth(1).click()
     for row in map(partial(metadata, page), view.pictures):
-        picture = row.get_by_role("img").last
+        picture = row.locator("img").last
         picture.wait_for()
         assert picture.evaluate("picture => picture.naturalWidth") > 200
         right = "element => element.getBoundingClientRect().right"
