@@ -16,8 +16,9 @@ _WORDS_IN_MEMORY = 1_000_000
 """Distinct words after which counts are written down: some 120 MB."""
 
 _BATCH_CHARACTERS = 1 << 20
-# Words of a row group. Of each file that is merged, one group is in memory: some 2 MB.
-_GROUP_WORDS = 1 << 15
+# Words of a row group. Of each file that is merged one group is in memory, and one step of merging may take them all as
+# Python objects: with 128 files that took 190 MB, and 1.1 GB with groups of eight times as many words.
+_GROUP_WORDS = 1 << 12
 _SCHEMA = pa.schema([("word", pa.string()), ("count", pa.int64())])
 
 
