@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-import dagster as dg
-
 from jgpt_dagster.assets.look import Looker
 from jgpt_dagster.assets.pretraining_config import PretrainingConfig, training_config
 from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
@@ -14,6 +12,7 @@ from jgpt_dagster.assets.warm_start import choose_start
 from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.corpus.segmenters import open_segmenter
 from jgpt_dagster.orchestration import local_runner
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.orchestration.dump_dates import require_obtainable
 from jgpt_dagster.orchestration.existing_models import report_existing_models
 from jgpt_dagster.orchestration.local_runner import StageResult
@@ -51,7 +50,7 @@ def bring_up(
     """
     training = ops.get("pretrained_model", {}).get("config", {})
     grace = PretrainingConfig(**training).stop_grace_seconds
-    definitions, instance = load_definitions(), dg.DagsterInstance.get()
+    definitions, instance = load_definitions(), open_instance()
     stages = stages_up_to(definitions, settings.corpora, dump, settings.model, until)
     if {stage.asset for stage in stages} & {corpus.segmented_asset for corpus in settings.corpora}:
         _require_engine(settings)

@@ -9,7 +9,7 @@ import click
 
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home
+from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home, open_instance
 from jgpt_dagster.orchestration.instance_glance import InstanceGlance, glance
 from jgpt_dagster.settings import Settings, load_settings
 from jgpt_dagster.storage.data_root import DataRoot
@@ -49,9 +49,7 @@ def dump_keys() -> list[str]:
     glanced = glance_at_instance()
     if glanced is not None:
         return sorted(glanced.dump_keys)
-    from dagster import DagsterInstance
-
-    return sorted(DagsterInstance.get().get_dynamic_partitions("dump"))
+    return sorted(open_instance().get_dynamic_partitions("dump"))
 
 
 def glance_at_instance() -> InstanceGlance | None:

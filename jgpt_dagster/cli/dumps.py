@@ -8,6 +8,7 @@ import click
 from jgpt_dagster.cli.deployment import all_dumps, dump_keys, open_deployment, require_matching_root
 from jgpt_dagster.cli.terminal import byte_words, say
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.orchestration.dump_dates import require_date
 from jgpt_dagster.settings import Settings, load_settings
 
@@ -34,11 +35,9 @@ def add(dates: tuple[str, ...]) -> None:
     for date in dates:
         require_date(date)
     open_deployment()
-    from dagster import DagsterInstance
-
     from jgpt_dagster.orchestration.partitions import add_dumps
 
-    add_dumps(DagsterInstance.get(), dates)
+    add_dumps(open_instance(), dates)
     say(f"added {' '.join(dates)}")
 
 
@@ -95,12 +94,10 @@ def remove(dates: tuple[str, ...], force: bool, dry_run: bool) -> None:
     A partition whose name is no date is removed by its exact name. Lists what is deleted, then deletes it.
     """
     settings = open_deployment()
-    from dagster import DagsterInstance
-
     from jgpt_dagster.catalog.retention import models_of_dump
     from jgpt_dagster.storage.safe_path import require_form
 
-    root, instance = settings.root, DagsterInstance.get()
+    root, instance = settings.root, open_instance()
     malformed = [date for date in dates if date in _malformed_keys(instance)]
     dates = tuple(date for date in dates if date not in malformed)
     for date in dates:
@@ -170,13 +167,11 @@ def _remove_dump(settings: Settings, date: str, dry_run: bool) -> str:
 
     Raises DumpInUseError, naming the user.
     """
-    from dagster import DagsterInstance
-
     from jgpt_dagster.catalog.retention import DumpInUseError, Removal, exclusive_use
     from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
     from jgpt_dagster.orchestration.run_history import runs_using_dump
 
-    catalog, scratch, instance = settings.catalog, settings.scratch_directory, DagsterInstance.get()
+    catalog, scratch, instance = settings.catalog, settings.scratch_directory, open_instance()
     fail_abandoned_runs(instance, catalog.root.path, lambda _: None)
     reusing = [asset for corpus in catalog.dated_corpora for asset in corpus.shard_assets]
     if runs := runs_using_dump(instance, date, reusing):

@@ -14,6 +14,7 @@ from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say, say_beside_bars
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import one_line
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -140,8 +141,6 @@ def run_evaluation(
     show: bool = True,
 ) -> None:
     """Score models of these names on a dump, as recorded runs, and `show` their figures. Raises StageFailedError."""
-    from dagster import DagsterInstance
-
     from jgpt_dagster.cli.progress_bars import progress_bars
     from jgpt_dagster.definitions import load_definitions
     from jgpt_dagster.orchestration.local_runner import run_stages
@@ -149,7 +148,7 @@ def run_evaluation(
     from jgpt_dagster.orchestration.stages import Stage
 
     for name in names:
-        add_name(DagsterInstance.get(), name)
+        add_name(open_instance(), name)
     stage = Stage(asset, tuple((f"{dump}|{name}",) for name in names))
     for _ in run_stages(
         [stage],

@@ -4,6 +4,7 @@ import click
 
 from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.terminal import say
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 
 
 @click.command()
@@ -15,14 +16,12 @@ def prune(dry_run: bool) -> None:
     The last materialization of a partition and its run stay, however old. Lists what is deleted, then deletes it.
     """
     settings = open_deployment()
-    from dagster import DagsterInstance
-
     from jgpt_dagster.catalog.leftovers import find_leftovers
     from jgpt_dagster.definitions import defs
     from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
     from jgpt_dagster.orchestration.run_retention import expired_runs, size_of
 
-    root, instance = settings.root, DagsterInstance.get()
+    root, instance = settings.root, open_instance()
     fail_abandoned_runs(instance, root.path, lambda _: None)
     runs = expired_runs(instance, list(defs.resolve_asset_graph().asset_check_keys), settings.keep_runs_days)
     leftovers = find_leftovers(root, settings.scratch_directory)

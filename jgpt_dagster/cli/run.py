@@ -16,6 +16,7 @@ from jgpt_dagster.cli.deployment import config_option, open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.stage_lines import stage_lines
 from jgpt_dagster.cli.terminal import say, say_beside_bars
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.orchestration.dump_dates import dump_date
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.safe_path import require_form
@@ -118,10 +119,9 @@ def _run(settings: Settings, dump: str, until: str, workers: int, run_config: Ma
 
 def _warn_of_idle_workers() -> None:
     """Say so if the instance has workers on other machines: they take no part in what this command does itself."""
-    from dagster import DagsterInstance
     from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-    if not isinstance(DagsterInstance.get().run_launcher, DefaultRunLauncher):
+    if not isinstance(open_instance().run_launcher, DefaultRunLauncher):
         say(
             "This command works on this machine alone. The workers of this deployment execute what the UI launches, "
             "and what refresh_sensor and train_sensor start.",

@@ -8,6 +8,7 @@ import click
 
 from jgpt_dagster.cli.deployment import all_dumps, glance_at_instance, open_deployment
 from jgpt_dagster.cli.terminal import say, say_states
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,16 +44,12 @@ def status(dates: tuple[str, ...]) -> None:
 
 
 def _end_abandoned_runs(settings: Settings) -> None:
-    from dagster import DagsterInstance
-
     from jgpt_dagster.orchestration.abandoned_runs import fail_abandoned_runs
 
-    fail_abandoned_runs(DagsterInstance.get(), settings.root.path, lambda _: None)
+    fail_abandoned_runs(open_instance(), settings.root.path, lambda _: None)
 
 
 def _recent_runs() -> "Sequence[RunSummary]":
-    from dagster import DagsterInstance
-
     from jgpt_dagster.orchestration.run_history import recent_runs
 
-    return recent_runs(DagsterInstance.get())
+    return recent_runs(open_instance())

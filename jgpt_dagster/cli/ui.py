@@ -13,6 +13,7 @@ from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
 from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.settings import Settings
 
 
@@ -81,11 +82,9 @@ def webserver(arguments: tuple[str, ...]) -> None:
 
 def _register_models(settings: Settings) -> None:
     """Add the partition of the model in use and those of the models on disk, so that the UI offers them."""
-    from dagster import DagsterInstance
-
     from jgpt_dagster.orchestration.existing_models import report_existing_models
     from jgpt_dagster.orchestration.partitions import add_model
 
-    with DagsterInstance.get() as instance:
+    with open_instance() as instance:
         add_model(instance, settings.model)
         report_existing_models(instance, settings.root)

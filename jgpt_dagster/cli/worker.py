@@ -6,6 +6,7 @@ import click
 
 from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 
 
 @click.command()
@@ -17,15 +18,13 @@ from jgpt_dagster.errors import JgptError
 def worker(queues: tuple[str, ...], processes: int | None, name: str | None) -> None:
     """Execute runs from the queues here. After SIGTERM, the worker finishes its runs and exits."""
     settings = open_deployment()
-    from dagster import DagsterInstance
-
     try:
         from jgpt_dagster.orchestration.celery_launcher import worker_app
     except ModuleNotFoundError as error:
         raise JgptError(f"{error}. Install the extra: pip install 'jgpt-dagster[cluster]'") from error
     count = processes or (1 if "gpu" in queues else settings.workers)
     name = name or f"{'-'.join(queues)}-{os.getpid()}"
-    worker_app(DagsterInstance.get()).worker_main(
+    worker_app(open_instance()).worker_main(
         [
             "worker",
             "--queues",

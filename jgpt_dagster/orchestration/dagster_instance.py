@@ -3,12 +3,17 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.file_creation import make_directory
+from jgpt_dagster.storage.file_lock import file_lock, locked
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 _RUNS = re.compile(
     r"^( *max_concurrent_runs: )(\d+)(?:  # follows JGPT_WORKERS=(\d+); another number here stays)?$", re.MULTILINE
@@ -31,6 +36,19 @@ def ensure_dagster_home(settings: Settings) -> Path:
             stream.write(text.encode())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def open_instance() -> "DagsterInstance":
+    """Return the instance in DAGSTER_HOME, its tables made.
+
+    Whoever opens a new one first makes its tables. Of two processes that do so at once, Dagster lets one fail.
+    """
+    from dagster import DagsterInstance
+
+    with locked(file_lock(Path(os.environ["DAGSTER_HOME"]) / ".opening.lock")):
+        instance = DagsterInstance.get()
+        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+    return instance
 
 
 def instance_config(settings: Settings) -> dict[str, object]:

@@ -25,6 +25,7 @@ import dagster as dg
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, command_lock, fail_abandoned_runs
+from jgpt_dagster.orchestration.dagster_instance import open_instance
 from jgpt_dagster.orchestration.partitions import add_dumps, add_model
 from jgpt_dagster.orchestration.run_history import STARTED
 from jgpt_dagster.orchestration.stages import Stage
@@ -91,7 +92,7 @@ def run_stages(
     a module-level function. `display` consumes the progress events of the workers, `report` receives other lines.
     Raises StageFailedError at the first stage that fails, after its other shards have ended.
     """
-    instance = dg.DagsterInstance.get()
+    instance = open_instance()
     add_dumps(instance, [dump])
     add_model(instance, model)
     fail_abandoned_runs(instance, root, report)
@@ -133,6 +134,7 @@ def run_stages(
             if interrupts.received:
                 cancel = partial(_report_cancelling, instance, command)
                 _stop_workers(pool, stopping, cancel, (grace_seconds or {}).get(stage.asset, _GRACE_SECONDS))
+                _record_cancelled(instance, command)
                 return
             if hashes:
                 memory.write(hashes)
@@ -233,6 +235,17 @@ def _report_cancelling(instance: dg.DagsterInstance, command: str) -> None:
     with suppress(Exception):  # they are interrupted in any case
         for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command}, statuses=begun)):
             instance.report_run_canceling(run)
+
+
+def _record_cancelled(instance: dg.DagsterInstance, command: str) -> None:
+    """Record the end of a command's runs, which have no process left.
+
+    A run that ended while its cancelling was recorded would be shown as on its way to its end for ever.
+    """
+    cancelling = dg.RunsFilter(tags={COMMAND_TAG: command}, statuses=[dg.DagsterRunStatus.CANCELING])
+    with suppress(Exception):  # the next command does it
+        for run in instance.get_runs(filters=cancelling):
+            instance.report_run_canceled(run)
 
 
 def _stop_workers(pool: ProcessPoolExecutor, stopping: Any, cancel: Callable[[], None], grace_seconds: float) -> None:

@@ -68,18 +68,19 @@ def test_a_job_that_is_terminated_cancels_its_runs_and_goes_on_makes_what_is_mis
 
 def terminated(deployment: Deployment, command: Sequence[str]) -> set[dg.DagsterRunStatus]:
     """Start the job, do what Dagster does to terminate it once it makes something, and return how its runs ended."""
-    job = deployment.start(*command)
-    try:
-        with dg.DagsterInstance.from_config(str(deployment.data / ".dagster")) as instance:
+    with dg.DagsterInstance.from_config(str(deployment.data / ".dagster")) as instance:
+        assert not started(instance)  # makes Dagster's tables: two processes that do so at once disturb one another
+        job = deployment.start(*command)
+        try:
             wait_until(lambda: any(run.asset_selection for run in started(instance)))
             (own,) = (run for run in started(instance) if run.job_name == JOB)
             instance.report_run_canceling(own)
             os.kill(job.pid, signal.SIGINT)
             job.wait(120)
             return {run.status for run in instance.get_runs() if not run.is_success}
-    finally:
-        if job.poll() is None:
-            os.killpg(job.pid, signal.SIGKILL)
+        finally:
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
 
 
 def started(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:

@@ -1,5 +1,7 @@
 """`dagster.yaml` follows the settings, and what a person wrote in it stays."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,28 @@ def test_an_unchanged_setting_leaves_the_file_alone(config: Path) -> None:
     before = config.stat().st_mtime_ns
     runs(config, 2)
     assert config.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_commands_that_open_a_new_instance_at_once_all_succeed(tmp_path: Path) -> None:
+    wait_and_open = (
+        "import sys, dagster; from jgpt_dagster.orchestration.dagster_instance import open_instance; "
+        "print('ready', flush=True); sys.stdin.readline(); print(len(open_instance().get_runs()))"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", wait_and_open],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"DAGSTER_HOME": str(tmp_path)},
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 3

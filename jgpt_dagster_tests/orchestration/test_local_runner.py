@@ -16,6 +16,7 @@ from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.definitions import defs, load_definitions
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration import local_runner, worker_process
+from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG
 from jgpt_dagster.orchestration.local_runner import StageFailedError, run_stages
 from jgpt_dagster.orchestration.run_history import failure_reason
 from jgpt_dagster.orchestration.stages import Stage, stages_up_to
@@ -125,3 +126,14 @@ def test_a_run_whose_end_could_not_be_recorded_is_recorded_as_failed_with_its_ca
     assert failure_reason(instance, begun.run_id) == "the disk is full"
     found = [instance.get_run_by_id(run.run_id) for run in (begun, ended)]
     assert [run and run.status for run in found] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+
+
+def test_a_run_that_ended_while_its_cancelling_was_recorded_is_recorded_as_cancelled() -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    own, other = (
+        instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.CANCELING, tags={COMMAND_TAG: command}))
+        for command in ("this", "another")
+    )
+    local_runner._record_cancelled(instance, "this")
+    found = [instance.get_run_by_id(run.run_id) for run in (own, other)]
+    assert [run and run.status for run in found] == [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING]
