@@ -62,13 +62,16 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         next_disk = time.monotonic()
         while not self._stopped.wait(_SAMPLE_SECONDS):
-            self._measure_memory()
+            self._measure_processes()
             if time.monotonic() >= next_disk:
                 self._measure_disk()
                 next_disk = time.monotonic() + _DISK_SECONDS
 
-    def _measure_memory(self) -> None:
-        sizes = {pid: size for pid in _descendants(self._process) if (size := _pss(pid))}
+    def _measure_processes(self) -> None:
+        processes = _descendants(self._process)
+        # What processes have used that nobody will wait for, should they be killed together with their parents.
+        self._usage.cpu_seconds = max(self._usage.cpu_seconds, sum(map(_cpu_seconds, processes)))
+        sizes = {pid: size for pid in processes if (size := _pss(pid))}
         self._usage.peak_all_processes = max(self._usage.peak_all_processes, sum(sizes.values()))
         self._usage.most_processes = max(self._usage.most_processes, len(sizes))
         for pid, size in sizes.items():
@@ -97,6 +100,15 @@ def _descendants(process: int) -> list[int]:
     for pid in found:
         found.extend(children[pid])
     return found
+
+
+def _cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process and of its children that have ended. 0 once it has ended itself."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss(process: int) -> int:
@@ -169,7 +181,8 @@ def measure(command: list[str], root: Path, scratch: Path) -> tuple[int, dict[st
     sampler.stop()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     usage.wall_seconds = time.monotonic() - started
-    usage.cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    waited_for = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    usage.cpu_seconds = max(usage.cpu_seconds, waited_for)
     database = sum(size for _, size in _files(Path(os.environ.get("DAGSTER_HOME", root / ".dagster"))))
     return status, {
         "command": command,
