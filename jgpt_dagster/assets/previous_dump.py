@@ -9,7 +9,6 @@ from itertools import pairwise, repeat
 from typing import Any, TypeVar
 
 import dagster as dg
-import numpy as np
 
 from jgpt_dagster.assets.metadata import FULL_SECONDS, MAKING_RATE
 from jgpt_dagster.assets.own_rows import Before, before, same_rows
@@ -17,31 +16,29 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.corpus.exclusions.screen import exclusions_of, without_exclusions
 from jgpt_dagster.corpus.left_out.ledger import LedgerRow
 from jgpt_dagster.corpus.row_reuse import PreviousRows, PreviousShard
-from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.lm.data.token_files import EncodedDocument, TokenFile
 from jgpt_dagster.orchestration.partitions import ShardKey
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.manifest import ACCOUNT, Recipe
-from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet import read_rows, read_text_rows
+from jgpt_dagster.storage.text_cells import TextCell
 
 T = TypeVar("T")
 
 _LAST_KEY = (1 << 63) - 1
 
-Lines = list[str]
-SegmentedLines = list[list[str]]
-
 
 def previous_articles(
     context: dg.AssetExecutionContext, store: CorpusStore, corpus: Corpus, key: ShardKey, recipe: Recipe
-) -> PreviousRows[tuple[int, str, Lines, LedgerRow]]:
+) -> PreviousRows[tuple[int, str, TextCell, LedgerRow]]:
     """Return (revision id, title, lines, row of the account) by page id, from the previous dump.
 
     A shard that was made of the same pages, and without documents that are excluded no more, has its own rows reused.
     Under `seed` there is no account, and its rows are empty.
     """
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[int, str, Lines, LedgerRow]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[int, str, TextCell, LedgerRow]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         manifest = articles.manifest()
         has_account = store.profile == "clean"
@@ -51,10 +48,10 @@ def previous_articles(
             )
             return None
 
-        def rows() -> Iterator[tuple[int, tuple[int, str, Lines, LedgerRow]]]:
+        def rows() -> Iterator[tuple[int, tuple[int, str, TextCell, LedgerRow]]]:
             columns = ["page_id", "revision_id", "title", "lines"]
             account: Iterator[LedgerRow] = read_rows(articles.account_path) if has_account else repeat(())
-            for (page_id, *row), figures in zip(read_rows(articles.path, columns), account, strict=has_account):
+            for (page_id, *row), figures in zip(read_text_rows(articles.path, columns), account, strict=has_account):
                 yield page_id, (*row, figures)
 
         return _part(context, recipe, articles, [articles], rows)
@@ -74,22 +71,23 @@ def previous_segmented(
     key: ShardKey,
     recipe: Recipe,
     own: Before | None,
-) -> PreviousRows[tuple[Lines | None, SegmentedLines]]:
+) -> PreviousRows[tuple[TextCell | None, TextCell]]:
     """Return (lines, segmented lines) by key: those of `own`, the output as it was before, or of the previous dump.
 
     Lines that are None are those that the text has now.
     """
     if own:
         target = store.parquet(corpus.segmented_asset, *key)
-        rows_now = read_rows(target.path, [corpus.key_column, "lines"])
+        rows_now = read_text_rows(target.path, [corpus.key_column, "lines"])
         return _own(own, lambda: ((number, (None, lines)) for number, lines in rows_now))
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[Lines | None, SegmentedLines]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[TextCell | None, TextCell]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
 
-        def rows() -> Iterator[tuple[int, tuple[Lines | None, SegmentedLines]]]:
-            sources, results = read_rows(articles.path, ["page_id", "lines"]), read_rows(segmented.path, ["lines"])
+        def rows() -> Iterator[tuple[int, tuple[TextCell | None, TextCell]]]:
+            sources = read_text_rows(articles.path, ["page_id", "lines"])
+            results = read_text_rows(segmented.path, ["lines"])
             for (page_id, lines), (result,) in zip(sources, results, strict=True):
                 yield page_id, (lines, result)
 
@@ -105,25 +103,24 @@ def previous_tokens(
     key: ShardKey,
     recipe: Recipe,
     own: Before | None,
-) -> PreviousRows[tuple[SegmentedLines | None, np.ndarray]]:
-    """Return (segmented lines, token ids) by key: those of `own`, the output as it was before, or of the previous dump.
+) -> PreviousRows[tuple[TextCell | None, EncodedDocument]]:
+    """Return (segmented lines, document) by key: those of `own`, the output as it was before, or of the previous dump.
 
     Lines that are None are those that the segmented text has now.
     """
     if own:
         file = TokenFile(store.directory(corpus.tokens_asset, *key).path)
-        keys = file.documents["key"].tolist()
-        return _own(own, lambda: ((number, (None, file.document(row))) for row, number in enumerate(keys)))
+        return _own(own, lambda: ((document.key, (None, document)) for document in file))
 
-    def part(shard: str, dump: str) -> PreviousShard[tuple[SegmentedLines | None, np.ndarray]] | None:
+    def part(shard: str, dump: str) -> PreviousShard[tuple[TextCell | None, EncodedDocument]] | None:
         articles = store.parquet(corpus.text_asset, dump, shard)
         segmented = store.parquet(corpus.segmented_asset, dump, shard)
         tokens = store.directory(corpus.tokens_asset, dump, shard)
 
-        def rows() -> Iterator[tuple[int, tuple[SegmentedLines | None, np.ndarray]]]:
-            file = TokenFile(tokens.path)
-            for index, (page_id, lines) in enumerate(read_rows(segmented.path, ["page_id", "lines"])):
-                yield page_id, (lines, file.document(index))
+        def rows() -> Iterator[tuple[int, tuple[TextCell | None, EncodedDocument]]]:
+            texts = read_text_rows(segmented.path, ["lines"])
+            for (lines,), document in zip(texts, TokenFile(tokens.path), strict=True):
+                yield document.key, (lines, document)
 
         return _part(context, recipe, articles, [segmented, tokens], rows)
 

@@ -17,7 +17,7 @@ from jgpt_dagster.assets.materialize import (
     reuse_facts,
 )
 from jgpt_dagster.assets.metadata import preview
-from jgpt_dagster.assets.previous_dump import SegmentedLines, previous_segmented, rows_before
+from jgpt_dagster.assets.previous_dump import previous_segmented, rows_before
 from jgpt_dagster.assets.stage_pictures import reuse
 from jgpt_dagster.assets.tokenizer import require_tokenizer_engine
 from jgpt_dagster.catalog.corpora import Corpus
@@ -28,12 +28,13 @@ from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore, SegmenterResource
 from jgpt_dagster.runtime.batching import batches
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet import read_rows, read_text_rows
 from jgpt_dagster.storage.parquet_artifact import ParquetArtifact
+from jgpt_dagster.storage.text_cells import TextCell, to_lists
 
 CODE_VERSION = "3"
 
-PreviousSegmented = PreviousRows[tuple[list[str] | None, SegmentedLines]]
+PreviousSegmented = PreviousRows[tuple[TextCell | None, TextCell]]
 
 # Even if nearly all rows are reused, a chunk this large gives the engine a batch that is worth its while.
 _CHUNK_ROWS = 1024
@@ -88,16 +89,22 @@ def build_segmented(corpus: Corpus) -> dg.AssetsDefinition:
                     """Segment what the previous dump does not have, and yield the rows in their order."""
                     reused = [_reused(previous, key, lines, stats) for key, *_, lines in chunk]
                     new = [row[-1] for row, found in zip(chunk, reused, strict=True) if found is None]
-                    size = sum(len(line) for lines in new for line in lines)
+                    texts, size = to_lists(new), sum(lines.characters for lines in new)
                     results = stats.measure(
-                        lambda: iter(list(segment_documents(new, store.profile, engine))), len(new), size
+                        lambda: list(segment_documents(texts, store.profile, engine)), len(texts), size
                     )
+                    made = zip(texts, results, strict=True)
                     for (*key, lines), found in zip(chunk, reused, strict=True):
-                        result = next(results) if found is None else found
-                        counts.add(lines, result)
-                        bar.count_secondary("sentences", sum(map(len, result)))
-                        bar.count_input_bytes(len("".join(lines).encode()))
-                        yield (*key, result)
+                        bar.count_input_bytes(lines.size)
+                        if found is None:
+                            text, result = next(made)
+                            counts.add(text, result)
+                            bar.count_secondary("sentences", sum(map(len, result)))
+                            yield (*key, result)
+                        else:
+                            counts.add_cells(lines, found)
+                            bar.count_secondary("sentences", found.strings)
+                            yield (*key, found)
 
                 rows = (row for chunk in _chunks(source, corpus) for row in segment_chunk(chunk))
                 made = target.write(corpus.segmented_schema, bar.track(rows), recipe, lambda: asdict(counts))
@@ -124,22 +131,22 @@ def _libraries(profile: TextProfile) -> dict[str, str]:
     return library_versions("pyarrow", *(("neologdn",) if profile == "seed" else ()))
 
 
-def _reused(previous: PreviousSegmented, key: int, lines: list[str], stats: ReuseStats) -> SegmentedLines | None:
+def _reused(previous: PreviousSegmented, key: int, lines: TextCell, stats: ReuseStats) -> TextCell | None:
     """Return what there is for the same lines of the same document; None if they are new."""
     found = previous.seek(key)
     if found is None or found[0] not in (None, lines):
         return None
-    stats.count_reused(sum(map(len, lines)))
+    stats.count_reused(lines.characters)
     return found[1]
 
 
 def _chunks(source: ParquetArtifact, corpus: Corpus) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the rows in chunks that keep the engine busy and memory bounded."""
     return batches(
-        read_rows(source.path, corpus.segmented_schema.names),
+        read_text_rows(source.path, corpus.segmented_schema.names),
         max_items=_CHUNK_ROWS,
         max_size=_CHUNK_CHARACTERS,
-        size=lambda row: sum(map(len, row[-1])),
+        size=lambda row: row[-1].characters,
     )
 
 

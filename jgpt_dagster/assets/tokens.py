@@ -1,10 +1,9 @@
 """`<corpus>_tokens`: the token ids of a corpus's documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.materialize import (
@@ -21,17 +20,24 @@ from jgpt_dagster.assets.tokenizer import open_tokenizer
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
 from jgpt_dagster.corpus.row_reuse import PreviousRows, ReuseStats
-from jgpt_dagster.lm.data.token_files import KeyedDocuments, TokenFile, write_tokens
-from jgpt_dagster.lm.tokenizer.text_tokenizer import SegmentedDocument, TextTokenizer
+from jgpt_dagster.lm.data.token_files import (
+    EncodedDocument,
+    TokenFile,
+    document_batches,
+    encode_documents,
+    write_encoded,
+)
+from jgpt_dagster.lm.tokenizer.text_tokenizer import TextTokenizer
 from jgpt_dagster.orchestration.partitions import corpus_partitions, shard_key
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.manifest import Recipe, library_versions
-from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster.storage.parquet import read_text_rows
+from jgpt_dagster.storage.text_cells import TextCell, to_lists
 
 CODE_VERSION = "1"
 
-PreviousTokens = PreviousRows[tuple[SegmentedDocument | None, np.ndarray]]
+PreviousTokens = PreviousRows[tuple[TextCell | None, EncodedDocument]]
 
 
 def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
@@ -73,17 +79,20 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
                 previous = previous_tokens(context, store, corpus, partition, recipe, own)
             stats = ReuseStats(previous.rate, previous.full_seconds)
 
-            def encode(batch: KeyedDocuments) -> list[np.ndarray]:
-                """Encode what the previous dump does not have, and return the ids in their order."""
+            def encode(batch: Sequence[tuple[int, TextCell]]) -> list[EncodedDocument]:
+                """Encode what the previous dump does not have, and return the documents in their order."""
                 reused = [_reused(previous, key, lines, stats) for key, lines in batch]
-                new = [lines for (_, lines), found in zip(batch, reused, strict=True) if found is None]
-                encoded = iter(stats.measure(lambda: tokenizer.encode_documents(new), len(new), sum(map(_size, new))))
-                return [next(encoded) if found is None else found for found in reused]
+                new = [keyed for keyed, found in zip(batch, reused, strict=True) if found is None]
+                size = sum(lines.characters for _, lines in new)
+                texts = zip((key for key, _ in new), to_lists(lines for _, lines in new), strict=True)
+                made = iter(stats.measure(lambda: encode_documents(list(texts), tokenizer), len(new), size))
+                return [next(made) if found is None else found for found in reused]
 
             bar = progress(context, target, "documents", segmented.counts["rows"])
-            documents = bar.track(read_rows(source.path, [corpus.key_column, "lines"]))
+            documents = bar.track(read_text_rows(source.path, [corpus.key_column, "lines"]))
+            batched = document_batches(documents, lambda keyed: keyed[1].characters)
             with target.writing(recipe) as out:
-                out.counts = write_tokens(documents, tokenizer, out.path, encode=encode)
+                out.counts = write_encoded(map(encode, batched), tokenizer.unk_id, out.path)
             return reuse_facts(stats)
 
         return materialize(
@@ -102,17 +111,13 @@ def build_tokens(corpus: Corpus) -> dg.AssetsDefinition:
     return tokens
 
 
-def _reused(previous: PreviousTokens, key: int, lines: SegmentedDocument, stats: ReuseStats) -> np.ndarray | None:
-    """Return the ids that there are for the same lines of the same document; None if they are new."""
+def _reused(previous: PreviousTokens, key: int, lines: TextCell, stats: ReuseStats) -> EncodedDocument | None:
+    """Return what there is for the same lines of the same document; None if they are new."""
     found = previous.seek(key)
     if found is None or found[0] not in (None, lines):
         return None
-    stats.count_reused(_size(lines))
+    stats.count_reused(lines.characters)
     return found[1]
-
-
-def _size(document: SegmentedDocument) -> int:
-    return sum(len(sentence) for line in document for sentence in line)
 
 
 def _describe(target: DirectoryArtifact, tokenizer: TextTokenizer) -> Mapping[str, Any]:

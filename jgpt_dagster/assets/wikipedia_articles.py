@@ -1,7 +1,7 @@
 """`wikipedia_articles`: the cleaned text of a dump's articles."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -36,6 +36,7 @@ from jgpt_dagster.corpus.wikipedia.articles import (
     ArticleRow,
     ArticleTotals,
     CleanFunction,
+    Lines,
     PageCounts,
     read_articles,
 )
@@ -56,10 +57,11 @@ from jgpt_dagster.storage.hashing import sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import read_rows
 from jgpt_dagster.storage.parquet_artifact import REJECTED, ParquetArtifact
+from jgpt_dagster.storage.text_cells import TextCell
 
 CODE_VERSION = "5"
 
-PreviousArticles = PreviousRows[tuple[int, str, list[str], LedgerRow]]
+PreviousArticles = PreviousRows[tuple[int, str, TextCell, LedgerRow]]
 
 
 def build_wikipedia_articles(corpus: Corpus) -> dg.AssetsDefinition:
@@ -198,10 +200,10 @@ class _Dump:
 
 def _reusing(
     clean: CleanFunction, previous: PreviousArticles, stats: ReuseStats, ledger: LedgerWriter | None
-) -> CleanFunction:
+) -> Callable[[int, int, str, str], Lines]:
     """Return a cleaner that takes lines and account of an unchanged revision from an earlier dump."""
 
-    def cleaned(page_id: int, revision_id: int, title: str, text: str) -> list[str]:
+    def cleaned(page_id: int, revision_id: int, title: str, text: str) -> Lines:
         found = previous.seek(page_id)
         if found is not None and found[:2] == (revision_id, title):
             stats.count_reused(len(text))
@@ -213,7 +215,9 @@ def _reusing(
     return cleaned
 
 
-def _kept(screen: Screen, rows: Iterator[ArticleRow], ledger: LedgerWriter | None) -> Iterator[ArticleRow]:
+def _kept(
+    screen: Screen, rows: Iterator[ArticleRow[Lines]], ledger: LedgerWriter | None
+) -> Iterator[ArticleRow[Lines]]:
     """Yield the articles that are not excluded; the others lose their rows of the account."""
     for row in rows:
         if not screen.takes(row):

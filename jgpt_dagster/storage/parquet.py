@@ -22,6 +22,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.hashing import canonical_json, sha256_file
 from jgpt_dagster.storage.manifest import ACCOUNT, FileEntry, Manifest, Recipe, parse_json
+from jgpt_dagster.storage.text_cells import TextCell, TextColumn, to_array
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -50,6 +51,9 @@ _BATCH_ROWS = 64
 _BATCH_CHARACTERS = 256 << 10
 _GROUP_ROWS = 8192
 _GROUP_BYTES = 1 << 20
+
+# What is read at once of rows that stay in Arrow; a row group limits it further.
+_TEXT_ROWS = 1024
 
 
 MAX_FOOTER_BYTES = 256 << 20
@@ -139,7 +143,7 @@ class RowWriter:
             stream.write(sink.footer.replace(_HASH_PLACEHOLDER, _footer_sha256(sink.footer)))
 
     def append(self, row: Sequence[Any]) -> None:
-        """Add one row: one value a column, in schema order."""
+        """Add one row: one value a column, in schema order. A list of strings may be a `TextCell`."""
         self.rows += 1
         self._pending.append(row)
         self._count_characters += sum([_count_characters(row[place]) for place in self._texts])
@@ -205,6 +209,12 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
+def read_text_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a Parquet file in order, as `read_rows` does; lists of strings are `TextCell`s."""
+    for batch in read_batches(path, columns, _TEXT_ROWS):
+        yield from zip(*map(_text_values, batch.columns), strict=True)
+
+
 def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a Parquet file in order, as record batches of up to `rows`, with columns in the given order.
 
@@ -242,8 +252,15 @@ def _holds_text(kind: pa.DataType) -> bool:
     return _holds_text(kind.value_type) if pa.types.is_list(kind) else bool(pa.types.is_string(kind))
 
 
+def _text_values(column: pa.Array) -> Iterable[Any]:
+    is_nested_text = pa.types.is_list(column.type) and _holds_text(column.type)
+    return TextColumn(column) if is_nested_text else column.to_pylist()
+
+
 def _count_characters(value: Any) -> int:
     """Return the number of characters in a string or in nested lists of strings; 0 for anything else."""
+    if isinstance(value, TextCell):
+        return value.characters
     if isinstance(value, str):
         return len(value)
     if not isinstance(value, list | tuple):
@@ -254,7 +271,7 @@ def _count_characters(value: Any) -> int:
 
 
 def _batch(schema: pa.Schema, rows: list[Sequence[Any]]) -> pa.RecordBatch:
-    columns = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    columns = [to_array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

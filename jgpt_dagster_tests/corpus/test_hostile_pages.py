@@ -239,7 +239,7 @@ def page_xml(page_id: int, wikitext: str) -> str:
     )
 
 
-def rows_of(profile: TextProfile, wikitext: str, rejected: RejectedRows) -> list[ArticleRow]:
+def rows_of(profile: TextProfile, wikitext: str, rejected: RejectedRows) -> list[ArticleRow[list[str]]]:
     clean = article_cleaner(profile, SITE, LIBRARY if profile == "seed" else None)
     pages = read_articles([page_xml(1, wikitext).encode()], clean, PageCounts(), rejected)
     return list(ArticleTotals().count(pages))

@@ -1,17 +1,29 @@
 """The bytes of a Parquet file depend on its rows alone."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jgpt_dagster.storage.manifest import Recipe
-from jgpt_dagster.storage.parquet import RowWriter, data_entry, read_batches, read_manifest, read_rows, write_rows
+from jgpt_dagster.storage.parquet import (
+    RowWriter,
+    data_entry,
+    read_batches,
+    read_manifest,
+    read_rows,
+    read_text_rows,
+    write_rows,
+)
 
 SCHEMA = pa.schema([("page_id", pa.int64()), ("lines", pa.list_(pa.list_(pa.string())))])
 RECIPE = Recipe("stage", "1")
@@ -38,6 +50,18 @@ def test_bytes_do_not_depend_on_how_rows_are_fed(tmp_path: Path, way: Callable[[
 def test_rows_copied_from_a_file_give_the_same_bytes(tmp_path: Path) -> None:
     expected = write(tmp_path / "expected", ROWS)
     assert write(tmp_path / "copy", read_rows(tmp_path / "expected")) == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.lists(st.text(max_size=40)))), st.lists(st.booleans()))
+def test_texts_that_stay_in_arrow_give_the_same_bytes_as_lists(texts: list[Any], taken_over: list[bool]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows"
+        expected = write(path, enumerate(texts * 40))
+        cells = read_text_rows(path, SCHEMA.names)
+        chosen = chain(taken_over, repeat(True))
+        rows = [(key, cell if take else [*cell]) for (key, cell), take in zip(cells, chosen, strict=False)]
+        assert write(path, rows) == expected
 
 
 def test_many_files_can_be_filled_in_turn(tmp_path: Path) -> None:

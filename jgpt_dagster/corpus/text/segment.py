@@ -15,10 +15,12 @@ from jgpt_dagster.corpus.text.sentence_splitter import PERIODS, split_sentences
 from jgpt_dagster.corpus.text.substitutions import VARIATION_SELECTORS
 from jgpt_dagster.corpus.text_profile import TextProfile
 from jgpt_dagster.runtime.batching import batches
+from jgpt_dagster.storage.text_cells import TextCell
 
 SPACE_SYMBOL = "\u2581"
 """Represents a half-width space of the text under `clean`, at the start of the word after it (`New ▁York`)."""
 
+_SPACE_SYMBOL_BYTES = SPACE_SYMBOL.encode()
 _CARRIAGE_RETURN = re.compile("\r\n?")
 _SELECTOR = re.compile(f"[{VARIATION_SELECTORS}]")
 _SPACE_BEFORE_SELECTOR = re.compile(f" +(?={_SELECTOR.pattern})")
@@ -47,6 +49,13 @@ class SegmentCounts:
         self.sentences += len(sentences)
         self.words += "".join(sentences).count(" ") + len(sentences)
         self.own_space_symbols += "".join(lines).count(SPACE_SYMBOL)
+
+    def add_cells(self, lines: TextCell, segmented: TextCell) -> None:
+        """Count a document that is taken over as it is."""
+        self.lines += segmented.items
+        self.sentences += segmented.strings
+        self.words += segmented.data.count(b" ") + segmented.strings
+        self.own_space_symbols += lines.data.count(_SPACE_SYMBOL_BYTES)
 
 
 def segment_documents(

@@ -6,14 +6,19 @@ package `wikitext` turns wikitext into lines.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.wikipedia.leftover_markup import LEFTOVERS, count_leftovers
 from jgpt_dagster.corpus.wikipedia.multistream import IndexMismatchError
 from jgpt_dagster.corpus.wikipedia.page_xml import MAX_TEXT_BYTES, Page, parse_pages
+from jgpt_dagster.storage.text_cells import TextCell
 
+Lines = list[str] | TextCell
+"""The lines of an article: as they were cleaned, or as an earlier dump has them."""
 CleanFunction = Callable[[int, int, str, str], list[str]]
-ArticleRow = tuple[int, int, str, list[str]]
+L = TypeVar("L", bound=Lines)
+ArticleRow = tuple[int, int, str, L]
 
 _REASON_LIMIT = 500
 # MediaWiki's page_title has 255 bytes. A title stands wherever a page names itself, so a long one multiplies.
@@ -44,29 +49,35 @@ class ArticleTotals:
     last_page_id: int | None = None
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEFTOVERS, 0))
 
-    def count(self, rows: Iterable[ArticleRow]) -> Iterator[ArticleRow]:
+    def count(self, rows: Iterable[ArticleRow[L]]) -> Iterator[ArticleRow[L]]:
         """Yield the rows and add them to the totals."""
         for row in rows:
             page_id, *_, lines = row
-            self.lines += len(lines)
-            self.characters += sum(map(len, lines))
+            if isinstance(lines, TextCell):
+                self.lines += lines.items
+                self.characters += lines.characters
+                body = [lines.joined[len(lines.first) + 1 :]]
+            else:
+                self.lines += len(lines)
+                self.characters += sum(map(len, lines))
+                body = lines[1:]
             self.first_page_id = min(self.first_page_id or page_id, page_id)
             self.last_page_id = max(self.last_page_id or page_id, page_id)
-            for name, count in count_leftovers(lines[1:]).items():  # a title is never faulty
+            for name, count in count_leftovers(body).items():  # a title is never faulty
                 self.faults[name] += count
             yield row
 
 
 def read_articles(
     chunks: Iterable[bytes],
-    clean: CleanFunction,
+    clean: Callable[[int, int, str, str], L],
     counts: PageCounts,
     rejected: RejectedRows,
     *,
     source: str = "dump",
     expected_pages: int | None = None,
     limit_bytes: int = MAX_TEXT_BYTES,
-) -> Iterator[ArticleRow]:
+) -> Iterator[ArticleRow[L]]:
     """Yield (page id, revision id, title, lines) of each article in a part of a dump's XML, in dump order.
 
     `clean(page_id, revision_id, title, text)` returns the lines. A page for which it raises an exception, or that is
@@ -107,7 +118,9 @@ def read_articles(
         )
 
 
-def _row(page: Page, clean: CleanFunction, source: str, limit_bytes: int) -> tuple[ArticleRow | None, str]:
+def _row(
+    page: Page, clean: Callable[[int, int, str, str], L], source: str, limit_bytes: int
+) -> tuple[ArticleRow[L] | None, str]:
     """Return the row of an article, or None and the reason."""
     if page.oversized:
         return None, f"its text has more than {limit_bytes:,} bytes"

@@ -1,7 +1,8 @@
 """Token files: the documents of a shard as one flat file of token ids, with a table of their offsets."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,7 @@ from jgpt_dagster.runtime.batching import batches
 TOKENS = "tokens.bin"
 DOCUMENTS = "documents.parquet"
 TOKEN_DTYPE = np.dtype("<u2")
-KeyedDocuments = list[tuple[int, SegmentedDocument]]
-"""Documents with their keys: page ids or document ids."""
+T = TypeVar("T")
 
 DOCUMENTS_SCHEMA = pa.schema([(name, pa.int64()) for name in ("key", "offset", "length", "characters", "bytes")])
 
@@ -28,45 +28,77 @@ class TokenFileError(JgptError):
     """A token file that is missing or of the wrong size."""
 
 
+class EncodedDocument(NamedTuple):
+    """A document of a token file."""
+
+    key: int
+    """Page id or document id."""
+    ids: np.ndarray
+    """Its token ids (uint16), `</s>` included."""
+    characters: int
+    """Characters of the text that its tokens stand for (see `text_tokenizer.document_text`), without `</s>`."""
+    bytes: int
+    """The same in bytes of UTF-8."""
+
+
 def write_tokens(
     documents: Iterable[tuple[int, SegmentedDocument]],
     tokenizer: TextTokenizer,
     directory: Path,
     batch_documents: int = _BATCH_DOCUMENTS,
-    encode: Callable[[KeyedDocuments], list[np.ndarray]] | None = None,
 ) -> dict[str, int | float]:
-    """Encode documents to `tokens.bin` and `documents.parquet`; return their counts.
+    """Encode documents, each with its key, to a token file; return its counts. See `write_encoded`.
 
-    `tokens.bin` is little-endian uint16. The table has a row per document: its key, its offset and length in tokens
-    (`</s>` included), and the characters and UTF-8 bytes of the text that its tokens stand for (see
-    `text_tokenizer.document_text`), without `</s>`. `batch_documents` changes speed and memory, but not the files.
-    `encode` may replace the tokenizer, for documents whose ids are already known.
+    `batch_documents` changes speed and memory, but not the files.
     """
-    encode = encode or (lambda batch: tokenizer.encode_documents([document for _, document in batch]))
+    batched = document_batches(documents, lambda keyed: segmented_length(keyed[1]), batch_documents)
+    return write_encoded((encode_documents(batch, tokenizer) for batch in batched), tokenizer.unk_id, directory)
+
+
+def document_batches(
+    documents: Iterable[T], size: Callable[[T], int], batch_documents: int = _BATCH_DOCUMENTS
+) -> Iterator[list[T]]:
+    """Yield the documents that are encoded at once; `size` returns the characters of one."""
+    return batches(documents, max_items=batch_documents, max_size=_BATCH_CHARACTERS, size=size)
+
+
+def encode_documents(
+    documents: Sequence[tuple[int, SegmentedDocument]], tokenizer: TextTokenizer
+) -> list[EncodedDocument]:
+    """Encode documents, each with its key."""
+    encoded = tokenizer.encode_documents([document for _, document in documents])
+    texts = (document_text(document, tokenizer.profile) for _, document in documents)
+    return [
+        EncodedDocument(key, ids, len(text), len(text.encode()))
+        for (key, _), ids, text in zip(documents, encoded, texts, strict=True)
+    ]
+
+
+def write_encoded(
+    document_lists: Iterable[Sequence[EncodedDocument]], unk_id: int, directory: Path
+) -> dict[str, int | float]:
+    """Write documents to `tokens.bin` and `documents.parquet`, as they come; return their counts.
+
+    `tokens.bin` is little-endian uint16. The table has a row per document: its key, its offset and length in tokens,
+    its characters and bytes. How the documents are divided into lists changes nothing.
+    """
     rows = tokens = unknown = characters = utf8_bytes = 0
     with open(directory / TOKENS, "wb") as stream, IntegerTableWriter(directory / DOCUMENTS, DOCUMENTS_SCHEMA) as table:
-        for batch in batches(
-            documents,
-            max_items=batch_documents,
-            max_size=_BATCH_CHARACTERS,
-            size=lambda keyed: segmented_length(keyed[1]),
-        ):
-            encoded = encode(batch)
-            texts = [document_text(document, tokenizer.profile) for _, document in batch]
-            lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        for documents in document_lists:
+            lengths = np.array([len(document.ids) for document in documents], dtype=np.int64)
             columns = {
-                "key": np.array([key for key, _ in batch], dtype=np.int64),
+                "key": np.array([document.key for document in documents], dtype=np.int64),
                 "offset": tokens + np.cumsum(lengths) - lengths,
                 "length": lengths,
-                "characters": np.array([len(text) for text in texts], dtype=np.int64),
-                "bytes": np.array([len(text.encode()) for text in texts], dtype=np.int64),
+                "characters": np.array([document.characters for document in documents], dtype=np.int64),
+                "bytes": np.array([document.bytes for document in documents], dtype=np.int64),
             }
             table.append(columns)
-            ids = np.concatenate(encoded)
+            ids = np.concatenate([document.ids for document in documents])
             stream.write(ids.astype(TOKEN_DTYPE, copy=False).tobytes())
-            rows += len(batch)
+            rows += len(documents)
             tokens += len(ids)
-            unknown += int(np.count_nonzero(ids == tokenizer.unk_id))
+            unknown += int(np.count_nonzero(ids == unk_id))
             characters += int(columns["characters"].sum())
             utf8_bytes += int(columns["bytes"].sum())
     return {
@@ -88,6 +120,11 @@ class TokenFile:
 
     def __len__(self) -> int:
         return len(self.documents["key"])
+
+    def __iter__(self) -> Iterator[EncodedDocument]:
+        names = ("key", "offset", "length", "characters", "bytes")
+        for key, offset, length, *sizes in zip(*(self.documents[name].tolist() for name in names), strict=True):
+            yield EncodedDocument(key, self.tokens[offset : offset + length], *sizes)
 
     def document(self, index: int) -> np.ndarray:
         """Return the ids (uint16) of the document in row `index`, `</s>` included."""
