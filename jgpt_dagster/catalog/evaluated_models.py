@@ -15,15 +15,18 @@ import numpy as np
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import read_columns
 from jgpt_dagster.lm.evaluation.leaderboard import Entry
-from jgpt_dagster.storage.atomic_write import write_json
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.file_lock import file_lock, locked
 from jgpt_dagster.storage.object_store import read_bytes, upload
 from jgpt_dagster.storage.safe_path import child_path, has_form, require_form
+from jgpt_dagster.storage.sealed_json import SEAL, read_sealed_json, write_sealed_json
 
 FOREIGN_EVALUATION = "foreign_evaluation"
 TASK_EVALUATION = "task_evaluation"
+EVALUATIONS = (FOREIGN_EVALUATION, TASK_EVALUATION)
+"""The assets with an output for each name."""
+
 NGRAMS = ("bigrams", "unigrams")
 """Names of the n-gram models of a dump's training documents, which need no directory."""
 
@@ -32,7 +35,8 @@ DOCUMENTS = "documents.parquet"
 TASKS = "tasks.json"
 ITEMS = "items.jsonl"
 
-_FILE = "evaluated_models.json"
+FILE = "evaluated_models.json"
+"""The file of a root with the directories of names."""
 
 
 class EvaluatedModels:
@@ -55,30 +59,30 @@ class EvaluatedModels:
     def record(self, name: str, directory: Path) -> None:
         """Record the directory of a name. Raises JgptError if the name is another model's."""
         require_form("name", name)
-        if name in NGRAMS:
-            raise JgptError(f"{name} is the name of the n-gram models. Give another one with --name.")
+        if name in (*NGRAMS, SEAL):
+            raise JgptError(f"{name} is a name that jgpt needs for itself. Give another one with --name.")
         directory, root = directory.resolve(), self._root.path.resolve()
         path = str(directory.relative_to(root) if directory.is_relative_to(root) else directory)
-        with locked(file_lock(child_path(self._root.path, ".locks", f"{_FILE}.lock"))):
+        with locked(file_lock(child_path(self._root.path, ".locks", f"{FILE}.lock"))):
             paths = self._read()
             if paths.get(name, path) != path:
                 raise JgptError(f"{name} is the name of {paths[name]} already. Give another one with --name.")
             if name not in paths:
-                write_json(self._root.path / _FILE, {**paths, name: path})
+                write_sealed_json(self._root.path / FILE, {**paths, name: path})
                 if self._root.remote is not None:
-                    upload(self._root.path / _FILE, self._root.remote / _FILE)
+                    upload(self._root.path / FILE, self._root.remote / FILE)
 
     def is_own(self, name: str) -> bool:
         """Return whether a name is that of a model of this root, from which held-out documents were kept."""
         return name in NGRAMS or not Path(self._read().get(name, "/")).is_absolute()
 
     def _read(self) -> dict[str, str]:
-        location = self._root.location / _FILE
+        location = self._root.location / FILE
         try:
-            return {str(name): str(path) for name, path in json.loads(read_bytes(location)).items()}
+            return {str(name): str(path) for name, path in read_sealed_json(read_bytes(location)).items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise JgptError(
                 f"{location} is damaged ({error}). Delete it: `jgpt evaluate DIRECTORY --name NAME` records a model "
                 "again."

@@ -30,6 +30,7 @@ def compare(before: str, after: str, as_json: bool, output: Path | None) -> None
         from jgpt_dagster.catalog import comparison
         from jgpt_dagster.catalog.comparison_report import CURVES, curves_svg, to_markdown
         from jgpt_dagster.catalog.evaluated_models import FOREIGN_EVALUATION, TASK_EVALUATION, EvaluatedModels
+        from jgpt_dagster.lm.evaluation.model_directory import require_model_directory
 
         root = settings.root
         sides = [comparison.parse_side(root, text, settings.model) for text in (before, after)]
@@ -39,6 +40,7 @@ def compare(before: str, after: str, as_json: bool, output: Path | None) -> None
         if all(side.name for side in sides):
             for side in sides:
                 if side.name and side.directory:
+                    require_model_directory(side.directory)
                     EvaluatedModels(root).record(side.name, side.directory)
             names = [side.name for side in sides if side.name]
             for asset in (FOREIGN_EVALUATION, *([TASK_EVALUATION] if settings.tasks else [])):

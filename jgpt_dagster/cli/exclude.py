@@ -92,6 +92,7 @@ def add(
         if not new:
             say("the list has all of it already")
             return
+        _require_known_corpora(settings, new)
         receipt = take_receipt(root, settings.scratch_directory, after, new)
         _say(_summary(receipt, new))
         if dry_run:
@@ -171,13 +172,16 @@ def report(root: "DataRoot", scratch: Path) -> int:
 
 def _page_or_url(root: "DataRoot", url: str) -> "tuple[Kind, str]":
     """Return the entry that a URL stands for: the title of a page, if it is an address of the wiki."""
-    from jgpt_dagster.corpus.exclusions.matching import WIKI
+    from jgpt_dagster.corpus.exclusions.exclusion_list import WIKI
     from jgpt_dagster.provenance.sources import Sources
 
     dumps = root.dumps(f"{WIKI}_dump")
     site = Sources(root, root).site(WIKI, dumps[-1]) if dumps else ""
     address = f"{site}/wiki/"
-    return ("title", unquote(url.removeprefix(address))) if site and url.startswith(address) else ("url", url)
+    if not (site and url.startswith(address)):
+        return "url", url
+    # No title has a `#`: what follows one is a section.
+    return "title", unquote(url.removeprefix(address).partition("#")[0])
 
 
 def _phrases_of(files: Sequence[Path], minimum: int) -> list[str]:
@@ -191,6 +195,19 @@ def _phrases_of(files: Sequence[Path], minimum: int) -> list[str]:
         say(f"{path}: {len(long_enough):,} phrases, {len(phrases) - len(long_enough):,} shorter ones left out")
         found += long_enough
     return found
+
+
+def _require_known_corpora(settings: "Settings", new: "Sequence[Exclusion]") -> None:
+    """Raise JgptError for a document of a corpus that neither the settings nor the data root have."""
+    from jgpt_dagster.provenance.excluded_documents import texts_of
+
+    wanted = {entry.value.rpartition(":")[0] for entry in new if entry.kind == "document"}
+    known = {corpus.name for corpus in settings.corpora}
+    if unknown := wanted - known:
+        unknown -= {corpus for corpus, *_ in texts_of(settings.root)}
+    if unknown:
+        there_are = ", ".join(sorted(known))
+        raise JgptError(f"There is no corpus {', '.join(sorted(unknown))}. The corpora are: {there_are}.")
 
 
 def _require_searchable(settings: "Settings", values: "Sequence[tuple[Kind, str]]") -> None:

@@ -143,12 +143,9 @@ def _recompute(root: "DataRoot", statement: "Statement", count: int, seed: int) 
 
 
 def _replay(root: "DataRoot", statement: "Statement") -> int:
-    from jgpt_dagster.provenance.labels import parse_label
-    from jgpt_dagster.provenance.replay import replay
+    from jgpt_dagster.provenance.replay import replay, trained_on
 
-    model = next(step for step in statement.chain.steps if step.label.endswith(f"|{statement.model}"))
-    dump = parse_label(model.label).dump or ""
-    training_set = model.manifest.recipe.inputs[f"training_set {dump}"]
+    dump, training_set = trained_on(statement)
     with TemporaryDirectory(prefix="jgpt-replay-") as work:
         found = replay(root, _scratch(root), dump, statement.model or "", training_set, Path(work))
     say(

@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from jgpt_dagster.catalog.exclusions import hits_in
-from jgpt_dagster.corpus.exclusions.exclusion_list import Exclusion, ExclusionList, ExclusionListError
-from jgpt_dagster.corpus.exclusions.matching import WIKI
+from jgpt_dagster.corpus.exclusions.exclusion_list import WIKI, Exclusion, ExclusionList, ExclusionListError
 from jgpt_dagster.provenance.labels import parse_label
 from jgpt_dagster.provenance.root_files import RECEIPTS, root_files
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError

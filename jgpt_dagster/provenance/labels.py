@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jgpt_dagster.catalog.evaluated_models import EVALUATIONS
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
@@ -16,6 +17,9 @@ PAGES = "pages"
 SOURCE_FILES = "files"
 """The input of the documents of a folder: the hash of its text files, which are no output."""
 
+# Inputs of evaluations: a model's directory and the files of a task, wherever they are.
+_FROM_ELSEWHERE = ("model", "task")
+
 _PARTITION = re.compile(r"(?:(?P<dump>\d{8})(?:\||$))?(?P<shard>\d{3})?")
 
 
@@ -26,9 +30,10 @@ class Label(NamedTuple):
     dump: str | None = None
     shard: str | None = None
     model: str | None = None
+    name: str | None = None
 
     def __str__(self) -> str:
-        keys = "|".join(key for key in (self.dump, self.shard, self.model) if key)
+        keys = "|".join(key for key in self[1:] if key)
         return f"{self.asset} {keys}".strip()
 
 
@@ -38,8 +43,16 @@ def parse_label(label: str, model: str | None = None) -> Label:
     if asset in MODEL_ASSETS:
         dump, _, name = partition.partition("|")
         return Label(asset, dump, None, name or model)
+    if asset in EVALUATIONS:
+        dump, _, name = partition.partition("|")
+        return Label(asset, dump, name=name)
     match = _PARTITION.fullmatch(partition)
     return Label(asset, *(match.group("dump", "shard") if match else (None, None)))
+
+
+def is_output(label: str) -> bool:
+    """Return whether an input that a recipe names is an output of the pipeline."""
+    return label.partition(" ")[0] not in (PAGES, SOURCE_FILES, *_FROM_ELSEWHERE)
 
 
 def dump_of_pages(articles: Label) -> Label:
@@ -49,7 +62,7 @@ def dump_of_pages(articles: Label) -> Label:
 
 def outputs_named(root: DataRoot, label: Label) -> Iterator[Artifact]:
     """Yield the directory and, if it has a shard, the Parquet file that may have this label."""
-    yield root.directory(label.asset, label.dump, label.shard, label.model)
+    yield root.directory(*label)
     if label.shard:
         yield root.parquet(label.asset, label.dump, label.shard)
 

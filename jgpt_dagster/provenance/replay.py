@@ -13,7 +13,8 @@ from jgpt_dagster.lm.launch.process_group import run_process_group
 from jgpt_dagster.lm.training.checkpoint_trust import UntrustedError, read_signed_manifest, signing_key
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, checkpoint_directories, step_of
 from jgpt_dagster.lm.training.train_config import TrainConfig, read_config
-from jgpt_dagster.provenance.labels import Label, find_output
+from jgpt_dagster.provenance.labels import Label, find_output, parse_label
+from jgpt_dagster.provenance.statement import Statement
 from jgpt_dagster.storage.atomic_write import link_or_copy, write_json
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST
@@ -39,6 +40,20 @@ class Replayed:
     last: int
     files: int
     differing: tuple[str, ...]
+
+
+def trained_on(statement: Statement) -> tuple[str, str]:
+    """Return the dump of a release's model, and the hash of the training set that it was trained on.
+
+    Raises ReplayError if the chain does not carry the model.
+    """
+    for label, sha256 in statement.recipe.inputs.items():
+        model = parse_label(label, statement.model)
+        step = statement.chain.find(str(model), sha256) if model.asset == "pretrained_model" else None
+        training_set = step.manifest.recipe.inputs.get(str(Label("training_set", model.dump))) if step else None
+        if model.dump and training_set:
+            return model.dump, training_set
+    raise ReplayError("The chain of the release does not carry its model, so there is nothing to repeat.")
 
 
 def replay(root: DataRoot, scratch: Path, dump: str, model: str, training_set_sha256: str, work: Path) -> Replayed:

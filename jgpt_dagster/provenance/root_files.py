@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jgpt_dagster.catalog.evaluated_models import FILE as EVALUATED_MODELS
 from jgpt_dagster.corpus.exclusions.exclusion_list import FILE as EXCLUSIONS
+from jgpt_dagster.corpus.wikitext.template_rules import FILE as TEMPLATE_RULES
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, checkpoint_directories
 from jgpt_dagster.provenance.verify_output import own_files
 from jgpt_dagster.storage.artifact import Artifact
@@ -14,13 +16,13 @@ from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
 from jgpt_dagster.storage.safe_path import KeyKind, has_form
 
-ROOT_RECORDS = ("root.json", "run_config.json", EXCLUSIONS)
+ROOT_RECORDS = ("root.json", "run_config.json", EVALUATED_MODELS, EXCLUSIONS)
 RECEIPTS = "exclusions"
 """The folder of a root with the receipts of takedowns."""
 
 _TRAINED_ON = "trained_on"
 _NO_OUTPUTS = (_TRAINED_ON, RECEIPTS)
-_KINDS: tuple[KeyKind, ...] = ("dump", "shard", "model")
+_KINDS: tuple[KeyKind, ...] = ("dump", "shard", "model", "name")
 _LEFTOVER = re.compile(r"\..+\.(tmp|old)")
 
 
@@ -38,7 +40,7 @@ def root_files(root: DataRoot) -> RootFiles:
         if top.is_dir() and not top.is_symlink():
             if not top.name.startswith(".") and top.name not in _NO_OUTPUTS:
                 outputs += _outputs_below(root, top)
-        elif top.name not in ROOT_RECORDS and not _LEFTOVER.fullmatch(top.name):
+        elif top.name not in (*ROOT_RECORDS, TEMPLATE_RULES) and not _LEFTOVER.fullmatch(top.name):
             strays.append(top)
     known = {path for output in outputs for path in own_files(output, output.manifest())}
     directories = {output.path for output in outputs if isinstance(output, DirectoryArtifact)}
@@ -64,7 +66,7 @@ def output_at(root: DataRoot, path: Path) -> Artifact | None:
         keys[kind] = key
     if path.suffix == ".parquet":
         return root.parquet(asset, keys.get("dump"), keys["shard"]) if [*keys][-1:] == ["shard"] else None
-    found = root.directory(asset, keys.get("dump"), keys.get("shard"), keys.get("model"))
+    found = root.directory(asset, *(keys.get(kind) for kind in _KINDS))
     return found if found.path == path else None
 
 

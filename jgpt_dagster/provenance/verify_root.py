@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jgpt_dagster.catalog.evaluated_models import EVALUATIONS
 from jgpt_dagster.lm.training.checkpoint_trust import (
     UntrustedError,
     read_signed_manifest,
@@ -16,7 +17,7 @@ from jgpt_dagster.lm.training.checkpoint_trust import (
 from jgpt_dagster.provenance.chain import SHARD_RANGES, shard_hashes
 from jgpt_dagster.provenance.final_checkpoint import other_checkpoints
 from jgpt_dagster.provenance.finding import Finding
-from jgpt_dagster.provenance.labels import PAGES, SOURCE_FILES, Label, dump_of_pages, kept_roots, parse_label
+from jgpt_dagster.provenance.labels import PAGES, Label, dump_of_pages, is_output, kept_roots, parse_label
 from jgpt_dagster.provenance.root_files import RECEIPTS, ROOT_RECORDS, RootFiles, kept_checkpoints, root_files
 from jgpt_dagster.provenance.verify_output import OnRead, hashed_bytes, verify_output, verify_sealed
 from jgpt_dagster.storage.artifact import Artifact
@@ -30,7 +31,7 @@ from jgpt_dagster.storage.sealed_json import read_sealed_json
 
 _HASH_CHUNK = 1 << 20
 _NUMBERED = ("document_id", "key")
-_OF_ONE_DUMP = ("training_set", "evaluation", "release")
+_OF_ONE_DUMP = ("training_set", "evaluation", "release", *EVALUATIONS)
 
 OnOutput = Callable[[str], None]
 
@@ -183,9 +184,9 @@ def _other_numbers(output: ParquetArtifact, shard: int, shards: int) -> Iterator
 def _verify_inputs(output: Artifact, manifest: Manifest, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
     """Yield the inputs that are not those beside an output: made again since, or removed."""
     for made_of, sha256 in manifest.recipe.inputs.items():
-        label = str(parse_label(made_of, output.model))
-        if made_of in (PAGES, SOURCE_FILES):
+        if not is_output(made_of):
             continue
+        label = str(parse_label(made_of, output.model))
         found = manifests.get(label)
         if found is None:
             problem = f"{label}, of which it was made, is not here"

@@ -10,6 +10,7 @@ from jgpt_dagster.catalog.comparison import Side, compare, parse_side, unchanged
 from jgpt_dagster.catalog.comparison_report import curves_svg, to_markdown
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.sample.pack import WIKI, read_pages
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
@@ -102,4 +103,8 @@ def test_what_is_not_there_is_named(compared: tuple[Deployment, dict[str, Any], 
         assert result.code == 1 and why in " ".join(result.output.split())
     other = tmp_path / "Other Model"
     other.mkdir()
+    refused = deployment.try_invoke("compare", DUMP, other)
+    assert refused.code == 1 and "holds no model: config.json is missing" in refused.output
+    with pytest.raises(JgptError, match="No model is called"):  # no later model is refused its name
+        EvaluatedModels(deployment.root).directory("other-model")
     assert parse_side(deployment.root, str(other), "tiny") == Side(str(other), directory=other, name="other-model")

@@ -6,11 +6,20 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from jgpt_dagster.catalog.evaluated_models import ITEMS, TASKS, EvaluatedModels, evaluation_output, task_output
+from jgpt_dagster.catalog.evaluated_models import (
+    FILE,
+    ITEMS,
+    SCORES,
+    TASKS,
+    EvaluatedModels,
+    evaluation_output,
+    task_output,
+)
 from jgpt_dagster.lm.data.token_files import TokenFile
 from jgpt_dagster.lm.release.release_directory import CARD
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
-from jgpt_dagster_tests.support.deployments import DUMP, Deployment, Materialized, in_process_instance
+from jgpt_dagster.provenance.verify_root import verify_root
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
 from jgpt_dagster_tests.support.tables import rows_of
 
@@ -75,6 +84,25 @@ def test_an_evaluation_is_kept_until_what_it_scores_changes(
     assert deployment.invoke("leaderboard").count("held-out documents") == 2
 
 
+def test_a_root_with_evaluations_is_verified_to_the_last_byte(
+    evaluated: tuple[Deployment, Materialized], tmp_path: Path
+) -> None:
+    deployment = evaluated[0].copy(tmp_path / "data")
+    root = deployment.root
+    assert list(verify_root(root, deployment.data / ".scratch")) == []
+    scores, record = evaluation_output(root, DUMP, "theirs").path / SCORES, deployment.data / FILE
+    for path in (scores, record):
+        damaged = path.read_bytes()[:-9] + b"#" + path.read_bytes()[-8:]
+        path.unlink()
+        path.write_bytes(damaged)
+    found = list(verify_root(root, deployment.data / ".scratch"))
+    assert [(finding.kind, finding.path) for finding in found] == [("damaged", str(record)), ("damaged", str(scores))]
+    elsewhere = evaluation_output(root, LATER_DUMP, "theirs").path
+    elsewhere.parent.mkdir()
+    scores.parent.rename(elsewhere)
+    assert ("misplaced", str(elsewhere)) in [(each.kind, each.path) for each in verify_root(root, deployment.data)]
+
+
 def test_what_cannot_be_evaluated_is_told_in_one_line(
     evaluated: tuple[Deployment, Materialized], tmp_path: Path
 ) -> None:
@@ -119,6 +147,7 @@ def test_tasks_are_scored_from_the_files_of_the_user(
     assert "has no task nothing. It has: jblimp." in str(unknown.error)
     *_, chance = asking.invoke("leaderboard").strip().splitlines()
     assert chance.split() == ["chance", "50.0%"]
+    assert [finding for finding in verify_root(asking.root, asking.data / ".scratch") if finding.is_fault] == []
     (tmp_path / "jblimp.jsonl").write_text("{}\n")
     assert "jblimp.jsonl, line 1" in str(asking.materialize("task_evaluation", f"{DUMP}|ours").error)
 

@@ -59,5 +59,9 @@ def test_the_list_is_shown_and_an_entry_can_be_removed(finished: Deployment, tmp
     assert "removed" in deployment.invoke("exclude", "list", "--all")
     address = "https://samplewiki.example.org/wiki/%E6%B0%B4%E7%B7%92%E7%9C%8C"
     assert "2: title 水緒県: 1 document" in deployment.invoke("exclude", "add", "--url", address, *REASON, "--dry-run")
+    section = f"{address}#%E6%AD%B4%E5%8F%B2"
+    assert "2: title 水緒県: 1 document" in deployment.invoke("exclude", "add", "--url", section, *REASON, "--dry-run")
+    refused = deployment.try_invoke("exclude", "add", "--document", "news:1", *REASON)
+    assert refused.code == 1 and "no corpus news. The corpora are: cc100, wikipedia" in refused.output
     refused = deployment.try_invoke("exclude", "add", "--phrase", "　", *REASON)
     assert refused.code == 1 and "nothing of the phrase" in refused.output

@@ -86,6 +86,12 @@ def test_validators_find_nothing_in_the_papers_and_name_what_is_broken(
         (copy / name).write_text(json.dumps(value))
         (found,) = [line for line in check_papers(copy) if name in line]
         assert key in found and problem in found
+    for name in (CROISSANT, BILL_OF_MATERIALS):
+        whole = (copy / name).read_bytes()
+        for garbled in (b"", b"{}", b"[]", b"\xff", whole[:-9]):
+            (copy / name).write_bytes(garbled)
+            assert any(line.startswith(name) for line in check_papers(copy)), (name, garbled)
+        (copy / name).write_bytes(whole)
     (copy / TRAINING_CONTENT).unlink()
     assert check_papers(copy) == [f"{TRAINING_CONTENT} is missing"]
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.lm.training.checkpoint_trust import read_signed_manifest, signed, signing_key
-from jgpt_dagster.provenance.replay import Replayed, ReplayError, replay
+from jgpt_dagster.provenance.chain import Chain, Step
+from jgpt_dagster.provenance.replay import Replayed, ReplayError, replay, trained_on
+from jgpt_dagster.provenance.statement import Statement
 from jgpt_dagster.provenance.verify_root import verify_root
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST
 from jgpt_dagster.storage.hashing import sha256_file
-from jgpt_dagster.storage.manifest import FileEntry, Manifest
+from jgpt_dagster.storage.manifest import FileEntry, Manifest, Recipe
 from jgpt_dagster.storage.sealed_json import write_sealed_json
-from jgpt_dagster_tests.support.deployments import DUMP, Deployment
+from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment
 
 RUN = f"pretrained_model/dump={DUMP}/model=tiny"
 WEIGHTS = "engine/mp_rank_00_model_states.pt"
@@ -69,3 +71,16 @@ def test_a_replay_needs_two_whole_checkpoints_and_says_which_is_not(copy: DataRo
         stream.truncate(1000)
     with pytest.raises(ReplayError, match=r"holds 1 checkpoints .*replay needs two.*mp_rank_00_model_states"):
         replayed(copy, tmp_path)
+
+
+def test_the_steps_are_those_of_the_released_model_and_not_of_the_one_that_it_began_with() -> None:
+    def model(dump: str, inputs: dict[str, str]) -> Step:
+        recipe = Recipe("pretrained_model", "1", inputs={f"training_set {dump}": f"of {dump}", **inputs})
+        return Step(f"pretrained_model {dump}|tiny", Manifest(recipe, {}, {"weights": FileEntry(1, dump)}))
+
+    first = model(DUMP, {})
+    second = model(LATER_DUMP, {f"pretrained_model {DUMP}": first.manifest.data_sha256})
+    recipe = Recipe("release", "1", inputs={f"pretrained_model {LATER_DUMP}": second.manifest.data_sha256})
+    assert trained_on(Statement({}, recipe, "tiny", Chain([first, second]))) == (LATER_DUMP, f"of {LATER_DUMP}")
+    with pytest.raises(ReplayError, match="does not carry its model"):
+        trained_on(Statement({}, recipe, "tiny", Chain([first])))

@@ -26,6 +26,9 @@ FILE = "exclusions.json"
 Kind = Literal["page", "document", "url", "title", "phrase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+WIKI = "wikipedia"
+"""The corpus whose documents are pages."""
+
 _MAX_BYTES = 256 << 20
 
 
@@ -115,10 +118,12 @@ def parse_value(kind: Kind, value: str) -> str:
     """Return a value in the form that the list keeps. Raises ExclusionListError."""
     value = value.strip()
     corpus, _, number = value.rpartition(":")
-    if kind == "page" and not value.isdecimal():
+    if kind == "page" and not _is_key(value):
         raise ExclusionListError(f"{value!r} is no page id: expected a number, such as 17.")
-    if kind == "document" and not (corpus and number.isdecimal()):
+    if kind == "document" and not (corpus and _is_key(number)):
         raise ExclusionListError(f"{value!r} is no document: expected a corpus and a number, such as cc100:17.")
+    if kind == "document" and corpus == WIKI:
+        raise ExclusionListError(f"{value!r} is a page: exclude it by its page id, --page {number}.")
     if kind == "url" and "://" not in value:
         raise ExclusionListError(f"{value!r} is no URL: expected an address such as https://example.org/page.")
     if kind == "title":
@@ -159,6 +164,11 @@ def write_list(root: "DataRoot", exclusions: ExclusionList) -> None:
     write_sealed_json(root.path / FILE, {"entries": [asdict(entry) for entry in exclusions.entries]})
     if root.remote is not None:
         upload(root.path / FILE, root.remote / FILE)
+
+
+def _is_key(text: str) -> bool:
+    """Return whether a text is a number that a column of keys can hold."""
+    return text.isdecimal() and len(text) < 20 and int(text) < 1 << 63
 
 
 def _entry(value: dict[str, Any], number: int) -> Exclusion:

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from jgpt_dagster.corpus.exclusions.exclusion_list import Exclusion, Kind
+from jgpt_dagster.corpus.exclusions.exclusion_list import WIKI, Exclusion, Kind
 from jgpt_dagster.corpus.exclusions.phrase_search import PhraseSearch
 from jgpt_dagster.corpus.exclusions.searched_text import searched_phrase, searched_text
 from jgpt_dagster.corpus.text_profile import TextProfile
-
-WIKI = "wikipedia"
-"""The corpus whose documents are pages."""
 
 _KEYS = ("page_id", "document_id", "revision_id", "title", "url")
 

@@ -9,10 +9,12 @@ files), `columns` (of a CSV file without a header), `group` (a field by which ac
 import ast
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +89,22 @@ def find_tasks(folder: Path) -> list[TaskDefinition]:
 
 
 def tasks_of_file(path: Path) -> list[TaskDefinition]:
-    """Return the task that a file belongs to, if it is one of a task. Raises TaskError as `find_tasks` does."""
-    for definition in _definitions(path.parent).values():
+    """Return the task that a file belongs to, if it is one of a task. Raises TaskError as `find_tasks` does.
+
+    YAML files beside it count if they name a task: they may be of anything else.
+    """
+    for definition in _definitions(path.parent, lambda text: re.search(r"^task\s*:", text, re.MULTILINE)).values():
         if any(path.match(pattern) for pattern in definition.data):
             return [TaskDefinition(**{**_values(definition), "files": (path,)})]
     return [_plain_task(path)] if path.suffix == ".jsonl" else []
 
 
 def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
-    """Yield the items of a task. Raises TaskError, naming file and line, for one that is not of the task's form."""
+    """Yield the items of a task. Raises TaskError, naming file and line, for one that is not of the task's form.
+
+    A task without an item is refused too.
+    """
+    number = 0
     for path in definition.files:
         for number, record in _records(path, definition.columns):
             place = f"{path.name}:{number}"
@@ -103,6 +112,8 @@ def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
                 yield _item(definition, record, place)
             except (TemplateError, ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
                 raise TaskError(f"{path}, line {number}: it is no item of {definition.task}: {error}") from error
+    if not number:
+        raise TaskError(f"{', '.join(map(str, definition.files))}: there is no item of {definition.task} in it.")
 
 
 def definition_values(definition: TaskDefinition) -> dict[str, Any]:
@@ -110,13 +121,19 @@ def definition_values(definition: TaskDefinition) -> dict[str, Any]:
     return {name: value for name, value in _values(definition).items() if name != "files"}
 
 
-def _definitions(folder: Path) -> dict[str, TaskDefinition]:
-    """Return the definitions of the package and of the YAML files of a folder, by name."""
-    return {
-        definition.task: definition
-        for source in (*_DEFINITIONS.iterdir(), *sorted(folder.glob("*.yaml")))
-        for definition in [_read_definition(source.read_text(encoding="utf-8"), str(source))]
-    }
+def read_text(path: Path | Traversable) -> str:
+    """Return the text of a file, with or without a byte order mark. Raises TaskError if it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is not UTF-8: {error}. Convert it.") from error
+
+
+def _definitions(folder: Path, counts: Callable[[str], object] = bool) -> dict[str, TaskDefinition]:
+    """Return the definitions of the package and of the YAML files of a folder whose text counts, by name."""
+    texts = ((source, read_text(source)) for source in (*_DEFINITIONS.iterdir(), *sorted(folder.glob("*.yaml"))))
+    definitions = [_read_definition(text, str(source)) for source, text in texts if counts(text)]
+    return {definition.task: definition for definition in definitions}
 
 
 def _values(definition: TaskDefinition) -> dict[str, Any]:
@@ -134,6 +151,10 @@ def _read_definition(text: str, source: str) -> TaskDefinition:
         definition = TaskDefinition(**values)
         if any(Path(pattern).is_absolute() or ".." in Path(pattern).parts for pattern in definition.data):
             raise ValueError("data leads out of the folder")
+        of_text = ("task", "doc_to_text", "target_delimiter", "item_text")
+        texts = (*(getattr(definition, name) for name in of_text), *definition.data, *definition.columns)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{', '.join(of_text)} are text, data and columns are lists of text")
         return definition
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise TaskError(f"{source} is no definition of a task: {error}") from error

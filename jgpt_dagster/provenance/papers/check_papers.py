@@ -25,8 +25,8 @@ def _croissant_problems(path: Path) -> Iterator[str]:
 
     try:
         issues = mlcroissant.Dataset(jsonld=str(path)).metadata.ctx.issues
-    except (mlcroissant.ValidationError, ValueError, KeyError, AttributeError) as error:
-        yield f"{path.name}: {str(error).strip()}"
+    except Exception as error:  # whatever the library makes of what is no description
+        yield f"{path.name}: {str(error).strip() or type(error).__name__}"
     else:
         yield from (f"{path.name}: {problem}" for problem in sorted(issues.errors | issues.warnings))
 
@@ -35,6 +35,10 @@ def _bill_problems(path: Path) -> Iterator[str]:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text(encoding="utf-8"))
+    try:
+        problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        yield f"{path.name} is no JSON: {error}"
+        return
     if problem is not None:
         yield f"{path.name}: {problem.data.message} at {'/'.join(map(str, problem.data.absolute_path)) or 'the top'}"

@@ -184,7 +184,7 @@ class ReleaseFacts:
 
 def place_of(step: Step) -> str:
     """Return where an output lies in a data root: its directory, or its Parquet file."""
-    asset, dump, shard, model = step.parsed
+    asset, dump, shard, model, _ = step.parsed
     name = f"shard={shard}{'.parquet' if 'data' in step.manifest.files else ''}" if shard else ""
     return "/".join(filter(None, (asset, dump and f"dump={dump}", name, model and f"model={model}")))
 

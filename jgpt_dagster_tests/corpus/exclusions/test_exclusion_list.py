@@ -40,7 +40,17 @@ def test_an_entry_that_comes_back_is_another_one() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("page", "第1の町"), ("document", "cc100"), ("document", "17"), ("url", "example.org"), ("title", " _ ")],
+    [
+        ("page", "第1の町"),
+        ("page", f"{1 << 63}"),
+        ("page", "9" * 5000),
+        ("document", "cc100"),
+        ("document", "17"),
+        ("document", f"cc100:{1 << 63}"),
+        ("document", "wikipedia:17"),
+        ("url", "example.org"),
+        ("title", " _ "),
+    ],
 )
 def test_what_is_no_value_of_its_kind_is_refused(kind: Kind, value: str) -> None:
     with pytest.raises(ExclusionListError):

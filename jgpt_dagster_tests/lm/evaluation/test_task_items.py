@@ -78,6 +78,10 @@ def test_a_definition_in_the_folder_is_a_task_and_replaces_one_of_its_name(folde
         ("JMMLU/astronomy.csv", "問い,月,火星,A\n", r"line 1 has 4 columns, expected 6"),
         ("x.yaml", "task: x\ndata: '../*.json'\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n", r"leads out"),
         ("x.yaml", "task: x\nrun: y\n", r"x.yaml is no definition of a task: unknown run"),
+        ("x.yaml", "task: 1\ndata: x\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n", r"x.yaml .* are text"),
+        ("x.yaml", "task: x\ndata: x\ndoc_to_text: 1\ndoc_to_choice: c\ndoc_to_target: 0\n", r"x.yaml .* are text"),
+        ("jblimp.jsonl", "\n", r"jblimp.jsonl: there is no item of jblimp"),
+        ("own.jsonl", "\n", r"its lines lack"),
         (
             "x.yaml",
             "task: x\ndata: own.jsonl\ndoc_to_choice: choices\ndoc_to_target: answer\n"
@@ -89,6 +93,14 @@ def test_a_definition_in_the_folder_is_a_task_and_replaces_one_of_its_name(folde
 def test_what_is_not_of_its_form_is_named_with_its_line(folder: Path, name: str, content: str, why: str) -> None:
     (folder / name).write_text(content)
     with pytest.raises(TaskError, match=why):
+        for definition in find_tasks(folder):
+            list(read_items(definition))
+
+
+@pytest.mark.parametrize("name", ["own.jsonl", "JMMLU/astronomy.csv", "x.yaml"])
+def test_a_file_in_another_encoding_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_bytes("task: 銀行\n".encode("shift_jis"))
+    with pytest.raises(TaskError, match=name):
         for definition in find_tasks(folder):
             list(read_items(definition))
 
