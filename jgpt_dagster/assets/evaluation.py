@@ -16,7 +16,7 @@ from jgpt_dagster.assets.metadata import bars, curve, preview, table
 from jgpt_dagster.assets.remembered_config import remembered
 from jgpt_dagster.assets.training_set import require_token_files
 from jgpt_dagster.assets.warm_start import MODEL
-from jgpt_dagster.lm.evaluation.score_charts import bigram_level, score_bars
+from jgpt_dagster.lm.evaluation.score_charts import bigram_level, score_bars, with_ends
 from jgpt_dagster.lm.release.generation import SamplingSettings, TextGenerator
 from jgpt_dagster.lm.training.metrics_files import read_metrics
 from jgpt_dagster.lm.training.training_charts import loss_chart
@@ -139,7 +139,7 @@ def _describe_evaluation(target: DirectoryArtifact, model: DirectoryArtifact) ->
             f"{score['documents']:,}",
             f"{score['perplexity']:.1f}",
             f"{score['bits_per_byte']:.3f}",
-            with_interval(score, places=3),
+            with_ends(score, "bits_per_character", places=3),
             f"{score['bigram_bits_per_character']:.3f}",
             f"{score['unigram_bits_per_character']:.3f}",
         ]
@@ -158,12 +158,6 @@ def _describe_evaluation(target: DirectoryArtifact, model: DirectoryArtifact) ->
             longest=300,
         ),
     }
-
-
-def with_interval(score: Mapping[str, Any], places: int) -> str:
-    """Return bits per character with their 95 % interval, if there are enough documents for one."""
-    value, low, high = (score[f"bits_per_character{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
 
 
 def inference_device() -> str:

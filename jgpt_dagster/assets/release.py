@@ -11,7 +11,7 @@ from pydantic import Field
 
 from jgpt_dagster.assets.asset_decorator import stage_asset
 from jgpt_dagster.assets.checks.model_checks import Outcome, loss_outcome, scores_outcome
-from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, with_interval
+from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES
 from jgpt_dagster.assets.finished_models import model_data_root, recipe_of_dependent
 from jgpt_dagster.assets.materialize import Materialization, StageConfig, materialize
 from jgpt_dagster.assets.release_page import release_page
@@ -27,6 +27,7 @@ from jgpt_dagster.catalog.released_tasks import tasks_of_release
 from jgpt_dagster.catalog.training_data_account import training_data_account
 from jgpt_dagster.corpus.web.corpus_description import CorpusDescription
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.evaluation.score_charts import with_ends
 from jgpt_dagster.lm.release.gguf_file import LIBRARY
 from jgpt_dagster.lm.release.licences import model_licence
 from jgpt_dagster.lm.release.model_card import CorpusFacts, ModelCardFacts, Score, model_card
@@ -44,7 +45,7 @@ from jgpt_dagster.storage.directory_artifact import DirectoryArtifact, Directory
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.verdict import read_verdicts, record_verdict
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 
 
 class ReleaseConfig(StageConfig):
@@ -224,7 +225,7 @@ def _card(
                 "held-out documents": f"{total['documents']:,}",
                 **_unscored(total),
                 "perplexity per token": f"{total['perplexity']:.2f}",
-                "bits per character (95 % interval over documents)": with_interval(total, places=4),
+                "bits per character (95 % interval over documents)": with_ends(total, "bits_per_character"),
                 "of a bigram model (Kneser-Ney) of the same training documents": (
                     f"{total['bigram_bits_per_character']:.4f}"
                 ),

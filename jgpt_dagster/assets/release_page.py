@@ -7,9 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, scores_picture, with_interval
+from jgpt_dagster.assets.evaluation import EVALUATION, SAMPLES, scores_picture
 from jgpt_dagster.assets.metadata import picture
 from jgpt_dagster.literal_text import code_block, one_line
+from jgpt_dagster.lm.evaluation.score_charts import with_ends
 from jgpt_dagster.lm.release.model_card import LOSS_CURVE, LOSS_PICTURE
 from jgpt_dagster.lm.release.release_directory import CARD
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
@@ -32,7 +33,7 @@ def release_page(release: DirectoryArtifact, model: DirectoryArtifact, scores: D
     trained = model.manifest()
     return {
         **({"parameters": f"{trained.counts['parameters']:,}"} if trained else {}),
-        "bits_per_character": with_interval(evaluation["total"], places=3),
+        "bits_per_character": with_ends(evaluation["total"], "bits_per_character", places=3),
         "scores_as_bars": scores_picture(evaluation),
         **({"sample": one_line(samples[0]["text"])} if samples else {}),
         "load_it": dg.MetadataValue.md(code_block(_loading(release), "python")),

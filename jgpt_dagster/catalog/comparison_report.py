@@ -6,6 +6,7 @@ from typing import Any
 from jgpt_dagster.charts.drawing import LARGE
 from jgpt_dagster.charts.line_chart import Line, line_chart
 from jgpt_dagster.literal_text import markdown_cell, markdown_text
+from jgpt_dagster.lm.evaluation.score_charts import accuracy
 
 CURVES = "curves.svg"
 
@@ -37,7 +38,7 @@ def to_markdown(found: Mapping[str, Any]) -> str:
         parts += ["## Held-out bits per byte", _held_out(found["held_out"], before, after)]
     if "tasks" in found:
         rows = [
-            (task, *(_accuracy(both[side]) for side in ("before", "after")), f"{both['after']['chance']:.1%}")
+            (task, *(accuracy(both[side]) for side in ("before", "after")), f"{both['after']['chance']:.1%}")
             for task, both in sorted(found["tasks"].items())
         ]
         parts += ["## Tasks", _table(("accuracy (95 %)", before, after, "chance"), rows)]
@@ -76,10 +77,6 @@ def _held_out(groups: Mapping[str, Mapping[str, Any]], before: str, after: str) 
         count = f"{figures['documents']:,} of {figures['characters']:,} characters"
         rows.append((name, count, *values, f"{figures['difference']:+.4f} ({interval})"))
     return _table(("documents", "", before, after, "difference (paired, 95 %)"), rows)
-
-
-def _accuracy(figures: Mapping[str, Any]) -> str:
-    return f"{figures['accuracy']:.1%} ({figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

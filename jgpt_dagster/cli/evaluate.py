@@ -168,7 +168,7 @@ def run_evaluation(
 
 def _show(settings: Settings, asset: str, dump: str, names: Sequence[str]) -> None:
     from jgpt_dagster.catalog.evaluated_models import TASK_EVALUATION, evaluation_output, read_tasks
-    from jgpt_dagster.lm.evaluation.leaderboard import with_ends
+    from jgpt_dagster.lm.evaluation.score_charts import with_ends
 
     if asset == TASK_EVALUATION:
         from jgpt_dagster.lm.evaluation.task_scores import TASK_COLUMNS, summary_rows
@@ -195,18 +195,16 @@ def _table(group: "Sequence[Entry]") -> str:
 
 def _tasks_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the accuracies of all models, a row for each, and the level of chance below."""
+    from jgpt_dagster.lm.evaluation.score_charts import accuracy
+
     names = sorted({task for figures in tasks.values() for task in figures})
     rows = [
-        [model, *(_accuracy(figures[task]) if task in figures else "" for task in names)]
+        [model, *(accuracy(figures[task]) if task in figures else "" for task in names)]
         for model, figures in sorted(tasks.items())
     ]
     chance = {task: figures["chance"] for of_model in tasks.values() for task, figures in of_model.items()}
     head = ["accuracy (95 %)", *names]
     return "\n".join(_aligned([head, *rows, ["chance", *(f"{chance[task]:.1%}" for task in names)]]))
-
-
-def _accuracy(figures: Mapping[str, Any]) -> str:
-    return f"{figures['accuracy']:.1%} ({figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%})"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

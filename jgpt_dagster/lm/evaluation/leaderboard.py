@@ -9,6 +9,7 @@ import numpy as np
 
 from jgpt_dagster.charts.bar_chart import Bar
 from jgpt_dagster.lm.evaluation.bootstrap import Interval, bootstrap_interval
+from jgpt_dagster.lm.evaluation.score_charts import bar, with_ends
 
 UNKNOWN_TRAINING_DATA = (
     "Whether a held-out document was in the training data of a model from elsewhere cannot be known; if it was, the "
@@ -107,12 +108,6 @@ def heading(group: Sequence[Entry]) -> str:
     )
 
 
-def with_ends(figures: Mapping[str, Any], name: str, places: int = 4) -> str:
-    """Return a figure with its 95 % interval, if it has one."""
-    value, low, high = (figures[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.{places}f}" + ("" if low is None else f" ({low:.{places}f} to {high:.{places}f})")
-
-
 def to_json(group: Sequence[Entry]) -> dict[str, Any]:
     """Return a group as JSON: its rows, and every difference with its interval."""
     return {
@@ -142,8 +137,4 @@ def _margin(margin: Difference) -> str:
 
 def leaderboard_bars(group: Sequence[Entry]) -> list[Bar]:
     """Return the bits per byte of each model with their intervals."""
-    ends = [(entry, *(entry.total[f"bits_per_byte{end}"] for end in ("", "_low", "_high"))) for entry in group]
-    return [
-        Bar(f"{entry.name} {value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})"), value, low, high)
-        for entry, value, low, high in ends
-    ]
+    return [bar(entry.name, entry.total, "bits_per_byte") for entry in group]

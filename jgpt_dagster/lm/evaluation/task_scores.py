@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jgpt_dagster.lm.evaluation.bootstrap import Interval
+from jgpt_dagster.lm.evaluation.score_charts import accuracy
 from jgpt_dagster.lm.evaluation.task_items import TaskItem
 from jgpt_dagster.lm.evaluation.text_models import TextModel
 from jgpt_dagster.runtime.batching import batches
@@ -123,7 +124,7 @@ def summary_rows(tasks: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         [
             name,
             f"{task['items']:,}",
-            f"{task['accuracy']:.1%} ({task['accuracy_low']:.1%} to {task['accuracy_high']:.1%})",
+            accuracy(task),
             f"{task['accuracy_by_character']:.1%}",
             f"{task['chance']:.1%}" + (f", most frequent answer {task['majority']:.1%}" if "majority" in task else ""),
         ]

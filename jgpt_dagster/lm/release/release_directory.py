@@ -5,13 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from jgpt_dagster.charts.drawing import LARGE
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.release.gguf_file import GGUF, check_gguf, write_gguf
-from jgpt_dagster.lm.release.loss_picture import loss_picture
 from jgpt_dagster.lm.release.model_card import LOSS_CURVE
 from jgpt_dagster.lm.release.release_tokenizer import PAD_ID, release_tokenizer, release_tokenizer_config
 from jgpt_dagster.lm.tokenizer.text_tokenizer import SEGMENTATION, TOKENIZER, TOKENIZER_CONFIG, load_tokenizer
 from jgpt_dagster.lm.training.metrics_files import METRICS, read_metrics
+from jgpt_dagster.lm.training.training_charts import loss_chart
 from jgpt_dagster.storage.atomic_write import write_json
 
 CARD = "README.md"
@@ -88,13 +89,10 @@ def _complete_for_transformers(directory: Path) -> None:
 
 
 def _draw_loss(directory: Path, run: Path) -> None:
-    try:
-        picture = loss_picture(read_metrics(run))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(
-            f"{run / METRICS} holds no loss curve ({error}): restore it, or train the model again"
-        ) from error
-    (directory / LOSS_CURVE).write_text(picture, encoding="utf-8")
+    draw = loss_chart(read_metrics(run))
+    if draw is None:
+        raise ReleaseError(f"{run / METRICS} holds no loss curve: restore it, or train the model again")
+    (directory / LOSS_CURVE).write_text(draw(size=LARGE), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from xml.etree import ElementTree
 
+from jgpt_dagster.charts.drawing import LARGE
 from jgpt_dagster.charts.line_chart import Level
 from jgpt_dagster.lm.training.training_charts import loss_chart, subsample, training_charts
 
@@ -29,6 +30,11 @@ def test_a_run_without_a_finite_loss_has_no_chart_of_it_and_levels_are_named() -
     assert loss_chart([]) is None and loss_chart([{"step": 1, "loss": float("nan")}]) is None
     draw = loss_chart([*ROWS, LAST], [Level("bigrams 4.00", 4.0)])
     assert draw is not None and texts(draw())[1].endswith("bigrams 4.00")
+
+
+def test_the_loss_of_a_long_run_is_small_in_a_document_too() -> None:
+    draw = loss_chart([{"step": step, "loss": 10 / (1 + step)} for step in range(1, 100_001)])
+    assert draw is not None and len(draw(size=LARGE)) < 5_000
 
 
 def test_fifty_evenly_spaced_points_stand_for_a_long_curve() -> None:
