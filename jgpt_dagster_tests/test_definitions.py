@@ -137,6 +137,7 @@ def test_every_stage_but_the_downloads_and_the_plan_has_blocking_checks(definiti
     others = {asset for asset, found in warnings.items() if "is_current" not in found}
     assert others == {"foreign_evaluation", "plan", "task_evaluation", *on_demand}
     assert {name for found in warnings.values() for name in found} == {
+        "articles_kept",
         "documents_kept",
         "is_current",
         "is_newest",

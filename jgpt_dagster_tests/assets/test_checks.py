@@ -87,6 +87,14 @@ def one_token_more(directory: Path) -> None:
 
 ARTICLES_SHARD = ("wikipedia_articles", f"{DUMP}|000")
 
+
+def reject_a_million(of: Deployment) -> None:
+    """Make the counts of a shard those of one with a million more pages, all of them rejected."""
+    shard = of.root.parquet_by_label(" ".join(ARTICLES_SHARD))
+    counts = shard.verified().counts
+    rewrite_shard(shard, ARTICLES, pages=counts["pages"] + 10**6, rejected=counts["rejected"] + 10**6)
+
+
 CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = {
     "a page too many": (
         *ARTICLES_SHARD,
@@ -100,6 +108,7 @@ CASES: dict[str, tuple[str, str | None, str, Callable[[Deployment], object]]] = 
             of.root.parquet_by_label(" ".join(ARTICLES_SHARD)), ARTICLES, lambda _: [], articles=0
         ),
     ),
+    "nearly all pages rejected": (*ARTICLES_SHARD, "articles_kept", reject_a_million),
     "articles in another order": (
         "wikipedia_segmented",
         f"{DUMP}|000",

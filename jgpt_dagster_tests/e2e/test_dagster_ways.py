@@ -40,7 +40,7 @@ STAGES = {
 }
 CHECKS = {
     "wikipedia_dump": {"is_newest"},
-    "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "no_markup_left"},
+    "wikipedia_articles": {"pages_add_up", "eligible_pages_have_rows", "articles_kept", "no_markup_left"},
     "wikipedia_segmented": {"every_article_segmented"},
     "cc100_documents": {"no_document_missing", "documents_kept"},
     "cc100_segmented": {"every_document_segmented"},

@@ -81,7 +81,17 @@ def _wiki_text_checks(corpus: Corpus) -> list[dg.AssetChecksDefinition]:
             return warning(True, description)
         return warning(False, description, **_first_faulty_line(shard))
 
-    return [pages_add_up, eligible_pages_have_rows, no_markup_left]
+    @dg.asset_check(asset=corpus.text_asset, partitions_def=partitions)
+    def articles_kept(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
+        """Rejections and exclusions leave more than a few articles. Only warns: whoever excludes pages may want it so.
+
+        A shard without eligible pages passes.
+        """
+        counts = _text_shard(store, corpus, context).verified().counts
+        eligible = counts["pages"] - counts["redirects"] - counts["other_namespaces"]
+        return _kept(counts["rows"], eligible) if eligible else warning(True, "no eligible pages")
+
+    return [pages_add_up, eligible_pages_have_rows, articles_kept, no_markup_left]
 
 
 def _no_document_missing(corpus: Corpus) -> dg.AssetChecksDefinition:
@@ -111,10 +121,15 @@ def _documents_kept(corpus: Corpus) -> dg.AssetChecksDefinition:
         keys = shard_keys(context) if of_a_run else store.shard_keys
         shards = [store.parquet(corpus.text_asset, shard=key).verified().counts for key in keys]
         kept, documents = (sum(shard[name] for shard in shards) for name in ("rows", "documents"))
-        share = round(kept / documents, 4) if documents else 0.0
-        return warning(*kept_outcome(kept, documents), kept=kept, documents=documents, kept_share=share)
+        return _kept(kept, documents)
 
     return documents_kept
+
+
+def _kept(kept: int, documents: int) -> dg.AssetCheckResult:
+    """Return the result of a check that enough documents were kept; Dagster plots the share."""
+    share = round(kept / documents, 4) if documents else 0.0
+    return warning(*kept_outcome(kept, documents), kept=kept, documents=documents, kept_share=share)
 
 
 def kept_outcome(kept: int, documents: int) -> tuple[bool, str]:
