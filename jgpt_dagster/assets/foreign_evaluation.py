@@ -196,7 +196,7 @@ def _held_out_texts(store: CorpusStore, data: DirectoryArtifact, max_characters:
 
 def _texts_of_segmented(store: CorpusStore, training_set: TrainingSet, max_characters: int) -> "list[HeldOutText]":
     """Return the same under `seed`, whose tokens do not give the text back, from the segmented documents."""
-    from jgpt_dagster.lm.evaluation.text_scores import HeldOutText, first_documents, require_counted
+    from jgpt_dagster.lm.evaluation.text_scores import HeldOutText, TextScoreError, first_documents, require_counted
 
     documents = training_set.held_out_documents()
     order = first_documents(training_set, documents, max_characters)
@@ -212,6 +212,11 @@ def _texts_of_segmented(store: CorpusStore, training_set: TrainingSet, max_chara
                 text = document_text(lines, store.profile)
                 require_counted(training_set, documents, rows[key], text)
                 found[rows[key]] = HeldOutText(file.corpus, key, text)
+        if missing := [key for key, index in rows.items() if index not in found]:
+            raise TextScoreError(
+                f"{segmented.label} does not hold document {missing[0]}, which is held out: it was made again since. "
+                "Materialize its tokens and training_set again."
+            )
     return [found[int(index)] for index in order]
 
 

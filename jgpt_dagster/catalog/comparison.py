@@ -17,7 +17,7 @@ from jgpt_dagster.catalog.evaluated_models import default_name, read_entries, re
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import read_columns
-from jgpt_dagster.lm.data.token_files import DOCUMENTS
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, TOKENS
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.evaluation.leaderboard import Entry, paired_difference
 from jgpt_dagster.lm.training.metrics_files import read_metrics
@@ -119,14 +119,15 @@ def last_model(root: DataRoot, dump: str, name: str) -> tuple[Entry, Entry] | No
     return None
 
 
-def unchanged_documents(root: DataRoot, before: str, after: str) -> set[tuple[str, int]]:
-    """Return corpus and key of the documents that are held out, with the same tokens, in two dumps."""
-    documents = [_held_out_tokens(root, dump) for dump in (before, after)]
-    return {
-        place
-        for place, tokens in documents[1].items()
-        if place in documents[0] and np.array_equal(documents[0][place], tokens)
-    }
+def unchanged_documents(root: DataRoot, before: str, after: str) -> set[tuple[str, int]] | None:
+    """Return corpus and key of the documents that are held out, with the same tokens, in two dumps.
+
+    None if the token files of either have been made again since its training set.
+    """
+    old, new = (_held_out_tokens(root, dump) for dump in (before, after))
+    if old is None or new is None:
+        return None
+    return {place for place, tokens in new.items() if place in old and np.array_equal(old[place], tokens)}
 
 
 def _of_root(root: DataRoot, label: str, dump: str, model: str) -> Side:
@@ -213,8 +214,12 @@ def _curves(root: DataRoot, side: Side) -> dict[str, list[list[float]]]:
     }
 
 
-def _held_out_tokens(root: DataRoot, dump: str) -> dict[tuple[str, int], np.ndarray]:
+def _held_out_tokens(root: DataRoot, dump: str) -> dict[tuple[str, int], np.ndarray] | None:
     training_set = TrainingSet.open(root.directory(TRAINING_SET, dump).path)
+    for file in training_set.token_files:
+        manifest = root.directory_by_label(file.label).manifest()
+        if manifest is None or manifest.files[TOKENS].sha256 != file.sha256:
+            return None
     files, documents = training_set.open_tokens(root.path), training_set.held_out_documents()
     return {
         (training_set.token_files[shard].corpus, key): files[shard][offset : offset + length]
@@ -225,15 +230,16 @@ def _held_out_tokens(root: DataRoot, dump: str) -> dict[tuple[str, int], np.ndar
 
 
 def _held_out(root: DataRoot, before: Side, after: Side, old: Entry, new: Entry) -> dict[str, Mapping[str, Any]]:
-    """Return the bits of both on the documents that both dumps have, and on those that are new or edited since."""
+    """Return the bits of both on all documents and, if it is known which, on those of both dumps and on the others."""
     if (old.texts, old.window) != (new.texts, new.window):
         return {}
     places = list(zip(new.corpora.tolist(), new.keys.tolist(), strict=True))
     groups = {"all": np.ones(len(places), bool)}
     if before.dump and after.dump and before.dump != after.dump:
         same = unchanged_documents(root, before.dump, after.dump)
-        common = np.array([place in same for place in places])
-        groups |= {"common": common, "new or edited": ~common}
+        if same is not None:
+            common = np.array([place in same for place in places])
+            groups |= {"common": common, "new or edited": ~common}
     return {
         name: {
             "documents": int(rows.sum()),

@@ -240,6 +240,7 @@ def _summary(receipt: Any, new: "Sequence[Exclusion]") -> Iterator[str]:
     for model in receipt["models"]:
         steps, checkpoints = len(model["steps"]), len(model["checkpoints"])
         through = f"started from {model['through']}" if model["through"] else f"{steps:,} steps read them"
+        through = "its training data is gone, so nobody can tell" if model["unknown"] else through
         released = f", {model['release']}" if model["release"] else ""
         yield f"{model['label']}: {through}, {checkpoints:,} kept checkpoints had{released}"
 

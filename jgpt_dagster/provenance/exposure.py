@@ -13,7 +13,7 @@ from jgpt_dagster.provenance.document_table import Document, positions_of_docume
 from jgpt_dagster.provenance.labels import Label, kept_roots, parse_label
 from jgpt_dagster.provenance.root_files import root_files
 from jgpt_dagster.provenance.trace import uses_of
-from jgpt_dagster.provenance.training_run import TraceError, TrainingRun, open_run
+from jgpt_dagster.provenance.training_run import TraceError, TrainingDataGoneError, TrainingRun, open_run
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.safe_path import child_path, has_form
 
@@ -45,7 +45,8 @@ class ExposedModel:
     """A model that has read some of the documents, or was started from one that has (`through`).
 
     `held_out` are documents that it is scored on and has not read. `checkpoints` are the steps of the kept checkpoints
-    that had read some; `release` is the label of its release, if there is one.
+    that had read some; `release` is the label of its release, if there is one. Of a model that is `unknown` nobody can
+    tell what it has read: its training data is gone.
     """
 
     dump: str
@@ -56,6 +57,7 @@ class ExposedModel:
     checkpoints: tuple[int, ...] = ()
     release: str | None = None
     through: str = ""
+    unknown: bool = False
 
     @property
     def label(self) -> str:
@@ -91,18 +93,24 @@ def documents_of(tokens: Path, keys: Collection[int]) -> list[Document]:
 def exposed_models(root: DataRoot, scratch: Path, keys: Keys) -> list[ExposedModel]:
     """Return the models of a root, finished or in training, that have read any of the documents or been scored on any.
 
-    A model whose training data is not here any more cannot be asked, and is left out.
+    Those that nobody can tell it of are among them.
     """
-    exposed = list[ExposedModel]()
+    exposed, unknown = list[ExposedModel](), list[ExposedModel]()
     for dump, model in _models(root, scratch):
         try:
             run = open_run(root, scratch, dump, model)
+        except TrainingDataGoneError:
+            finished = root.directory("pretrained_model", dump, model=model).manifest() is not None
+            unknown.append(ExposedModel(dump, model, finished, release=_release(root, dump, model), unknown=True))
+            continue
         except TraceError:
             continue
         found = _exposed(root, run, keys)
         if found.documents or found.held_out:
             exposed.append(found)
-    return [*exposed, *_started_from(root, scratch, {each.label for each in exposed if each.documents})]
+    exposed += _started_from(root, scratch, {each.label for each in exposed if each.documents})
+    known = {each.label for each in exposed}
+    return [*exposed, *(each for each in unknown if each.label not in known)]
 
 
 def _exposed(root: DataRoot, run: TrainingRun, keys: Keys) -> ExposedModel:

@@ -91,7 +91,9 @@ def _held(root: DataRoot, exclusions: ExclusionList, segmented: Label, sha256: s
 
 
 def _model(model: ExposedModel) -> Iterator[Holder]:
-    if model.through:
+    if model.unknown:
+        yield Holder("model", model.label, "its training data is gone, so nobody can tell whether it read them")
+    elif model.through:
         yield Holder("model", model.label, f"it was started from {model.through}")
     elif model.documents and model.finished:
         yield Holder("model", model.label, f"{len(model.steps):,} steps read {len(model.documents):,} of the documents")

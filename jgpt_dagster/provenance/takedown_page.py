@@ -59,7 +59,7 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = (
         [
             model["label"] + ("" if model["finished"] else " (in training)"),
-            f"through {model['through']}" if model["through"] else len(model["documents"]),
+            _read(model),
             len(model["held_out"]),
             _range(model["steps"]),
             ", ".join(map(str, model["checkpoints"])),
@@ -69,6 +69,12 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     )
     heads = ["model", "documents read", "held out", "steps", "checkpoints that had read them", "release"]
     yield from _table(heads, rows)
+
+
+def _read(model: Mapping[str, Any]) -> str:
+    if model["unknown"]:
+        return "not known: its training data is gone"
+    return f"through {model['through']}" if model["through"] else f"{len(model['documents']):,}"
 
 
 def _range(steps: Sequence[int]) -> str:

@@ -21,6 +21,10 @@ class TraceError(JgptError):
     """Something that cannot be traced: it is not in the training data, or what it was made of is not here."""
 
 
+class TrainingDataGoneError(TraceError):
+    """A model whose training set is not here any more."""
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """A model's run: the root with what it was trained on, its order of samples, and its kept checkpoints.
@@ -99,7 +103,10 @@ class TrainingRun:
 
 
 def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRun:
-    """Return the run of a model of a dump, finished or not. Raises TraceError if there is none or its data is gone."""
+    """Return the run of a model of a dump, finished or not.
+
+    Raises TraceError if there is none, and TrainingDataGoneError if what it was trained on is gone.
+    """
     output, run = (
         root.directory("pretrained_model", dump, model=model),
         child_path(scratch, "pretrained_model", f"dump={dump}", f"model={model}"),
@@ -120,7 +127,7 @@ def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRu
         )
     found = find_output(root, label, inputs.get(str(label)))
     if found is None:
-        raise TraceError(
+        raise TrainingDataGoneError(
             f"The {label} that {output.label} was trained on is not here any more: it was made again, or removed."
         )
     data = TrainingSet.open(found[0].path)

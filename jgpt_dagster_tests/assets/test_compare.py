@@ -11,6 +11,7 @@ from jgpt_dagster.catalog.comparison_report import curves_svg, to_markdown
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.data.token_files import DOCUMENTS, TOKENS
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.sample.pack import WIKI, read_pages
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
@@ -63,12 +64,26 @@ def test_bits_are_told_apart_by_what_is_new(compared: tuple[Deployment, dict[str
     held_out = dict(found["held_out"])
     total = held_out.pop("all")
     same = unchanged_documents(deployment.root, DUMP, LATER_DUMP)
-    assert 0 < held_out["common"]["documents"] <= len(same)
+    assert same and 0 < held_out["common"]["documents"] <= len(same)
     assert total["documents"] == sum(figures["documents"] for figures in held_out.values())
     assert total["characters"] == sum(figures["characters"] for figures in held_out.values())
     for figures in (total, *held_out.values()):
         assert figures["difference"] == pytest.approx(figures["after"] - figures["before"])
     assert total["real"] and total["low"] > 0
+
+
+def test_tokens_that_were_made_again_since_are_not_taken_for_those_of_a_training_set(
+    compared: tuple[Deployment, dict[str, Any], Materialized], tmp_path: Path
+) -> None:
+    deployment = compared[0].copy(tmp_path / "data")
+    tokens = deployment.root.directory("wikipedia_tokens", DUMP, "000")
+    manifest, content = tokens.verified(), (tokens.path / TOKENS).read_bytes()
+    documents = (tokens.path / DOCUMENTS).read_bytes()
+    with tokens.writing(manifest.recipe) as out:
+        (out.path / TOKENS).write_bytes(content[2:] + content[:2])
+        (out.path / DOCUMENTS).write_bytes(documents)
+        out.counts = manifest.counts
+    assert unchanged_documents(deployment.root, DUMP, LATER_DUMP) is None
 
 
 def test_a_refreshed_model_that_is_worse_is_warned_of(

@@ -15,11 +15,22 @@ from jgpt_dagster.catalog.evaluated_models import (
     evaluation_output,
     task_output,
 )
+from jgpt_dagster.corpus.schemas import ARTICLES_SEGMENTED
 from jgpt_dagster.lm.data.token_files import TokenFile
+from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.release.release_directory import CARD
 from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.provenance.verify_root import verify_root
-from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
+from jgpt_dagster.storage.parquet import read_rows
+from jgpt_dagster_tests.support.deployments import (
+    DUMP,
+    LATER_DUMP,
+    Deployment,
+    Materialized,
+    in_process_instance,
+    mini_deployment,
+    mini_pages,
+)
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
 from jgpt_dagster_tests.support.tables import rows_of
 
@@ -170,3 +181,16 @@ def test_an_item_that_stands_in_the_training_data_is_marked_where_there_is_an_in
     assert asking.materialize("task_evaluation", f"{DUMP}|bigrams").error is None
     items = [json.loads(line) for line in (task_output(root, DUMP, "bigrams").path / ITEMS).open()]
     assert [item["in_training"] for item in items] == [True, False]
+
+
+@pytest.mark.slow
+def test_under_seed_a_held_out_document_that_the_segmented_text_has_lost_is_named(tmp_path: Path) -> None:
+    deployment = mini_deployment(tmp_path, mini_pages(60)).with_settings(TEXT="seed")
+    deployment.materialize_text(DUMP)
+    training_set = TrainingSet.open(deployment.root.directory("training_set", DUMP).path)
+    held_out = training_set.held_out_documents()["key"].tolist()
+    segmented = deployment.root.parquet("wikipedia_segmented", DUMP, "000")
+    kept = [row for row in read_rows(segmented.path) if row[0] not in held_out]
+    segmented.write(ARTICLES_SEGMENTED, iter(kept), segmented.verified().recipe, dict)
+    error = str(evaluate(deployment, "bigrams").error)
+    assert f"wikipedia_segmented {DUMP}|000 does not hold document" in error and "training_set again" in error

@@ -1,6 +1,7 @@
 """`jgpt exclude`: what its receipt says, and that nothing is made or written before it."""
 
 import json
+import shutil
 from pathlib import Path
 
 from jgpt_dagster.provenance.trace import trace_document, trace_samples
@@ -45,6 +46,19 @@ def test_a_receipt_names_documents_tokens_steps_checkpoints_and_releases(finishe
     assert checked.code == 1 and f"wikipedia_articles {DUMP}: 1 of 128 documents are excluded" in checked.output
     assert deployment.invoke("verify", "--root", deployment.data).endswith("verified\n")
     assert deployment.invoke("exclude", "add", *entry) == "the list has all of it already\n"
+
+
+def test_a_model_whose_training_data_is_gone_is_not_left_out_of_a_receipt(finished: Deployment, tmp_path: Path) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    for gone in ("trained_on", "training_set"):
+        shutil.rmtree(deployment.data / gone)
+    said = deployment.invoke("exclude", "add", "--page", "1", *REASON)
+    assert f"pretrained_model {DUMP}|tiny: its training data is gone, so nobody can tell" in said
+    (page,) = (deployment.data / "exclusions").glob("*.md")
+    assert "not known: its training data is gone" in page.read_text()
+    receipt = json.loads(page.with_suffix(".json").read_text())
+    held = {(holder["kind"], holder["name"]) for holder in receipt["still_held"]}
+    assert {("model", f"pretrained_model {DUMP}|tiny"), ("release", f"release {DUMP}|tiny")} <= held
 
 
 def test_the_list_is_shown_and_an_entry_can_be_removed(finished: Deployment, tmp_path: Path) -> None:
