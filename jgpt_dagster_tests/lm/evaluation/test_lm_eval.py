@@ -40,10 +40,13 @@ def test_log_likelihoods_and_accuracies_are_those_of_lm_eval(
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     folder, directory = tmp_path / "tasks", save(tmp_path, family, context=64)
     folder.mkdir()
     write_items(folder)
+    # It would read the definitions of all its tasks for each of ours.
+    tasks = TaskManager(include_defaults=False)
     theirs = HFLM(pretrained=str(directory), device="cpu", batch_size=4, dtype="float32")
     with open_text_model(directory) as ours:
         for definition in find_tasks(folder):
@@ -60,7 +63,9 @@ def test_log_likelihoods_and_accuracies_are_those_of_lm_eval(
                 "output_type": "multiple_choice",
                 "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
             }
-            found = simple_evaluate(model=theirs, tasks=[ConfigurableTask(config=config)], bootstrap_iters=0)
+            found = simple_evaluate(
+                model=theirs, tasks=[ConfigurableTask(config=config)], task_manager=tasks, bootstrap_iters=0
+            )
             assert found is not None
             samples = sorted(found["samples"][definition.task], key=lambda sample: sample["doc_id"])
             expected = [[value for value, _ in sample["filtered_resps"]] for sample in samples]
