@@ -22,7 +22,7 @@ from jgpt_dagster.orchestration.dump_dates import LATEST, dump_date
 from jgpt_dagster.orchestration.interrupted_training import resume_command
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.orchestration.run_config import read_run_config
-from jgpt_dagster.orchestration.run_history import ASKED_TAG, DUMP_TAG
+from jgpt_dagster.orchestration.run_facts import ASKED_TAG, DUMP_TAG
 from jgpt_dagster.orchestration.told_failure import told_function
 from jgpt_dagster.orchestration.worker_process import LoadDefinitions
 from jgpt_dagster.runtime.progress import ProgressEvent, ProgressQueue, consumed

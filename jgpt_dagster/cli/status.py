@@ -1,7 +1,9 @@
 """`jgpt status`: what is done, stale, running, failed and missing."""
 
+import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,9 +33,10 @@ def status(dates: tuple[str, ...]) -> None:
     if glanced is None or glanced.unfinished_runs:
         _end_abandoned_runs(settings)
     deployment = DeploymentStatus(settings.catalog, installed_code_versions(settings.corpora), settings.segmenter)
-    # Runs that succeeded explain nothing, and to ask Dagster for them takes longer than all the rest.
+    # Runs that succeeded explain nothing.
     explaining = glanced is None or glanced.unsuccessful_runs
-    runs = cache(_recent_runs) if explaining else lambda: ()
+    finished = glanced is not None and not glanced.unfinished_runs
+    runs = cache(partial(_recent_runs, finished=finished)) if explaining else lambda: ()
     shared = deployment.status(None, runs)
     say_states(shared.lines())
     for date in dates or all_dumps(root):
@@ -49,7 +52,13 @@ def _end_abandoned_runs(settings: Settings) -> None:
     fail_abandoned_runs(open_instance(), settings.root.path, lambda _: None)
 
 
-def _recent_runs() -> "Sequence[RunSummary]":
+def _recent_runs(*, finished: bool) -> "Sequence[RunSummary]":
+    """Return the last runs; of `finished` ones, to ask Dagster takes longer than all the rest."""
+    from jgpt_dagster.orchestration.finished_runs import finished_runs
+
+    read = finished_runs(Path(os.environ["DAGSTER_HOME"])) if finished else None
+    if read is not None:
+        return read
     from jgpt_dagster.orchestration.run_history import recent_runs
 
     return recent_runs(open_instance())

@@ -9,7 +9,8 @@ from jgpt_dagster.corpus.fetch.errors import DownloadError, TemporaryError
 from jgpt_dagster.corpus.fetch.http_client import open_client, post_json
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import chat_block
-from jgpt_dagster.orchestration.run_history import assets_of, failure_reason, partition_of
+from jgpt_dagster.orchestration.run_facts import partition_of
+from jgpt_dagster.orchestration.run_history import assets_of, failure_reason
 from jgpt_dagster.settings import Settings
 
 _TIMEOUT_SECONDS = 10.0

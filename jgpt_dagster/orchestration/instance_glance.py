@@ -32,16 +32,17 @@ def glance(home: Path) -> InstanceGlance | None:
             return None
         if not (home / "history").exists():  # Dagster makes it on its first use
             return InstanceGlance((), False, False)
-        events = _query(
+        events = query(
             home / "history" / "runs" / "index.db",
             "SELECT partition FROM dynamic_partitions WHERE partitions_def_name = 'dump'",
         )
-        runs = {str(status) for (status,) in _query(home / "history" / "runs.db", "SELECT DISTINCT status FROM runs")}
+        runs = {str(status) for (status,) in query(home / "history" / "runs.db", "SELECT DISTINCT status FROM runs")}
     except (OSError, sqlite3.Error, yaml.YAMLError, TypeError):
         return None
     return InstanceGlance(tuple(str(key) for (key,) in events), bool(runs - _FINISHED), bool(runs - {_SUCCESS}))
 
 
-def _query(database: Path, query: str) -> list[tuple[object, ...]]:
+def query(database: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
+    """Return the rows of a query of a database, which is opened for reading alone. Raises sqlite3.Error."""
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-        return connection.execute(query).fetchall()
+        return connection.execute(statement, values).fetchall()

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from jgpt_dagster.lm.training.run_progress import interruption
-from jgpt_dagster.orchestration.run_history import PARTITION
+from jgpt_dagster.orchestration.run_facts import PARTITION
 from jgpt_dagster.settings import load_settings
 from jgpt_dagster.storage.safe_path import child_path, has_form
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jgpt_dagster.literal_text import json_line
-from jgpt_dagster.orchestration.run_history import partition_of
+from jgpt_dagster.orchestration.run_facts import partition_of
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,7 +14,7 @@ from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.causes import cause_of
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG
 from jgpt_dagster.orchestration.code_location import runs_of_code_location
-from jgpt_dagster.orchestration.run_history import ASKED_TAG, RANGE_END, RANGE_START, failure_text
+from jgpt_dagster.orchestration.run_facts import ASKED_TAG, RANGE_END, RANGE_START, failure_text
 from jgpt_dagster.runtime.interrupts import INTERRUPTS
 from jgpt_dagster.runtime.progress import ProgressEvent, ProgressQueue, add_listener, publish, step_label
 from jgpt_dagster.runtime.worker_pool import die_with_parent

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.abandoned_runs import COMMAND_TAG, PROCESS_TAG, _hold, _Holder
-from jgpt_dagster.orchestration.run_history import PARTITION
+from jgpt_dagster.orchestration.run_facts import PARTITION
 from jgpt_dagster_tests.simulation.stages import Stages, Step
 
 Death = Literal["at once", "while writing", "between renames"]

@@ -13,7 +13,8 @@ import pytest
 from jgpt_dagster.catalog.good_outputs import judge, required_checks
 from jgpt_dagster.catalog.releases import newest_release
 from jgpt_dagster.orchestration.abandoned_runs import PROCESS_TAG
-from jgpt_dagster.orchestration.run_history import PARTITION, unfinished_runs
+from jgpt_dagster.orchestration.run_facts import PARTITION
+from jgpt_dagster.orchestration.run_history import unfinished_runs
 from jgpt_dagster.sample.dump_writer import write_dump
 from jgpt_dagster.settings import Settings
 from jgpt_dagster_tests.support.browser import running_ui

@@ -14,7 +14,8 @@ from jgpt_dagster.catalog.kept_config import KeptConfig
 from jgpt_dagster.catalog.missing_work import WorkItem
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.run_config import read_run_config
-from jgpt_dagster.orchestration.run_history import RANGE_END, RANGE_START, makes, unfinished_runs
+from jgpt_dagster.orchestration.run_facts import RANGE_END, RANGE_START
+from jgpt_dagster.orchestration.run_history import makes, unfinished_runs
 from jgpt_dagster.settings import Settings
 
 WORK_TAG = "jgpt/work"
