@@ -46,39 +46,31 @@ def unigram_tokenizer(texts: Sequence[str], vocabulary: int = 800) -> PreTrained
 def gpt_neox(directory: Path, texts: Sequence[str], *, steps: int = 0, context: int = 128) -> Path:
     """Save a GPT-NeoX with a byte-level BPE, trained for some steps on texts; return its directory."""
     tokenizer = byte_level_tokenizer(texts)
-    torch.manual_seed(0)
-    model = GPTNeoXForCausalLM(
-        GPTNeoXConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=256,
-            max_position_embeddings=context,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
+    model = _new(GPTNeoXForCausalLM, GPTNeoXConfig, tokenizer, context, intermediate_size=256)
     return _save(_trained(model, tokenizer, texts, steps, context), tokenizer, directory)
 
 
 def llama(directory: Path, texts: Sequence[str], *, steps: int = 0, context: int = 128) -> Path:
     """Save a Llama with a Unigram tokenizer, trained for some steps on texts; return its directory."""
     tokenizer = unigram_tokenizer(texts)
+    model = _new(LlamaForCausalLM, LlamaConfig, tokenizer, context, intermediate_size=128)
+    return _save(_trained(model, tokenizer, texts, steps, context), tokenizer, directory)
+
+
+def _new(model: Any, config: Any, tokenizer: PreTrainedTokenizerFast, context: int, **sizes: int) -> Any:
     torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
+    return model(
+        config(
             vocab_size=len(tokenizer),
             hidden_size=64,
             num_hidden_layers=2,
             num_attention_heads=4,
-            intermediate_size=128,
             max_position_embeddings=context,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            **sizes,
         )
     )
-    return _save(_trained(model, tokenizer, texts, steps, context), tokenizer, directory)
 
 
 def _trained(model: Any, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], steps: int, context: int) -> Any:
