@@ -157,7 +157,7 @@ def report(root: "DataRoot", scratch: Path) -> int:
     from jgpt_dagster.provenance.verify_exclusions import count_excluded
 
     exclusions = read_list(root.location)
-    say(f"{len(exclusions.active):,} entries of the exclusion list")
+    say(f"entries on the exclusion list: {len(exclusions.active):,}")
     if not exclusions.active:
         return 0
     counts = count_excluded(root, exclusions)

@@ -67,7 +67,7 @@ def test_the_list_is_shown_and_an_entry_can_be_removed(finished: Deployment, tmp
     said = deployment.invoke("exclude", "add", "--phrases-from", tmp_path / "items.txt", *REASON)
     assert "1 phrases, 1 shorter ones left out" in said
     assert "1: phrase この設問は学習に使われてはならない。" in deployment.invoke("exclude", "list")
-    assert deployment.invoke("exclude", "check").startswith("1 entries of the exclusion list\n  cc100_documents: 0 of")
+    assert deployment.invoke("exclude", "check").startswith("entries on the exclusion list: 1\n  cc100_documents: 0 of")
     assert "removed; stale from now on: nothing" in deployment.invoke("exclude", "remove", "1")
     assert deployment.invoke("exclude", "list") == "nothing is excluded\n"
     assert "removed" in deployment.invoke("exclude", "list", "--all")
