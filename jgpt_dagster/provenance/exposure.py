@@ -13,7 +13,7 @@ from jgpt_dagster.provenance.document_table import Document, positions_of_docume
 from jgpt_dagster.provenance.labels import Label, kept_roots, parse_label
 from jgpt_dagster.provenance.root_files import root_files
 from jgpt_dagster.provenance.trace import uses_of
-from jgpt_dagster.provenance.training_run import TraceError, TrainingDataGoneError, TrainingRun, open_run
+from jgpt_dagster.provenance.training_run import TraceError, TrainingDataGoneError, TrainingRun, inputs_of, open_run
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.safe_path import child_path, has_form
 
@@ -100,8 +100,8 @@ def exposed_models(root: DataRoot, scratch: Path, keys: Keys) -> list[ExposedMod
         try:
             run = open_run(root, scratch, dump, model)
         except TrainingDataGoneError:
-            finished = root.directory("pretrained_model", dump, model=model).manifest() is not None
-            unknown.append(ExposedModel(dump, model, finished, release=_release(root, dump, model), unknown=True))
+            finished, release = _is_finished(root, dump, model), _release(root, dump, model)
+            unknown.append(ExposedModel(dump, model, finished, release=release, unknown=True))
             continue
         except TraceError:
             continue
@@ -139,9 +139,9 @@ def _exposed(root: DataRoot, run: TrainingRun, keys: Keys) -> ExposedModel:
 
 
 def _started_from(root: DataRoot, scratch: Path, labels: set[str]) -> Iterator[ExposedModel]:
-    """Yield the finished models that were started from one of these, directly or not."""
+    """Yield the models that were started from one of these, directly or not."""
     sources = {
-        (dump, model): _model_inputs(root, dump, model)
+        (dump, model): _started_with(root, scratch, dump, model)
         for dump, model in _models(root, scratch)
         if str(Label("pretrained_model", dump, model=model)) not in labels
     }
@@ -153,13 +153,18 @@ def _started_from(root: DataRoot, scratch: Path, labels: set[str]) -> Iterator[E
             if label not in known and (through := next((each for each in inputs if each in known), None)):
                 known.add(label)
                 changed = True
-                yield ExposedModel(dump, model, True, release=_release(root, dump, model), through=through)
+                finished, release = _is_finished(root, dump, model), _release(root, dump, model)
+                yield ExposedModel(dump, model, finished, release=release, through=through)
 
 
-def _model_inputs(root: DataRoot, dump: str, model: str) -> list[str]:
-    manifest = root.directory("pretrained_model", dump, model=model).manifest()
-    labels = [str(parse_label(label, model)) for label in manifest.recipe.inputs] if manifest else []
+def _started_with(root: DataRoot, scratch: Path, dump: str, model: str) -> list[str]:
+    """Return the labels of the models that a model, finished or in training, was started from."""
+    labels = [str(parse_label(label, model)) for label in inputs_of(root, scratch, dump, model)]
     return [label for label in labels if label.startswith("pretrained_model ")]
+
+
+def _is_finished(root: DataRoot, dump: str, model: str) -> bool:
+    return root.directory("pretrained_model", dump, model=model).manifest() is not None
 
 
 def _release(root: DataRoot, dump: str, model: str) -> str | None:

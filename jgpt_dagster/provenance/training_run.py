@@ -1,7 +1,7 @@
 """A training run as tracing needs it: what was trained on, and which samples each step took."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,30 +102,36 @@ class TrainingRun:
         return before, min((kept_step for kept_step in kept if kept_step >= step), default=None)
 
 
+def inputs_of(root: DataRoot, scratch: Path, dump: str, model: str) -> Mapping[str, str]:
+    """Return what a model is made of, by its manifest or, in training, by its run; empty if there is neither."""
+    manifest = root.directory("pretrained_model", dump, model=model).manifest()
+    if manifest is not None:
+        return manifest.recipe.inputs
+    recipe = _run_directory(scratch, dump, model) / "recipe.json"
+    return dict(parse_json(recipe.read_bytes())["inputs"]) if recipe.is_file() else {}
+
+
 def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRun:
     """Return the run of a model of a dump, finished or not.
 
     Raises TraceError if there is none, and TrainingDataGoneError if what it was trained on is gone.
     """
-    output, run = (
-        root.directory("pretrained_model", dump, model=model),
-        child_path(scratch, "pretrained_model", f"dump={dump}", f"model={model}"),
-    )
+    output, run = root.directory("pretrained_model", dump, model=model), _run_directory(scratch, dump, model)
     label = Label("training_set", dump)
     manifest = output.manifest()
     if manifest is not None:
-        inputs, settings = manifest.recipe.inputs, manifest.recipe.settings
+        settings = manifest.recipe.settings
         context, batch, seed = settings["context"], settings["global_batch"], settings["seed"]
     elif (run / "config.json").exists():
         config = read_config(run / "config.json")
-        inputs = parse_json((run / "recipe.json").read_bytes())["inputs"]
         context, batch, seed = config.context, config.global_batch, config.seed
     else:
         raise TraceError(
             f"{output.label} was not trained here: {output.location} is missing. The models of a dump are listed by\n"
             f"  jgpt status --dump {shlex.quote(dump)}"
         )
-    found = find_output(root, label, inputs.get(str(label)))
+    sha256 = inputs_of(root, scratch, dump, model).get(str(label))
+    found = find_output(root, label, sha256) if sha256 else None
     if found is None:
         raise TrainingDataGoneError(
             f"The {label} that {output.label} was trained on is not here any more: it was made again, or removed."
@@ -136,6 +142,10 @@ def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRu
     blocks = (data.counts.train_tokens - 1) // context
     steps = manifest.counts["steps"] if manifest else _steps_so_far(config, blocks, run)
     return TrainingRun(place, data, dump, model, context, batch, seed, steps, manifest is not None, kept)
+
+
+def _run_directory(scratch: Path, dump: str, model: str) -> Path:
+    return child_path(scratch, "pretrained_model", f"dump={dump}", f"model={model}")
 
 
 def _steps_so_far(config: TrainConfig, blocks: int, run: Path) -> int:

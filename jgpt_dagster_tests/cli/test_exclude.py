@@ -48,6 +48,21 @@ def test_a_receipt_names_documents_tokens_steps_checkpoints_and_releases(finishe
     assert deployment.invoke("exclude", "add", *entry) == "the list has all of it already\n"
 
 
+def test_a_model_in_training_that_was_started_from_one_that_read_them_is_named(
+    finished: Deployment, tmp_path: Path
+) -> None:
+    deployment = finished.copy(tmp_path / "data")
+    run = deployment.data / ".scratch" / "pretrained_model" / f"dump={DUMP}" / "model=next"
+    run.mkdir()
+    (run / "recipe.json").write_text(json.dumps({"inputs": {f"pretrained_model {DUMP}|tiny": "0" * 64}}))
+    opened = open_run(deployment.root, deployment.data / ".scratch", DUMP, "tiny")
+    (sample,) = trace_samples(deployment.root, opened, opened.samples_of(1)[:1])
+    source = sample.parts[0].source
+    entry = ("--page", source.key) if source.corpus == "wikipedia" else ("--document", f"{source.corpus}:{source.key}")
+    said = deployment.invoke("exclude", "add", *map(str, entry), *REASON, "--dry-run")
+    assert f"pretrained_model {DUMP}|next: started from pretrained_model {DUMP}|tiny" in said
+
+
 def test_a_model_whose_training_data_is_gone_is_not_left_out_of_a_receipt(finished: Deployment, tmp_path: Path) -> None:
     deployment = finished.copy(tmp_path / "data")
     for gone in ("trained_on", "training_set"):
