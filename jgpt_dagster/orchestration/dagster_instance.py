@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.settings import Settings
 from jgpt_dagster.storage.atomic_write import atomic_file
 from jgpt_dagster.storage.file_creation import make_directory
@@ -25,10 +26,12 @@ def ensure_dagster_home(settings: Settings) -> Path:
 
     The default is `$JGPT_DATA/.dagster` or, if that is a URL, `$JGPT_SCRATCH/.dagster`. In an existing `dagster.yaml`,
     only the number that follows JGPT_WORKERS changes, and only if nobody else has changed it.
+
+    Raises JgptError if it is no YAML: people edit it.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.home).expanduser().absolute()
     config = home / "dagster.yaml"
-    before = config.read_text() if config.exists() else None
+    before = _read(config) if config.exists() else None
     text = _written(settings) if before is None else _following(before, settings)
     if text != before:
         make_directory(home, internal=True)
@@ -58,6 +61,16 @@ def instance_config(settings: Settings) -> dict[str, object]:
         "concurrency": {"runs": {"max_concurrent_runs": settings.workers}, "pools": {"default_limit": 1}},
         "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
     }
+
+
+def _read(config: Path) -> str:
+    try:
+        text = config.read_text(encoding="utf-8")
+        if not isinstance(yaml.safe_load(text) or {}, dict):
+            raise ValueError("expected names with values")
+        return text
+    except (ValueError, yaml.YAMLError) as error:
+        raise JgptError(f"{config} cannot be read as YAML: {error}\nCorrect it, or delete it for a new one.") from error
 
 
 def _written(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jgpt_dagster.errors import JgptError
 from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home, instance_config
 from jgpt_dagster.settings import Settings
 
@@ -51,6 +52,14 @@ def test_an_unchanged_setting_leaves_the_file_alone(config: Path) -> None:
     before = config.stat().st_mtime_ns
     runs(config, 2)
     assert config.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("content", [b"concurrency: {", b"- 1", b"\xff\xfe", b"name"])
+def test_what_is_no_yaml_is_told_with_its_file_and_stays(config: Path, content: bytes) -> None:
+    config.write_bytes(content)
+    with pytest.raises(JgptError, match=r"dagster.yaml cannot be read as YAML: (.|\n)*Correct it"):
+        ensure_dagster_home(Settings())
+    assert config.read_bytes() == content
 
 
 @pytest.mark.slow
