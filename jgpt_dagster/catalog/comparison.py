@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jgpt_dagster.catalog.corpora import Corpus
-from jgpt_dagster.catalog.evaluated_models import default_name, read_entries, read_tasks
+from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name, read_entries, read_tasks
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import read_columns
@@ -63,7 +63,7 @@ def parse_side(root: DataRoot, text: str, default_model: str) -> Side:
         parts = dict(part.split("=", 1) for part in directory.resolve().parts[-2:] if "=" in part)
         if parts.keys() == {"dump", "model"} and directory.resolve().is_relative_to(root.path.resolve()):
             return _of_root(root, text, parts["dump"], parts["model"])
-        return Side(text, directory=directory, name=default_name(directory))
+        return Side(text, directory=directory, name=EvaluatedModels(root).name_for(directory))
     if has_form("model", text):
         dumps = [dump for dump in reversed(root.dumps("release")) if _release(root, dump, text).manifest()]
         if dumps:

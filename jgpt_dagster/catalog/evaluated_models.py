@@ -61,20 +61,39 @@ class EvaluatedModels:
         require_form("name", name)
         if name in (*NGRAMS, SEAL):
             raise JgptError(f"{name} is a name that jgpt needs for itself. Give another one with --name.")
-        directory, root = directory.resolve(), self._root.path.resolve()
-        path = str(directory.relative_to(root) if directory.is_relative_to(root) else directory)
+        path = self._path(directory)
         with locked(file_lock(child_path(self._root.path, ".locks", f"{FILE}.lock"))):
             paths = self._read()
             if paths.get(name, path) != path:
-                raise JgptError(f"{name} is the name of {paths[name]} already. Give another one with --name.")
+                step = f"jgpt evaluate {shlex.quote(str(directory))} --name NAME"
+                raise JgptError(f"{name} is the name of {paths[name]} already. Give another one with:\n  {step}")
             if name not in paths:
                 write_sealed_json(self._root.path / FILE, {**paths, name: path})
                 if self._root.remote is not None:
                     upload(self._root.path / FILE, self._root.remote / FILE)
 
+    def name_for(self, directory: Path, named_for: Path | None = None) -> str:
+        """Return the default name of a directory (or of what it is `named_for`), or one that it was given instead.
+
+        Raises JgptError if it has neither.
+        """
+        paths, path = self._read(), self._path(directory)
+        given = next((name for name, known in paths.items() if known == path), None)
+        try:
+            default = default_name(named_for or directory)
+        except JgptError:
+            if given is None:
+                raise
+            return given
+        return given if given and paths.get(default, path) != path else default
+
     def is_own(self, name: str) -> bool:
         """Return whether a name is that of a model of this root, from which held-out documents were kept."""
         return name in NGRAMS or not Path(self._read().get(name, "/")).is_absolute()
+
+    def _path(self, directory: Path) -> str:
+        directory, root = directory.resolve(), self._root.path.resolve()
+        return str(directory.relative_to(root) if directory.is_relative_to(root) else directory)
 
     def _read(self) -> dict[str, str]:
         location = self._root.location / FILE

@@ -105,7 +105,7 @@ def dump_with_documents(settings: Settings, dump: str | None) -> str:
 
 def _recorded_names(settings: Settings, dump: str, path: str | None, name: str | None, ngrams: bool) -> Sequence[str]:
     """Return the names of the models that are meant, after recording the directory of a new one. Raises JgptError."""
-    from jgpt_dagster.catalog.evaluated_models import NGRAMS, EvaluatedModels, default_name
+    from jgpt_dagster.catalog.evaluated_models import NGRAMS, EvaluatedModels
 
     if ngrams:
         if path or name:
@@ -115,8 +115,10 @@ def _recorded_names(settings: Settings, dump: str, path: str | None, name: str |
     from jgpt_dagster.lm.evaluation.model_directory import require_model_directory
 
     require_model_directory(directory)
-    name = name or (default_name(Path(path)) if path and not Path(path).exists() else default_name(directory))
-    EvaluatedModels(settings.root).record(name, directory)
+    models = EvaluatedModels(settings.root)
+    of_hub = Path(path) if path and not Path(path).exists() else None
+    name = name or models.name_for(directory, of_hub)
+    models.record(name, directory)
     return [name]
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.catalog.comparison import parse_side
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.storage.data_root import DataRoot
@@ -33,11 +34,27 @@ def test_the_directory_of_an_own_release_moves_with_the_root(tmp_path: Path) -> 
     assert moved.directory("tiny-20260101").is_dir() and moved.is_own("tiny-20260101")
 
 
+def test_two_directories_of_one_name_are_told_apart_once_one_has_another(tmp_path: Path) -> None:
+    root = DataRoot(tmp_path / "data")
+    models, one, two = EvaluatedModels(root), tmp_path / "a" / "model", tmp_path / "b" / "model"
+    for directory in (root.path, one, two):
+        directory.mkdir(parents=True)
+    models.record("model", one)
+    with pytest.raises(JgptError, match=f"jgpt evaluate {two} --name NAME"):
+        models.record(models.name_for(two), two)
+    models.record("other", two)
+    models.record("again", one)
+    assert [parse_side(root, str(directory), "tiny").name for directory in (one, two)] == ["model", "other"]
+
+
 @pytest.mark.parametrize(("folder", "name"), [("My Model_7B", "my-model_7b"), ("日本語 GPT", "gpt"), ("..x", "x")])
 def test_a_folder_gives_a_name_of_plain_characters(folder: str, name: str, tmp_path: Path) -> None:
     assert default_name(tmp_path / folder) == name
 
 
 def test_a_folder_without_a_plain_character_needs_a_name(tmp_path: Path) -> None:
+    models = EvaluatedModels(DataRoot(tmp_path))
     with pytest.raises(JgptError, match="--name"):
-        default_name(tmp_path / "日本語")
+        models.name_for(tmp_path / "日本語")
+    models.record("one", tmp_path / "日本語")
+    assert models.name_for(tmp_path / "日本語") == "one"
