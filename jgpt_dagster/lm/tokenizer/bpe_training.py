@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import PreTokenizer
@@ -122,6 +123,8 @@ def _learn(words: WordCounts, profile: TextProfile, settings: TokenizerSettings,
     for batch in words.batches():
         pieces = [(piece, count) for word, count in batch for piece, _ in cut(word)]
         trainer.add([piece for piece, _ in pieces], [count for _, count in pieces])
+    # Arrow keeps what it read the words into, and learning takes several times as much.
+    pa.default_memory_pool().release_unused()
     size = settings.vocab_size - _added_tokens(profile) - len(_SPECIAL_TOKENS)
     merges = trainer.learn(size, settings.min_frequency)
     return _Learned([*_SPECIAL_TOKENS, *sorted(alphabet), *map("".join, merges)], merges)

@@ -22,11 +22,12 @@ _BORDER, _HOLE = 0xFFFF, 0xFFFE
 _MAX_TOKENS = _HOLE
 _SEPARATOR = "\n"
 _CODE_POINTS = 0x110000
+# Places whose words are looked up at once.
+_PIECE = 1 << 20
 
-
-_BYTES_A_CHARACTER = 36
-"""Memory of training at its highest, when the first pairs are counted: of each character, its symbol twice (2 bytes),
-and of the pair that it begins, place, key (4 each), both as one number, index and count of the word (8 each).
+_BYTES_A_CHARACTER = 24
+"""Memory of training at its highest, when the first pairs are found: of each character, its symbol (2 bytes), and of
+the pair that it begins, place, key (4 each) and both as one number (8). The rest are counts and ends of words.
 """
 
 
@@ -141,16 +142,26 @@ class _PairGroup:
 
     def __init__(self, words: _Words, occurrences: np.ndarray) -> None:
         occurrences.sort()
-        keys = (occurrences >> np.uint64(32)).astype(np.uint32)
-        self._places = occurrences.astype(np.uint32)
+        places, keys = occurrences.astype("<u8", copy=False).view("<u4").reshape(-1, 2).T
+        self._places = places.copy()
         self._starts = (
             np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, int)
         )
         self.keys = keys[self._starts]
-        self.counts = np.add.reduceat(words.counts_at(self._places), self._starts) if len(keys) else np.zeros(0, int)
+        self.counts = self._count(words)
         by_count = np.lexsort((self.keys, -self.counts))
         self.by_count = zip(by_count, self.counts[by_count], strict=True)
         """The index and the first count of each pair, the most frequent ones first, of several the lowest key."""
+
+    def _count(self, words: _Words) -> np.ndarray:
+        """Return how often each pair occurs. Piece by piece: the index and the count of a word take memory."""
+        counts = np.zeros(len(self._starts), dtype=np.int64)
+        for first in range(0, len(self._places), _PIECE):
+            piece = words.counts_at(self._places[first : first + _PIECE])
+            low = np.searchsorted(self._starts, first, side="right") - 1
+            high = np.searchsorted(self._starts, first + len(piece))
+            counts[low:high] += np.add.reduceat(piece, np.maximum(self._starts[low:high] - first, 0))
+        return counts
 
     def pair(self, index: int) -> _Pair:
         end = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._places)
@@ -213,7 +224,10 @@ def _keys(left: np.ndarray | int, right: np.ndarray | int) -> np.ndarray:
 
 def _occurrences(keys: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return keys and places as one number each, which sort by key."""
-    return np.asarray(keys.astype(np.uint64) << np.uint64(32) | places)
+    numbers = keys.astype(np.uint64)
+    numbers <<= np.uint64(32)
+    numbers |= places
+    return numbers
 
 
 def _without_overlaps(places: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
