@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jgpt_dagster.catalog.output_catalog import TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.sample_order import position_of_block, shuffled_index
 from jgpt_dagster.lm.data.training_set import TrainingSet
@@ -114,10 +115,11 @@ def inputs_of(root: DataRoot, scratch: Path, dump: str, model: str) -> Mapping[s
 def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRun:
     """Return the run of a model of a dump, finished or not.
 
-    Raises TraceError if there is none, and TrainingDataGoneError if what it was trained on is gone.
+    Raises TraceError if there is none, and TrainingDataGoneError if what it was trained on is gone, or not on this
+    machine.
     """
     output, run = root.directory("pretrained_model", dump, model=model), _run_directory(scratch, dump, model)
-    label = Label("training_set", dump)
+    label = Label(TRAINING_SET, dump)
     manifest = output.manifest()
     if manifest is not None:
         settings = manifest.recipe.settings
@@ -135,6 +137,11 @@ def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRu
     if found is None:
         raise TrainingDataGoneError(
             f"The {label} that {output.label} was trained on is not here any more: it was made again, or removed."
+        )
+    if root.remote is not None and not found[0].path.is_dir():
+        raise TrainingDataGoneError(
+            f"{found[0].label} is in the object store and not on this machine. Fetch it with:\n"
+            f"  jgpt run --dump {shlex.quote(dump)} --to {TRAINING_SET}"
         )
     data = TrainingSet.open(found[0].path)
     kept = tuple(step_of(path) for path in checkpoint_directories(run / CHECKPOINTS))

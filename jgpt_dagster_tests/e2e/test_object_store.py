@@ -69,6 +69,11 @@ def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_i
     training = SMALL_RUN["pretrained_model"] | {"steps": 2}
     assert machines[1].materialize("pretrained_model", f"{DUMP}|tiny", **training).error is None
     assert f"pretrained_model/dump={DUMP}/model=tiny/manifest.json" in objects(store[0])
+    refused = machines[2].try_invoke("trace", "--dump", DUMP, "--step", "1")
+    assert refused.code and "not on this machine" in refused.output
+    assert f"jgpt run --dump {DUMP} --to training_set" in refused.output
+    assert materialize_text(machines[2]) == {"verified"}
+    assert "step 1, sample 0" in machines[2].invoke("trace", "--dump", DUMP, "--step", "1")
     assert materialize_text(machines[2], LATER_DUMP) == {"made", "verified"}
     assert machines[2].materialize("pretrained_model", f"{LATER_DUMP}|tiny", warm_start=True, **training).error is None
     remote = objects(store[0])
