@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home, instance_config
+from jgpt_dagster.orchestration.dagster_instance import ensure_dagster_home, instance_config, open_instance
 from jgpt_dagster.settings import Settings
 
 
@@ -60,6 +60,26 @@ def test_what_is_no_yaml_is_told_with_its_file_and_stays(config: Path, content: 
     with pytest.raises(JgptError, match=r"dagster.yaml cannot be read as YAML: (.|\n)*Correct it"):
         ensure_dagster_home(Settings())
     assert config.read_bytes() == content
+
+
+def test_the_directory_of_an_instance_whose_tables_are_elsewhere_may_be_read_only(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in the containers of the team server.
+    monkeypatch.setenv("DAGSTER_HOME", str(small_disk))
+    folder = {"base_dir": str(tmp_path)}
+    config = {
+        "storage": {"sqlite": folder},
+        "local_artifact_storage": {
+            "module": "dagster._core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": folder,
+        },
+    }
+    (small_disk / "dagster.yaml").write_text(yaml.safe_dump(config))
+    subprocess.check_call(["mount", "-o", "remount,ro", small_disk])
+    with open_instance() as instance:
+        assert instance.get_runs() == []
 
 
 @pytest.mark.slow
