@@ -14,7 +14,7 @@ from jgpt_dagster.lm.tokenizer.text_tokenizer import load_tokenizer
 from jgpt_dagster.orchestration.resources import CorpusStore
 from jgpt_dagster.provenance.sources import SourceDocument
 from jgpt_dagster.provenance.trace_text import TracedSpan, trace_text
-from jgpt_dagster.provenance.training_run import TraceError, open_run
+from jgpt_dagster.provenance.training_run import TraceError, TrainingDataNotFetchedError, open_run
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 
 _SAMPLES = 3
@@ -25,7 +25,7 @@ _DOCUMENTS = 2
 def traced_samples(store: CorpusStore, dump: str, model: str, scores: DirectoryArtifact) -> Mapping[str, Any]:
     """Return the samples of an evaluation with their verbatim spans marked and linked.
 
-    Nothing if there is no index of the training data, which is made on demand.
+    Nothing if there is no index of the training data, which is made on demand, or if the data is not on this machine.
     """
     try:
         run = open_run(store.root, store.scratch_path, dump, model)
@@ -35,7 +35,7 @@ def traced_samples(store: CorpusStore, dump: str, model: str, scores: DirectoryA
             text = sample["text"]
             traced = trace_text(store.root, run, tokenizer, text, minimum=_MINIMUM, documents=_DOCUMENTS)
             parts.append(marked_text(text, traced.spans))
-    except (TraceError, SpanIndexError):
+    except (TraceError, TrainingDataNotFetchedError, SpanIndexError):
         return {}
     return {"traced_samples": dg.MetadataValue.md("\n\n---\n\n".join(parts))} if parts else {}
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -14,7 +15,11 @@ from jgpt_dagster.provenance.root_files import RECEIPTS, root_files
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.object_store import as_object_store_error, read_bytes
 from jgpt_dagster.storage.sealed_json import read_sealed_json
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 _TEXTS = ("_articles", "_documents")
 
@@ -87,7 +92,7 @@ def remembered_keys(root: DataRoot, exclusions: ExclusionList) -> dict[str, set[
     keys = keys_of([], exclusions.active)
     for path in receipts(root):
         try:
-            found = read_sealed_json(path.read_bytes())["documents"]
+            found = read_sealed_json(read_bytes(path))["documents"]
             documents = [(one["entry"], one["corpus"], one["key"]) for one in found]
         except (ValueError, KeyError, TypeError) as error:
             raise ExclusionListError(f"{path} is damaged: {error}. Restore it, or move it away.") from error
@@ -97,6 +102,7 @@ def remembered_keys(root: DataRoot, exclusions: ExclusionList) -> dict[str, set[
     return keys
 
 
-def receipts(root: DataRoot) -> list[Path]:
+def receipts(root: DataRoot) -> "list[Path | UPath]":
     """Return the receipts of a root, oldest first."""
-    return sorted((root.path / RECEIPTS).glob("*.json"))
+    with as_object_store_error(root.location):
+        return sorted((root.location / RECEIPTS).glob("*.json"))

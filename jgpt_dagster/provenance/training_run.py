@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jgpt_dagster.catalog.output_catalog import TRAINING_SET
+from jgpt_dagster.catalog.output_catalog import TOKENIZER, TRAINING_SET
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.sample_order import position_of_block, shuffled_index
 from jgpt_dagster.lm.data.training_set import TrainingSet
@@ -13,6 +13,7 @@ from jgpt_dagster.lm.training.metrics_files import RESULT
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, checkpoint_directories, step_of
 from jgpt_dagster.lm.training.train_config import TrainConfig, read_config, total_steps
 from jgpt_dagster.provenance.labels import Label, find_output
+from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import parse_json
 from jgpt_dagster.storage.safe_path import child_path
@@ -24,6 +25,10 @@ class TraceError(JgptError):
 
 class TrainingDataGoneError(TraceError):
     """A model whose training set is not here any more."""
+
+
+class TrainingDataNotFetchedError(JgptError):
+    """A model whose training set is in the object store and not, or not whole, on this machine."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,8 @@ def inputs_of(root: DataRoot, scratch: Path, dump: str, model: str) -> Mapping[s
 def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRun:
     """Return the run of a model of a dump, finished or not.
 
-    Raises TraceError if there is none, and TrainingDataGoneError if what it was trained on is gone, or not on this
-    machine.
+    Raises TraceError if there is none, TrainingDataGoneError if what it was trained on is gone, and
+    TrainingDataNotFetchedError if this machine does not have it.
     """
     output, run = root.directory("pretrained_model", dump, model=model), _run_directory(scratch, dump, model)
     label = Label(TRAINING_SET, dump)
@@ -138,17 +143,27 @@ def open_run(root: DataRoot, scratch: Path, dump: str, model: str) -> TrainingRu
         raise TrainingDataGoneError(
             f"The {label} that {output.label} was trained on is not here any more: it was made again, or removed."
         )
-    if root.remote is not None and not found[0].path.is_dir():
-        raise TrainingDataGoneError(
-            f"{found[0].label} is in the object store and not on this machine. Fetch it with:\n"
-            f"  jgpt run --dump {shlex.quote(dump)} --to {TRAINING_SET}"
-        )
+    place = DataRoot(found[0].path.parent.parent)
+    if root.remote is not None:
+        _require_fetched(place, found[0], dump)
     data = TrainingSet.open(found[0].path)
     kept = tuple(step_of(path) for path in checkpoint_directories(run / CHECKPOINTS))
-    place = DataRoot(found[0].path.parent.parent)
     blocks = (data.counts.train_tokens - 1) // context
     steps = manifest.counts["steps"] if manifest else _steps_so_far(config, blocks, run)
     return TrainingRun(place, data, dump, model, context, batch, seed, steps, manifest is not None, kept)
+
+
+def _require_fetched(place: DataRoot, training_set: Artifact, dump: str) -> None:
+    """Raise TrainingDataNotFetchedError if a training set, its tokenizer or its tokens are not on this machine."""
+    needed = [training_set.path, place.directory(TOKENIZER).path]
+    if training_set.path.is_dir():
+        files = TrainingSet.open(training_set.path).token_files
+        needed += (child_path(place.path, *file.path.split("/")) for file in files)
+    if not all(path.is_dir() for path in needed):
+        raise TrainingDataNotFetchedError(
+            f"What models of {training_set.label} were trained on is in the object store and not on this machine. "
+            f"Fetch it with:\n  jgpt run --dump {shlex.quote(dump)} --to {TRAINING_SET}"
+        )
 
 
 def _run_directory(scratch: Path, dump: str, model: str) -> Path:

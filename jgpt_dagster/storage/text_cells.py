@@ -81,14 +81,12 @@ class TextCell:
     @property
     def items(self) -> int:
         """How many items the outer list has."""
-        start, end = self._span(0)
-        return end - start
+        return self._length(0)
 
     @property
     def strings(self) -> int:
         """How many strings there are in all lists."""
-        start, end = self._span(-2)
-        return end - start
+        return self._length(-2)
 
     @property
     def characters(self) -> int:
@@ -99,8 +97,7 @@ class TextCell:
     @property
     def size(self) -> int:
         """How many bytes the strings have in UTF-8."""
-        start, end = self._span(-1)
-        return end - start
+        return self._length(-1)
 
     @property
     def joined(self) -> str:
@@ -111,6 +108,10 @@ class TextCell:
     def first(self) -> str:
         """The first string of a list that is not nested and not empty."""
         return self.data[: self.column._lengths[0][self._span(0)[0]]].decode()
+
+    def _length(self, level: int) -> int:
+        start, end = self._span(level)
+        return end - start
 
     def _span(self, level: int) -> tuple[int, int]:
         bounds = self.column._bounds[level]

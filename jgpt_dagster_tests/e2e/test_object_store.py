@@ -72,7 +72,11 @@ def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_i
     refused = machines[2].try_invoke("trace", "--dump", DUMP, "--step", "1")
     assert refused.code and "not on this machine" in refused.output
     assert f"jgpt run --dump {DUMP} --to training_set" in refused.output
+    exclude = ("exclude", "add", "--page", "1", "--reason", "asked for", "--dry-run")
+    refused = machines[2].try_invoke(*exclude)  # nobody could tell whether the model has read it
+    assert refused.code and f"jgpt run --dump {DUMP} --to training_set" in refused.output
     assert materialize_text(machines[2]) == {"verified"}
+    assert "only outputs that this machine has made are searched" in machines[2].invoke(*exclude)
     assert "step 1, sample 0" in machines[2].invoke("trace", "--dump", DUMP, "--step", "1")
     assert materialize_text(machines[2], LATER_DUMP) == {"made", "verified"}
     assert machines[2].materialize("pretrained_model", f"{LATER_DUMP}|tiny", warm_start=True, **training).error is None
