@@ -84,8 +84,7 @@ def hits_in(corpus: str, shard: Artifact, manifest: Manifest, entries: Sequence[
 
     Raises OSError, ValueError or ArrowException if a file cannot be read.
     """
-    if shard.remote is not None:
-        shard.find_mismatch(manifest)  # downloads what differs
+    shard.fetch(manifest)
     matcher = Matcher(entries, corpus, profile_of(manifest.recipe))
     names = matcher.columns(pq.read_schema(shard.path).names)
     screen = Screen(matcher, names)

@@ -93,7 +93,6 @@ def add(
             say("the list has all of it already")
             return
         _require_known_corpora(settings, new)
-        _say(_limits(root))
         receipt = take_receipt(root, settings.scratch_directory, after, new)
         _say(_summary(receipt, new))
         if dry_run:
@@ -161,7 +160,6 @@ def report(root: "DataRoot", scratch: Path) -> int:
     say(f"entries on the exclusion list: {len(exclusions.active):,}")
     if not exclusions.active:
         return 0
-    _say(_limits(root))
     counts = count_excluded(root, exclusions)
     _say(f"  {count.line()}" for count in counts)
     keys = remembered_keys(root, exclusions)
@@ -170,15 +168,6 @@ def report(root: "DataRoot", scratch: Path) -> int:
     say("still held by:" if holders else "nothing else holds any of it")
     _say(f"  {holder.kind} {holder.name}: {holder.why}" for holder in holders)
     return sum(not count.clean for count in counts)
-
-
-def _limits(root: "DataRoot") -> Iterator[str]:
-    """Yield what a search does not reach."""
-    if root.remote is not None:
-        yield (
-            "only outputs that this machine has made are searched: repeat this on each machine that works on "
-            f"{root.location}"
-        )
 
 
 def _page_or_url(root: "DataRoot", url: str) -> "tuple[Kind, str]":

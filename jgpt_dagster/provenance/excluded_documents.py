@@ -11,7 +11,7 @@ import pyarrow as pa
 from jgpt_dagster.catalog.exclusions import hits_in
 from jgpt_dagster.corpus.exclusions.exclusion_list import WIKI, Exclusion, ExclusionList, ExclusionListError
 from jgpt_dagster.provenance.labels import parse_label
-from jgpt_dagster.provenance.root_files import RECEIPTS, root_files
+from jgpt_dagster.provenance.root_files import RECEIPTS, outputs_of
 from jgpt_dagster.storage.artifact import Artifact, ArtifactError
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Manifest
@@ -46,15 +46,13 @@ class FoundDocument:
 
 
 def texts_of(root: DataRoot) -> Iterator[tuple[str, Artifact, Manifest]]:
-    """Yield the corpus, the output and the manifest of every shard of text on disk."""
-    for output in root_files(root).outputs:
-        manifest = output.manifest() if output.asset.endswith(_TEXTS) else None
-        if manifest:
-            yield output.asset.rpartition("_")[0], output, manifest
+    """Yield the corpus, the output and the manifest of every shard of text."""
+    for output, manifest in outputs_of(root, *_TEXTS):
+        yield output.asset.rpartition("_")[0], output, manifest
 
 
 def found_documents(root: DataRoot, entries: Sequence[Exclusion]) -> Iterator[FoundDocument]:
-    """Yield what entries take out of the texts on disk.
+    """Yield what entries take out of the texts.
 
     Raises ArtifactError if one is damaged.
     """

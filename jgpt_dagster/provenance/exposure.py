@@ -11,10 +11,11 @@ from jgpt_dagster.lm.data.integer_tables import read_columns
 from jgpt_dagster.lm.data.token_files import DOCUMENTS
 from jgpt_dagster.provenance.document_table import Document, positions_of_documents
 from jgpt_dagster.provenance.labels import Label, kept_roots, parse_label
-from jgpt_dagster.provenance.root_files import root_files
+from jgpt_dagster.provenance.root_files import outputs_of
 from jgpt_dagster.provenance.trace import uses_of
 from jgpt_dagster.provenance.training_run import TraceError, TrainingDataGoneError, TrainingRun, inputs_of, open_run
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.safe_path import child_path, has_form
 
 Keys = Mapping[str, Collection[int]]
@@ -71,16 +72,18 @@ class ExposedModel:
 
 
 def token_files_with(root: DataRoot, keys: Keys) -> Iterator[HeldTokens]:
-    """Yield the token files of a root that have any of the documents, those that models were trained on included."""
+    """Yield the token files of a root that have any of the documents, those that models were trained on included.
+
+    Raises ArtifactError if a table of documents is damaged.
+    """
     for place in (root, *kept_roots(root)):
-        for output in root_files(place).outputs:
-            corpus = output.asset.removesuffix("_tokens")
-            wanted = keys.get(corpus, ()) if output.asset.endswith("_tokens") else ()
-            if wanted and output.manifest():
-                found = documents_of(output.path, wanted)
-                if found:
-                    path = str(output.path.relative_to(root.path))
-                    yield HeldTokens(output.label, path, len(found), sum(document.length for document in found))
+        for output, _ in outputs_of(place, "_tokens"):
+            wanted = keys.get(output.asset.removesuffix("_tokens"), ())
+            if not wanted or not isinstance(output, DirectoryArtifact):
+                continue
+            if found := documents_of(output.verified_file(DOCUMENTS).parent, wanted):
+                path = str(output.path.relative_to(root.path))
+                yield HeldTokens(output.label, path, len(found), sum(document.length for document in found))
 
 
 def documents_of(tokens: Path, keys: Collection[int]) -> list[Document]:

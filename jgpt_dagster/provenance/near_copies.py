@@ -7,7 +7,7 @@ import numpy as np
 
 from jgpt_dagster.corpus.duplicates.signatures import lists, read_signatures
 from jgpt_dagster.provenance.labels import parse_label
-from jgpt_dagster.provenance.root_files import root_files
+from jgpt_dagster.provenance.root_files import outputs_of
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_rows
@@ -83,13 +83,14 @@ def _bands_of(table: Artifact, keys: Mapping[str, Collection[int]]) -> Iterator[
 
 
 def _tables(root: DataRoot, suffix: str) -> Iterator[Artifact]:
-    """Yield the tables of a kind on disk: of corpora with dumps, those of the newest one."""
-    outputs = [output for output in root_files(root).outputs if output.asset.endswith(suffix)]
+    """Yield the tables of a kind: of corpora with dumps, those of the newest one."""
+    outputs = list(outputs_of(root, suffix))
     newest: dict[str, str] = {}
-    for output in outputs:
+    for output, _ in outputs:
         newest[output.asset] = max(newest.get(output.asset, ""), parse_label(output.label).dump or "")
-    for output in outputs:
+    for output, manifest in outputs:
         if suffix == _SIGNATURES and output.asset.endswith(_SOURCE_SIGNATURES):
             continue
-        if (parse_label(output.label).dump or "") == newest[output.asset] and output.manifest():
+        if (parse_label(output.label).dump or "") == newest[output.asset]:
+            output.fetch(manifest)
             yield output

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jgpt_dagster.catalog.evaluated_models import FILE as EVALUATED_MODELS
 from jgpt_dagster.corpus.exclusions.exclusion_list import FILE as EXCLUSIONS
@@ -14,7 +14,12 @@ from jgpt_dagster.provenance.verify_output import own_files
 from jgpt_dagster.storage.artifact import Artifact
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import MANIFEST, DirectoryArtifact
+from jgpt_dagster.storage.manifest import Manifest
+from jgpt_dagster.storage.object_store import as_object_store_error
 from jgpt_dagster.storage.safe_path import KeyKind, has_form
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 ROOT_RECORDS = ("root.json", "run_config.json", EVALUATED_MODELS, EXCLUSIONS)
 RECEIPTS = "exclusions"
@@ -47,6 +52,28 @@ def root_files(root: DataRoot) -> RootFiles:
     for name in sorted(_tops(root)):
         strays += [path for path in _files_below(root.path / name, directories) if path not in known]
     return RootFiles(outputs, sorted(strays))
+
+
+def outputs_of(root: DataRoot, *suffixes: str) -> Iterator[tuple[Artifact, Manifest]]:
+    """Yield the complete outputs of assets whose names end so, in the order of their paths, with their manifests.
+
+    Of a root in an object store, it is what is published there, whoever made it; `fetch` brings its files here.
+    """
+    outputs = root_files(root).outputs if root.remote is None else _published(root, root.remote)
+    for output in outputs:
+        manifest = output.manifest() if output.asset.endswith(suffixes) else None
+        if manifest:
+            yield output, manifest
+
+
+def _published(root: DataRoot, remote: "UPath") -> Iterator[Artifact]:
+    """Yield what may be an output of a root that is in an object store."""
+    with as_object_store_error(remote):
+        files = [Path(name).relative_to(remote.path) for name in sorted(remote.fs.find(remote.path))]
+    for file in files:
+        place = file.parent if file.name == MANIFEST else file
+        if (file.name == MANIFEST or file.suffix == ".parquet") and (output := output_at(root, root.path / place)):
+            yield output
 
 
 def kept_checkpoints(scratch: Path) -> Iterator[Path]:

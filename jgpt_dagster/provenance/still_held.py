@@ -9,7 +9,7 @@ from jgpt_dagster.corpus.exclusions.exclusion_list import ExclusionList
 from jgpt_dagster.provenance.excluded_documents import texts_of
 from jgpt_dagster.provenance.exposure import ExposedModel, HeldTokens
 from jgpt_dagster.provenance.labels import Label, parse_label
-from jgpt_dagster.provenance.root_files import root_files
+from jgpt_dagster.provenance.root_files import outputs_of
 from jgpt_dagster.storage.data_root import DataRoot
 
 
@@ -68,10 +68,9 @@ def _tokenizer(root: DataRoot, exclusions: ExclusionList) -> Iterator[Holder]:
 
 
 def _word_counts(root: DataRoot, exclusions: ExclusionList) -> Iterator[Holder]:
-    for output in root_files(root).outputs:
-        manifest = output.manifest() if output.asset.endswith("_word_counts") else None
-        inputs = manifest.recipe.inputs if manifest else {}
-        if any(_held(root, exclusions, parse_label(label), sha256) for label, sha256 in inputs.items()):
+    for output, manifest in outputs_of(root, "_word_counts"):
+        inputs = manifest.recipe.inputs.items()
+        if any(_held(root, exclusions, parse_label(label), sha256) for label, sha256 in inputs):
             yield Holder("word counts", output.label, "its words; only a new tokenizer reads it: delete its folder")
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jgpt_dagster.catalog.exclusions import hits_in, profile_of
+from jgpt_dagster.catalog.exclusions import Hit, hits_in, profile_of
 from jgpt_dagster.corpus.exclusions.exclusion_list import ExclusionList
 from jgpt_dagster.corpus.exclusions.matching import Matcher
 from jgpt_dagster.corpus.exclusions.searched_text import searched_segmented
@@ -77,10 +77,9 @@ class _Shard:
         self._matcher = Matcher(exclusions.active, corpus, self._profile)
 
     def counts(self) -> Iterator[tuple[str, int, int, str]]:
-        """Yield each asset of the shard that is on disk, its documents, the excluded ones, and what is wrong."""
+        """Yield each asset of the shard that is there, its documents, the excluded ones, and what is wrong."""
         try:
-            hits = list(hits_in(self._corpus, self._text, self._manifest, self._exclusions.active))
-            yield self._text.asset, self._manifest.counts["rows"], len(hits), ""
+            yield self._text.asset, self._manifest.counts["rows"], len(self._hits), ""
             yield from self._segmented()
             yield from self._tokens()
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -91,6 +90,7 @@ class _Shard:
         manifest = segmented.manifest()
         if manifest is None:
             return
+        segmented.fetch(manifest)
         names = self._matcher.columns(pq.read_schema(segmented.path).names)
         excluded = 0
         for row in read_rows(segmented.path, names):
@@ -105,6 +105,7 @@ class _Shard:
         manifest = tokens.manifest()
         if manifest is None:
             return
+        tokens.fetch(manifest)
         file = TokenFile(tokens.path)
         excluded = sum(self._is_excluded(file, row, int(key)) for row, key in enumerate(file.documents["key"]))
         yield tokens.asset, len(file), excluded, ""
@@ -117,15 +118,24 @@ class _Shard:
             yield index.asset, len(file), excluded, problem
 
     def _is_excluded(self, file: TokenFile, row: int, key: int) -> bool:
-        """Return whether a document of a token file is excluded, or is not in the text any more.
+        """Return whether a document of a token file is excluded, as the text says too, or is not in the text any more.
 
         Under `seed` tokens do not say where lines end, and lose characters: there the segmented text is searched.
         """
-        if key not in self._keys:
+        if key not in self._keys or key in self._excluded_keys:
             return True
         searched = self._matcher.reads_text and self._profile == "clean"
         text = self._tokenizer.decode(file.document(row)) if searched else ""
         return self._matcher.first_of(key, "", None, text) is not None
+
+    @cached_property
+    def _hits(self) -> list[Hit]:
+        return list(hits_in(self._corpus, self._text, self._manifest, self._exclusions.active))
+
+    @cached_property
+    def _excluded_keys(self) -> set[int]:
+        """The keys of what is excluded by something that tokens do not say, such as its title."""
+        return {hit.key for hit in self._hits if hit.key is not None}
 
     @cached_property
     def _keys(self) -> set[int]:
@@ -134,4 +144,6 @@ class _Shard:
 
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
-        return load_tokenizer(self._root.directory("tokenizer").path)
+        tokenizer = self._root.directory("tokenizer")
+        tokenizer.verified()
+        return load_tokenizer(tokenizer.path)

@@ -87,6 +87,11 @@ class Artifact(ABC):
         A published file whose local copy is missing or different is downloaded.
         """
 
+    def fetch(self, manifest: Manifest) -> None:
+        """Download the files of a published output that differ here. What cannot be mended so is left to who reads."""
+        if self.remote is not None:
+            self.find_mismatch(manifest)
+
     @abstractmethod
     def upload(self) -> None:
         """Publish an output that was made here, if the data root is a URL; replace an old one.

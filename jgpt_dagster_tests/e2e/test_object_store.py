@@ -59,6 +59,24 @@ def test_a_bucket_holds_the_bytes_of_a_local_root(
 
 
 @pytest.mark.slow
+def test_a_takedown_asked_of_a_machine_that_has_made_nothing_finds_all(
+    machines: list[Deployment], tmp_path: Path
+) -> None:
+    maker = machines[0]
+    other = Deployment(tmp_path, {**maker.settings, "JGPT_SCRATCH": str(tmp_path)}, maker.environment)
+    entry = ("exclude", "add", "--title", "水緒県", "--reason", "asked for", "--dry-run")
+    found = other.invoke(*entry)
+    assert "水緒県: 1 document\n" in found and "in 1 token files" in found
+    assert found == maker.invoke(*entry)
+    receipt = Path(other.invoke(*entry[:-1]).partition("receipt: ")[2].partition("\n")[0])
+    assert "wikipedia_tokens" in receipt.read_text()
+    held = [machine.try_invoke("exclude", "check") for machine in (other, maker)]
+    assert held[0].code == held[1].code == 1 and held[0].output == held[1].output
+    assert "wikipedia_tokens 20260101: 1 of" in held[0].output
+    assert "stale from now on: nothing" in maker.invoke("exclude", "remove", "1")
+
+
+@pytest.mark.slow
 def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_its_model(
     machines: list[Deployment], store: tuple[str, Mapping[str, str]]
 ) -> None:
@@ -72,11 +90,11 @@ def test_another_machine_finds_all_current_and_trains_and_a_third_goes_on_from_i
     refused = machines[2].try_invoke("trace", "--dump", DUMP, "--step", "1")
     assert refused.code and "not on this machine" in refused.output
     assert f"jgpt run --dump {DUMP} --to training_set" in refused.output
-    exclude = ("exclude", "add", "--page", "1", "--reason", "asked for", "--dry-run")
+    exclude = ("exclude", "add", "--title", "水緒県", "--reason", "asked for", "--dry-run")
     refused = machines[2].try_invoke(*exclude)  # nobody could tell whether the model has read it
     assert refused.code and f"jgpt run --dump {DUMP} --to training_set" in refused.output
     assert materialize_text(machines[2]) == {"verified"}
-    assert "only outputs that this machine has made are searched" in machines[2].invoke(*exclude)
+    assert "水緒県: 1 document\n" in machines[2].invoke(*exclude)
     assert "step 1, sample 0" in machines[2].invoke("trace", "--dump", DUMP, "--step", "1")
     assert materialize_text(machines[2], LATER_DUMP) == {"made", "verified"}
     assert machines[2].materialize("pretrained_model", f"{LATER_DUMP}|tiny", warm_start=True, **training).error is None
