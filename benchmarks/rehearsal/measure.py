@@ -146,24 +146,26 @@ def _files(root: Path) -> Iterator[tuple[Path, int]]:
 def stage_records(root: Path, since: float) -> dict[str, dict[str, float]]:
     """Return the seconds and CPU seconds of each asset, from the run records written since a time.
 
-    One pass that writes many shards has the same time in the record of each: it counts once.
+    One pass that writes many shards has the same time in the record of each: it counts once. What a run makes on the
+    way, such as the word counts of a tokenizer, is part of the record of what it was for, and is taken off there.
     """
-    runs: dict[tuple[str, Any], dict[str, Any]] = {}
     outputs = Counter[str]()
+    times: dict[str, dict[str, set[tuple[float, float]]]] = defaultdict(lambda: defaultdict(set))
     for path in [*root.glob("*/**/*run.json")]:
         if path.name.startswith(".") or path.stat().st_mtime < since:
             continue
         record = json.loads(path.read_text())
         asset = path.relative_to(root).parts[0]
         outputs[asset] += 1
-        key = (asset, record["run_id"])
-        if record["seconds"] > runs.get(key, {"seconds": -1})["seconds"]:
-            runs[key] = record
-    stages: dict[str, dict[str, float]] = {}
-    for (asset, _), record in runs.items():
-        stage = stages.setdefault(asset, {"outputs": outputs[asset], "seconds": 0.0, "cpu_seconds": 0.0})
-        stage["seconds"] += record["seconds"]
-        stage["cpu_seconds"] += record.get("cpu_seconds", 0.0)
+        times[record["run_id"]][asset].add((record["seconds"], record.get("cpu_seconds", 0.0)))
+    stages = {asset: {"outputs": float(count), "seconds": 0.0, "cpu_seconds": 0.0} for asset, count in outputs.items()}
+    for of_run in times.values():
+        sums = {asset: [sum(column) for column in zip(*pairs, strict=True)] for asset, pairs in of_run.items()}
+        purpose = max(sums, key=lambda asset: sums[asset][0])
+        for asset, own in sums.items():
+            on_the_way = [other for name, other in sums.items() if name != asset] if asset == purpose else []
+            for place, name in enumerate(("seconds", "cpu_seconds")):
+                stages[asset][name] += max(0.0, own[place] - sum(other[place] for other in on_the_way))
     return stages
 
 
