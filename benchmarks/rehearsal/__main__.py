@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +31,11 @@ WIKI = "jawiki"
 DATES = ("20260101", "20260120")
 
 
-def write_mirror(mirror: Path, source: Path, articles: int, documents: int, workers: int) -> None:
-    """Write both editions of the wiki and the archive below `mirror`, as a mirror has them."""
+def write_mirror(mirror: Path, source: Path, articles: int, documents: int, workers: int, dates: Sequence[str]) -> None:
+    """Write editions of the wiki and the archive below `mirror`, as a mirror has them."""
     with map_in_worker_pool(workers) as mapped:
-        for edition, date in enumerate(DATES, 1):
+        for date in dates:
+            edition = DATES.index(date) + 1
             streams = mapped(partial(wiki_stream, source, edition), wiki_streams(articles, edition))
             write_dump_streams(mirror, WIKI, date, (stream for _, stream in streams))
             print(f"{WIKI} {date} is written", flush=True)
@@ -50,13 +52,16 @@ def main() -> None:
     parser.add_argument("--articles", type=int, default=1_400_000, help="of the first date")
     parser.add_argument("--documents", type=int, default=6_600_000, help="of CC-100")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--date", dest="dates", action="append", choices=DATES, help="to write (default: both)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pages, text = sample(Path(folder), options.data)
         source = Path(folder) / "source.json"
         wikitext = [page.text for page in pages if page.ns == 0]
         source.write_text(json.dumps({"wikitext": wikitext, "paragraphs": text.decode().split("\n")}))
-        write_mirror(options.mirror, source, options.articles, options.documents, options.workers)
+        write_mirror(
+            options.mirror, source, options.articles, options.documents, options.workers, options.dates or DATES
+        )
 
 
 if __name__ == "__main__":
