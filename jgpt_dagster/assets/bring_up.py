@@ -45,8 +45,8 @@ def bring_up(
     """Bring the assets that lead to `until` up to date, for a dump and the model of the settings; yield each stage.
 
     `ops` is run config by asset; what a root keeps of it is kept before the first stage. The other arguments are those
-    of `local_runner.run_stages`. What can be known to fail is refused first: another segmenter than that of the
-    tokenizer, a required start that no model is fit for, a dump that the mirror does not have. Raises JgptError.
+    of `local_runner.run_stages`. What can be known to fail is refused first: a segmenter that is missing or not that of
+    the tokenizer, a required start that no model is fit for, a dump that the mirror does not have. Raises JgptError.
     """
     training = ops.get("pretrained_model", {}).get("config", {})
     grace = PretrainingConfig(**training).stop_grace_seconds
@@ -82,11 +82,9 @@ def bring_up(
 
 
 def _require_engine(settings: Settings) -> None:
-    """Raise TokenizerMismatchError if the segmenter is not that of the tokenizer, before anything is fetched."""
-    tokenizer = settings.catalog.tokenizer
-    if tokenizer.manifest() is not None:
-        with open_segmenter(settings.segmenter) as engine:
-            require_tokenizer_engine(tokenizer, settings.segmenter, engine.fingerprint)
+    """Raise SegmenterError if the segmenter is missing, TokenizerMismatchError if it is not that of the tokenizer."""
+    with open_segmenter(settings.segmenter) as engine:
+        require_tokenizer_engine(settings.catalog.tokenizer, settings.segmenter, engine.fingerprint)
 
 
 def _require_start(settings: Settings, dump: str, training: Mapping[str, Any]) -> None:

@@ -19,7 +19,8 @@ from jgpt_dagster.storage.file_creation import make_root
 def open_deployment() -> Settings:
     """Return the settings, with a writable data root and DAGSTER_HOME set; print the line to export if it was not.
 
-    Raises JgptError if the data root cannot be written, and RootMismatchError if it was made with other settings.
+    Raises JgptError if the data root or the scratch directory cannot be written, and RootMismatchError if the root was
+    made with other settings.
     """
     settings = load_settings()
     _require_writable(settings)
@@ -69,11 +70,16 @@ def config_option(help_text: str) -> Callable[[Callable[..., None]], Callable[..
 
 
 def _require_writable(settings: Settings) -> None:
-    data, name = settings.root.path, "JGPT_DATA" if settings.root.remote is None else "JGPT_SCRATCH"
-    try:
-        make_root(data)
-        writable = os.access(data, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise JgptError(f"{name}={data} cannot be written. Make it writable, or point {name} at another directory.")
+    places = {"JGPT_DATA" if settings.root.remote is None else "JGPT_SCRATCH": settings.root.path}
+    if settings.scratch is not None:
+        places["JGPT_SCRATCH"] = settings.scratch
+    for name, place in places.items():
+        try:
+            make_root(place)
+            writable = os.access(place, os.W_OK | os.X_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise JgptError(
+                f"{name}={place} cannot be written. Make it writable, or point {name} at another directory."
+            )

@@ -35,13 +35,13 @@ class Finding(NamedTuple):
 
 @click.command()
 def doctor() -> None:
-    """Look at what a run needs: settings, mirror, disk, memory, compilers, GPUs, segmenter, ports.
+    """Look at what a run needs: settings, files, mirror, disk, memory, compilers, GPUs, segmenter, ports.
 
     Changes nothing. Ends with exit code 1 if something would stop a run.
     """
     settings = load_settings()
     failed = False
-    for look in (_settings, _mirror, _disks, _machine, _compilers, _gpus, _segmenter, _port):
+    for look in (_settings, _files, _mirror, _disks, _machine, _compilers, _gpus, _segmenter, _port):
         for finding in _told(look, settings):
             say_marked(finding.state, _COLOURS[finding.state], f"{finding.subject:<10} {finding.words}")
             failed |= finding.state == "fail"
@@ -80,6 +80,22 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "settings", ", ".join(f"JGPT_{name.upper()}" for name in names) or "all defaults")
     if not settings.contact and settings.dumps_url.startswith("http"):
         yield Finding("note", "contact", "JGPT_CONTACT is not set: Wikimedia blocks clients that give no contact")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    from jgpt_dagster.corpus.web.text_folder import TextFolderError, folder_fingerprint
+
+    for name, folder in settings.folders.items():
+        try:
+            folder_fingerprint(folder)
+        except TextFolderError as error:
+            yield Finding("fail", "folder", f"{name}: {error}")
+        else:
+            yield Finding("ok", "folder", f"{name} reads {folder}")
+    named = {"JGPT_RUN_CONFIG": settings.run_config, "JGPT_HOSTFILE": settings.hostfile, "JGPT_TASKS": settings.tasks}
+    for variable, path in named.items():
+        if path is not None and not path.exists():
+            yield Finding("fail", "file", f"{variable}={path} is not there")
 
 
 def _mirror(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import click
 from jgpt_dagster.cli.deployment import all_dumps, glance_at_instance, open_deployment
 from jgpt_dagster.cli.terminal import say, say_states
 from jgpt_dagster.orchestration.dagster_instance import open_instance
+from jgpt_dagster.orchestration.dump_dates import require_date
 from jgpt_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ def status(dates: tuple[str, ...]) -> None:
     settings = open_deployment()
     from jgpt_dagster.catalog.status import DeploymentStatus, next_step
     from jgpt_dagster.cli.code_versions import installed_code_versions
-    from jgpt_dagster.storage.safe_path import require_form
 
     for date in dates:
-        require_form("dump", date)
+        require_date(date)
     root = settings.root
     glanced = glance_at_instance()
     if glanced is None or glanced.unfinished_runs:
@@ -43,7 +43,7 @@ def status(dates: tuple[str, ...]) -> None:
         of_dump = deployment.status(date, runs)
         say_states(["", *of_dump.lines(), f"  next: {next_step(shared, of_dump, settings.model)}"])
     if not dates and not all_dumps(root):
-        say("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump YYYYMMDD --to wikipedia_dump")
+        say("\nNo dump is here yet. Fetch one with:\n  jgpt run --dump latest --to wikipedia_dump")
 
 
 def _end_abandoned_runs(settings: Settings) -> None:

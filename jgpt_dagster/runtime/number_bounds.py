@@ -11,7 +11,7 @@ def problem_text(problem: ErrorDetails, field: FieldInfo | None) -> str:
     """Return what is wrong with a value, with both bounds of the field if the value breaks one of them."""
     if field is not None and problem["type"] in _BOUND_ERRORS and (bounds := _bounds(field)):
         return f"{problem['msg']} (allowed: {bounds})"
-    return problem["msg"]
+    return problem["msg"].removeprefix("Value error, ")  # pydantic's label of a validator of this package
 
 
 def _bounds(field: FieldInfo) -> str:

@@ -6,6 +6,7 @@ as the folder that they are made in, so a team shares a root by `chmod g+rwxs $J
 too if the group may write to the folder that it is made in. Others never get rights to it, nor may they write anything.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -36,7 +37,7 @@ def make_directory(path: Path, *, internal: bool = False) -> None:
             directory.mkdir(mode=_mode(directory.parent, internal=internal))
         except FileExistsError:
             if not directory.is_dir():
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
 
 
 def make_own_directory(path: Path) -> None:

@@ -20,6 +20,17 @@ def test_a_sound_deployment_is_ok_and_one_with_faults_names_each(tmp_path: Path)
     assert "note settings   JGPT_MODLE is no setting; JGPT_MODEL is" in found.output
 
 
+def test_folders_and_files_that_settings_name_are_looked_at(tmp_path: Path) -> None:
+    deployment, news = mini_deployment(tmp_path), tmp_path / "news"
+    news.mkdir()
+    (news / "a.txt").write_text("海に近い町。")
+    settings = {"FOLDERS": f"news={news},mail={tmp_path / 'mail'}", "TASKS": str(tmp_path / "tasks")}
+    found = Deployment(deployment.data, {**deployment.settings, **settings}).try_invoke("doctor")
+    assert found.code == 1 and f"ok   folder     news reads {news}" in found.output
+    assert f"fail folder     mail: {tmp_path / 'mail'}" in found.output
+    assert f"fail file       JGPT_TASKS={tmp_path / 'tasks'} is not there" in found.output
+
+
 def test_what_looks_like_a_setting_is_found_and_nothing_else() -> None:
     others = {"PATH": "", "HOME": "", "DAGSTER_HOME": "", "JGPT_DATA": "", "jgpt_wiki": "", "JGPT_TEST_DATA": ""}
     assert list(unknown_variables(others)) == []

@@ -20,7 +20,7 @@ def deployment(tmp_path: Path) -> Deployment:
 
 
 @pytest.mark.parametrize("date", ["20261301", "20260230", "20260000"])
-@pytest.mark.parametrize("command", [["run", "--dump"], ["dumps", "add"]])
+@pytest.mark.parametrize("command", [["run", "--dump"], ["dumps", "add"], ["status", "--dump"]])
 def test_a_day_that_no_calendar_has_is_refused(deployment: Deployment, command: list[str], date: str) -> None:
     refused = deployment.try_invoke(*command, date)
     assert refused.code == 1 and f"{date} is not the date of a day" in refused.output

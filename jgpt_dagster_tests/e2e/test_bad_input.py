@@ -417,6 +417,32 @@ def test_a_data_root_that_cannot_be_written_is_named(tmp_path: Path, small_disk:
     assert deployment.materialize("wikipedia_dump", DUMP).error is None
 
 
+@pytest.mark.parametrize(
+    ("setting", "refusal"),
+    [
+        ("SCRATCH", "Error: JGPT_SCRATCH=/dev/null/scratch cannot be written. Make it writable, or point JGPT_SCRATCH"),
+        ("SEGMENTER", "JGPT_SEGMENTER=jumanpp needs the program 'jumanpp', which was not found."),
+    ],
+)
+def test_what_a_late_stage_needs_is_missed_before_anything_is_fetched(
+    tmp_path: Path, setting: str, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    values = {"SCRATCH": "/dev/null/scratch", "SEGMENTER": "jumanpp"}
+    deployment = mini_deployment(tmp_path)
+    deployment = replace(deployment, settings={**deployment.settings, setting: values[setting]})
+    refused = deployment.try_invoke("run", "--dump", DUMP, "--to", "training_set")
+    assert refused.code == 1 and refusal in refused.output
+    assert not list(deployment.data.glob("*_dump"))
+
+
+def test_a_file_in_the_place_of_dagster_home_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    deployment = replace(mini_deployment(tmp_path), environment={"DAGSTER_HOME": str(tmp_path / "file")})
+    refused = deployment.try_invoke("status")
+    assert refused.code == 1 and f"{tmp_path / 'file'}: a part of this path is no directory." in refused.output
+
+
 def test_settings_that_one_root_cannot_mix_are_refused(good: Deployment) -> None:
     before = good.mtimes()
     other = good.with_settings(TEXT="seed", SHARDS="2")
