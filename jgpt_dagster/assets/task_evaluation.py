@@ -30,7 +30,7 @@ from jgpt_dagster.storage.hashing import sha256_file, sha256_value
 from jgpt_dagster.storage.manifest import Recipe, library_versions
 from jgpt_dagster.storage.parquet import write_json_lines
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class TaskEvaluationConfig(StageConfig):

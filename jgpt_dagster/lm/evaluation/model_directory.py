@@ -23,6 +23,8 @@ READ = ("*.safetensors", "*.json", "*.model", "*.txt", "*.tiktoken")
 _RECORDS = ("manifest.json", "run.json", "checks.json", "provenance.json", "croissant.json", "bom.cdx.json")
 # By what share of the largest one logits may differ in 32-bit arithmetic although nothing before them does.
 _CAUSAL_TOLERANCE = 1e-4
+# Later ones need a protobuf that the requirements of this package do not have yet.
+_SENTENCEPIECE = "pip install sentencepiece==0.2.1"
 # Names under which configurations of transformers give the largest number of inputs.
 _CONTEXT_FIELDS = (
     "max_position_embeddings",
@@ -40,7 +42,9 @@ def require_model_directory(directory: Path) -> None:
         raise ModelError(f"{directory} is no directory. Give that of a model which transformers opens.")
     if not (directory / _CONFIG).is_file():
         raise ModelError(f"{directory} holds no model: {_CONFIG} is missing.")
-    _read_json(directory / _CONFIG)
+    config = _read_json(directory / _CONFIG)
+    if isinstance(config, dict) and config.get("is_encoder_decoder"):
+        raise ModelError(f"{directory} holds an encoder with a decoder, no causal language model.")
     if not any(directory.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))
         raise ModelError(
@@ -88,16 +92,23 @@ def open_tokenizer(directory: Path) -> Any:
     """Return the tokenizer of a directory as transformers has it. Raises ModelError."""
     from transformers import AutoTokenizer
 
-    return _opening(
-        directory,
-        "tokenizer",
-        lambda: AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False),
-    )
+    try:
+        return _opening(
+            directory,
+            "tokenizer",
+            lambda: AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False),
+        )
+    except ModelError as error:
+        # What transformers says of it is that another library is missing.
+        if any(directory.glob("*.model")) and not (directory / "tokenizer.json").is_file():
+            raise ModelError(f"{error} If it is a SentencePiece model: {_SENTENCEPIECE}.") from error
+        raise
 
 
 def context_length(model: Any) -> int | None:
     """Return the largest number of inputs that a model takes, as far as its configuration limits it."""
-    lengths = [getattr(model.config, name, None) for name in _CONTEXT_FIELDS]
+    config = model.config.get_text_config()
+    lengths = [getattr(config, name, None) for name in _CONTEXT_FIELDS]
     return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
@@ -120,6 +131,12 @@ def start_token(model: Any, tokenizer: Any, directory: Path) -> int:
         f"{directory} names no token that a text begins or ends with, so its first token has no probability. Give "
         "bos_token_id in generation_config.json."
     )
+
+
+def choice_start(model: Any, tokenizer: Any, start: int) -> int:
+    """Return the token that a choice without a prompt follows in lm-evaluation-harness, or `start` if there is none."""
+    candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return next((index for index in candidates if index is not None and index < embeddings(model)), start)
 
 
 def embeddings(model: Any) -> int:
@@ -161,6 +178,8 @@ def _opening(directory: Path, what: str, open_it: Callable[[], Any]) -> Any:
     except Exception as error:  # whatever a library makes of what others have written
         if isinstance(error, MemoryError):
             raise
+        if "trust_remote_code" in str(error):
+            raise ModelError(f"{directory}: its {what} needs code that comes with it, which is never run.") from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
         raise ModelError(
@@ -173,7 +192,8 @@ def _require_causal(model: Any, directory: Path) -> None:
     import torch
 
     size = embeddings(model)
-    tokens = torch.arange(6, device=model.device)[None] * 7 % size
+    length = min(6, context_length(model) or 6)
+    tokens = torch.arange(length, device=model.device)[None] * 7 % size
     other = tokens.clone()
     other[0, -1] = (int(tokens[0, -1]) + 1) % size
     with torch.inference_mode():

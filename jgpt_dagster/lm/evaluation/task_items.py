@@ -11,7 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jgpt_dagster.errors import JgptError
@@ -52,7 +52,8 @@ class TaskDefinition:
 class TaskItem:
     """A question: which of the choices, each behind the context, is the likeliest? `answer` is the right one's index.
 
-    `text` is what would give the item away in training data, `place` the file and line of the item.
+    `text` is what would give the item away in training data, `place` the file and line of the item. `delimiter` stands
+    between the context and each choice.
     """
 
     context: str
@@ -61,6 +62,7 @@ class TaskItem:
     group: str
     text: str
     place: str
+    delimiter: str = ""
 
 
 def find_tasks(folder: Path) -> list[TaskDefinition]:
@@ -110,7 +112,7 @@ def read_items(definition: TaskDefinition) -> Iterator[TaskItem]:
             place = f"{path.name}:{number}"
             try:
                 yield _item(definition, record, place)
-            except (TemplateError, ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
+            except (TemplateError, ValueError, KeyError, IndexError, TypeError) as error:
                 raise TaskError(f"{path}, line {number}: it is no item of {definition.task}: {error}") from error
     if not number:
         raise TaskError(f"{', '.join(map(str, definition.files))}: there is no item of {definition.task} in it.")
@@ -143,21 +145,41 @@ def _values(definition: TaskDefinition) -> dict[str, Any]:
 def _read_definition(text: str, source: str) -> TaskDefinition:
     try:
         values = yaml.safe_load(text)
-        if isinstance(values, dict) and isinstance(values.get("data"), str):
+        if not isinstance(values, dict):
+            raise ValueError("it is no mapping of keys to values")
+        if isinstance(values.get("data"), str):
             values["data"] = [values["data"]]
         known = {entry.name for entry in fields(TaskDefinition)} - {"files"}
-        if unknown := sorted(set(values) - known):
+        if unknown := sorted(str(key) for key in values.keys() - known):
             raise ValueError(f"unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        definition = TaskDefinition(**values)
+        required = (entry.name for entry in fields(TaskDefinition) if entry.default is MISSING)
+        if missing := [name for name in required if values.get(name) in (None, [], "") and name != "doc_to_text"]:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        definition = TaskDefinition(**{"doc_to_text": None, **values})
+        _require_types(definition)
         if any(Path(pattern).is_absolute() or ".." in Path(pattern).parts for pattern in definition.data):
             raise ValueError("data leads out of the folder")
-        of_text = ("task", "doc_to_text", "target_delimiter", "item_text")
-        texts = (*(getattr(definition, name) for name in of_text), *definition.data, *definition.columns)
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{', '.join(of_text)} are text, data and columns are lists of text")
         return definition
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise TaskError(f"{source} is no definition of a task: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise TaskError(f"{source} is no definition of a task: {' '.join(str(error).split())}") from error
+
+
+def _require_types(definition: TaskDefinition) -> None:
+    """Raise ValueError for a value of another type than its key has. YAML reads an unquoted no as false."""
+    for name in ("task", "doc_to_text", "target_delimiter", "item_text"):
+        if not isinstance(getattr(definition, name), str):
+            raise ValueError(f"{name} is text")
+    for name in ("data", "columns"):
+        values = getattr(definition, name)
+        if not isinstance(values, list | tuple) or not all(isinstance(value, str) and value for value in values):
+            raise ValueError(f"{name} is a list of text")
+    choices, target = definition.doc_to_choice, definition.doc_to_target
+    if not (isinstance(choices, str) or (isinstance(choices, list) and all(map(_is_text, choices)))):
+        raise ValueError("doc_to_choice is text, or a list of texts (in quotes)")
+    if not isinstance(target, str | int) or isinstance(target, bool):
+        raise ValueError("doc_to_target is text or an index")
+    if not isinstance(definition.group, str | None):
+        raise ValueError("group is the name of a field")
 
 
 def _plain_task(path: Path) -> TaskDefinition:
@@ -194,7 +216,7 @@ def _json_records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if line.strip():
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"line {number} is no JSON: {error}") from error
             if not isinstance(record, dict):
                 raise ValueError(f"line {number} is no JSON object")
@@ -210,46 +232,89 @@ def _csv_records(lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple
             yield reader.line_num, dict(zip(columns, row, strict=True))
 
 
-_environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-
-
 def _item(definition: TaskDefinition, record: Mapping[str, Any], place: str) -> TaskItem:
-    choices = tuple(map(str, _choices(definition.doc_to_choice, record)))
-    answer = _answer(definition.doc_to_target, record, choices)
-    if len(choices) < 2 or not all(choices) or not 0 <= answer < len(choices):
+    found = _choices(definition.doc_to_choice, record)
+    choices = tuple(map(str, found))
+    answer = _answer(definition.doc_to_target, record, found)
+    if len({*choices}) < 2 or not all(choices) or not 0 <= answer < len(choices):
         raise ValueError(f"its choices are {list(choices)}, its answer {answer}")
-    return TaskItem(
+    item = TaskItem(
         context=_rendered(definition.doc_to_text, record),
-        choices=tuple(f"{definition.target_delimiter}{choice}" for choice in choices),
+        choices=choices,
         answer=answer,
-        group=str(record[definition.group]) if definition.group else "",
+        group=str(record.get(definition.group, "")) if definition.group else "",
         text=_rendered(definition.item_text, record),
         place=place,
+        delimiter=definition.target_delimiter,
     )
+    "".join((item.context, *choices, item.text)).encode()  # JSON can hold halves of characters, which no text has
+    return item
 
 
 def _choices(template: str | Sequence[str], record: Mapping[str, Any]) -> Sequence[Any]:
     if not isinstance(template, str):
         return template
-    found = record[template] if template in record else ast.literal_eval(_rendered(template, record))
-    if not isinstance(found, list):
-        raise ValueError(f"its choices are {found!r}")
+    found = record[template] if template in record else _literal(_rendered(template, record, of_lists=True))
+    if not isinstance(found, list) or not all(map(_is_text, found)):
+        raise ValueError(f"its choices are {found!r}, expected a list of texts")
     return found
 
 
-def _answer(template: str | int, record: Mapping[str, Any], choices: Sequence[str]) -> int:
+def _answer(template: str | int, record: Mapping[str, Any], choices: Sequence[Any]) -> int:
+    """Return the index of the right choice, which a field or a template gives as an index or as the choice.
+
+    Digits that a template makes are an index, as in lm-evaluation-harness; in a field they may be a choice.
+    """
     if isinstance(template, int):
         return template
-    found = record[template] if template in record else _rendered(template, record)
-    if isinstance(found, str) and found not in choices and found.isdecimal():
+    of_field = template in record
+    found = record[template] if of_field else _rendered(template, record)
+    if isinstance(found, str) and found.isdecimal() and not (of_field and found in choices):
         return int(found)
-    return found if isinstance(found, int) else choices.index(str(found))
+    if isinstance(found, int) and not isinstance(found, bool):
+        if found in choices and choices.index(found) != found:
+            raise ValueError(f"its answer {found} may be an index or one of {list(choices)}: give the choices as text")
+        return found
+    if found not in choices:
+        if found == template:
+            raise ValueError(f"it has no field {template}, and no such choice")
+        raise ValueError(f"its answer is {found!r}, expected an index or one of {list(choices)}")
+    return choices.index(found)
 
 
-def _rendered(template: str, record: Mapping[str, Any]) -> str:
-    return _template(template).render(**record)
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"{text!r} is neither a field of it nor a list") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _rendered(template: str, record: Mapping[str, Any], of_lists: bool = False) -> str:
+    return _template(template, of_lists).render(**record)
 
 
 @cache
-def _template(source: str) -> Template:
-    return _environment.from_string(source)
+def _template(source: str, of_lists: bool) -> Template:
+    return _environment(of_lists).from_string(source)
+
+
+@cache
+def _environment(of_lists: bool) -> ImmutableSandboxedEnvironment:
+    """Return what renders templates of text or, if so, of lists. Null and structures are refused, not shown as text."""
+
+    def refuse(value: Any) -> Any:
+        elements = value if of_lists and isinstance(value, list) else [value]
+        for element in elements:
+            if isinstance(element, Undefined):
+                str(element)  # raises what names it
+            if not _is_text(element):
+                raise ValueError(f"{element!r} stands where text is expected")
+        return value
+
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=refuse
+    )

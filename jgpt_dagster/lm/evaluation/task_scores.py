@@ -15,6 +15,8 @@ from jgpt_dagster.runtime.batching import batches
 
 _ITEMS_AT_ONCE = 256
 _UNLIMITED_CONTEXT = 2048
+# Log-likelihoods that differ by less differ by the order of 32-bit additions.
+_EQUAL = 1e-5
 # Two-sided 95 % of the normal distribution.
 _Z = 1.959964
 
@@ -32,28 +34,31 @@ class TaskScores:
         return [int(np.argmax(values)) for values in self.log_likelihoods]
 
     @property
-    def choices_by_character(self) -> list[int]:
+    def right(self) -> np.ndarray:
+        """Whether the likeliest choice of each item is right; of equals, the share that is."""
+        pairs = zip(self.items, self.log_likelihoods, strict=True)
+        return np.array([_right_share(item, np.array(values)) for item, values in pairs])
+
+    @property
+    def right_by_character(self) -> np.ndarray:
         """The same by log-likelihood per character of the choice, which favours no short ones."""
         pairs = zip(self.items, self.log_likelihoods, strict=True)
-        return [
-            int(np.argmax([value / len(choice) for value, choice in zip(values, item.choices, strict=True)]))
-            for item, values in pairs
-        ]
+        return np.array([_right_share(item, values / np.array([*map(len, item.choices)])) for item, values in pairs])
 
     def to_dict(self) -> dict[str, Any]:
         """Return accuracy with its interval, what chance gives, and accuracy by group."""
         answers = np.array([item.answer for item in self.items])
-        right = np.array(self.choices) == answers
+        right = self.right
         groups = np.array([item.group for item in self.items])
-        interval = wilson_interval(int(right.sum()), len(right))
+        interval = wilson_interval(float(right.sum()), len(right))
         same = len({item.choices for item in self.items}) == 1
         return {
             "items": len(right),
             "accuracy": float(right.mean()),
             "accuracy_low": interval.low,
             "accuracy_high": interval.high,
-            "accuracy_by_character": float((np.array(self.choices_by_character) == answers).mean()),
-            "chance": float(np.mean([1 / len(item.choices) for item in self.items])),
+            "accuracy_by_character": float(self.right_by_character.mean()),
+            "chance": float(np.mean([_right_share(item, np.zeros(len(item.choices))) for item in self.items])),
             # Where the choices are labels, the most frequent answer alone reaches this.
             **({"majority": float(np.bincount(answers).max() / len(answers))} if same else {}),
             **(
@@ -79,11 +84,11 @@ def score_task(
 
     As in lm-evaluation-harness, spaces at the end of a context belong to the choice, the choice's tokens are those that
     context and choice have beyond the context alone, and a sequence that is too long loses its beginning. A context
-    follows what the tokenizer puts before a text; without a context, a choice follows the start token.
+    follows what the tokenizer puts before a text; without a context, a choice follows `choice_start`.
     """
     log_likelihoods: list[tuple[float, ...]] = []
     for group in batches(items, max_items=_ITEMS_AT_ONCE):
-        pairs = [(item.context, choice) for item in group for choice in item.choices]
+        pairs = [(item.context, item.delimiter + choice) for item in group for choice in item.choices]
         values = iter(pair_log_likelihoods(model, pairs, batch))
         log_likelihoods += [tuple(next(values) for _ in item.choices) for item in group]
         advance(len(group))
@@ -102,7 +107,7 @@ def pair_log_likelihoods(model: TextModel, pairs: Sequence[tuple[str, str]], bat
         if kept >= len(ids):  # the end of the context and the choice are one token
             kept = _common(ids, encoded[context])
         # The first of all tokens needs one before it to have a probability.
-        start = model.prompt_prefix if kept else [model.start_id]
+        start = model.prompt_prefix if kept else [model.choice_start]
         sequences.append(np.concatenate((np.array(start, np.int64), ids)))
         lengths.append(len(ids) - kept)
     window = model.facts.context or _UNLIMITED_CONTEXT
@@ -110,7 +115,7 @@ def pair_log_likelihoods(model: TextModel, pairs: Sequence[tuple[str, str]], bat
     return [-value * math.log(2) for value in bits]
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
+def wilson_interval(successes: float, trials: int) -> Interval:
     """Return the 95 % interval of a proportion (Wilson, "Probable Inference", 1927)."""
     share, square = successes / trials, _Z**2 / trials
     middle = (share + square / 2) / (1 + square)
@@ -134,6 +139,12 @@ def summary_rows(tasks: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 TASK_COLUMNS = ("task", "items", "accuracy (95 %)", "by character", "chance")
 """The head of the rows of `summary_rows`."""
+
+
+def _right_share(item: TaskItem, values: np.ndarray) -> float:
+    """Return the share of the likeliest choices that are the right one. A choice may be there twice."""
+    likeliest = np.flatnonzero(values >= values.max() - _EQUAL)
+    return float(np.mean([item.choices[index] == item.choices[item.answer] for index in likeliest]))
 
 
 def _with_spaces_moved(context: str, continuation: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from jgpt_dagster.corpus.segmenters.base import Segmenter
 from jgpt_dagster.corpus.text.normalize import normalizer
 from jgpt_dagster.corpus.text.segment import segment_documents
 from jgpt_dagster.lm.evaluation.model_directory import (
+    choice_start,
     context_length,
     embeddings,
     open_model,
@@ -70,6 +71,10 @@ class TextModel(Protocol):
     @property
     def prompt_prefix(self) -> Sequence[int]:
         """What the tokenizer puts before a prompt, if anything."""
+
+    @property
+    def choice_start(self) -> int:
+        """The token that a choice without a prompt follows."""
 
     def bits(self, sequences: Sequence[np.ndarray], window: int, batch: int) -> list[float]:
         """Return the sum of -log2 p over all tokens of each sequence except the first, `batch` windows at once."""
@@ -155,6 +160,7 @@ class CausalTextModel:
     encoder: TextEncoder
     start_id: int
     prompt_prefix: Sequence[int]
+    choice_start: int
     facts: ModelFacts
     label: str
 
@@ -197,6 +203,11 @@ class NgramTextModel:
         """A prompt begins as a document does."""
         return [self.start_id]
 
+    @property
+    def choice_start(self) -> int:
+        """So does a choice without a prompt."""
+        return self.start_id
+
     def bits(self, sequences: Sequence[np.ndarray], window: int, batch: int) -> list[float]:
         """Return the sum of -log2 p over all tokens of each sequence except the first."""
         return [self.ngrams.bits(tokens) for tokens in sequences]
@@ -224,10 +235,11 @@ def open_text_model(directory: Path, device: str = "cpu") -> Iterator[CausalText
     facts = ModelFacts(str(config.model_type), int(model.num_parameters()), len(tokenizer), context_length(model))
     if not (directory / _SEGMENTATION).is_file():
         encoder = TransformersEncoder(tokenizer)
-        yield CausalTextModel(model, encoder, start, encoder.prompt_prefix, facts, str(directory))
+        alone = choice_start(model, tokenizer, start)
+        yield CausalTextModel(model, encoder, start, encoder.prompt_prefix, alone, facts, str(directory))
         return
     with open_own_encoder(directory) as own:
-        yield CausalTextModel(model, own, start, [start], facts, str(directory))
+        yield CausalTextModel(model, own, start, [start], start, facts, str(directory))
 
 
 def ngram_text_model(baselines: Baselines, name: str, encoder: TextEncoder, start_id: int) -> NgramTextModel:

@@ -16,6 +16,15 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed (extra `eval`)")
 
 WORDS = ["吾輩は猫である", "名前はまだ無い", "東京大学", "二人", "とんと見当がつかぬ", "New York", "2025年"]
 
+# With lm-eval's own delimiter, and choices that look like indices.
+NUMBERS = """
+task: numbers
+data: numbers.jsonl
+doc_to_text: "{{sum}}"
+doc_to_choice: names
+doc_to_target: "{{'ABCD'.index(key)}}"
+"""
+
 
 def write_items(folder: Path) -> None:
     """Write items in the forms of JBLiMP and JCommonsenseQA, and of JSON lines."""
@@ -25,7 +34,14 @@ def write_items(folder: Path) -> None:
         for k, word in enumerate(WORDS)
     ]
     plain = [{"prompt": f"{word} ", "choices": [f" {one}" for one in WORDS[:3]], "answer": 1} for word in WORDS]
-    for name, rows in (("jblimp.jsonl", pairs), ("jcommonsenseqa-valid.json", questions), ("plain.jsonl", plain)):
+    numbers = [{"sum": f"{n}+1=", "names": ["1", "3", "22", "0"], "key": "ABCD"[n]} for n in range(4)]
+    (folder / "numbers.yaml").write_text(NUMBERS)
+    for name, rows in (
+        ("jblimp.jsonl", pairs),
+        ("jcommonsenseqa-valid.json", questions),
+        ("plain.jsonl", plain),
+        ("numbers.jsonl", numbers),
+    ):
         (folder / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -45,6 +61,8 @@ def test_log_likelihoods_and_accuracies_are_those_of_lm_eval(
     folder, directory = tmp_path / "tasks", save(tmp_path, family, context=64)
     folder.mkdir()
     write_items(folder)
+    generation = directory / "generation_config.json"  # begins with another token than the tokenizer's
+    generation.write_text(json.dumps({**json.loads(generation.read_text()), "bos_token_id": 9}))
     # It would read the definitions of all its tasks for each of ours.
     tasks = TaskManager(include_defaults=False)
     theirs = HFLM(pretrained=str(directory), device="cpu", batch_size=4, dtype="float32")

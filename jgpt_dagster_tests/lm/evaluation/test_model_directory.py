@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertLMHeadModel
+from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadModel
 
-from jgpt_dagster.lm.evaluation.model_directory import directory_fingerprint, open_model, require_model_directory
+from jgpt_dagster.lm.evaluation.model_directory import (
+    context_length,
+    directory_fingerprint,
+    open_model,
+    require_model_directory,
+)
 from jgpt_dagster.lm.evaluation.text_models import open_text_model
 from jgpt_dagster.lm.model.presets import ModelError
 from jgpt_dagster_tests.lm.evaluation.foreign import save
@@ -53,7 +58,7 @@ def test_code_of_the_directory_never_runs(model: Path, tmp_path: Path) -> None:
     names = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
     change_json(model / "config.json", auto_map=names, model_type="evil")
     change_json(model / "tokenizer_config.json", auto_map=names)
-    refused(model, "transformers opens no model")
+    refused(model, "its model needs code that comes with it, which is never run")
     change_json(model / "config.json", model_type="gpt_neox", attn_implementation="evil/kernel")
     with open_text_model(model):  # the library's own classes do
         pass
@@ -71,6 +76,7 @@ def test_what_is_missing_or_wrong_is_named_in_one_line(model: Path, tmp_path: Pa
     for content, why in (
         (b"{", "is no JSON"),
         (b'{"model_type": "t5", "d_model": 8}', "transformers opens no model"),
+        (b'{"model_type": "bart", "is_encoder_decoder": true}', "an encoder with a decoder, no causal"),
         (b'{"model_type": "nothing like it"}', "transformers opens no model"),
     ):
         (model / "config.json").write_bytes(content)
@@ -78,6 +84,22 @@ def test_what_is_missing_or_wrong_is_named_in_one_line(model: Path, tmp_path: Pa
     (model / "config.json").write_bytes(config)
     (model / "tokenizer.json").write_text("{}")
     refused(model, "transformers opens no tokenizer")
+    (model / "tokenizer.json").unlink()
+    (model / "spiece.model").write_bytes(b"not one")
+    refused(model, "If it is a SentencePiece model: pip install sentencepiece")
+
+
+def test_a_context_shorter_than_what_is_tried_opens(tmp_path: Path) -> None:
+    directory = tmp_path / "short"
+    GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=3, n_embd=16, n_layer=1, n_head=2)).save_pretrained(directory)
+    (directory / "vocab.txt").write_text("a\n")
+    assert context_length(open_model(directory, "cpu")) == 3
+
+
+def test_a_choice_without_a_prompt_follows_the_token_of_the_tokenizer_as_in_lm_eval(model: Path) -> None:
+    change_json(model / "generation_config.json", bos_token_id=5)
+    with open_text_model(model) as opened:
+        assert (opened.start_id, opened.choice_start) == (5, 0)
 
 
 def test_weights_of_another_model_are_refused(model: Path) -> None:

@@ -63,7 +63,35 @@ def test_a_definition_in_the_folder_is_a_task_and_replaces_one_of_its_name(folde
         "doc_to_choice: ['悪い', '良い']\ndoc_to_target: label\n"
     )
     (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jcola"))
-    assert item.context == "猫を鳴く。" and item.choices == (" 悪い", " 良い")
+    assert item.context == "猫を鳴く。" and item.choices == ("悪い", "良い")
+    assert item.delimiter == " "
+
+
+@pytest.mark.parametrize(("answer", "right"), [("A", "1"), ("B", "2"), ("C", "3"), ("D", "0")])
+def test_an_index_that_a_template_makes_is_none_of_the_choices(folder: Path, answer: str, right: str) -> None:
+    (folder / "JMMLU" / "astronomy.csv").write_text(f"一に一を足すと何か,1,2,3,0,{answer}\n")
+    (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jmmlu"))
+    assert item.choices[item.answer] == right
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "index"),
+    [(["2", "1"], "1", 1), (["a", "b"], "1", 1), ([0, 1], 1, 1), (["a", "b", "a"], "a", 0), (["a", "ab"], "ab", 1)],
+)
+def test_an_answer_is_an_index_or_a_choice(folder: Path, choices: list[Any], answer: Any, index: int) -> None:
+    line = json.dumps({"prompt": "", "choices": choices, "answer": answer})
+    (folder / "own.jsonl").write_bytes(b"\xef\xbb\xbf\r\n" + line.encode() + b"\r\n\r\n")
+    (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "own"))
+    assert (item.answer, item.place) == (index, "own.jsonl:2")
+
+
+def test_pairs_without_a_phenomenon_have_no_groups(folder: Path) -> None:
+    (folder / "jblimp.jsonl").write_text('{"good_sentence": "a", "bad_sentence": "b"}\n')
+    (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jblimp"))
+    assert item.group == ""
+
+
+_X = "task: x\ndata: own.jsonl\ndoc_to_text: '{{prompt}}'\n"
 
 
 @pytest.mark.parametrize(
@@ -73,13 +101,54 @@ def test_a_definition_in_the_folder_is_a_task_and_replaces_one_of_its_name(folde
         ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": "c"}\n', r"line 1: it is no item of own"),
         ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": 0}\n{\n', r"line 2 is no JSON"),
         ("own.jsonl", '{"prompt": "x", "choices": "ab", "answer": 0}\n', r"its choices are 'ab'"),
+        (
+            "own.jsonl",
+            '{"prompt": "x", "choices": ["a", null], "answer": 0}\n',
+            r"\['a', None\], expected a list of texts",
+        ),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "a"], "answer": 0}\n', r"its choices are \['a', 'a'\]"),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": true}\n', r"its answer is True, expected"),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": 1.0}\n', r"its answer is 1.0, expected"),
+        (
+            "own.jsonl",
+            '{"prompt": "x", "choices": [1, 2], "answer": 1}\n',
+            r"an index or one of .*: give the choices as text",
+        ),
+        ("own.jsonl", '{"prompt": null, "choices": ["a", "b"], "answer": 0}\n', r"None stands where text is expected"),
+        ("own.jsonl", '{"prompt": ["x"], "choices": ["a", "b"], "answer": 0}\n', r"\['x'\] stands where text is"),
+        (
+            "own.jsonl",
+            '{"prompt": "\\ud800", "choices": ["a", "b"], "answer": 0}\n',
+            r"line 1: .*surrogates not allowed",
+        ),
+        ("own.jsonl", "[" * 100_000, r"line 1 is no JSON: maximum recursion depth"),
+        ("jblimp.jsonl", '{"good_sentence": "a"}\n', r"line 1: .*'bad_sentence' is undefined"),
+        ("jcola-x.json", '{"sentence": "a"}\n', r"line 1: .* it has no field label"),
+        ("x.yaml", _X + "doc_to_choice: nope\ndoc_to_target: 0\n", r"'nope' is neither a field of it nor a list"),
+        ("x.yaml", _X + "doc_to_choice: [yes, no]\ndoc_to_target: 0\n", r"doc_to_choice is .* \(in quotes\)"),
+        ("x.yaml", _X + "doc_to_choice: choices\ndoc_to_target: 1.5\n", r"doc_to_target is text or an index"),
+        ("x.yaml", _X + "doc_to_choice: choices\n", r"x.yaml .*: doc_to_target is missing"),
+        ("x.yaml", "- task\n", r"x.yaml is no definition of a task: it is no mapping"),
+        (
+            "x.yaml",
+            "task: x\ndata: ''\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n",
+            r"data is a list of text",
+        ),
         ("own.jsonl", '{"question": "x"}\n', r"its lines lack answer, choices, prompt"),
         ("jnli-valid-v1.3.json", '{"sentence1": "x", "label": "entailment"}\n', r"line 1: .*'sentence2' is undefined"),
         ("JMMLU/astronomy.csv", "問い,月,火星,A\n", r"line 1 has 4 columns, expected 6"),
         ("x.yaml", "task: x\ndata: '../*.json'\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n", r"leads out"),
         ("x.yaml", "task: x\nrun: y\n", r"x.yaml is no definition of a task: unknown run"),
-        ("x.yaml", "task: 1\ndata: x\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n", r"x.yaml .* are text"),
-        ("x.yaml", "task: x\ndata: x\ndoc_to_text: 1\ndoc_to_choice: c\ndoc_to_target: 0\n", r"x.yaml .* are text"),
+        (
+            "x.yaml",
+            "task: 1\ndata: x\ndoc_to_text: ''\ndoc_to_choice: c\ndoc_to_target: 0\n",
+            r"x.yaml .*: task is text",
+        ),
+        (
+            "x.yaml",
+            "task: x\ndata: x\ndoc_to_text: 1\ndoc_to_choice: c\ndoc_to_target: 0\n",
+            r"x.yaml .*: doc_to_text is text",
+        ),
         ("jblimp.jsonl", "\n", r"jblimp.jsonl: there is no item of jblimp"),
         ("own.jsonl", "\n", r"its lines lack"),
         (

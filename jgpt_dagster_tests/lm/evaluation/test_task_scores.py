@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jgpt_dagster.lm.evaluation.task_items import TaskItem
-from jgpt_dagster.lm.evaluation.task_scores import pair_log_likelihoods, score_task, wilson_interval
+from jgpt_dagster.lm.evaluation.task_scores import TaskScores, pair_log_likelihoods, score_task, wilson_interval
 from jgpt_dagster.lm.evaluation.text_models import open_text_model
 from jgpt_dagster_tests.lm.evaluation.foreign import save
 
@@ -56,6 +56,29 @@ def test_accuracy_has_an_interval_and_the_level_of_chance(tmp_path: Path) -> Non
     rows = scores.item_rows()
     assert [row["choice"] for row in rows] == [0, 0, 0] and all("猫" not in str(row) for row in rows)
     assert all(math.isfinite(value) for row in rows for value in row["log_likelihoods"])
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "values", "accuracy", "chance"),
+    [
+        (("a", "b"), 0, (-3.0, -3.0), 0.5, 0.5),  # whoever cannot tell them apart is at chance, wherever the answer is
+        (("a", "b"), 1, (-3.0, -3.0 - 1e-7), 0.5, 0.5),
+        (("a", "b"), 1, (-3.0, -3.001), 0.0, 0.5),
+        (("a", "a", "b"), 1, (-2.0, -2.0, -3.0), 1.0, 2 / 3),  # a right choice that is there twice
+        (("a", "b", "c", "d"), 2, (-1.0,) * 4, 0.25, 0.25),
+    ],
+)
+def test_equals_share_the_point(
+    choices: tuple[str, ...], answer: int, values: tuple[float, ...], accuracy: float, chance: float
+) -> None:
+    figures = TaskScores([item(choices, answer)], [values]).to_dict()
+    assert (figures["accuracy"], figures["chance"]) == (accuracy, pytest.approx(chance))
+
+
+def test_the_length_of_a_choice_is_that_without_the_delimiter() -> None:
+    # By character -1 and -0.95, with the delimiter -0.11 and -0.19.
+    scored = TaskItem("x", ("a", "ab"), 1, "", "", "made:1", delimiter=" " * 8)
+    assert TaskScores([scored], [(-1.0, -1.9)]).to_dict()["accuracy_by_character"] == 1
 
 
 def test_the_interval_of_a_proportion_is_wilsons() -> None:

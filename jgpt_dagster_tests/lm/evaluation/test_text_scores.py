@@ -70,7 +70,7 @@ def test_ids_that_the_model_does_not_have_are_refused(tmp_path: Path) -> None:
             def decode(self, ids: np.ndarray) -> str:
                 return "あ"
 
-        mixed = CausalTextModel(opened.model, Larger(), opened.start_id, [], opened.facts, "here")
+        mixed = CausalTextModel(opened.model, Larger(), opened.start_id, [], 0, opened.facts, "here")
         with pytest.raises(ModelError, match="has token 10,000, the model only"):
             score_texts(mixed, [HeldOutText("wikipedia", 0, "あ")], window=16, batch=4)
 
