@@ -249,7 +249,7 @@ def _newest_segmented_dump(store: CorpusStore, instance: dg.DagsterInstance) -> 
             return dump
     raise ArtifactError(
         "No dump has all its shards of wikipedia_segmented yet, so there is nothing to train a tokenizer on. "
-        "Segment one first, for example with:\n  jgpt run --dump YYYYMMDD --to wikipedia_segmented"
+        "Segment one first, for example with:\n  jgpt run --dump latest --to wikipedia_segmented"
     )
 
 

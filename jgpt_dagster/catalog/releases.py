@@ -1,5 +1,6 @@
 """Finding the releases of a data root."""
 
+import shlex
 from pathlib import Path
 
 from jgpt_dagster.catalog.good_outputs import judge, required_checks
@@ -12,7 +13,7 @@ def newest_release(root: DataRoot, model: str, dump: str | None = None) -> Path:
 
     Raises JgptError if there is none, and ArtifactError if it is damaged.
     """
-    dumps = [dump] if dump else reversed(root.dumps("release"))
+    dumps = reversed(root.dumps("release")) if dump is None else [dump]
     for date in dumps:
         release = root.directory("release", date, model=model)
         manifest = release.manifest()
@@ -21,5 +22,5 @@ def newest_release(root: DataRoot, model: str, dump: str | None = None) -> Path:
             return release.path
     raise JgptError(
         f"{root.location / 'release'} holds no release of model {model}{f' and dump {dump}' if dump else ''}. "
-        "Make one with:\n  jgpt run --dump YYYYMMDD"
+        f"Make one with:\n  jgpt run --dump {shlex.quote(dump or 'latest')}"
     )

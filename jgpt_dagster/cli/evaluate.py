@@ -99,7 +99,7 @@ def dump_with_documents(settings: Settings, dump: str | None) -> str:
             return date
     raise JgptError(
         f"{root.location} holds no training set{f' of {dump}' if dump else ''}, so no held-out documents. Make one "
-        f"with:\n  jgpt run --dump {shlex.quote(dump or 'YYYYMMDD')} --to training_set"
+        f"with:\n  jgpt run --dump {shlex.quote(dump or 'latest')} --to training_set"
     )
 
 

@@ -35,9 +35,9 @@ def generate(
     from jgpt_dagster.catalog.releases import newest_release
     from jgpt_dagster.lm.release.generation import GenerationError, SamplingSettings, TextGenerator
 
+    sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     release = newest_release(settings.root, settings.model, dump)
     generator = TextGenerator(release, release)
-    sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     if prompt != _STANDARD_INPUT:
         _show(generator, prompt, sampling, stream)
         return

@@ -1,6 +1,8 @@
 """`jgpt plan`: what training takes on a machine, without training, and without a training set if there is none yet."""
 
+import math
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _MOST_TOKENS = 10**15
+
+
+class _FiniteRange(click.FloatRange):
+    """A range of numbers. That of click holds `nan` and, without a maximum, `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 class _TokenCount(click.ParamType[int]):
@@ -38,8 +50,8 @@ class _TokenCount(click.ParamType[int]):
 @click.option("--tokens", type=_TokenCount(), help="Tokens to train on, such as 10B: needs no training set.")
 @click.option("--model", help="A preset, or a model of which run config is kept; default JGPT_MODEL.")
 @click.option("--hardware", help="auto, cpu or COUNTxDEVICE such as 8xa100-80; default that of the run config.")
-@click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Expected share of the peak FLOP/s.")
-@click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU-hour, in any currency.")
+@click.option("--mfu", type=_FiniteRange(0, 1, min_open=True), help="Expected share of the peak FLOP/s.")
+@click.option("--price", type=_FiniteRange(min=0), help="Price of a GPU-hour, in any currency.")
 @config_option("Run config that holds that of pretrained_model; default JGPT_RUN_CONFIG.")
 @click.pass_context
 def plan(
@@ -104,13 +116,18 @@ def _config(
 def _data(settings: Settings, dump: str | None, tokens: int | None) -> tuple[int, int]:
     """Return the size of the vocabulary and the number of tokens to train on: of a training set, or of the root.
 
-    Raises ArtifactError if there is no training set of `dump`.
+    Raises JgptError if there is no training set of `dump`, or a damaged one.
     """
     from jgpt_dagster.assets.tokenizer import TokenizerConfig
     from jgpt_dagster.lm.data.training_set import TrainingSet
 
     if dump is not None:
         training_set = settings.root.directory("training_set", dump)
+        if training_set.manifest() is None:
+            raise JgptError(
+                f"There is no training set of {dump}: plan without one by --tokens, such as --tokens 10B, or make it "
+                f"with\n  jgpt run --dump {shlex.quote(dump)} --to training_set"
+            )
         training_set.verified()
         made = TrainingSet.open(training_set.path)
         return made.vocab_size, made.counts.train_tokens

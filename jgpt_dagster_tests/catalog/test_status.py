@@ -378,7 +378,7 @@ def test_each_dump_has_its_own_status(deployment: Deployment) -> None:
 
 def test_an_empty_root_shows_the_command_to_start_with(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGPT_DATA", str(deployment.data.parent / "empty"))
-    assert "jgpt run --dump YYYYMMDD" in printed()
+    assert "jgpt run --dump latest" in printed()
 
 
 def test_no_next_step_is_left_once_all_is_done(deployment: Deployment) -> None:

@@ -25,6 +25,9 @@ def test_a_model_is_sized_before_there_is_anything_to_train_on(deployment: Deplo
         (["--tokens", "1e9", "--model", "Huge!"], "'Huge!' is not a model's name"),
         (["--tokens", "1e9", "--model", "huge"], "'huge' is the name of no preset"),
         (["--dump", "20261301"], "20261301 is not the date of a day"),
+        (["--dump", "20250101"], "jgpt run --dump 20250101 --to training_set"),
+        (["--tokens", "1e9", "--mfu", "nan"], "'nan' is no finite number"),
+        (["--tokens", "1e9", "--price", "inf"], "'inf' is no finite number"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_words(deployment: Deployment, options: list[str], says: str) -> None:

@@ -111,9 +111,9 @@ class TrainingPlan:
         cost = [] if self.price is None else [("cost", f"{gpu_hours * self.price:,.2f} at {self.price:g} a GPU-hour")]
         return [
             *rows,
-            ("tokens/s", f"{self.tokens_per_second:,.0f} at an MFU of {self.mfu:.0%}"),
+            ("tokens/s", f"{_count(self.tokens_per_second)} at an MFU of {100 * self.mfu:.3g}%"),
             ("time", duration_words(3600 * self.hours)),
-            ("GPU-hours", f"{gpu_hours:,.1f}" if gpu_hours >= 1 else f"{gpu_hours:.2g}"),
+            ("GPU-hours", _count(gpu_hours, 1)),
             *cost,
         ]
 
@@ -127,6 +127,11 @@ def duration_words(seconds: float) -> str:
     return f"{max(1, round(seconds))} s"
 
 
+def _count(value: float, places: int = 0) -> str:
+    """Return a number with separators of thousands, or with two digits if that would say less."""
+    return f"{value:,.{places}f}" if value >= 1 else f"{value:.2g}"
+
+
 def _figure(value: float, places: int = 2) -> str:
     """Return a number with some decimals, or with two digits if that would say less."""
-    return f"{value:.{places}f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+    return f"{value:.{places}f}" if value >= 0.1 else f"{value:.2g}"

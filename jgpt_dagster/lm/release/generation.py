@@ -1,5 +1,6 @@
 """Text generation with a trained model, from a prompt as a person types it or from what the tokenizer encodes."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +20,20 @@ _LINE_END = re.compile("\r\n?|\n")
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
+# In fp32, logits divided by less are no numbers. The most likely token is certain long before.
+_COLDEST = 1e-6
+
+
 class GenerationError(JgptError):
-    """A prompt that no text can be generated from."""
+    """A prompt that no text can be generated from, or sampling with values that mean nothing."""
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
     """How tokens are drawn. The same seed gives the same text.
 
-    A `temperature` of 0 always takes the most likely token; a `top_k` of 0 sets no limit.
+    A `temperature` of 0 always takes the most likely token; a `top_k` of 0 sets no limit. Raises GenerationError for a
+    value out of bounds.
     """
 
     max_new_tokens: int = 100
@@ -35,6 +41,18 @@ class SamplingSettings:
     top_p: float = 0.95
     top_k: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        bounds = (
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < math.inf, "a number from 0"),
+            ("top_p", 0 < self.top_p <= 1, "more than 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "at least 0"),
+            ("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2**63"),
+        )
+        for name, within, allowed in bounds:
+            if not within:
+                raise GenerationError(f"{name} is {getattr(self, name)}; allowed: {allowed}")
 
 
 _DEFAULT_SAMPLING = SamplingSettings()
@@ -91,15 +109,14 @@ class TextGenerator:
                 f"the prompt has {prompt.shape[1] - 1:,} tokens, the model's context is {model.config.n_positions:,}: "
                 "shorten the prompt"
             )
+        drawn = sampling.temperature > _COLDEST
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
-            do_sample=sampling.temperature > 0,
+            do_sample=drawn,
             max_new_tokens=min(sampling.max_new_tokens, free),
             eos_token_id=tokenizer.eos_id,
             pad_token_id=tokenizer.eos_id,
             **(
-                {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-                if sampling.temperature > 0
-                else {}
+                {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k} if drawn else {}
             ),
         )
         parts = _Parts(tokenizer, receive) if receive else None

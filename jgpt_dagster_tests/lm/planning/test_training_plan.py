@@ -76,3 +76,8 @@ def test_an_offloaded_optimizer_is_planned_for_on_disk() -> None:
     rows = dict(plan_of(config, "1xa100-40", train_tokens=100_000, offload=True).rows())
     assert "optimizer on disk" in rows["layout"] and rows["optimizer on disk"] == "24.4 GB"
     assert "optimizer on disk" not in dict(plan_of(train_config("xl"), "8xa100-80").rows())
+
+
+def test_a_share_and_a_speed_below_one_are_not_rounded_to_nothing() -> None:
+    rows = dict(plan_of(train_config("xl"), "8xa100-80", mfu=1e-6).rows())
+    assert rows["tokens/s"] == "0.25 at an MFU of 0.0001%"

@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -64,6 +65,34 @@ def test_generation_fills_the_context_and_refuses_a_prompt_that_does(model_dir: 
     TextGenerator(model_dir, tokenizer_dir).continue_encoded("猫 " * 120, SamplingSettings(max_new_tokens=100))
     with pytest.raises(GenerationError, match="context is 128"):
         TextGenerator(model_dir, tokenizer_dir).continue_encoded("猫 " * 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_new_tokens", 0),
+        ("temperature", math.nan),
+        ("temperature", math.inf),
+        ("temperature", -1),
+        ("top_p", 0),
+        ("top_p", math.nan),
+        ("top_k", -1),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
+)
+def test_sampling_that_means_nothing_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(GenerationError, match=f"{name} is {value}; allowed: "):
+        SamplingSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_next_to_no_temperature_takes_the_most_likely_token(model_dir: Path, tokenizer_dir: Path) -> None:
+    generator = TextGenerator(model_dir, tokenizer_dir)
+    likeliest, coldest, hottest = (
+        generator.continue_encoded("猫", SamplingSettings(max_new_tokens=5, temperature=temperature))
+        for temperature in (0, 1e-300, 1e300)
+    )
+    assert likeliest == coldest and hottest.startswith("猫")
 
 
 def test_a_prompt_in_natural_text_is_segmented_as_the_corpus_was(
