@@ -1,6 +1,6 @@
 """The corpus as a library: clean wikitext, split and segment text, read a dump. Import it as `jgpt_dagster.corpus`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -8,11 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from jgpt_dagster.corpus.fetch.decompress import bz2_chunks
+from jgpt_dagster.corpus.fetch.decompress import BZ2_MAGIC, DamagedFileError, bz2_chunks
 from jgpt_dagster.corpus.rejected_rows import RejectedRows
 from jgpt_dagster.corpus.segmenters import Segmenter, open_segmenter
 from jgpt_dagster.corpus.text.segment import SPACE_SYMBOL, segment_documents, split_document
-from jgpt_dagster.corpus.text_profile import TextProfile
+from jgpt_dagster.corpus.text_profile import TextProfile, require_profile
 from jgpt_dagster.corpus.wikipedia.articles import PageCounts, read_articles
 from jgpt_dagster.corpus.wikipedia.page_xml import parse_siteinfo
 from jgpt_dagster.corpus.wikipedia.siteinfo import SiteInfo
@@ -52,21 +52,23 @@ def clean_wikitext(
     >>> clean_wikitext("'''富士山'''は[[静岡県]]と[[山梨県]]にまたがる山。<ref>地図</ref>", title="富士山")
     ['富士山は静岡県と山梨県にまたがる山。']
     """
-    return article_cleaner(profile, site)(1, 1, title or "無題", text)[1:]
+    require_profile(profile)
+    return article_cleaner(profile, site)(1, 1, title or "無題", require_text(text))[1:]
 
 
-def sentences(text: str | Sequence[str], *, profile: TextProfile = "clean") -> list[str]:
+def sentences(text: str | Iterable[str], *, profile: TextProfile = "clean") -> list[str]:
     """Return the sentences of a text, or of its lines, normalised as a corpus is.
 
     >>> sentences("今日は晴れ。明日は雨だ。")
     ['今日は晴れ。', '明日は雨だ。']
     """
+    require_profile(profile)
     found = chain.from_iterable(split_document(_lines(text), profile))
     return [sentence.replace(SPACE_SYMBOL, " ") for sentence in found] if profile == "clean" else list(found)
 
 
 def segment(
-    text: str | Sequence[str], *, segmenter: str | Segmenter = "mecab", profile: TextProfile = "clean"
+    text: str | Iterable[str], *, segmenter: str | Segmenter = "mecab", profile: TextProfile = "clean"
 ) -> list[list[str]]:
     """Return the words of each sentence of a text, or of its lines. A string is a document, not a list of characters.
 
@@ -76,6 +78,7 @@ def segment(
     >>> segment("富士山に登る。")
     [['富士', '山', 'に', '登る', '。']]
     """
+    require_profile(profile)
     with ExitStack() as engines:
         engine = engines.enter_context(open_segmenter(segmenter)) if isinstance(segmenter, str) else segmenter
         (document,) = segment_documents([_lines(text)], profile, engine)
@@ -91,7 +94,11 @@ def read_dump(
     for each article that cannot be read. Templates of the dump itself are not expanded, which matters under `seed`.
     Raises DamagedFileError and PageXmlError.
     """
+    require_profile(profile)
     dump = Path(path)
+    with open(dump, "rb") as file:
+        if file.read(len(BZ2_MAGIC)) != BZ2_MAGIC:
+            raise DamagedFileError(f"{dump} is no bz2 file. A dump is read as it was downloaded, compressed.")
     site = parse_siteinfo(bz2_chunks(dump), str(dump))
     clean = article_cleaner(profile, site)
     rows: Any = read_articles(
@@ -110,5 +117,16 @@ def join_words(words: Sequence[str]) -> str:
     return "".join(words).replace(SPACE_SYMBOL, " ")
 
 
-def _lines(text: str | Sequence[str]) -> list[str]:
-    return text.splitlines() if isinstance(text, str) else list(text)
+def require_text(text: str) -> str:
+    """Return a text as it is given. Raises TypeError for what is no `str`, before anything deep inside does."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected a text as str, got {type(text).__name__}")
+    return text
+
+
+def _lines(text: str | Iterable[str]) -> list[str]:
+    if isinstance(text, str):
+        return text.splitlines()
+    if isinstance(text, bytes | bytearray) or not isinstance(text, Iterable):
+        raise TypeError(f"expected a text as str, or its lines, got {type(text).__name__}")
+    return [require_text(line) for line in text]

@@ -3,7 +3,8 @@
 Import it as `jgpt_dagster.lm`.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cached_property
 from os import PathLike
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jgpt_dagster.corpus.public import require_text
 from jgpt_dagster.lm.evaluation.text_models import CausalTextModel, TextEncoder, open_own_encoder, open_text_model
+from jgpt_dagster.lm.model.presets import ModelError
 from jgpt_dagster.lm.release.generation import SamplingSettings, TextGenerator
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ class _Closing:
         self._opened = ExitStack()
 
     def close(self) -> None:
-        """Close the segmenter. Nothing can be encoded afterwards."""
+        """Close the segmenter: words cannot be encoded afterwards."""
         self._opened.close()
 
     def __enter__(self) -> "Self":
@@ -65,13 +68,16 @@ class Tokenizer(_Closing):
         """Return the token ids of a text, without special tokens."""
         return self.encode_all([text])[0]
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_all(self, texts: Iterable[str]) -> list[list[int]]:
         """Return the token ids of each text, faster than one after the other."""
-        return [ids.tolist() for ids in self._encoder.encode(texts)]
+        return [ids.tolist() for ids in self._encoder.encode([require_text(text) for text in texts])]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that ids stand for, without special tokens."""
-        return self._encoder.decode(np.array(ids, dtype=np.int64))
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text that ids stand for, without special tokens. Raises ValueError for a negative one."""
+        numbers = [operator.index(number) for number in ids]
+        if min(numbers, default=0) < 0:
+            raise ValueError(f"{min(numbers)} is no token id")
+        return self._encoder.decode(np.array(numbers, dtype=np.int64))
 
 
 class Release(_Closing):
@@ -87,7 +93,11 @@ class Release(_Closing):
 
     @classmethod
     def open(cls, directory: str | PathLike[str], *, device: str = "cpu") -> "Release":
-        """Open the release in a directory. Raises ModelError if there is none, and TokenizerMismatchError."""
+        """Open the release in a directory, on a device of torch such as `cuda`.
+
+        Raises ModelError if there is no release or no such device, and TokenizerMismatchError.
+        """
+        _require_device(device)
         release = cls(Path(directory), device)
         release._model = release._opened.enter_context(open_text_model(release.path, device))
         return release
@@ -107,10 +117,11 @@ class Release(_Closing):
     ) -> str:
         """Continue a prompt and return both. A temperature of 0 takes the most likely token; a seed repeats a text.
 
-        Raises GenerationError if the prompt fills the model's context.
+        Raises GenerationError if the prompt fills the model's context, or for a value out of bounds; TokenizerError for
+        a model of others, which can only be scored.
         """
         sampling = SamplingSettings(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-        return self._generator.continue_prompt(prompt, sampling)
+        return self._generator.continue_prompt(require_text(prompt), sampling)
 
     def score(self, text: str) -> float:
         """Return the bits per character that the model needs for a text as the beginning of a document.
@@ -120,10 +131,19 @@ class Release(_Closing):
         """
         if self._model is None:
             raise ValueError(f"{self.path} is not open")
-        (ids,) = self._model.encoder.encode([text])
+        (ids,) = self._model.encoder.encode([require_text(text)])
         if not len(ids):
             raise ValueError(f"{text!r} has no tokens")
         context = self._model.facts.context or len(ids) + 1
         sequence = np.concatenate([np.array([self._model.start_id], dtype=np.int64), ids])
         (bits,) = self._model.bits([sequence], context, _BATCH)
         return bits / len(text)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ModelError(f"torch has no device {device!r} here: {str(error).splitlines()[0]}") from None

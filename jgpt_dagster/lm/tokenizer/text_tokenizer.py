@@ -190,8 +190,12 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
             segmentation.get("encodes", "words"),
         )
     except Exception as error:  # the tokenizers library raises plain Exception
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            problem = f"{Path(error.filename).name} is missing"
+        else:
+            problem = str(error)
         raise TokenizerError(
-            f"{directory} is not a complete tokenizer directory: {error}. Materialize tokenizer."
+            f"{directory} is not a complete tokenizer directory: {problem}. Materialize tokenizer, or name a release."
         ) from error
 
 
