@@ -57,7 +57,8 @@ def _job(settings: Settings, load_definitions: LoadDefinitions, name: str, until
     class DumpConfig(dg.Config):
         """Which dump is brought up, and how far."""
 
-        dump: str = Field(
+        # To YAML, a date as people type it is a number.
+        dump: Any = Field(
             default=LATEST,
             description="Date of the dump, YYYYMMDD, or `latest`: the mirror's newest finished one.",
         )
@@ -66,7 +67,7 @@ def _job(settings: Settings, load_definitions: LoadDefinitions, name: str, until
 
     def bring(context: dg.OpExecutionContext, config: DumpConfig, store: CorpusStore) -> dg.Output[None]:
         chosen = settings.model_copy(update={"model": config.model})
-        dump = dump_date(chosen, config.dump)
+        dump = dump_date(chosen, str(config.dump))
         resume = resume_command(dump, config.model, settings.model, until=config.to)
         tags = {DUMP_TAG: dump, ASKED_TAG: resume}
         context.instance.add_run_tags(context.run.run_id, tags)

@@ -61,7 +61,7 @@ def test_a_job_that_is_terminated_cancels_its_runs_and_goes_on_makes_what_is_mis
     again = deployment.succeed(*command, "-c", job_config)
     assert "training_set: 1 verified, 0 made" in again and " 1 made" not in again
     assert deployment.mtimes() == before
-    job_config.write_text(json.dumps({"ops": {f"bring_{JOB}": {"config": {"dump": "20261301"}}}}))
+    job_config.write_text(json.dumps({"ops": {f"bring_{JOB}": {"config": {"dump": 20261301}}}}))  # unquoted
     refused = deployment.run(*command, "-c", job_config)
     assert refused.code and "20261301 is not the date of a day" in refused.output
 
