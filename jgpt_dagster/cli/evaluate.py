@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
-from jgpt_dagster.cli.terminal import say, say_beside_bars
+from jgpt_dagster.cli.terminal import columns_of, padded, say, say_beside_bars
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.orchestration.dagster_instance import open_instance
@@ -177,7 +178,7 @@ def _show(settings: Settings, asset: str, dump: str, names: Sequence[str]) -> No
 
         found = read_tasks(settings.root, dump)
         for name in names:
-            say("\n".join([name, *_aligned([TASK_COLUMNS, *summary_rows(found[name])])]))
+            say("\n".join([name, *aligned([TASK_COLUMNS, *summary_rows(found[name])])]))
         return
     for name in names:
         figures = evaluation_output(settings.root, dump, name).verified().counts
@@ -190,7 +191,7 @@ def _show(settings: Settings, asset: str, dump: str, names: Sequence[str]) -> No
 def _table(group: "Sequence[Entry]") -> str:
     from jgpt_dagster.lm.evaluation.leaderboard import COLUMNS, UNKNOWN_TRAINING_DATA, heading, table_rows
 
-    lines = _aligned([COLUMNS, *table_rows(group)])
+    lines = aligned([COLUMNS, *table_rows(group)])
     notes = [f"* from elsewhere. {UNKNOWN_TRAINING_DATA}"] if any(not entry.own for entry in group) else []
     return "\n".join([heading(group), *lines, *notes])
 
@@ -206,13 +207,22 @@ def _tasks_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     chance = {task: figures["chance"] for of_model in tasks.values() for task, figures in of_model.items()}
     head = ["accuracy (95 %)", *names]
-    return "\n".join(_aligned([head, *rows, ["chance", *(f"{chance[task]:.1%}" for task in names)]]))
+    return "\n".join(aligned([head, *rows, ["chance", *(f"{chance[task]:.1%}" for task in names)]]))
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, its columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table. Columns that a terminal has no room for follow below, beside the first one again."""
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size((sys.maxsize, 0)).columns
+    parts = [[0]]
+    for index in range(1, len(widths)):
+        if len(parts[-1]) > 1 and sum(widths[each] + 2 for each in parts[-1]) + widths[index] > room:
+            parts.append([0])
+        parts[-1].append(index)
+    tables = [
+        ["  ".join(padded(row[index], widths[index]) for index in part).rstrip() for row in rows] for part in parts
+    ]
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
 
 
 @click.command()
@@ -237,7 +247,7 @@ def tasks(texts: str | None) -> None:
             )
             for name, definition in found.items()
         ]
-        say("\n".join(_aligned(rows)))
+        say("\n".join(aligned(rows)))
         return
     if texts not in found:
         raise JgptError(f"{settings.tasks} has no task {texts}. It has: {', '.join(found)}.")

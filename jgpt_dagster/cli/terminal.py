@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from unicodedata import east_asian_width
 
 import click
 
@@ -46,6 +47,17 @@ def coloured(*, err: bool = False) -> bool:
     """Return whether what is printed may have colours: on a terminal, unless NO_COLOR is set (no-color.org)."""
     stream = sys.stderr if err else sys.stdout
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Japanese characters take two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text with blanks after it, or before it if `right`, up to a number of columns."""
+    blanks = " " * (width - columns_of(text))
+    return f"{blanks}{text}" if right else f"{text}{blanks}"
 
 
 def byte_words(size: int) -> str:

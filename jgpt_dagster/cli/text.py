@@ -1,12 +1,11 @@
 """`jgpt text`: what became of the text of a dump."""
 
 from collections.abc import Iterable, Sequence
-from unicodedata import east_asian_width
 
 import click
 
 from jgpt_dagster.cli.deployment import require_matching_root
-from jgpt_dagster.cli.terminal import say
+from jgpt_dagster.cli.terminal import columns_of, padded, say
 from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.settings import load_settings
 
@@ -57,17 +56,7 @@ def report(dump: str, templates: int, draft: bool) -> None:
 def _say_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns: the first and last are text, the others numbers."""
     table = [head, *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(*table, strict=True)]
     for first, *numbers, last in table:
-        cells = [_padded(cell, width, right=True) for cell, width in zip(numbers, widths[1:-1], strict=True)]
-        say("  ".join([_padded(first, widths[0]), *cells, last]).rstrip())
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: Japanese characters take two."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _padded(text: str, width: int, *, right: bool = False) -> str:
-    blanks = " " * (width - _width(text))
-    return f"{blanks}{text}" if right else f"{text}{blanks}"
+        cells = [padded(cell, width, right=True) for cell, width in zip(numbers, widths[1:-1], strict=True)]
+        say("  ".join([padded(first, widths[0]), *cells, last]).rstrip())

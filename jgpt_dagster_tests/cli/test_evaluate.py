@@ -1,4 +1,4 @@
-"""`jgpt evaluate` with the name of a model on a hub, by the real command."""
+"""`jgpt evaluate` with the name of a model on a hub, by the real command, and how its tables are printed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.evaluated_models import evaluation_output
+from jgpt_dagster.cli.evaluate import aligned
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment
 from jgpt_dagster_tests.support.model_hub import Repository, model_hub
 
@@ -23,3 +24,16 @@ def test_a_release_on_a_hub_scores_by_its_name_what_it_scores_at_home(finished: 
     at_home = copy.root.directory("evaluation", DUMP, model="tiny").verified().counts
     found = evaluation_output(copy.root, DUMP, "tiny").verified().counts
     assert found["bits_per_character"] == pytest.approx(at_home["bits_per_character"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        ("18", ["名    bits    real", "日本  1.9     yes"]),
+        ("17", ["名    bits", "日本  1.9", "", "名    real", "日本  yes"]),
+        ("3", ["名    bits", "日本  1.9", "", "名    real", "日本  yes"]),
+    ],
+)
+def test_a_table_is_as_wide_as_the_terminal(columns: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert aligned([("名", "bits  ", "real"), ("日本", "1.9", "yes")]) == lines
