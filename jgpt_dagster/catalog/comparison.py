@@ -16,10 +16,11 @@ from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name, read_entries, read_tasks
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.data.document_split import split_hashes, threshold
 from jgpt_dagster.lm.data.integer_tables import read_columns
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, TOKENS
 from jgpt_dagster.lm.data.training_set import TrainingSet
-from jgpt_dagster.lm.evaluation.leaderboard import Entry, paired_difference
+from jgpt_dagster.lm.evaluation.leaderboard import Difference, Entry, paired_difference
 from jgpt_dagster.lm.training.metrics_files import read_metrics
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.parquet import read_batches
@@ -44,7 +45,7 @@ class Side:
     @property
     def place(self) -> tuple[object, ...]:
         """What distinguishes it from another side."""
-        return (self.dump, self.model) if self.dump else (self.directory,)
+        return (self.dump, self.model) if self.dump else (self.directory and self.directory.resolve(),)
 
 
 def parse_side(root: DataRoot, text: str, default_model: str) -> Side:
@@ -57,6 +58,8 @@ def parse_side(root: DataRoot, text: str, default_model: str) -> Side:
         dump, model = match["dump"], match["model"] or default_model
         if root.directory(TRAINING_SET, dump).manifest() is None:
             raise JgptError(f"{root.location} holds no training set of {dump}. Its dumps are: {_listed(root)}.")
+        if match["model"] and model not in (known := sorted(root.models("pretrained_model", dump))):
+            raise JgptError(f"{root.location} holds no model {model} of {dump}. It has: {', '.join(known) or 'none'}.")
         return _of_root(root, text, dump, model)
     directory = Path(text)
     if directory.is_dir():
@@ -82,6 +85,7 @@ def compare(root: DataRoot, corpora: tuple[Corpus, ...], before: Side, after: Si
     Raises ArtifactError for a damaged output.
     """
     found: dict[str, Any] = {"before": before.label, "after": after.label}
+    found["without_release"] = [side.label for side in (before, after) if not side.name]
     if before.dump and after.dump:
         if before.dump != after.dump:
             found["pages"] = {
@@ -97,25 +101,28 @@ def compare(root: DataRoot, corpora: tuple[Corpus, ...], before: Side, after: Si
         tasks = read_tasks(root, dump)
         if before.name in tasks and after.name in tasks:
             old, new = tasks[before.name], tasks[after.name]
-            found["tasks"] = {task: {"before": old[task], "after": new[task]} for task in old.keys() & new.keys()}
+            found["tasks"] = {
+                task: {"before": old[task], "after": new[task]} for task in sorted(old.keys() & new.keys())
+            }
     return found
 
 
-def last_model(root: DataRoot, dump: str, name: str) -> tuple[Entry, Entry] | None:
-    """Return the evaluation of a model of a dump, and that of the model of the same name of the newest earlier dump.
+def difference_to_last(root: DataRoot, dump: str, name: str) -> Difference | None:
+    """Return by how much a model of a dump is worse than that of the same name of the newest earlier dump.
 
-    Both are on the documents of `dump`. None if either was not evaluated, or in another way.
+    Both are scored on the documents of `dump`. None if either was not evaluated, or in another way.
     """
     entries = {entry.name: entry for entry in read_entries(root, dump)}
     new = entries.get(name)
     for model in root.models("release", dump):
         if new is None or name != default_name(_release(root, dump, model).path):
             continue
-        earlier = [date for date in reversed(root.dumps("release")) if date < dump]
-        names = (default_name(_release(root, date, model).path) for date in earlier)
-        old = next((entries[found] for found in names if found in entries), None)
-        if old and (old.texts, old.window) == (new.texts, new.window):
-            return new, old
+        for date in reversed(root.dumps("release")):
+            old = entries.get(default_name(_release(root, date, model).path)) if date < dump else None
+            if old:
+                rows = _held_out_in(root, date, new)
+                same_way = (old.texts, old.window) == (new.texts, new.window) and rows.any()
+                return paired_difference(new.bits[rows], old.bits[rows], new.bytes[rows]) if same_way else None
     return None
 
 
@@ -229,17 +236,36 @@ def _held_out_tokens(root: DataRoot, dump: str) -> dict[tuple[str, int], np.ndar
     }
 
 
+def _held_out_in(root: DataRoot, dump: str, entry: Entry) -> np.ndarray:
+    """Return which documents of an evaluation the training set of a dump holds out, or would if it had them.
+
+    They are all unless the share that is held out has been changed since.
+    """
+    limit = threshold(TrainingSet.open(root.directory(TRAINING_SET, dump).path).validation_share)
+    rows = np.zeros(len(entry.keys), bool)
+    for corpus in np.unique(entry.corpora):
+        of_corpus = entry.corpora == corpus
+        rows[of_corpus] = split_hashes(str(corpus), entry.keys[of_corpus]) < limit
+    return rows
+
+
 def _held_out(root: DataRoot, before: Side, after: Side, old: Entry, new: Entry) -> dict[str, Mapping[str, Any]]:
-    """Return the bits of both on all documents and, if it is known which, on those of both dumps and on the others."""
+    """Return the bits of both on all documents that neither was trained on.
+
+    And, if it is known which, on those of both dumps and on the others.
+    """
     if (old.texts, old.window) != (new.texts, new.window):
         return {}
     places = list(zip(new.corpora.tolist(), new.keys.tolist(), strict=True))
-    groups = {"all": np.ones(len(places), bool)}
+    untrained = np.ones(len(places), bool)
+    for dump in {before.dump, after.dump} - {None}:
+        untrained &= _held_out_in(root, str(dump), new)
+    groups = {"all": untrained}
     if before.dump and after.dump and before.dump != after.dump:
         same = unchanged_documents(root, before.dump, after.dump)
         if same is not None:
             common = np.array([place in same for place in places])
-            groups |= {"common": common, "new or edited": ~common}
+            groups |= {"common": untrained & common, "new or edited": untrained & ~common}
     return {
         name: {
             "documents": int(rows.sum()),

@@ -36,6 +36,9 @@ def to_markdown(found: Mapping[str, Any]) -> str:
         ]
     if "held_out" in found:
         parts += ["## Held-out bits per byte", _held_out(found["held_out"], before, after)]
+    if found["without_release"]:
+        missing = " and ".join(map(markdown_text, found["without_release"]))
+        parts += ["## Held-out bits per byte", f"Nothing is scored: {missing} has no released model."]
     if "tasks" in found:
         rows = [
             (task, *(accuracy(both[side]) for side in ("before", "after")), f"{both['after']['chance']:.1%}")
@@ -80,8 +83,10 @@ def _held_out(groups: Mapping[str, Mapping[str, Any]], before: str, after: str) 
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    cells = [
-        [markdown_cell(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row] for row in (head, *rows)
-    ]
+    """Return a table; the head and the first column are text from outside, all other cells figures."""
+    cells = [[*map(markdown_cell, head)]]
+    for first, *figures in rows:
+        shown = (f"{figure:,}" if isinstance(figure, int) else str(figure) for figure in figures)
+        cells.append([markdown_cell(str(first)), *shown])
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])

@@ -30,6 +30,9 @@ EVALUATIONS = (FOREIGN_EVALUATION, TASK_EVALUATION)
 NGRAMS = ("bigrams", "unigrams")
 """Names of the n-gram models of a dump's training documents, which need no directory."""
 
+# Folders of a root with its own models. Others may lie beside them.
+_OWN = ("release", "pretrained_model")
+
 SCORES = "scores.json"
 DOCUMENTS = "documents.parquet"
 TASKS = "tasks.json"
@@ -89,7 +92,7 @@ class EvaluatedModels:
 
     def is_own(self, name: str) -> bool:
         """Return whether a name is that of a model of this root, from which held-out documents were kept."""
-        return name in NGRAMS or not Path(self._read().get(name, "/")).is_absolute()
+        return name in NGRAMS or Path(self._read().get(name, "/")).parts[0] in _OWN
 
     def _path(self, directory: Path) -> str:
         directory, root = directory.resolve(), self._root.path.resolve()

@@ -1,12 +1,19 @@
 """The comparison of two dumps says what a refresh brought; a worse model is warned of."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jgpt_dagster.catalog.comparison import Side, compare, parse_side, unchanged_documents
+from jgpt_dagster.catalog.comparison import (
+    Side,
+    compare,
+    difference_to_last,
+    parse_side,
+    unchanged_documents,
+)
 from jgpt_dagster.catalog.comparison_report import curves_svg, to_markdown
 from jgpt_dagster.catalog.corpora import configured_corpora
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels
@@ -86,6 +93,26 @@ def test_tokens_that_were_made_again_since_are_not_taken_for_those_of_a_training
     assert unchanged_documents(deployment.root, DUMP, LATER_DUMP) is None
 
 
+def test_documents_that_one_of_the_models_was_trained_on_are_left_out(
+    compared: tuple[Deployment, dict[str, Any], Materialized], tmp_path: Path
+) -> None:
+    deployment = compared[0].copy(tmp_path / "data")
+    data = deployment.root.directory("training_set", DUMP)
+    manifest = data.verified()
+    files = {name: (data.path / name).read_bytes() for name in manifest.files}
+    made = json.loads(files["training_set.json"])
+    files["training_set.json"] = json.dumps({**made, "validation_share": made["validation_share"] / 2}).encode()
+    with data.writing(manifest.recipe) as out:
+        for name, content in files.items():
+            (out.path / name).write_bytes(content)
+        out.counts = manifest.counts
+    before, after = (parse_side(deployment.root, f"{dump}|tiny", "tiny") for dump in (DUMP, LATER_DUMP))
+    found = compare(deployment.root, CORPORA, before, replace(after, name=REFRESHED), LATER_DUMP)["held_out"]
+    assert 0 < found["all"]["documents"] < compared[1]["held_out"]["all"]["documents"]
+    margin = difference_to_last(deployment.root, LATER_DUMP, REFRESHED)
+    assert margin and margin.value == pytest.approx(found["all"]["difference"])
+
+
 def test_a_refreshed_model_that_is_worse_is_warned_of(
     compared: tuple[Deployment, dict[str, Any], Materialized],
 ) -> None:
@@ -103,6 +130,9 @@ def test_the_report_has_every_part_and_both_curves_in_one_picture(
     report = to_markdown(found)
     for part in ("## Pages", "## Documents", "## Settings", "![loss by step](curves.svg)", "| common |", "real)"):
         assert part in report
+    bare = to_markdown({**found, "without_release": [LATER_DUMP]})
+    assert f"Nothing is scored: {LATER_DUMP} has no released model." in bare
+    assert "| `" not in report.split("| common |")[1]  # figures with a sign are no code
     svg = curves_svg(found["curves"])
     assert svg.count("<path") == 5 and svg.count("held out ") >= 2
 
@@ -113,6 +143,8 @@ def test_what_is_not_there_is_named(compared: tuple[Deployment, dict[str, Any], 
         (DUMP, "20991231", "holds no training set of 20991231. Its dumps are: 20260101, 20260120."),
         (DUMP, "nothing", "is neither a dump of this root (20260101, 20260120), nor DUMP|MODEL"),
         (DUMP, f"{DUMP}|tiny", "are the same: there is nothing to compare"),
+        (tmp_path, f"{tmp_path}/../{tmp_path.name}", "are the same: there is nothing to compare"),
+        (DUMP, f"{DUMP}|small", f"holds no model small of {DUMP}. It has: tiny."),
     ):
         result = deployment.try_invoke("compare", before, after)
         assert result.code == 1 and why in " ".join(result.output.split())

@@ -34,6 +34,12 @@ def test_the_directory_of_an_own_release_moves_with_the_root(tmp_path: Path) -> 
     assert moved.directory("tiny-20260101").is_dir() and moved.is_own("tiny-20260101")
 
 
+def test_a_model_from_elsewhere_that_lies_in_the_root_is_none_of_its_own(tmp_path: Path) -> None:
+    models = EvaluatedModels(DataRoot(tmp_path))
+    models.record("theirs", tmp_path / "models" / "theirs")
+    assert not models.is_own("theirs")
+
+
 def test_two_directories_of_one_name_are_told_apart_once_one_has_another(tmp_path: Path) -> None:
     root = DataRoot(tmp_path / "data")
     models, one, two = EvaluatedModels(root), tmp_path / "a" / "model", tmp_path / "b" / "model"

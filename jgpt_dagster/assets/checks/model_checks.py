@@ -8,7 +8,7 @@ import dagster as dg
 
 from jgpt_dagster.assets.checks.blocking_check import blocking_check
 from jgpt_dagster.assets.checks.check_result import result, warning
-from jgpt_dagster.catalog.comparison import last_model
+from jgpt_dagster.catalog.comparison import difference_to_last
 from jgpt_dagster.catalog.evaluated_models import (
     FOREIGN_EVALUATION,
     TASK_EVALUATION,
@@ -16,7 +16,6 @@ from jgpt_dagster.catalog.evaluated_models import (
     task_output,
 )
 from jgpt_dagster.errors import JgptError
-from jgpt_dagster.lm.evaluation.leaderboard import paired_difference
 from jgpt_dagster.lm.release.release_directory import check_release
 from jgpt_dagster.orchestration.partitions import dump_model_partitions, dump_name_partitions, model_key, name_key
 from jgpt_dagster.orchestration.resources import CorpusStore
@@ -74,11 +73,9 @@ def bits_are_finite(context: dg.AssetCheckExecutionContext, store: CorpusStore) 
 @dg.asset_check(asset=FOREIGN_EVALUATION, partitions_def=dump_name_partitions)
 def not_worse_than_last(context: dg.AssetCheckExecutionContext, store: CorpusStore) -> dg.AssetCheckResult:
     """A refreshed model is no worse than that of the dump before on the same documents. `jgpt compare` scores both."""
-    found = last_model(store.root, *name_key(context))
-    if found is None:
+    margin = difference_to_last(store.root, *name_key(context))
+    if margin is None:
         return warning(True, "no model of an earlier dump was evaluated on these documents")
-    new, old = found
-    margin = paired_difference(new.bits, old.bits, new.bytes)
     interval = (
         "too few documents for an interval"
         if margin.interval is None
