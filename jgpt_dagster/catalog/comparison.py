@@ -86,6 +86,7 @@ def compare(root: DataRoot, corpora: tuple[Corpus, ...], before: Side, after: Si
     """
     found: dict[str, Any] = {"before": before.label, "after": after.label}
     found["without_release"] = [side.label for side in (before, after) if not side.name]
+    found["from_elsewhere"] = [side.label for side in (before, after) if not side.dump]
     if before.dump and after.dump:
         if before.dump != after.dump:
             found["pages"] = {

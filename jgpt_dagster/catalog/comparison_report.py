@@ -6,6 +6,7 @@ from typing import Any
 from jgpt_dagster.charts.drawing import LARGE
 from jgpt_dagster.charts.line_chart import Line, line_chart
 from jgpt_dagster.literal_text import markdown_cell, markdown_text
+from jgpt_dagster.lm.evaluation.leaderboard import UNKNOWN_TRAINING_DATA
 from jgpt_dagster.lm.evaluation.score_charts import accuracy
 
 CURVES = "curves.svg"
@@ -36,6 +37,7 @@ def to_markdown(found: Mapping[str, Any]) -> str:
         ]
     if "held_out" in found:
         parts += ["## Held-out bits per byte", _held_out(found["held_out"], before, after)]
+        parts += [UNKNOWN_TRAINING_DATA] if found["from_elsewhere"] else []
     if found["without_release"]:
         missing = " and ".join(map(markdown_text, found["without_release"]))
         parts += ["## Held-out bits per byte", f"Nothing is scored: {missing} has no released model."]

@@ -15,9 +15,11 @@ import numpy as np
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.integer_tables import read_columns
 from jgpt_dagster.lm.evaluation.leaderboard import Entry
+from jgpt_dagster.lm.evaluation.model_directory import fingerprint_of
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
 from jgpt_dagster.storage.file_lock import file_lock, locked
+from jgpt_dagster.storage.manifest import Manifest
 from jgpt_dagster.storage.object_store import read_bytes, upload
 from jgpt_dagster.storage.safe_path import child_path, has_form, require_form
 from jgpt_dagster.storage.sealed_json import SEAL, read_sealed_json, write_sealed_json
@@ -94,6 +96,14 @@ class EvaluatedModels:
         """Return whether a name is that of a model of this root, from which held-out documents were kept."""
         return name in NGRAMS or Path(self._read().get(name, "/")).parts[0] in _OWN
 
+    def release(self, name: str) -> DirectoryArtifact | None:
+        """Return the release of this root that a name stands for, if it is one."""
+        asset, *keys = Path(self._read().get(name, "/")).parts
+        found = dict(key.split("=", 1) for key in keys if "=" in key)
+        if asset != "release" or found.keys() != {"dump", "model"}:
+            return None
+        return self._root.directory(asset, found["dump"], model=found["model"])
+
     def _path(self, directory: Path) -> str:
         directory, root = directory.resolve(), self._root.path.resolve()
         return str(directory.relative_to(root) if directory.is_relative_to(root) else directory)
@@ -132,6 +142,23 @@ def evaluation_output(root: DataRoot, dump: str, name: str) -> DirectoryArtifact
 def task_output(root: DataRoot, dump: str, name: str) -> DirectoryArtifact:
     """Return the output of the evaluation of a model on tasks."""
     return root.directory(TASK_EVALUATION, dump, name=name)
+
+
+def made_again_since(root: DataRoot, dump: str) -> list[str]:
+    """Return the names of releases of the root that have been made again since they were evaluated on a dump."""
+    known, found = EvaluatedModels(root), set()
+    for asset in EVALUATIONS:
+        for name in root.keys("name", asset, dump):
+            evaluation, release = root.directory(asset, dump, name=name).manifest(), known.release(name)
+            now = release.manifest() if release else None
+            if evaluation and now and evaluation.recipe.inputs.get("model") != release_fingerprint(now):
+                found.add(name)
+    return sorted(found)
+
+
+def release_fingerprint(release: Manifest) -> str:
+    """Return the hash by which evaluations know the model of a release."""
+    return fingerprint_of({name: entry.sha256 for name, entry in release.files.items()})
 
 
 def read_tasks(root: DataRoot, dump: str) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jgpt_dagster.catalog.evaluated_models import TASK_EVALUATION, TASKS, task_output
-from jgpt_dagster.lm.evaluation.model_directory import fingerprint_of
+from jgpt_dagster.catalog.evaluated_models import TASK_EVALUATION, TASKS, release_fingerprint, task_output
 from jgpt_dagster.storage.data_root import DataRoot
 from jgpt_dagster.storage.manifest import Manifest
 
@@ -17,7 +16,7 @@ def tasks_of_release(root: DataRoot, dump: str, release: Manifest) -> dict[str, 
 
     Of two scores on a task, the one on more items counts. Raises ArtifactError if an evaluation is damaged.
     """
-    model = fingerprint_of({name: entry.sha256 for name, entry in release.files.items()})
+    model = release_fingerprint(release)
     found: dict[str, dict[str, Any]] = {}
     for name in root.keys("name", TASK_EVALUATION, dump):
         output = task_output(root, dump, name)

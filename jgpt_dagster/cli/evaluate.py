@@ -70,13 +70,14 @@ def evaluate(
 def leaderboard(dump: str | None, as_json: bool) -> None:
     """Show all models that were evaluated on a dump, the best first, and which differences are real."""
     settings = load_settings()
-    from jgpt_dagster.catalog.evaluated_models import read_entries, read_tasks
+    from jgpt_dagster.catalog.evaluated_models import made_again_since, read_entries, read_tasks
     from jgpt_dagster.lm.evaluation.leaderboard import comparable_groups, to_json
 
     dump = dump_with_documents(settings, dump)
     groups, accuracies = comparable_groups(read_entries(settings.root, dump)), read_tasks(settings.root, dump)
+    outdated = made_again_since(settings.root, dump)
     if as_json:
-        found = {"held_out": [to_json(group) for group in groups], "tasks": accuracies}
+        found = {"held_out": [to_json(group) for group in groups], "tasks": accuracies, "made_again_since": outdated}
         say(json.dumps(found, ensure_ascii=False, indent=2))
         return
     if not groups and not accuracies:
@@ -85,6 +86,11 @@ def leaderboard(dump: str | None, as_json: bool) -> None:
         )
         return
     say("\n\n".join([*(_table(group) for group in groups), *([_tasks_table(accuracies)] if accuracies else [])]))
+    if outdated:
+        say(
+            f"\nMade again since: {', '.join(outdated)}. Score the release that is there now with:\n  jgpt evaluate"
+            f" PATH --dump {shlex.quote(dump)}"
+        )
 
 
 def dump_with_documents(settings: Settings, dump: str | None) -> str:

@@ -130,6 +130,8 @@ def test_the_report_has_every_part_and_both_curves_in_one_picture(
     report = to_markdown(found)
     for part in ("## Pages", "## Documents", "## Settings", "![loss by step](curves.svg)", "| common |", "real)"):
         assert part in report
+    assert "cannot be known" not in report
+    assert "cannot be known" in to_markdown({**found, "from_elsewhere": ["/models/other"]})
     bare = to_markdown({**found, "without_release": [LATER_DUMP]})
     assert f"Nothing is scored: {LATER_DUMP} has no released model." in bare
     assert "| `" not in report.split("| common |")[1]  # figures with a sign are no code

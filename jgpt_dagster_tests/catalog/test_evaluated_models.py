@@ -3,9 +3,14 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.comparison import parse_side
-from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name
+from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name, evaluation_output, made_again_since
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.evaluation.model_directory import directory_fingerprint
 from jgpt_dagster.storage.data_root import DataRoot
+from jgpt_dagster.storage.directory_artifact import DirectoryArtifact
+from jgpt_dagster.storage.manifest import Recipe
+
+DUMP = "20260101"
 
 
 def test_a_name_stays_that_of_its_directory(tmp_path: Path) -> None:
@@ -38,6 +43,23 @@ def test_a_model_from_elsewhere_that_lies_in_the_root_is_none_of_its_own(tmp_pat
     models = EvaluatedModels(DataRoot(tmp_path))
     models.record("theirs", tmp_path / "models" / "theirs")
     assert not models.is_own("theirs")
+
+
+def test_a_release_that_was_made_again_since_it_was_evaluated_is_named(tmp_path: Path) -> None:
+    root = DataRoot(tmp_path)
+    release, evaluation = root.directory("release", DUMP, model="tiny"), evaluation_output(root, DUMP, "tiny-20260101")
+
+    def make(artifact: DirectoryArtifact, content: str, **inputs: str) -> None:
+        with artifact.writing(Recipe(artifact.asset, "1", inputs=inputs)) as out:
+            (out.path / "config.json").write_text(content)
+
+    make(release, "{}")
+    EvaluatedModels(root).record("tiny-20260101", release.path)
+    make(evaluation, "{}", model=directory_fingerprint(release.path))
+    make(evaluation_output(root, DUMP, "bigrams"), "{}")
+    assert made_again_since(root, DUMP) == []
+    make(release, '{"n_layer": 2}')
+    assert made_again_since(root, DUMP) == ["tiny-20260101"]
 
 
 def test_two_directories_of_one_name_are_told_apart_once_one_has_another(tmp_path: Path) -> None:
