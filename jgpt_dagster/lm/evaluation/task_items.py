@@ -236,7 +236,7 @@ def _item(definition: TaskDefinition, record: Mapping[str, Any], place: str) -> 
     found = _choices(definition.doc_to_choice, record)
     choices = tuple(map(str, found))
     answer = _answer(definition.doc_to_target, record, found)
-    if len({*choices}) < 2 or not all(choices) or not 0 <= answer < len(choices):
+    if len(choices) < 2 or not all(choices) or not 0 <= answer < len(choices):
         raise ValueError(f"its choices are {list(choices)}, its answer {answer}")
     item = TaskItem(
         context=_rendered(definition.doc_to_text, record),

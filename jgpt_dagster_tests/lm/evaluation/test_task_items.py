@@ -85,6 +85,29 @@ def test_an_answer_is_an_index_or_a_choice(folder: Path, choices: list[Any], ans
     assert (item.answer, item.place) == (index, "own.jsonl:2")
 
 
+def test_files_are_found_under_the_names_of_their_repositories(tmp_path: Path) -> None:
+    for name, known in {
+        "validated_minimal_pairs.jsonl": "jblimp.jsonl",
+        "jcola-v1.0/in_domain_valid-v1.0.json": "jcola-in_domain_valid-v1.0.json",
+        "jcommonsenseqa-v1.3/valid-v1.3.json": "jcommonsenseqa-valid-v1.3.json",
+        "jnli-v1.3/valid-v1.3.json": "jnli-valid-v1.3.json",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(json.dumps(record) + "\n" for record in FORMS[known]))
+        (tmp_path / name).with_name("train-v1.3.json").write_text("{}\n")  # nothing that is asked
+    found = {definition.task: list(read_items(definition)) for definition in find_tasks(tmp_path)}
+    assert {task: len(items) for task, items in found.items()} == dict.fromkeys(
+        ("jblimp", "jcola", "jcommonsenseqa", "jnli"), 1
+    )
+
+
+def test_choices_that_are_all_the_same_are_no_mistake_of_the_user(folder: Path) -> None:
+    # JMMLU has such an item, of clock times that a spreadsheet has lost.
+    (folder / "JMMLU" / "astronomy.csv").write_text("何日か,午前0時,午前0時,午前0時,午前0時,B\n")
+    (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jmmlu"))
+    assert item.answer == 1
+
+
 def test_pairs_without_a_phenomenon_have_no_groups(folder: Path) -> None:
     (folder / "jblimp.jsonl").write_text('{"good_sentence": "a", "bad_sentence": "b"}\n')
     (item,) = read_items(next(task for task in find_tasks(folder) if task.task == "jblimp"))
@@ -106,7 +129,7 @@ _X = "task: x\ndata: own.jsonl\ndoc_to_text: '{{prompt}}'\n"
             '{"prompt": "x", "choices": ["a", null], "answer": 0}\n',
             r"\['a', None\], expected a list of texts",
         ),
-        ("own.jsonl", '{"prompt": "x", "choices": ["a", "a"], "answer": 0}\n', r"its choices are \['a', 'a'\]"),
+        ("own.jsonl", '{"prompt": "x", "choices": ["a"], "answer": 0}\n', r"its choices are \['a'\]"),
         ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": true}\n', r"its answer is True, expected"),
         ("own.jsonl", '{"prompt": "x", "choices": ["a", "b"], "answer": 1.0}\n', r"its answer is 1.0, expected"),
         (

@@ -66,6 +66,7 @@ def test_accuracy_has_an_interval_and_the_level_of_chance(tmp_path: Path) -> Non
         (("a", "b"), 1, (-3.0, -3.001), 0.0, 0.5),
         (("a", "a", "b"), 1, (-2.0, -2.0, -3.0), 1.0, 2 / 3),  # a right choice that is there twice
         (("a", "b", "c", "d"), 2, (-1.0,) * 4, 0.25, 0.25),
+        (("a", "a"), 1, (-1.0, -1.0), 1.0, 1.0),  # whoever answers is right, by chance too
     ],
 )
 def test_equals_share_the_point(
