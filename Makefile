@@ -52,8 +52,10 @@ pictures: demo
 ui: install
 	$(DEMO_ENV) $(BIN)/jgpt ui
 
-# Talks to the model of `make demo`. The shell takes the prompt from its environment, so that it may hold quotes.
+# Talks to the model of `make demo`. The shell takes the prompt from its environment, as it was given, so that it may
+# hold quotes and dollars.
 PROMPT ?= 海に近い町で
+override PROMPT := $(value PROMPT)
 export PROMPT
 generate: install
 	@$(DEMO_ENV) $(BIN)/jgpt generate -- "$$PROMPT"

@@ -115,3 +115,13 @@ def _run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_make_generate_passes_a_prompt_on_as_it_was_given(tmp_path: Path) -> None:
+    installed, jgpt, prompt = tmp_path / "installed", tmp_path / "jgpt", "「それ」は'100$'です。$(x) \"y\" `z`"
+    installed.touch()
+    jgpt.write_text('#!/bin/sh\nprintf %s "$3"\n')
+    jgpt.chmod(0o755)
+    given = [f"INSTALLED={installed}", f"BIN={tmp_path}", f"PROMPT={prompt}"]
+    command = ["make", "-s", "-o", str(installed), "generate", *given]
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout == prompt

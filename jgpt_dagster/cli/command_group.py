@@ -1,11 +1,13 @@
 """The command group `jgpt`: imports the module of a command when it is called, and shows errors by their cause."""
 
+import signal
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
+from jgpt_dagster.cli.interrupts import NOTHING_BEGUN, exit_on_interrupt
 from jgpt_dagster.literal_text import visible
 
 
@@ -50,6 +52,9 @@ class _PlainErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would end with 1
+            click.echo("\nAborted!", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click knows them, a reader that has gone away included
         except Exception as error:
@@ -70,7 +75,10 @@ class _Jgpt(_PlainErrors):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"jgpt_dagster.cli.{COMMANDS[cmd_name].module}"), cmd_name)
+        # Half an import has no traceback that anybody could use.
+        with exit_on_interrupt(NOTHING_BEGUN):
+            module = import_module(f"jgpt_dagster.cli.{COMMANDS[cmd_name].module}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,6 +1,7 @@
 """What Ctrl-C and SIGTERM do to a command that can be run again to go on."""
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jgpt_dagster.runtime.interrupts import INTERRUPTS
+
+NOTHING_BEGUN = f"Interrupted before anything was begun. Resume with:\n  {shlex.join(['jgpt', *sys.argv[1:]])}"
+"""What is said of an interrupt while modules are imported."""
 
 
 @contextmanager

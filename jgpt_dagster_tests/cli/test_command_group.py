@@ -3,8 +3,9 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from jgpt_dagster.cli import main
+from jgpt_dagster.cli import doctor, main
 from jgpt_dagster.cli.code_versions import installed_code_versions
 from jgpt_dagster.cli.command_group import COMMANDS
 from jgpt_dagster.definitions import code_versions, defs
@@ -33,3 +34,22 @@ def test_code_versions_as_text_are_those_of_the_assets() -> None:
     found, expected = installed_code_versions(catalog.corpora), code_versions(defs)
     assert found.items() <= expected.items()
     assert {output.asset for output in (*catalog.shared_outputs(), *catalog.dump_outputs("20260101"))} <= found.keys()
+
+
+def test_ctrl_c_ends_any_command_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "load_settings", interrupted)
+    ended = CliRunner().invoke(main, ["doctor"])
+    assert ended.exit_code == 130 and ended.output == "\nAborted!\n"
+
+
+def test_ctrl_c_while_a_command_is_imported_says_how_to_begin_again() -> None:
+    program = (
+        "import os, signal\nfrom jgpt_dagster.cli import command_group, main\n"
+        "command_group.import_module = lambda name: os.kill(os.getpid(), signal.SIGINT)\nmain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, "run", "--dump", "20260101"], capture_output=True, text=True)
+    assert ended.returncode == 130
+    assert ended.stderr.endswith("Resume with:\n  jgpt run --dump 20260101\nAborted!\n")
