@@ -14,7 +14,7 @@ _TOKENS_PER_PARAMETER = 20
 def models() -> None:
     """Show the presets: their sizes, the memory that training takes, and the tokens that suit.
 
-    Parameters are those with a vocabulary of 32,000. Memory is that of a GPU of 8 A100 with 80 GB.
+    Parameters are those with a vocabulary of 32,000.
     """
     from jgpt_dagster.lm.model.presets import PRESETS
     from jgpt_dagster.lm.planning.hardware import parse_hardware
@@ -45,6 +45,7 @@ def models() -> None:
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         say("  ".join(cells))
+    say(f"GB a GPU: to train on {_HARDWARE}; `jgpt plan --hardware` computes it for others.")
 
 
 def count_words(count: float) -> str:

@@ -36,7 +36,8 @@ def test_what_cannot_be_planned_is_refused_in_words(deployment: Deployment, opti
 
 
 def test_every_preset_is_shown_with_its_size(deployment: Deployment) -> None:
-    head, *rows = deployment.invoke("models").splitlines()
+    head, *rows, note = deployment.invoke("models").splitlines()
+    assert "8xa100-80" in note and len(note) <= 80
     assert [row.split()[0] for row in rows] == list(PRESETS)
     assert len({len(row) for row in (head, *rows)}) == 1 and len(head) <= 80
     assert [count_words(count) for count in (925_184, 1_528_400_000, 30_600_000_000, 12)] == [
