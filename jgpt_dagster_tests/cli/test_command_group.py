@@ -53,3 +53,9 @@ def test_ctrl_c_while_a_command_is_imported_says_how_to_begin_again() -> None:
     ended = subprocess.run([sys.executable, "-c", program, "run", "--dump", "20260101"], capture_output=True, text=True)
     assert ended.returncode == 130
     assert ended.stderr.endswith("Resume with:\n  jgpt run --dump 20260101\nAborted!\n")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("dump", " Did you mean 'dumps'?"), ("xyzzy", "")])
+def test_a_command_that_is_mistyped_is_refused_with_the_most_similar_one(typed: str, meant: str) -> None:
+    refused = CliRunner().invoke(main, [typed, "list"])
+    assert refused.exit_code == 2 and refused.output.endswith(f"No such command '{typed}'.{meant}\n")
