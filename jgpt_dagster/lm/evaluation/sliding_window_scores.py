@@ -83,6 +83,8 @@ def _bits(model: Any, padding_id: int, excerpts: Iterator[_Excerpt], sequences: 
 
 def _excerpts(sequences: Sequence[np.ndarray], context: int) -> Iterator[_Excerpt]:
     for number, tokens in enumerate(sequences):
+        if len(tokens) < 2:  # nothing to score; a batch of such sequences has no input
+            continue
         for window in windows(len(tokens) - 1, context):
             yield _Excerpt(number, tokens[window.start : window.stop + 1], window.scored - window.start)
 

@@ -11,6 +11,7 @@ from jgpt_dagster.lm.evaluation.bootstrap import Interval
 from jgpt_dagster.lm.evaluation.score_charts import accuracy
 from jgpt_dagster.lm.evaluation.task_items import TaskItem
 from jgpt_dagster.lm.evaluation.text_models import TextModel
+from jgpt_dagster.lm.model.presets import ModelError
 from jgpt_dagster.runtime.batching import batches
 
 _ITEMS_AT_ONCE = 256
@@ -102,7 +103,9 @@ def pair_log_likelihoods(model: TextModel, pairs: Sequence[tuple[str, str]], bat
     contexts = dict.fromkeys(context for context, _ in moved if context)
     encoded = dict(zip(contexts, model.encoder.encode(list(contexts)), strict=True))
     sequences, lengths = [], []
-    for (context, _), ids in zip(moved, whole, strict=True):
+    for (context, continuation), ids in zip(moved, whole, strict=True):
+        if not len(ids):
+            raise ModelError(f"the tokenizer has no token for {continuation!r}, so this choice has no probability.")
         kept = len(encoded[context]) if context else 0
         if kept >= len(ids):  # the end of the context and the choice are one token
             kept = _common(ids, encoded[context])

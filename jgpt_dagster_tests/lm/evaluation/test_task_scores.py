@@ -1,6 +1,9 @@
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -8,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from jgpt_dagster.lm.evaluation.task_items import TaskItem
 from jgpt_dagster.lm.evaluation.task_scores import TaskScores, pair_log_likelihoods, score_task, wilson_interval
 from jgpt_dagster.lm.evaluation.text_models import open_text_model
+from jgpt_dagster.lm.model.presets import ModelError
 from jgpt_dagster_tests.lm.evaluation.foreign import save
 
 PAIRS = [("", "吾輩は猫"), ("吾輩は", "猫"), ("名前は ", "まだ無い。"), ("今" * 30, "東京")]
@@ -42,6 +46,21 @@ def test_a_choice_that_is_one_token_with_its_context_has_a_probability(tmp_path:
         assert opened.encoder.encode(["a"])[0].tolist() == opened.encoder.encode(["ab"])[0].tolist() == [0]
         merged, alone = pair_log_likelihoods(opened, [("a", "b"), ("", "a")], batch=2)
         assert merged == pytest.approx(alone) and merged < 0
+
+
+def test_a_choice_without_a_token_is_refused(tmp_path: Path) -> None:
+    class Forgetful:
+        def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+            return [np.empty(0, np.int64) for _ in texts]
+
+        def decode(self, ids: np.ndarray) -> str:
+            return ""
+
+    with open_text_model(save(tmp_path, "gpt_neox")) as opened:
+        model = replace(opened, encoder=Forgetful())
+        with pytest.raises(ModelError, match="no token for '①'"):
+            pair_log_likelihoods(model, [("", "①")], batch=2)
+        assert model.bits([np.array([0])], 16, 4) == [0]
 
 
 def test_accuracy_has_an_interval_and_the_level_of_chance(tmp_path: Path) -> None:
