@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from jgpt_dagster.assets.materialize import StageConfig
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.lm.launch.gpus import has_gpu
-from jgpt_dagster.lm.model.presets import PRESETS
+from jgpt_dagster.lm.model.presets import GPT2_INITIALIZER_RANGE, PRESETS
 from jgpt_dagster.lm.planning.hardware import GIB, Hardware, HardwareError, detect_hardware, parse_hardware
 from jgpt_dagster.lm.planning.layout_search import fastest_layout
 from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS, LayoutConstraints
@@ -167,15 +167,23 @@ def training_config(config: PretrainingConfig, model: str, **places: Path | None
 
 def recipe_settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide the outcome of a run on any machine."""
-    settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MACHINE_FIELDS | _PATH_FIELDS))
+    settings = _deciding_settings(config)
+    # Models of versions that had no such setting stay current.
+    if settings["initializer_range"] == GPT2_INITIALIZER_RANGE:
+        del settings["initializer_range"]
     return settings
 
 
 def resolved_values(config: PretrainingConfig, train_config: TrainConfig) -> dict[str, Any]:
     """Return the run config with the numbers that the preset decides: a later version may have other defaults."""
-    decided = recipe_settings(train_config)
+    decided = _deciding_settings(train_config)
     given = config.model_dump()
     return {**given, **{name: decided[name] for name in given.keys() & decided.keys()}, "preset": train_config.model}
+
+
+def _deciding_settings(config: TrainConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MACHINE_FIELDS | _PATH_FIELDS))
+    return settings
 
 
 def plan_training(

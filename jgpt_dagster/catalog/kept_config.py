@@ -10,6 +10,7 @@ from typing import Any
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, OutputCatalog
 from jgpt_dagster.corpus.exclusions.screen import without_exclusions
 from jgpt_dagster.errors import JgptError
+from jgpt_dagster.lm.model.presets import GPT2_INITIALIZER_RANGE
 from jgpt_dagster.storage.file_lock import file_lock, locked
 from jgpt_dagster.storage.manifest import Recipe
 from jgpt_dagster.storage.object_store import read_bytes, upload
@@ -34,6 +35,11 @@ _LENGTH = frozenset({"steps", "tokens", "epochs"})
 
 # Recipes of models record these, which no run config can change.
 _CONSTANTS = frozenset({"betas", "minimum_learning_rate_ratio"})
+
+# Models were made with this before it was a setting. Their recipes do not say it, nor does what was kept when their
+# training began, which has all numbers of the preset.
+_UNSAID = {"initializer_range": GPT2_INITIALIZER_RANGE}
+_OF_A_TRAINING = {"context", "global_batch", "learning_rate", "seed", "weight_decay"}
 
 Values = Mapping[str, Any]
 
@@ -63,7 +69,8 @@ class KeptConfig:
         kept = self._read().get(_name(asset, model))
         values = kept if kept is not None else self._from_outputs(asset, model)
         if asset == "pretrained_model" and values:
-            values = {**values, "preset": values.get("preset") or model}
+            unsaid = _UNSAID if values.keys() >= _OF_A_TRAINING else {}
+            values = {**unsaid, **values, "preset": values.get("preset") or model}
         return {name: value for name, value in values.items() if name not in _NEVER_KEPT}
 
     def differing(self, ops: Mapping[str, Values], model: str) -> dict[str, dict[str, Any]]:
@@ -154,7 +161,7 @@ def _fields(asset: str, model: str, recipe: Recipe) -> dict[str, Any]:
     if asset == "training_set":  # a recipe has the weights of all corpora, which may become others
         settings["weights"] = _other_than_one(settings["weights"])
     if asset == "pretrained_model":
-        settings = {name: value for name, value in settings.items() if name not in _CONSTANTS}
+        settings = {name: value for name, value in {**_UNSAID, **settings}.items() if name not in _CONSTANTS}
         settings["preset"] = settings.pop("model", model)
     return settings
 

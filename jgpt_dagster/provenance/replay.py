@@ -10,6 +10,7 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.launch_command import launch_command
 from jgpt_dagster.lm.launch.process_group import run_process_group
+from jgpt_dagster.lm.model.presets import GPT2_INITIALIZER_RANGE
 from jgpt_dagster.lm.training.checkpoint_trust import UntrustedError, read_signed_manifest, signing_key
 from jgpt_dagster.lm.training.run_progress import CHECKPOINTS, checkpoint_directories, step_of
 from jgpt_dagster.lm.training.train_config import TrainConfig, read_config
@@ -66,6 +67,9 @@ def replay(root: DataRoot, scratch: Path, dump: str, model: str, training_set_sh
     (first, _), (last, expected) = _last_two(run, root)
     _require_repeatable(expected, last)
     config = _config(run, root, Label("training_set", dump), training_set_sha256, step_of(last), work)
+    # The file of a run of an earlier version does not say it, nor does the checkpoint.
+    began = expected.recipe.settings.get("initializer_range", GPT2_INITIALIZER_RANGE)
+    config = config.model_copy(update={"initializer_range": began})
     copy = work / CHECKPOINTS / first.name
     shutil.copytree(first, copy, copy_function=link_or_copy)
     write_json(work / _CONFIG, config.model_dump(mode="json"))

@@ -7,10 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from jgpt_dagster.assets import pretrained_model
-from jgpt_dagster.assets.pretraining_config import PretrainingConfig, require_hardware, training_config
+from jgpt_dagster.assets.pretraining_config import (
+    PretrainingConfig,
+    recipe_settings,
+    require_hardware,
+    training_config,
+)
 from jgpt_dagster.lm.launch import gpus
 from jgpt_dagster.lm.launch.environment import training_environment
 from jgpt_dagster.lm.launch.process_group import LaunchError
+from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.lm.planning.hardware import HardwareError, parse_hardware
 from jgpt_dagster.lm.planning.training_layout import LAYOUT_FIELDS
 from jgpt_dagster.lm.training.train_config import TrainConfig
@@ -30,7 +36,7 @@ def eight_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_preset_or_hardware_decides_is_none_in_run_config_and_the_rest_has_the_default_of_training() -> None:
-    chosen_later = {"context", "global_batch", "learning_rate", *LAYOUT_FIELDS}
+    chosen_later = {"context", "global_batch", "learning_rate", "initializer_range", *LAYOUT_FIELDS}
     shared = PretrainingConfig.model_fields.keys() & TrainConfig.model_fields.keys()
     assert chosen_later < shared
     run_config = PretrainingConfig().model_dump(include=shared)
@@ -53,6 +59,14 @@ def test_run_config_has_the_bounds_of_a_training_configuration(field: str, accep
     assert training_config(PretrainingConfig(**{field: accepted}), "tiny")
     with pytest.raises(ValidationError, match=field):
         PretrainingConfig(**{field: refused})
+
+
+def test_a_recipe_leaves_out_the_initialization_that_all_models_had_before_it_was_a_setting() -> None:
+    of_preset, given = PretrainingConfig(), PretrainingConfig(initializer_range=0.02)
+    assert "initializer_range" not in recipe_settings(training_config(of_preset, "xl"))
+    assert "initializer_range" not in recipe_settings(training_config(given, "tiny"))
+    tiny = training_config(of_preset, "tiny")
+    assert recipe_settings(tiny)["initializer_range"] == tiny.initializer_range == PRESETS["tiny"].initializer_range
 
 
 def test_every_setting_has_a_description_of_a_line_or_two() -> None:

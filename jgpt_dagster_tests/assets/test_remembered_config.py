@@ -110,7 +110,9 @@ def test_the_numbers_of_a_preset_are_kept_so_that_a_later_default_changes_nothin
 ) -> None:
     kept = json.loads((finished.data / "run_config.json").read_text())["pretrained_model tiny"]
     tiny = PRESETS["tiny"]
-    assert kept["learning_rate"] == tiny.learning_rate
+    assert (kept["learning_rate"], kept["initializer_range"]) == (tiny.learning_rate, tiny.initializer_range)
+    weights = json.loads((finished.data / f"pretrained_model/dump={DUMP}/model=tiny/model/config.json").read_text())
+    assert weights["initializer_range"] == tiny.initializer_range
     monkeypatch.setitem(PRESETS, "tiny", replace(tiny, learning_rate=1.0, context=64))
     made = finished.copy(tmp_path / "data").materialize("pretrained_model", KEY, preset="tiny")
     assert (made.error, made.metadata["status"].value) == (None, "verified: complete and current")

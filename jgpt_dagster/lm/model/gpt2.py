@@ -16,8 +16,18 @@ BEGIN_ID = 1
 """Id of `<s>` in every tokenizer of this package: `<unk>`, `<s>` and `</s>` are 0, 1 and 2, as in the recipe."""
 
 
-def gpt2_config(name: str, vocab_size: int, bos_id: int, eos_id: int, context: int | None = None) -> "GPT2Config":
-    """Return the configuration of a preset: no dropout, tied embeddings. Raises ModelError for an unknown preset."""
+def gpt2_config(
+    name: str,
+    vocab_size: int,
+    bos_id: int,
+    eos_id: int,
+    context: int | None = None,
+    initializer_range: float | None = None,
+) -> "GPT2Config":
+    """Return the configuration of a preset: no dropout, tied embeddings.
+
+    `context` and `initializer_range` are those of the preset unless given. Raises ModelError for an unknown preset.
+    """
     from transformers import GPT2Config
 
     size = preset(name)
@@ -27,6 +37,7 @@ def gpt2_config(name: str, vocab_size: int, bos_id: int, eos_id: int, context: i
         n_embd=size.width,
         n_layer=size.layers,
         n_head=size.heads,
+        initializer_range=initializer_range or size.initializer_range,
         # The same function as `gelu_new`, in one kernel: it keeps only its input, not four vectors of 4 x width.
         activation_function="gelu_pytorch_tanh",
         bos_token_id=bos_id,

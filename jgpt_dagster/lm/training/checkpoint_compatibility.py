@@ -6,7 +6,7 @@ from typing import Any
 
 from jgpt_dagster.lm.data.training_set import MANIFEST, TRAIN, VALIDATION, TrainingSet
 from jgpt_dagster.lm.model.gpt2 import WEIGHTS
-from jgpt_dagster.lm.model.presets import preset
+from jgpt_dagster.lm.model.presets import GPT2_INITIALIZER_RANGE, preset
 from jgpt_dagster.lm.training.learning_rate_schedule import warmup_steps
 from jgpt_dagster.lm.training.train_config import BatchSizes, TrainConfig, uses_bf16
 from jgpt_dagster.storage.hashing import sha256_value
@@ -27,6 +27,7 @@ def training_recipe(
     """Return the settings and inputs that decide the weights of a run."""
     names = (
         "learning_rate",
+        "initializer_range",
         "minimum_learning_rate_ratio",
         "weight_decay",
         "betas",
@@ -70,6 +71,8 @@ def differences(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[s
     What decides the weights must be equal. The number of processes, the micro batch, and the ZeRO stage between 1 and 2
     may change; how often a run logs, validates and saves is not recorded at all.
     """
+    unsaid = {"initializer_range": GPT2_INITIALIZER_RANGE}  # by checkpoints of earlier versions
+    wanted, present = {**unsaid, **wanted}, {**unsaid, **present}
     return [
         f"{name} is {wanted.get(name)}, but the checkpoint has {present.get(name)}"
         for name in sorted(wanted.keys() | present.keys())

@@ -78,7 +78,8 @@ def _gather(parameters: Iterable[torch.nn.Parameter]) -> Iterator[torch.nn.Param
 
 
 def _initial_model(config: TrainConfig, training_set: TrainingSet) -> GPT2LMHeadModel:
-    expected = gpt2_config(config.model, training_set.vocab_size, BEGIN_ID, training_set.eos_id, config.context)
+    size, ids = (config.context, config.initializer_range), (BEGIN_ID, training_set.eos_id)
+    expected = gpt2_config(config.model, training_set.vocab_size, *ids, *size)
     if config.initial_model is None:
         return GPT2LMHeadModel(expected)
     model: GPT2LMHeadModel = load_model(config.initial_model).float()

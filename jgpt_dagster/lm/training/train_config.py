@@ -22,8 +22,9 @@ class TrainConfigError(JgptError):
 class TrainConfig(BaseModel):
     """One training run, as JSON.
 
-    `context`, `global_batch`, `learning_rate` and the length of the run come from the model's preset unless set. The
-    run config of `pretrained_model` is built from these fields, and the tables of settings from their descriptions.
+    `context`, `global_batch`, `learning_rate`, `initializer_range` and the length of the run come from the model's
+    preset unless set. The run config of `pretrained_model` is built from these fields, and the tables of settings from
+    their descriptions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,9 @@ class TrainConfig(BaseModel):
         gt=0,
         le=1e30,
         description="Peak learning rate, reached after the warm-up; a cosine lowers it to a tenth by the last step.",
+    )
+    initializer_range: float = Field(
+        gt=0, le=10, description="Standard deviation of the initial weights; GPT-2's is 0.02."
     )
     minimum_learning_rate_ratio: float = Field(
         0.1, ge=0, le=1, description="Learning rate of the last step, as a share of the peak."
@@ -172,6 +176,7 @@ class TrainConfig(BaseModel):
         return {
             "context": preset.context,
             "learning_rate": preset.learning_rate,
+            "initializer_range": preset.initializer_range,
             "global_batch": preset.global_batch,
             **given,
         }

@@ -27,6 +27,13 @@ def test_every_model_has_no_dropout_tied_embeddings_and_the_ids_of_its_tokenizer
     assert config.n_embd % config.n_head == 0
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, PRESETS["tiny"].initializer_range), (0.3, 0.3)])
+def test_initial_weights_spread_as_the_preset_or_the_setting_says(given: float | None, expected: float) -> None:
+    model = GPT2LMHeadModel(gpt2_config("tiny", 4000, bos_id=1, eos_id=2, initializer_range=given))
+    assert model.transformer.wte.weight.std().item() == pytest.approx(expected, rel=0.01)
+    assert gpt2_config("xl", 32_000, bos_id=1, eos_id=2).initializer_range == 0.02  # GPT-2's
+
+
 def test_a_model_attends_through_the_fused_kernel() -> None:
     model = GPT2LMHeadModel(gpt2_config("tiny", 100, bos_id=1, eos_id=2, context=16))
     assert model.config._attn_implementation == "sdpa"

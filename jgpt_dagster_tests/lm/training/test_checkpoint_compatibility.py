@@ -20,6 +20,13 @@ def test_a_change_of_what_decides_the_weights_is_refused_with_both_values(field:
         require_same_training(checkpoint, {**present, **division, field: value})
 
 
+def test_a_checkpoint_that_does_not_say_its_initialization_had_that_of_gpt2() -> None:
+    checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, {"layers": 4})
+    require_same_training(checkpoint, {"layers": 4, "initializer_range": 0.02})
+    with pytest.raises(CheckpointError, match=r"initializer_range is 0.1, but the checkpoint has 0.02"):
+        require_same_training(checkpoint, {"layers": 4, "initializer_range": 0.1})
+
+
 def test_offloaded_states_resume_only_with_the_same_number_of_processes() -> None:
     present = {"zero_stage": 3, "offload": True, "processes": 2}
     checkpoint = Checkpoint(Path("checkpoints/step=00000003"), 3, 24, present)
