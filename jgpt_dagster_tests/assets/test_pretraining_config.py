@@ -62,7 +62,7 @@ def test_run_config_has_the_bounds_of_a_training_configuration(field: str, accep
 
 
 def test_a_recipe_leaves_out_the_initialization_that_all_models_had_before_it_was_a_setting() -> None:
-    of_preset, given = PretrainingConfig(), PretrainingConfig(initializer_range=0.02)
+    of_preset, given = PretrainingConfig(), PretrainingConfig.model_validate({"initializer_range": 0.02})
     assert "initializer_range" not in recipe_settings(training_config(of_preset, "xl"))
     assert "initializer_range" not in recipe_settings(training_config(given, "tiny"))
     tiny = training_config(of_preset, "tiny")
