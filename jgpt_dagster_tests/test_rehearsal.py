@@ -27,4 +27,4 @@ def test_cpu_of_processes_that_are_killed_together_is_counted(tmp_path: Path) ->
     subprocess.run([sys.executable, MEASURE, report, *child], env=env, check=False, capture_output=True)
     (part,) = json.loads(report.read_text())
     assert part["status"] == -9
-    assert part["cpu_seconds"] >= 2
+    assert part["cpu_seconds"] > 1.9  # user and system time are each rounded to ticks of the kernel

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from jgpt_dagster.cli.interrupts import NOTHING_BEGUN, exit_on_interrupt
+from jgpt_dagster.cli.terminal import say
 from jgpt_dagster.literal_text import visible
 
 
@@ -54,7 +55,7 @@ class _PlainErrors(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click would end with 1
-            click.echo("\nAborted!", err=True)
+            say("\nAborted!", err=True)
             ctx.exit(128 + signal.SIGINT)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click knows them, a reader that has gone away included

@@ -175,7 +175,7 @@ def test_a_killed_removal_leaves_nothing_that_looks_complete_and_can_be_repeated
 
     with monkeypatch.context() as moment:
         moment.setattr(shutil, "rmtree", killed)
-        assert jgpt("dumps", "remove", DATES[0])[0] == 1
+        assert jgpt("dumps", "remove", DATES[0])[0] == 130
     assert dumps_on_disk(deployment.root) == list(DATES)
     assert deployment.root.directory("wikipedia_dump", DATES[0]).manifest() is None
     assert jgpt("dumps", "remove", DATES[0])[0] == 0
