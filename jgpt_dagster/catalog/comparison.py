@@ -15,6 +15,7 @@ import numpy as np
 from jgpt_dagster.catalog.corpora import Corpus
 from jgpt_dagster.catalog.evaluated_models import EvaluatedModels, default_name, read_entries, read_tasks
 from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS, TOKENIZER, TRAINING_SET
+from jgpt_dagster.catalog.training_data_links import training_data_root
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.document_split import split_hashes, threshold
 from jgpt_dagster.lm.data.integer_tables import read_columns
@@ -121,7 +122,7 @@ def difference_to_last(root: DataRoot, dump: str, name: str) -> Difference | Non
         for date in reversed(root.dumps("release")):
             old = entries.get(default_name(_release(root, date, model).path)) if date < dump else None
             if old:
-                rows = _held_out_in(root, date, new)
+                rows = _held_out_from(root, date, model, new)
                 same_way = (old.texts, old.window) == (new.texts, new.window) and rows.any()
                 return paired_difference(new.bits[rows], old.bits[rows], new.bytes[rows]) if same_way else None
     return None
@@ -237,12 +238,17 @@ def _held_out_tokens(root: DataRoot, dump: str) -> dict[tuple[str, int], np.ndar
     }
 
 
-def _held_out_in(root: DataRoot, dump: str, entry: Entry) -> np.ndarray:
-    """Return which documents of an evaluation the training set of a dump holds out, or would if it had them.
+def _held_out_from(root: DataRoot, dump: str, model: str, entry: Entry) -> np.ndarray:
+    """Return which documents of an evaluation were held out when a model was trained, or would have been.
 
-    They are all unless the share that is held out has been changed since.
+    They are all unless the share that is held out has been changed in between. Raises ArtifactError if what the model
+    was trained on is missing or damaged.
     """
-    limit = threshold(TrainingSet.open(root.directory(TRAINING_SET, dump).path).validation_share)
+    manifest = root.directory("pretrained_model", dump, model=model).manifest()
+    sha256 = manifest.recipe.inputs.get(f"{TRAINING_SET} {dump}") if manifest else None
+    output = training_data_root(root, dump, sha256).directory(TRAINING_SET, dump)
+    output.verified()
+    limit = threshold(TrainingSet.open(output.path).validation_share)
     rows = np.zeros(len(entry.keys), bool)
     for corpus in np.unique(entry.corpora):
         of_corpus = entry.corpora == corpus
@@ -251,16 +257,14 @@ def _held_out_in(root: DataRoot, dump: str, entry: Entry) -> np.ndarray:
 
 
 def _held_out(root: DataRoot, before: Side, after: Side, old: Entry, new: Entry) -> dict[str, Mapping[str, Any]]:
-    """Return the bits of both on all documents that neither was trained on.
-
-    And, if it is known which, on those of both dumps and on the others.
-    """
+    """Return the bits of both on all documents that neither was trained on, and, if it is known, by what is new."""
     if (old.texts, old.window) != (new.texts, new.window):
         return {}
     places = list(zip(new.corpora.tolist(), new.keys.tolist(), strict=True))
     untrained = np.ones(len(places), bool)
-    for dump in {before.dump, after.dump} - {None}:
-        untrained &= _held_out_in(root, str(dump), new)
+    for side in (before, after):
+        if side.dump and side.model:
+            untrained &= _held_out_from(root, side.dump, side.model, new)
     groups = {"all": untrained}
     if before.dump and after.dump and before.dump != after.dump:
         same = unchanged_documents(root, before.dump, after.dump)

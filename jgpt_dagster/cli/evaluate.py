@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from jgpt_dagster.cli.deployment import open_deployment
 from jgpt_dagster.cli.interrupts import exit_on_interrupt
-from jgpt_dagster.cli.terminal import columns_of, padded, say, say_beside_bars
+from jgpt_dagster.cli.terminal import aligned, say, say_beside_bars
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.literal_text import one_line
 from jgpt_dagster.orchestration.dagster_instance import open_instance
@@ -214,21 +213,6 @@ def _tasks_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     chance = {task: figures["chance"] for of_model in tasks.values() for task, figures in of_model.items()}
     head = ["accuracy (95 %)", *names]
     return "\n".join(aligned([head, *rows, ["chance", *(f"{chance[task]:.1%}" for task in names)]]))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table. Columns that a terminal has no room for follow below, beside the first one again."""
-    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
-    room = shutil.get_terminal_size((sys.maxsize, 0)).columns
-    parts = [[0]]
-    for index in range(1, len(widths)):
-        if len(parts[-1]) > 1 and sum(widths[each] + 2 for each in parts[-1]) + widths[index] > room:
-            parts.append([0])
-        parts[-1].append(index)
-    tables = [
-        ["  ".join(padded(row[index], widths[index]) for index in part).rstrip() for row in rows] for part in parts
-    ]
-    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
 
 
 @click.command()

@@ -2,8 +2,9 @@
 
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from unicodedata import east_asian_width
 
 import click
@@ -58,6 +59,21 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     """Return a text with blanks after it, or before it if `right`, up to a number of columns."""
     blanks = " " * (width - columns_of(text))
     return f"{blanks}{text}" if right else f"{text}{blanks}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table. Columns that a terminal has no room for follow below, beside the first one again."""
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size((sys.maxsize, 0)).columns
+    parts = [[0]]
+    for index in range(1, len(widths)):
+        if len(parts[-1]) > 1 and sum(widths[each] + 2 for each in parts[-1]) + widths[index] > room:
+            parts.append([0])
+        parts[-1].append(index)
+    tables = [
+        ["  ".join(padded(row[index], widths[index]) for index in part).rstrip() for row in rows] for part in parts
+    ]
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
 
 
 def byte_words(size: int) -> str:

@@ -21,6 +21,8 @@ from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.data.token_files import DOCUMENTS, TOKENS
 from jgpt_dagster.lm.data.training_set import TrainingSet
 from jgpt_dagster.sample.pack import WIKI, read_pages
+from jgpt_dagster.storage.directory_artifact import MANIFEST
+from jgpt_dagster.storage.sealed_json import write_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, LATER_DUMP, Deployment, Materialized, in_process_instance
 from jgpt_dagster_tests.support.foreign_models import gpt_neox
 
@@ -106,8 +108,16 @@ def test_documents_that_one_of_the_models_was_trained_on_are_left_out(
         for name, content in files.items():
             (out.path / name).write_bytes(content)
         out.counts = manifest.counts
+    model = deployment.root.directory("pretrained_model", DUMP, model="tiny")
+    trained = model.verified()
+    inputs = {**trained.recipe.inputs, f"training_set {DUMP}": data.verified().data_sha256}
     before, after = (parse_side(deployment.root, f"{dump}|tiny", "tiny") for dump in (DUMP, LATER_DUMP))
-    found = compare(deployment.root, CORPORA, before, replace(after, name=REFRESHED), LATER_DUMP)["held_out"]
+    sides = (before, replace(after, name=REFRESHED))
+    # The training set was made again, with another share; the model was not.
+    assert compare(deployment.root, CORPORA, *sides, LATER_DUMP)["held_out"]["all"] == compared[1]["held_out"]["all"]
+    recipe = replace(trained.recipe, inputs=inputs)
+    write_sealed_json(model.path / MANIFEST, replace(trained, recipe=recipe).to_dict())
+    found = compare(deployment.root, CORPORA, *sides, LATER_DUMP)["held_out"]
     assert 0 < found["all"]["documents"] < compared[1]["held_out"]["all"]["documents"]
     margin = difference_to_last(deployment.root, LATER_DUMP, REFRESHED)
     assert margin and margin.value == pytest.approx(found["all"]["difference"])

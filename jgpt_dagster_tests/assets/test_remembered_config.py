@@ -10,7 +10,7 @@ from jgpt_dagster.catalog.output_catalog import MODEL_ASSETS
 from jgpt_dagster.errors import JgptError
 from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.orchestration import local_runner
-from jgpt_dagster.storage.sealed_json import read_sealed_json
+from jgpt_dagster.storage.sealed_json import read_sealed_json, write_sealed_json
 from jgpt_dagster_tests.support.deployments import DUMP, SMALL_RUN, Deployment
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,20 @@ def test_the_numbers_of_a_preset_are_kept_so_that_a_later_default_changes_nothin
     made = finished.copy(tmp_path / "data").materialize("pretrained_model", KEY, preset="tiny")
     assert (made.error, made.metadata["status"].value) == (None, "verified: complete and current")
     assert "stale" not in made.metadata
+
+
+def test_a_model_of_before_its_initialization_was_a_setting_keeps_that_of_gpt2(
+    finished: Deployment, tmp_path: Path
+) -> None:
+    copy = finished.copy(tmp_path / "data")
+    record = copy.data / "run_config.json"
+    content = read_sealed_json(record.read_bytes())
+    del content["pretrained_model tiny"]["initializer_range"]
+    write_sealed_json(record, content)
+    assert f"{'initializer_range':<28} 0.02\n" in copy.invoke("config")
+    # What was kept before a training began says nothing of how it will begin.
+    write_sealed_json(record, {**content, "pretrained_model tiny": {"steps": 5}})
+    assert "initializer_range" not in copy.invoke("config")
 
 
 def test_a_length_in_another_unit_replaces_the_kept_one(finished: Deployment, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jgpt_dagster.catalog.evaluated_models import evaluation_output
-from jgpt_dagster.cli.evaluate import aligned
+from jgpt_dagster.cli.terminal import aligned
 from jgpt_dagster_tests.support.deployments import DUMP, Deployment
 from jgpt_dagster_tests.support.model_hub import Repository, model_hub
 

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jgpt_dagster.lm.model.presets import PRESETS
 from jgpt_dagster.lm.training.checkpoint_trust import read_signed_manifest, signed, signing_key
 from jgpt_dagster.provenance.chain import Chain, Step
 from jgpt_dagster.provenance.replay import Replayed, ReplayError, replay, trained_on
@@ -49,6 +51,19 @@ def forge(root: DataRoot) -> FileEntry:
 def replayed(root: DataRoot, work: Path) -> Replayed:
     training_set = root.directory("training_set", DUMP).verified().data_sha256
     return replay(root, root.path / ".scratch", DUMP, "tiny", training_set, work)
+
+
+@pytest.mark.slow
+def test_the_default_of_a_later_version_for_the_initialization_changes_no_replay(
+    copy: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copy.path / ".scratch" / RUN / "config.json"
+    values = json.loads(config.read_text())
+    del values["initializer_range"]  # as in the file of a run of an earlier version
+    config.write_text(json.dumps(values))
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], initializer_range=0.3))
+    (tmp_path / "work").mkdir()
+    assert replayed(copy, tmp_path / "work").differing == ()
 
 
 @pytest.mark.slow
