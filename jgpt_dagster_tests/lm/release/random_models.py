@@ -21,7 +21,9 @@ def save_small_tokenizer(directory: Path, encodes: Encodes) -> Path:
 def new_model(tokenizer_dir: Path) -> GPT2LMHeadModel:
     tokenizer = load_tokenizer(tokenizer_dir)
     torch.manual_seed(0)
-    return GPT2LMHeadModel(gpt2_config("tiny", tokenizer.vocab_size, bos_id=1, eos_id=tokenizer.eos_id, context=128))
+    ids = {"bos_id": 1, "eos_id": tokenizer.eos_id}
+    # With these weights it continues two prompts or more by whole characters, whatever presets begin with.
+    return GPT2LMHeadModel(gpt2_config("tiny", tokenizer.vocab_size, **ids, context=128, initializer_range=0.02))
 
 
 def save_model(model: GPT2LMHeadModel, directory: Path) -> Path:
