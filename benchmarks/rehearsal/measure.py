@@ -161,11 +161,13 @@ def stage_records(root: Path, since: float) -> dict[str, dict[str, float]]:
     stages = {asset: {"outputs": float(count), "seconds": 0.0, "cpu_seconds": 0.0} for asset, count in outputs.items()}
     for of_run in times.values():
         sums = {asset: [sum(column) for column in zip(*pairs, strict=True)] for asset, pairs in of_run.items()}
-        purpose = max(sums, key=lambda asset: sums[asset][0])
-        for asset, own in sums.items():
-            on_the_way = [other for name, other in sums.items() if name != asset] if asset == purpose else []
-            for place, name in enumerate(("seconds", "cpu_seconds")):
-                stages[asset][name] += max(0.0, own[place] - sum(other[place] for other in on_the_way))
+        purpose = max(sums, key=lambda asset: sums[asset])
+        for asset, (seconds, cpu_seconds) in sums.items():
+            stages[asset]["seconds"] += seconds
+            stages[asset]["cpu_seconds"] += cpu_seconds
+            if asset != purpose:
+                stages[purpose]["seconds"] -= seconds
+                stages[purpose]["cpu_seconds"] -= cpu_seconds
     return stages
 
 
