@@ -250,7 +250,7 @@ def _documents(count: int) -> str:
 
 
 def _next_steps(root: "DataRoot") -> Iterator[str]:
-    dump = max(root.dumps("*_articles"), default="YYYYMMDD")
+    dump = max(root.dumps("*_articles"), default="latest")
     yield f"Take them out with:\n  {shlex.join(['jgpt', 'run', '--dump', dump, '--to', 'training_set'])}"
     yield "and see that they are gone with:\n  jgpt exclude check"
 

@@ -113,7 +113,8 @@ class _Shard:
         made = index.manifest()
         if made is not None:
             current = made.recipe.inputs.get(tokens.recipe_label) == manifest.data_sha256
-            again = shlex.join(["jgpt", "run", "--dump", self._label.dump or "YYYYMMDD", "--to", index.asset])
+            dump = self._label.dump or max(self._root.dumps("*_articles"), default="latest")
+            again = shlex.join(["jgpt", "run", "--dump", dump, "--to", index.asset])
             problem = "" if current else f"{index.label} is one of the tokens as they were before ({again})"
             yield index.asset, len(file), excluded, problem
 
